@@ -1,0 +1,44 @@
+"""Every mistake a user can make, as one small tree.
+
+SignError
+|-- ParamsError      a parameter is misspelt, of the wrong type or out of range
+|-- DataError        an input file or one of its samples cannot be used
+|-- UpstreamError    a model, run or alias asked for is not in the registry, or is of another stage
+`-- ResourceError    the machine ran out of something: memory, disk, the tracking server
+
+Entry points print a SignError as one message without a traceback and exit with code 2. Anything else
+that escapes is a bug and keeps its traceback.
+"""
+
+
+class SignError(Exception):
+    """`place: found; wanted WANTED; REMEDY`: where it is, what it is, what it should be, what to do.
+
+    place: file, sample or parameter, e.g. "video_sequences.pkl: sample 'clip_0042'".
+    found: what was there. wanted: what is accepted. remedy: the next thing to type or change.
+    """
+
+    def __init__(self, found: str, *, place: str = "", wanted: str = "", remedy: str = "") -> None:
+        self.found, self.place, self.wanted, self.remedy = found, place, wanted, remedy
+        message = f"{place}: {found}" if place else found
+        if wanted:
+            message += f"; wanted {wanted}"
+        if remedy:
+            message += f"; {remedy}"
+        super().__init__(message)
+
+
+class ParamsError(SignError):
+    pass
+
+
+class DataError(SignError):
+    pass
+
+
+class UpstreamError(SignError):
+    pass
+
+
+class ResourceError(SignError):
+    pass

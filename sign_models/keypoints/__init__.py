@@ -1,0 +1,1 @@
+"""Keypoint sequences: named landmarks, confidence, frame rate. Knows numpy only."""

@@ -1,0 +1,41 @@
+"""One clip of keypoints as its file gives it, before normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Unit = Literal["pixel", "picture", "body"]
+
+
+@dataclass(frozen=True)
+class KeypointSequence:
+    """T frames of the K landmarks of a layout.
+
+    points      (T, K, 2) float32; x to the right, y down, in `unit`. Undefined where confidence is 0.
+    confidence  (T, K) float32 in [0, 1]; 0 means not seen.
+    layout      name in keypoints.layouts.LAYOUTS; says which landmark stands at which of the K places.
+    unit        "pixel": pixels; "picture": fractions of the picture's width and height;
+                "body": already centred and scaled, x and y in one unit.
+    size        (width, height) of the picture in pixels, where the file tells it.
+    fps         frames per second, where the file tells it.
+    text, split, group: sentence, train|dev|test, and signer or source video, where the file tells them.
+    source      what an error message names: the file, or file and sample.
+    """
+
+    id: str
+    points: np.ndarray
+    confidence: np.ndarray
+    layout: str
+    unit: Unit = "pixel"
+    size: tuple[float, float] | None = None
+    fps: float | None = None
+    text: str | None = None
+    split: str | None = None
+    group: str | None = None
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.points)

@@ -1,0 +1,176 @@
+"""Every parameter of every stage: its type, range and unit. Values stand in params/*.yaml, nowhere else.
+
+The schema is closed: a key that is not here is refused with the nearest one that is.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Training(Closed):
+    """The loop. Exactly one of steps and epochs may be null: the other one then says how long."""
+
+    steps: Positive | None  # optimizer steps; null: as many as `epochs` gives
+    epochs: Annotated[float, Field(gt=0)] | None  # passes over the training clips; wins over steps
+    batch_size: Positive  # clips (skeleton: windows) a step, over all devices; halved with accumulation when memory ends
+    lr: Annotated[float, Field(gt=0)]  # peak learning rate of AdamW
+    weight_decay: NonNegative
+    warmup: Fraction  # share of all steps in which the rate rises from 0; a cosine then lowers it to 0
+    clip_norm: Annotated[float, Field(gt=0)]  # gradients are scaled down to this norm
+    ema: Annotated[float, Field(ge=0, lt=1)]  # decay of the averaged weights that are scored and kept; 0: none
+    evaluations: Positive  # times the validation split is scored during training
+    patience: Count  # stop after this many evaluations without a better one; 0: never
+    checkpoint_minutes: Annotated[float, Field(gt=0)]  # least time between two checkpoints
+    seed: Count
+
+
+class Augment(Closed):
+    """How far a training clip is varied, on the device, in the batch. Angles in degrees, the rest in shoulder widths or 1."""
+
+    rotate: NonNegative  # in the picture's plane, up to this angle
+    turn: NonNegative  # of the camera around the body's vertical axis: narrows x by its cosine
+    shear: NonNegative
+    scale: Annotated[float, Field(ge=0, lt=1)]  # x and y apart, factor 1 +- scale
+    translate: NonNegative
+    proportions: Annotated[float, Field(ge=0, lt=1)]  # arms and hands, factor 1 +- proportions
+    mirror: Fraction  # share of clips whose left and right change places
+    tempo: Annotated[float, Field(ge=0, lt=1)]  # played 1 - tempo to 1 + tempo times as fast, changing within a clip
+    drop_hand: Fraction  # share of frames whose hand is unseen, in spans; drawn up to this
+    drop_frames: Fraction  # share of frames left out; drawn up to this
+    noise: NonNegative  # standard deviation of coordinate noise; drawn up to this
+
+
+class Mask(Closed):
+    """What the self-supervised stages hide and must restore. Shares of joints, body parts and frames."""
+
+    joints: Fraction
+    parts: Fraction
+    frames: Fraction
+    span: Positive  # length in frames of a hidden span
+
+
+class SkeletonModel(Closed):
+    width: Positive  # of a body part's token and of a frame's feature
+    layers: Positive  # blocks over the body parts of one frame
+    heads: Positive
+    context: Positive  # frames on either side that a frame's feature sees
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class SkeletonParams(Closed):
+    model: SkeletonModel
+    mask: Mask
+    augment: Augment
+    window: Positive  # frames a training window
+    velocity_weight: NonNegative  # of the loss on frame-to-frame motion, beside 1 for coordinates
+    validation: Annotated[float, Field(gt=0, lt=1)]  # share of clips held out where no split is given
+    training: Training
+
+
+class TemporalModel(Closed):
+    width: Positive
+    layers: Positive
+    heads: Positive
+    stride: Positive  # frames a representation vector
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class TemporalParams(Closed):
+    model: TemporalModel
+    mask: Mask
+    augment: Augment
+    max_frames: Positive  # longer clips are cut to a random window of this length in training
+    velocity_weight: NonNegative
+    contrast_weight: NonNegative  # of the two-view contrast: one clip, two augmentations
+    skeleton_lr: NonNegative  # learning rate of the skeleton part as a share of training.lr; 0: frozen
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    training: Training
+
+
+class RepresentParams(Closed):
+    batch_frames: Positive  # frames a batch; execution only, the result is the same
+
+
+class Tokenizer(Closed):
+    kind: Literal["auto", "word", "char", "bpe"]  # auto: by how many dev words training never shows
+    vocabulary: Positive  # at most this many entries
+
+
+class Decoder(Closed):
+    pretrained: str  # Hugging Face name or local folder of a seq2seq or causal model; "": trained from scratch
+    width: Positive
+    layers: Positive
+    heads: Positive
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    prune_vocabulary: bool  # of a pretrained model: keep only what the corpus uses
+    lora_rank: Count  # of a pretrained model: train low-rank updates of this rank; 0: train all
+
+
+class Losses(Closed):
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    ctc_weight: NonNegative  # of the monotonic side loss on the text's words
+    contrast_weight: NonNegative  # of the sentence-level contrast of video and text
+
+
+class Recompose(Closed):
+    """New training sentences from aligned segments of the labelled ones."""
+
+    share: Fraction  # of the training batch
+    start: Fraction  # of training, before which the alignment is not good enough
+
+
+class SelfTraining(Closed):
+    """Training on the model's own texts for videos without one."""
+
+    share: Fraction  # of the training batch; 0: off
+    start: Fraction  # of training
+    confidence: Fraction  # texts below this mean token probability are not used
+
+
+class Generation(Closed):
+    beams: Positive
+    max_length: Positive  # tokens
+    length_penalty: float
+    ctc_weight: Fraction  # of the side head's score when hypotheses are ranked
+
+
+class AlignmentParams(Closed):
+    finetune: bool  # train through the temporal model; false: on its frozen representations
+    encoder_lr: NonNegative  # learning rate of the temporal part as a share of training.lr
+    tokenizer: Tokenizer
+    decoder: Decoder
+    losses: Losses
+    recompose: Recompose
+    self_training: SelfTraining
+    augment: Augment
+    max_frames: Positive
+    generation: Generation
+    training: Training
+
+
+class GenerateParams(Closed):
+    splits: list[Literal["train", "dev", "test", "none"]]  # whose videos are translated; empty: every video
+    scoring: str  # preset in evaluation.PRESETS
+    beams: Positive | None  # null: as the alignment model was trained to
+    length_penalty: float | None
+    batch_size: Positive  # execution only
+
+
+class PipelineParams(Closed):
+    skeleton: SkeletonParams
+    temporal: TemporalParams
+    represent: RepresentParams
+    alignment: AlignmentParams
+    generate: GenerateParams
