@@ -1,0 +1,349 @@
+"""Which landmark stands at which place: the only file with landmark indices in it.
+
+Names are "part.landmark"; left and right are the signer's own. A layout is a tuple of names in the order of its file, a
+place whose landmark nobody needs is named "_". `CANONICAL` is what the models see; `to_canonical` maps by name.
+
+Origins: MediaPipe Holistic (33 pose, 468 or 478 face mesh, 21 + 21 hand points), COCO-WholeBody (Jin et al., ECCV
+2020), OpenPose's BODY_25, COCO, BODY_135, 70 face and 21 hand points, Halpe-136 of AlphaPose, the reduced component
+sets of pose-format. The mesh points that stand for the 68-point face were chosen by measurement on one clip that both
+estimators saw: the median distance is 0.02 shoulder widths or less, but for the jaw's 0.03.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from sign_models.errors import DataError
+
+IGNORED = "_"
+
+FINGERS = ("thumb", "index_finger", "middle_finger", "ring_finger", "pinky")
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(names.split())
+
+
+def _prefix(part: str, names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(IGNORED if name == IGNORED else f"{part}.{name}" for name in names)
+
+
+HAND = ("wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip") + tuple(
+    f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("mcp", "pip", "dip", "tip")
+)
+LEFT_HAND, RIGHT_HAND = _prefix("left_hand", HAND), _prefix("right_hand", HAND)
+
+MEDIAPIPE_POSE = _prefix(
+    "body",
+    _split(
+        "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
+        "mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
+        "left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee "
+        "left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index"
+    ),
+)
+MEDIAPIPE_WORLD = tuple(name.replace("body.", "world.") for name in MEDIAPIPE_POSE)
+
+COCO_BODY = _prefix(
+    "body",
+    _split(
+        "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
+        "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+    ),
+)
+COCO_FEET = _prefix("body", _split("left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel"))
+OPENPOSE_BODY_25 = _prefix(
+    "body",
+    _split(
+        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip right_hip "
+        "right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear left_big_toe "
+        "left_small_toe left_heel right_big_toe right_small_toe right_heel"
+    ),
+)
+OPENPOSE_BODY_18 = _prefix(
+    "body",
+    _split(
+        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip right_knee "
+        "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
+    ),
+)
+OPENPOSE_BODY_8 = OPENPOSE_BODY_25[:8]
+# BODY_135 keeps the wrists in the body only; its hands start at the thumb.
+OPENPOSE_135_BODY = COCO_BODY + ("body.neck", "body.head_top") + COCO_FEET
+HALPE_BODY = (
+    COCO_BODY
+    + _prefix("body", _split("head_top neck mid_hip left_big_toe right_big_toe left_small_toe right_small_toe"))
+    + _prefix("body", _split("left_heel right_heel"))
+)
+
+FACE_68 = _prefix(
+    "face",
+    tuple(f"right_jaw_{i}" for i in range(8))
+    + ("chin",)
+    + tuple(f"left_jaw_{i}" for i in reversed(range(8)))
+    + tuple(f"right_brow_{i}" for i in range(5))
+    + tuple(f"left_brow_{i}" for i in reversed(range(5)))
+    + _split("nose_bridge_0 nose_bridge_1 nose_bridge_2 nose_tip")
+    + _split("right_nostril_0 right_nostril_1 nose_base left_nostril_1 left_nostril_0")
+    + _split("right_eye_outer right_eye_upper_0 right_eye_upper_1 right_eye_inner right_eye_lower_1 right_eye_lower_0")
+    + _split("left_eye_inner left_eye_upper_1 left_eye_upper_0 left_eye_outer left_eye_lower_0 left_eye_lower_1")
+    + _split("mouth_right mouth_upper_right_0 mouth_upper_right mouth_upper mouth_upper_left mouth_upper_left_0")
+    + _split("mouth_left mouth_lower_left_0 mouth_lower_left mouth_lower mouth_lower_right mouth_lower_right_0")
+    + _split("mouth_inner_right mouth_inner_upper_right mouth_inner_upper mouth_inner_upper_left mouth_inner_left")
+    + _split("mouth_inner_lower_left mouth_inner_lower mouth_inner_lower_right"),
+)
+FACE_70 = FACE_68 + ("face.right_pupil", "face.left_pupil")
+
+# Face mesh points that CANONICAL asks for; each is the mesh point nearest to its landmark of the 68, where the reduced
+# mesh (128 contour points) has that one too.
+MESH_NAMES: dict[int, str] = {
+    127: "right_jaw_0", 93: "right_jaw_2", 172: "right_jaw_4", 149: "right_jaw_6", 152: "chin",
+    356: "left_jaw_0", 323: "left_jaw_2", 397: "left_jaw_4", 378: "left_jaw_6",
+    70: "right_brow_0", 52: "right_brow_2", 55: "right_brow_4",
+    300: "left_brow_0", 282: "left_brow_2", 285: "left_brow_4",
+    4: "nose_tip",
+    33: "right_eye_outer", 159: "right_eye_upper", 133: "right_eye_inner", 145: "right_eye_lower",
+    263: "left_eye_outer", 386: "left_eye_upper", 362: "left_eye_inner", 374: "left_eye_lower",
+    61: "mouth_right", 37: "mouth_upper_right", 0: "mouth_upper", 267: "mouth_upper_left", 291: "mouth_left",
+    17: "mouth_lower", 13: "mouth_inner_upper", 14: "mouth_inner_lower",
+}  # fmt: skip
+# The mesh points of MediaPipe's FACEMESH_CONTOURS, which pose-format's reduced holistic files keep.
+MESH_CONTOURS = tuple(
+    int(point)
+    for point in _split(
+        "0 7 10 13 14 17 21 33 37 39 40 46 52 53 54 55 58 61 63 65 66 67 70 78 80 81 82 84 87 88 91 93 95 103 105 107 "
+        "109 127 132 133 136 144 145 146 148 149 150 152 153 154 155 157 158 159 160 161 162 163 172 173 176 178 181 "
+        "185 191 234 246 249 251 263 267 269 270 276 282 283 284 285 288 291 293 295 296 297 300 308 310 311 312 314 "
+        "317 318 321 323 324 332 334 336 338 356 361 362 365 373 374 375 377 378 379 380 381 382 384 385 386 387 388 "
+        "389 390 397 398 400 402 405 409 415 454 466"
+    )
+)
+
+
+def mesh(points: Iterable[int]) -> tuple[str, ...]:
+    """Names of face mesh points: those that CANONICAL knows by their own name, the others "face.mesh_7"."""
+    return _prefix("face", (MESH_NAMES.get(i, f"mesh_{i}") for i in points))
+
+
+MESH_468, MESH_478 = mesh(range(468)), mesh(range(478))
+_HANDS = LEFT_HAND + RIGHT_HAND
+_HAND_PARTS = ("left_hand", "right_hand")
+
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    "mediapipe_75": MEDIAPIPE_POSE + _HANDS,
+    "mediapipe_178": _prefix(
+        "body",
+        _split(
+            "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip right_hip",
+        ),
+    )
+    + mesh(MESH_CONTOURS)
+    + _HANDS,
+    "mediapipe_543": MEDIAPIPE_POSE + MESH_468 + _HANDS,
+    "mediapipe_553": MEDIAPIPE_POSE + MESH_478 + _HANDS,
+    "mediapipe_576": MEDIAPIPE_POSE + MESH_468 + _HANDS + MEDIAPIPE_WORLD,
+    "mediapipe_586": MEDIAPIPE_POSE + MESH_478 + _HANDS + MEDIAPIPE_WORLD,
+    "mediapipe_pose_33": MEDIAPIPE_POSE,
+    "coco_17": COCO_BODY,
+    "coco_wholebody_133": COCO_BODY + COCO_FEET + FACE_68 + _HANDS,
+    "halpe_136": HALPE_BODY + FACE_68 + _HANDS,
+    "openpose_8_hands_50": OPENPOSE_BODY_8 + _HANDS,
+    "openpose_18": OPENPOSE_BODY_18,
+    "openpose_25": OPENPOSE_BODY_25,
+    "openpose_18_hands_60": OPENPOSE_BODY_18 + _HANDS,
+    "openpose_25_hands_67": OPENPOSE_BODY_25 + _HANDS,
+    "openpose_130": OPENPOSE_BODY_18 + FACE_70 + _HANDS,
+    "openpose_135": OPENPOSE_135_BODY + LEFT_HAND[1:] + RIGHT_HAND[1:] + FACE_70,
+    "openpose_137": OPENPOSE_BODY_25 + FACE_70 + _HANDS,
+    "hands_42": _HANDS,
+    "right_hand_21": RIGHT_HAND,
+    "left_hand_21": LEFT_HAND,
+}
+
+_BODY = tuple(n for n in COCO_BODY if not n.endswith(("knee", "ankle")))
+_FACE = _prefix("face", MESH_NAMES.values())
+CANONICAL: tuple[str, ...] = _BODY + LEFT_HAND + RIGHT_HAND + _FACE
+LAYOUTS["canonical"] = CANONICAL
+
+
+def _part(name: str) -> slice:
+    places = [i for i, n in enumerate(CANONICAL) if n.startswith(name + ".")]
+    return slice(places[0], places[-1] + 1)
+
+
+PARTS: dict[str, slice] = {name: _part(name) for name in ("body", "left_hand", "right_hand", "face")}
+PLACE: dict[str, int] = {name: i for i, name in enumerate(CANONICAL)}
+
+
+def mirrored(name: str) -> str:
+    """The landmark's counterpart on the signer's other side: "body.left_eye" -> "body.right_eye"."""
+    swap = {"left": "right", "right": "left"}
+    return ".".join("_".join(swap.get(word, word) for word in part.split("_")) for part in name.split("."))
+
+
+MIRROR: np.ndarray = np.array([PLACE[mirrored(name)] for name in CANONICAL])
+MIRROR.flags.writeable = False
+
+
+def _bones() -> tuple[tuple[int, int], ...]:
+    chains = [
+        _split("body.left_ear body.left_eye body.nose body.right_eye body.right_ear"),
+        _split("body.left_wrist body.left_elbow body.left_shoulder"),
+        _split("body.right_wrist body.right_elbow body.right_shoulder"),
+        _split("body.left_shoulder body.right_shoulder"),
+        _split("body.left_shoulder body.left_hip body.right_hip body.right_shoulder"),
+    ]
+    for hand in _HAND_PARTS:
+        chains += [(f"{hand}.wrist", *(n for n in CANONICAL if n.startswith(f"{hand}.{f}"))) for f in FINGERS]
+    jaw = [f"right_jaw_{i}" for i in (0, 2, 4, 6)] + ["chin"] + [f"left_jaw_{i}" for i in (6, 4, 2, 0)]
+    lips = _split("mouth_right mouth_upper_right mouth_upper mouth_upper_left mouth_left mouth_lower mouth_right")
+    lids = _split("mouth_right mouth_inner_upper mouth_left mouth_inner_lower mouth_right")
+    chains += [_prefix("face", chain) for chain in (jaw, lips, lids)]
+    for side in ("left", "right"):
+        chains.append(_prefix("face", [f"{side}_brow_{i}" for i in (0, 2, 4)]))
+        chains.append(_prefix("face", [f"{side}_eye_{i}" for i in _split("outer upper inner lower outer")]))
+    return tuple((PLACE[a], PLACE[b]) for chain in chains for a, b in pairwise(chain))
+
+
+BONES: tuple[tuple[int, int], ...] = _bones()
+
+
+def _substitutes() -> dict[str, list[tuple[str, str]]]:
+    """For a canonical landmark that a layout lacks: what it is taken from, the mean of two others (or one, twice)."""
+    found = {"body.nose": [("face.nose_tip",) * 2], "face.nose_tip": [("body.nose",) * 2]}
+    for side in ("left", "right"):
+        found[f"body.{side}_eye"] = [
+            (f"body.{side}_eye_inner", f"body.{side}_eye_outer"),
+            (f"face.{side}_eye_inner", f"face.{side}_eye_outer"),
+        ]
+        found[f"body.{side}_ear"] = [(f"face.{side}_jaw_0",) * 2]
+        found[f"body.{side}_wrist"] = [(f"{side}_hand.wrist",) * 2]
+        found[f"face.mouth_{side}"] = [(f"body.mouth_{side}",) * 2]
+        for corner in ("inner", "outer"):
+            found[f"face.{side}_eye_{corner}"] = [(f"body.{side}_eye_{corner}",) * 2]
+        for lid in ("upper", "lower"):
+            found[f"face.{side}_eye_{lid}"] = [(f"face.{side}_eye_{lid}_0", f"face.{side}_eye_{lid}_1")]
+    return found
+
+
+SUBSTITUTES = _substitutes()
+_KNOWN_NAMES = frozenset(name for names in LAYOUTS.values() for name in names)
+
+
+@cache
+def _sources(layout: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Where the canonical landmarks stand in a layout.
+
+    source (C,): its place, or the first of the two places whose mean it is. averaged (A,), partner (A,): the canonical
+    places that are means, and the second place of each. absent (C,) bool: the layout has nothing for it.
+    """
+    place = {name: i for i, name in enumerate(layout)}
+    pairs = []
+    for name in CANONICAL:
+        part, landmark = name.split(".")
+        options = [(name, name), *SUBSTITUTES.get(name, [])]
+        if landmark == "wrist" and part in _HAND_PARTS and f"{part}.thumb_tip" in place:
+            options.append((f"body.{part.removesuffix('_hand')}_wrist",) * 2)  # this hand starts at the thumb
+        pairs.append(next(((place[a], place[b]) for a, b in options if a in place and b in place), (-1, -1)))
+    first, second = np.array(pairs).T
+    averaged = np.flatnonzero(first != second)
+    return np.maximum(first, 0), averaged, second[averaged], first < 0
+
+
+def to_canonical(points: np.ndarray, confidence: np.ndarray, layout: str) -> tuple[np.ndarray, np.ndarray]:
+    """(T, K, 2) points and (T, K) confidence in a layout -> (T, C, 2) and (T, C) of CANONICAL's landmarks, float32.
+
+    A landmark that the layout lacks, even in another part, has confidence 0. A mean of two is as sure as the less sure.
+    """
+    source, averaged, partner, absent = _sources(names_of(layout))
+    # x + iy: one number a landmark, because numpy is slow at axes of length 2.
+    plane = np.ascontiguousarray(points, np.float32).view(np.complex64)[..., 0]
+    confidence = np.asarray(confidence, np.float32)
+    mapped, sure = plane.take(source, 1), confidence.take(source, 1)
+    if len(averaged):
+        mapped[:, averaged] = (mapped[:, averaged] + plane.take(partner, 1)) * np.float32(0.5)
+        sure[:, averaged] = np.minimum(sure[:, averaged], confidence.take(partner, 1))
+    if absent.any():
+        sure[:, absent] = 0
+    np.putmask(mapped, ~(sure > 0), 0)
+    return mapped.view(np.float32).reshape(*mapped.shape, 2), sure
+
+
+def names_of(layout: str) -> tuple[str, ...]:
+    """The landmark names of a layout, or DataError with the nearest known layout."""
+    if layout not in LAYOUTS:
+        near = get_close_matches(layout, LAYOUTS, 1, 0.3)
+        raise DataError(
+            f"unknown layout {layout!r}",
+            wanted="one of " + ", ".join(sorted(LAYOUTS)) + ", or a YAML file of landmark names",
+            remedy=f"did you mean {near[0]!r}?" if near else "see docs/formats/layouts.md",
+        )
+    return LAYOUTS[layout]
+
+
+def _by_count() -> dict[int, str]:
+    return {len(names): name for name, names in LAYOUTS.items() if name != "left_hand_21"}
+
+
+BY_COUNT: dict[int, str] = _by_count()
+
+
+def layout_of(count: int, *, place: str = "") -> str:
+    """The layout with that many landmarks; 21 is taken for a right hand. DataError lists the known counts."""
+    if count not in BY_COUNT:
+        known = ", ".join(f"{n} ({BY_COUNT[n]})" for n in sorted(BY_COUNT))
+        raise DataError(
+            f"{count} landmarks a frame fit no known layout",
+            place=place,
+            wanted=f"a count of {known}",
+            remedy="name the layout, or describe it in a YAML file of landmark names (docs/formats/layouts.md)",
+        )
+    return BY_COUNT[count]
+
+
+def register(names: Iterable[str]) -> str:
+    """The name of the layout with these landmark names; an unknown one is added under a name made of its contents."""
+    names = tuple(names)
+    for known, held in LAYOUTS.items():
+        if held == names:
+            return known
+    name = f"custom:{len(names)}:{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
+    LAYOUTS[name] = names
+    return name
+
+
+def load_layout(path: Path | str) -> str:
+    """Register the layout of a YAML file, a list of landmark names in the order of the data, and return its name.
+
+    A place that holds no landmark of ours is null. Raises DataError on an unreadable file, an unknown or repeated name.
+    """
+    path = Path(path)
+    try:
+        names = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        found = f"cannot be read as a layout ({type(error).__name__})"
+        raise DataError(found, place=path.name, wanted="a YAML list of landmark names") from error
+    if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
+        raise DataError("is not a list of landmark names", place=path.name, wanted="- body.nose, - body.left_eye, ...")
+    for i, name in enumerate(names):
+        if name is not None and name not in _KNOWN_NAMES:
+            near = get_close_matches(name, _KNOWN_NAMES, 1, 0.5)
+            raise DataError(
+                f"landmark {i} is {name!r}, a name nobody knows",
+                place=path.name,
+                wanted=f"a name such as {near[0]!r}" if near else "a name of docs/formats/layouts.md, or null",
+            )
+    given = [name for name in names if name is not None]
+    if repeated := sorted({name for name in given if given.count(name) > 1}):
+        raise DataError(f"names {', '.join(repeated)} more than once", place=path.name, wanted="each landmark once")
+    if _sources(tuple(given))[-1].all():
+        raise DataError("names no landmark that the models use", place=path.name, wanted="some of " + ", ".join(_BODY))
+    return register(IGNORED if name is None else name for name in names)
