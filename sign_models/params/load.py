@@ -11,7 +11,7 @@ import difflib
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,7 +20,7 @@ from ..errors import ParamsError
 from .schema import PipelineParams
 
 FOLDER = Path(__file__).resolve().parents[2] / "params"
-STAGES: dict[str, type[BaseModel]] = {name: field.annotation for name, field in PipelineParams.model_fields.items()}  # type: ignore[misc]
+STAGES: dict[str, type[BaseModel]] = get_type_hints(PipelineParams)
 SHORT = ("epochs", "steps", "batch_size", "lr", "seed")  # stand for training.<name>
 
 Scalar = str | int | float | bool
@@ -169,8 +169,10 @@ def _walk(
         field = model.model_fields.get(key)
         name = f"{path}.{key}"
         if field is None:
-            choices = [known for known in names() if known.startswith(path.partition(".")[0] + ".")]
-            mistakes.append(f"{place}: {name} is no parameter; {_hint(name, [*choices, *STAGES])}")
+            near = nearest(str(key), model.model_fields)
+            others = [known for known in names() if known.startswith(path.partition(".")[0] + ".")]
+            hint = f"did you mean '{path}.{near}'?" if near else _hint(str(key), [*STAGES, *others])
+            mistakes.append(f"{place}: {name} is no parameter; {hint}")
         elif inner := _model(field.annotation):
             yield from _walk(value, inner, name, place, mistakes)
         else:
@@ -189,7 +191,8 @@ def _typed(
         tails = (f"training.{tail}", tail) if tail in SHORT else (tail,)
         targets = [f"{its}.{leaf}" for its, leaf in mine if leaf in tails and named in (None, its)]
         if not targets:
-            choices = [*options, *SHORT, *(".".join(full) if stage is None else full[1] for full in mine)]
+            shorts = [short for short in SHORT if any(leaf in (short, f"training.{short}") for _, leaf in mine)]
+            choices = [*options, *shorts, *(".".join(full) if stage is None else full[1] for full in mine)]
             whose = f" of {stage}" if stage else ""
             hint = f"it belongs to {head}" if name in known else _hint(name, choices)
             mistakes.append(f"'{name}' is no option or parameter{whose}; {hint}")

@@ -1,0 +1,26 @@
+"""One stage: train the alignment model on representations and texts, log it, register it."""
+
+from sign_models import cli
+from sign_models.options import Options
+
+EXAMPLES = """
+python -m entrypoints.alignment --data my_data --epochs 50
+mlflow run . -e alignment -P epochs=50 -P finetune=false
+"""
+
+
+@cli.command(
+    "alignment",
+    shorts=("epochs", "steps", "batch_size", "lr", "seed"),
+    upstreams=("temporal_model", "representations"),
+    examples=EXAMPLES,
+)
+def main(options: Options) -> None:
+    """Train the alignment model, which turns representations into text, and register it as sign-alignment."""
+    from sign_models import phases
+
+    phases.run_alignment(options)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,21 @@
+"""One stage: train the skeleton model, log it, register it."""
+
+from sign_models import cli
+from sign_models.options import Options
+
+EXAMPLES = """
+python -m entrypoints.skeleton --data my_data --steps 1000
+mlflow run . -e skeleton -P epochs=20 -P model.width=256
+"""
+
+
+@cli.command("skeleton", shorts=("epochs", "steps", "batch_size", "lr", "seed"), examples=EXAMPLES)
+def main(options: Options) -> None:
+    """Train the skeleton model on single keypoint windows and register it as sign-skeleton."""
+    from sign_models import phases
+
+    phases.run_skeleton(options)
+
+
+if __name__ == "__main__":
+    cli.run(main)

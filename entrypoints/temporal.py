@@ -1,0 +1,23 @@
+"""One stage: train the temporal model on a skeleton model, log it, register it."""
+
+from sign_models import cli
+from sign_models.options import Options
+
+EXAMPLES = """
+python -m entrypoints.temporal --data my_data --skeleton-model champion
+mlflow run . -e temporal -P skeleton_model=3 -P model.layers=6
+"""
+
+
+@cli.command(
+    "temporal", shorts=("epochs", "steps", "batch_size", "lr", "seed"), upstreams=("skeleton_model",), examples=EXAMPLES
+)
+def main(options: Options) -> None:
+    """Train the temporal model on a registered skeleton model and register it as sign-temporal."""
+    from sign_models import phases
+
+    phases.run_temporal(options)
+
+
+if __name__ == "__main__":
+    cli.run(main)

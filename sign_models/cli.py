@@ -1,0 +1,268 @@
+"""The shared pieces of the command line: options, parameters, messages, exit codes.
+
+An entry point is one click command made with `command` and started with `run`. Values come in two forms: as people type
+them (`--skip-trained`) and as MLproject passes them (`--skip-trained true`, `--epochs ''`, where '' means not given).
+Neither torch nor MLflow is imported here: `--help` and a refusal answer at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from .errors import ParamsError, SignError, UpstreamError
+from .options import DEFAULT_ALIAS, STAGES, Options, Stage
+from .params import load
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def option(name: str, help: str, **settings: Any) -> Decorator:
+    """A text option that is "" when not given, as MLproject passes it."""
+    return click.option(name, default="", show_default=False, help=help, **settings)
+
+
+def flag(name: str, help: str) -> Decorator:
+    """`--name`, `--name true` and `--name false`."""
+    return option(name, help, is_flag=False, flag_value="true", metavar="[true|false]")
+
+
+INPUTS: tuple[Decorator, ...] = (
+    option(
+        "--data",
+        "Folder with sign_language_keypoints.pkl, video_sequences.pkl and text_data.json.  [default: the corpus built "
+        "from the clips that the package spoken-to-signed brings]",
+        metavar="DIR",
+    ),
+    option("--keypoints", "Keypoints to train the skeleton model on; wins over --data.", metavar="FILE"),
+    option("--videos", "Video sequences; wins over --data.", metavar="FILE"),
+    option("--texts", "Texts of the videos; wins over --data.", metavar="FILE"),
+)
+GENERAL: tuple[Decorator, ...] = (
+    option(
+        "--preset",
+        f"Settings kept under a name: {', '.join(load.presets())}; several are joined by commas.",
+        metavar="NAME",
+    ),
+    option("--config-override", "YAML file with parameters that win over params/*.yaml and presets.", metavar="FILE"),
+    option("--experiment", "MLflow experiment.  [default: mlflow run's, else 'Default']", metavar="NAME"),
+    option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR"),
+)
+SHORTS: dict[str, Decorator] = {
+    "epochs": option("--epochs", "Passes over the training clips; ends an earlier --steps.", metavar="NUMBER"),
+    "steps": option("--steps", "Optimizer steps; ends an earlier --epochs.", metavar="INTEGER"),
+    "batch_size": option("--batch-size", "Clips a step; less where memory runs out.", metavar="INTEGER"),
+    "lr": option("--lr", "Peak learning rate.", metavar="NUMBER"),
+    "seed": option("--seed", "Of every random choice in training.", metavar="INTEGER"),
+}
+UPSTREAM: dict[str, Decorator] = {
+    f"{stage}_model": option(
+        f"--{stage}-model",
+        f"The {stage} model to build on: alias, version, run ID or MLflow URI.  [default: {DEFAULT_ALIAS}]",
+        metavar="MODEL",
+    )
+    for stage in ("skeleton", "temporal", "alignment")
+} | {
+    "representations": option(
+        "--representations",
+        "Run ID of the represent run to read.  [default: the newest that fits model and data]",
+        metavar="RUN",
+    ),
+}
+PIPELINE: tuple[Decorator, ...] = (
+    option("--stage", f"Run this stage only: {', '.join(STAGES)}.  [default: all, in this order]", metavar="STAGE"),
+    flag("--skip-trained", "Leave out a stage where the registry holds what it would give again."),
+    option(
+        "--force",
+        "Run this stage although --skip-trained would leave it out; several are joined by commas; 'all'.",
+        metavar="STAGE",
+    ),
+    flag("--inference", "Run represent and generate too.  [default: true]"),
+    click.option("--no-inference", is_flag=True, help="The same as --inference false."),
+)
+
+
+class _Command(click.Command):
+    """A command whose help ends with examples and, for a stage, every parameter with its default."""
+
+    def __init__(self, *arguments: Any, stage: Stage | None, examples: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.stage, self.examples = stage, examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = ["Examples:", *(f"  {line}" for line in self.examples.strip().splitlines()), ""]
+        if self.stage is None:
+            lines.append("Parameters, e.g. --alignment.training.lr 1e-4: see the --help of each stage.")
+        else:
+            flat = load.flatten(getattr(load.resolve(), self.stage), self.stage)
+            lines.append("Parameters and defaults (presets change some; sign_models/params/schema.py explains each):")
+            lines += [f"  --{name.partition('.')[2]} {value}" for name, value in flat.items()]
+        formatter.write("\n" + "\n".join(lines) + "\n")
+
+
+def command(
+    stage: Stage | None, *, shorts: Sequence[str] = (), upstreams: Sequence[str] = (), examples: str
+) -> Callable[[Callable[[Options], None]], click.Command]:
+    """Makes a function of Options a command with the options that its stage knows; stage None: the pipeline."""
+
+    def make(function: Callable[[Options], None]) -> click.Command:
+        def callback(overrides: tuple[str, ...], **given: str) -> None:
+            function(parse(stage, given, overrides))
+
+        callback.__doc__ = function.__doc__
+        decorators = [
+            *INPUTS,
+            *GENERAL,
+            *(SHORTS[name] for name in shorts),
+            *(UPSTREAM[name] for name in upstreams),
+            *(PIPELINE if stage is None else ()),
+            click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]..."),
+        ]
+        decorated: Any = callback
+        for decorator in reversed(decorators):
+            decorated = decorator(decorated)
+        settings = {"ignore_unknown_options": True, "max_content_width": 120}
+        make_command = click.command(
+            stage or "pipeline", cls=_Command, context_settings=settings, stage=stage, examples=examples
+        )
+        return make_command(decorated)
+
+    return make
+
+
+def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) -> Options:
+    """Options from what click read; raises ParamsError or UpstreamError before any work.
+
+    given      option name -> text, "" where not given; holds the options of the command only.
+    overrides  what click did not know: `--name value` and `--name=value`, dotted parameter names.
+    """
+    base = Path(given["relative_to"] or ".")
+    chosen = _stage(given.get("stage", "")) or stage
+    accepted = tuple(name for name in given if name not in load.SHORT)
+    sets = {name: given[name] for name in load.SHORT if given.get(name)} | _pairs(overrides)
+    override = _path(given["config_override"], base)
+    for name in UPSTREAM:
+        refuse_file(name, given.get(name, ""), base)
+    return Options(
+        params=load.resolve(chosen, given["preset"], override, sets, accepted),
+        data=_path(given["data"], base),
+        keypoints=_path(given["keypoints"], base),
+        videos=_path(given["videos"], base),
+        texts=_path(given["texts"], base),
+        stage=chosen if stage is None else None,
+        skip_trained=_truth("skip_trained", given.get("skip_trained", ""), False),
+        inference=_inference(given),
+        force=_force(given.get("force", "")),
+        experiment=given["experiment"],
+        preset=given["preset"],
+        config_override=override,
+        **{name: given[name] for name in UPSTREAM if given.get(name)},
+    )
+
+
+def refuse_file(name: str, value: str, base: Path = Path()) -> None:
+    """UpstreamError where a value that must name something in the registry can only be a file."""
+    uri = re.match(r"(runs|models|mlflow-artifacts):/", value)
+    plain = re.fullmatch(r"[\w-]*", value)  # all that MLflow allows in an alias, a version or a run ID
+    if value and not uri and (not plain or (base / value).is_file()):
+        wanted = "a run ID" if name == "representations" else "an alias, a version, a run ID or an MLflow URI"
+        example = "8f14e45f..." if name == "representations" else "candidate, 3 or models:/sign-skeleton/3"
+        raise UpstreamError(f"'{value}' looks like a file", place=name, wanted=wanted, remedy=f"e.g. {example}")
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs a command and exits: 0 done, 2 a mistake of the user's, in one message, 130 interrupted, 143 terminated."""
+    signal.signal(signal.SIGTERM, _terminated)
+    if "MLFLOW_RUN_ID" in os.environ:
+        _end_with_parent()
+    try:
+        command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+    except SignError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)  # unwinds, so that the run can be marked and files closed
+
+
+def _end_with_parent() -> None:
+    """Under `mlflow run` on Linux: be terminated when it dies, else the step would go on as an orphan."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, see prctl(2)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def _pairs(arguments: Sequence[str]) -> dict[str, str]:
+    """`--name value`, `--name=value` and `--name` (true) as name -> value; a name's dashes count as underscores."""
+    pairs: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--") or name == "--":
+            raise ParamsError(f"'{name}' is not an option", place="command line", wanted="--name value")
+        if not equals:
+            value = "true" if not rest or rest[0].startswith("--") else rest.pop(0)
+        pairs[name[2:].replace("-", "_")] = value
+    return pairs
+
+
+def _path(value: str, base: Path) -> Path | None:
+    return base / Path(value).expanduser() if value else None
+
+
+def _truth(name: str, value: str, default: bool) -> bool:
+    if not value:
+        return default
+    if value.lower() not in TRUE + FALSE:
+        raise ParamsError(f"'{value}'", place=name, wanted="true or false")
+    return value.lower() in TRUE
+
+
+def _inference(given: dict[str, Any]) -> bool:
+    off = bool(given.get("no_inference", False))
+    wanted = _truth("inference", given.get("inference", ""), not off)
+    if off and wanted:
+        raise ParamsError("both --no-inference and --inference true", place="inference", remedy="leave one out")
+    return wanted
+
+
+def _stage(value: str) -> Stage | None:
+    for stage in STAGES:
+        if value == stage:
+            return stage
+    if value:
+        raise _no_stage("stage", value, STAGES)
+    return None
+
+
+def _force(value: str) -> tuple[str, ...]:
+    named = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in named:
+        if part not in (*STAGES, "all"):
+            raise _no_stage("force", part, (*STAGES, "all"))
+    return named
+
+
+def _no_stage(place: str, value: str, choices: Sequence[str]) -> ParamsError:
+    near = load.nearest(value, choices)
+    hint = f"did you mean '{near}'?" if near else ""
+    return ParamsError(f"'{value}' does not exist", place=place, wanted=f"one of {', '.join(choices)}", remedy=hint)
