@@ -56,7 +56,7 @@ GENERAL: tuple[Decorator, ...] = (
         metavar="NAME",
     ),
     option("--config-override", "YAML file with parameters that win over params/*.yaml and presets.", metavar="FILE"),
-    option("--experiment", "MLflow experiment.  [default: mlflow run's, else 'Default']", metavar="NAME"),
+    option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME"),
     option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR"),
 )
 SHORTS: dict[str, Decorator] = {
@@ -152,6 +152,9 @@ def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) 
     accepted = tuple(name for name in given if name not in load.SHORT)
     sets = {name: given[name] for name in load.SHORT if given.get(name)} | _pairs(overrides)
     override = _path(given["config_override"], base)
+    if given["experiment"] and "MLFLOW_RUN_ID" in os.environ:
+        remedy = f"use mlflow run --experiment-name {given['experiment']}"
+        raise ParamsError("mlflow run has already made the run elsewhere", place="experiment", remedy=remedy)
     for name in UPSTREAM:
         refuse_file(name, given.get(name, ""), base)
     return Options(

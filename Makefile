@@ -1,0 +1,50 @@
+# `make` or `make help` lists the targets. Each makes .venv first where needed.
+SHELL := bash
+VENV := .venv
+READY := $(VENV)/.ready
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup pipeline test check format ui lock clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  ARGS=\"...\"    goes to the command, e.g. make pipeline ARGS=\"-P preset=quick\", make test ARGS=\"-k params\""
+
+setup: $(READY) ## Make .venv with the locked versions; nothing to do when it is up to date
+
+$(READY): requirements.lock tools/conda_standin.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("Python 3.11 is needed, $(PYTHON) is %d.%d: make setup PYTHON=/path/to/python3.11" % v)'
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	@$(RUN) $(VENV)/bin/python tools/conda_standin.py install-standin
+	@touch $(READY)
+
+pipeline: setup ## Train every stage and translate: `mlflow run .` in .venv
+	$(RUN) mlflow run . --env-manager local $(ARGS)
+
+test: setup ## Run the tests
+	$(RUN) python -m pytest $(ARGS)
+
+check: setup ## ruff, ruff format --check, mypy
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+format: setup ## Let ruff mend what it can
+	$(RUN) ruff check --fix .
+	$(RUN) ruff format .
+
+ui: setup ## Show runs and models in the browser
+	$(RUN) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --workers 1 $(ARGS)
+
+lock: setup ## Write requirements.lock from what .venv holds now
+	@{ sed -n '/^#/p' requirements.lock; \
+	   $(VENV)/bin/python -m pip freeze --all --disable-pip-version-check \
+	   | grep -v -i -E '^(pip|wheel|nvidia-|cuda-|triton)' | sed 's/+[a-z0-9]*$$//'; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock
+
+clean: ## Remove .venv and caches; runs and models stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
