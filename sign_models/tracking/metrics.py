@@ -1,0 +1,139 @@
+"""Metric points on their way to the store: in batches, from a thread, through an outage, and never twice."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sign_models.errors import ResourceError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+logger = logging.getLogger(__name__)
+BATCH = 1000  # points a call: MLflow's own limit
+INTERVAL = 5.0  # s between two calls
+BOUND = 200_000  # points held while the store is away; about 50 MB
+PATIENCE = 600.0  # s without one success, after which the run is stopped
+PAUSE = 2.0  # s between two tries, beside the waiting that MLflow's HTTP client does itself
+
+
+class MetricLog:
+    """The curves of one run.
+
+    Points wait in memory until a thread has written them: training never waits for the store, unless BOUND points
+    wait already. A store that is away is tried again for PATIENCE seconds; then `add` and `flush` raise ResourceError.
+    A point whose (name, step) is in `stored` is dropped: a resumed run takes the steps since its checkpoint again.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, stored: set[tuple[str, int]] | None = None) -> None:
+        self._client, self._run_id, self._stored = client, run_id, stored or set()
+        self._points: list[Metric] = []
+        self._changed = threading.Condition()
+        self._hurry = self._closed = False
+        self._failing_since: float | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._write_all, name=f"metrics of {run_id[:8]}", daemon=True)
+        self._thread.start()
+
+    def add(self, values: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        fresh = [Metric(k, float(v), now, step) for k, v in values.items() if (k, step) not in self._stored]
+        with self._changed:
+            self._raise_error()
+            while len(self._points) + len(fresh) > BOUND and self._points:
+                self._changed.wait(1.0)
+                self._raise_error()
+            self._points += fresh
+            if len(self._points) >= BATCH:
+                self._changed.notify_all()
+
+    def flush(self, patience: float = PATIENCE) -> None:
+        """Return when every point is stored; ResourceError where that fails or takes over `patience` seconds."""
+        end = time.monotonic() + patience
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            try:
+                while self._points:
+                    self._raise_error()
+                    if time.monotonic() > end:
+                        raise self._lost(f"the store does not answer, and did not for {patience:.0f} s")
+                    self._changed.wait(0.2)
+            finally:
+                self._hurry = False
+
+    def close(self, patience: float = PATIENCE) -> None:
+        try:
+            self.flush(patience)
+        finally:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._lost(str(self._error).strip().splitlines()[0][:300]) from self._error
+
+    def _lost(self, found: str) -> ResourceError:
+        return ResourceError(
+            f"{found}; {len(self._points)} metric points are not stored",
+            place=f"metrics of run {self._run_id}",
+            wanted="a tracking store that answers",
+            remedy="bring the store back and resume the run: it goes on from its last checkpoint",
+        )
+
+    def _write_all(self) -> None:
+        going = True
+        while going:
+            with self._changed:
+                self._changed.wait_for(self._due, INTERVAL)
+                batch = self._points[:BATCH]
+                going = not self._closed
+            if batch and going:
+                going = self._write(batch)
+
+    def _due(self) -> bool:
+        return self._closed or len(self._points) >= BATCH or (self._hurry and bool(self._points))
+
+    def _write(self, batch: list[Metric]) -> bool:
+        """One try; False where no further one is worth it."""
+        import mlflow
+        from requests import RequestException
+
+        from sign_models.tracking.store import LASTING
+
+        try:
+            self._client.log_batch(self._run_id, metrics=batch)
+        except (mlflow.MlflowException, RequestException, OSError) as error:
+            now = time.monotonic()
+            if self._failing_since is None:
+                self._failing_since = now
+                logger.warning("the tracking store does not answer; metrics wait in memory: %s", str(error)[:200])
+            with self._changed:
+                code = error.error_code if isinstance(error, mlflow.MlflowException) else ""
+                if code in LASTING or now - self._failing_since > PATIENCE:
+                    self._error = error
+                    self._changed.notify_all()
+                    return False
+                self._changed.wait_for(lambda: self._closed, PAUSE)
+            return True
+        if self._failing_since is not None:
+            logger.warning("the tracking store answers again; %d metric points waited", len(self._points))
+            self._failing_since = None
+        with self._changed:
+            del self._points[: len(batch)]
+            self._changed.notify_all()
+        return True
+
+
+def stored_points(client: MlflowClient, run_id: str) -> set[tuple[str, int]]:
+    """(name, step) of every point the run has."""
+    names = client.get_run(run_id).data.metrics
+    return {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}

@@ -1,0 +1,220 @@
+"""One stage's MLflow run, from its first tag to its last status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sign_models.errors import ParamsError, ResourceError, UpstreamError
+from sign_models.tracking import process
+from sign_models.tracking.metrics import MetricLog, stored_points
+from sign_models.tracking.sources import code_state
+from sign_models.tracking.store import asking, client, connect
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Run", "connect", "stage_run"]
+logger = logging.getLogger(__name__)
+STAGE = "sign.stage"
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000
+PARAMS_A_CALL = 100
+LAST_WORDS = 10.0  # s that a run which was told to stop waits for its metrics
+
+
+class Run:
+    """An open MLflow run. `resumed`: it has been open before, so its params and earlier points are already stored."""
+
+    def __init__(self, run_id: str, experiment_id: str, stage: str, resumed: bool) -> None:
+        self.id, self.experiment_id, self.stage, self.resumed = run_id, experiment_id, stage, resumed
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Store resolved params under dotted names; values beyond MLflow's 6000 characters are cut, and say so.
+
+        ParamsError where this run already holds another value for a name: leave out what may differ on resuming.
+        """
+        texts = {name: _cut(str(value), LONGEST_PARAM) for name, value in params.items()}
+        with asking(f"run {self.id}"):
+            stored = client().get_run(self.id).data.params
+        for name in stored.keys() & texts.keys():
+            if stored[name] != texts[name]:
+                raise ParamsError(
+                    f"{texts[name]!r}, but run {self.id} began with {stored[name]!r}",
+                    place=name,
+                    wanted="the params that the run began with",
+                    remedy="take the first value back, or start a new run",
+                )
+        from mlflow.entities import Param
+
+        fresh = [Param(name, text) for name, text in texts.items() if name not in stored]
+        with asking(f"run {self.id}"):
+            for i in range(0, len(fresh), PARAMS_A_CALL):
+                client().log_batch(self.id, params=fresh[i : i + PARAMS_A_CALL])
+
+    @cached_property
+    def _metrics(self) -> MetricLog:
+        with asking(f"run {self.id}"):
+            return MetricLog(client(), self.id, stored_points(client(), self.id) if self.resumed else None)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Store one point of each curve, soon: see MetricLog. Points that a resumed run already has are dropped."""
+        self._metrics.add(metrics, step)
+
+    def flush(self) -> None:
+        """Return when every point so far is stored. Call it before a checkpoint says that its step is done."""
+        if "_metrics" in self.__dict__:
+            self._metrics.flush()
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Values beyond MLflow's 8000 characters are cut, and say so."""
+        with asking(f"run {self.id}"):
+            _tag(self.id, tags)
+
+    def log_figure(self, figure: Figure, path: str) -> None:
+        with asking(f"{path} of run {self.id}"):
+            client().log_figure(self.id, figure, path)
+
+    def log_text(self, text: str, path: str) -> None:
+        with asking(f"{path} of run {self.id}"):
+            client().log_text(self.id, text, path)
+
+    def log_dict(self, content: dict[str, Any], path: str) -> None:
+        """`path` ends in .json or .yaml, which says how it is written."""
+        with asking(f"{path} of run {self.id}"):
+            client().log_dict(self.id, content, path)
+
+    def log_artifacts(self, source: Path, path: str | None = None) -> None:
+        """Store a file, or what a folder holds, under the artifact folder `path`."""
+        log = client().log_artifacts if source.is_dir() else client().log_artifact
+        with asking(f"{path or source.name} of run {self.id}"):
+            log(self.id, str(source), path)
+
+    def log_dataset(
+        self, name: str, digest: str, context: str, profile: Mapping[str, object], source: str | None = None
+    ) -> None:
+        """Record an input by name and digest, without its values.
+
+        digest: full; MLflow keeps 36 characters, the tag `sign.data.<context>` the whole. profile: what the UI shows
+        of it, e.g. clips and frames. source: a folder, a package or a URI, as the user named it.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        entry = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type="local" if source else "code",
+            source=json.dumps({"uri": source or name}),
+            profile=json.dumps(profile),
+        )
+        with asking(f"run {self.id}"):
+            client().log_inputs(self.id, [DatasetInput(entry, [InputTag("mlflow.data.context", context)])])
+        self.set_tags({f"sign.data.{context}": digest})
+
+    def link_inputs(self, model_ids: Iterable[str]) -> None:
+        """MLflow's own lineage: this run read these logged models."""
+        from mlflow.entities import LoggedModelInput
+
+        with asking(f"run {self.id}"):
+            client().log_inputs(self.id, models=[LoggedModelInput(model_id) for model_id in model_ids])
+
+    def log_code_state(self) -> None:
+        """The git commit, and whether the tree differed from it, as tags."""
+        self.set_tags(code_state())
+
+    def close(self, patience: float) -> None:
+        """Store what metrics wait, for at most `patience` seconds, and end the thread that stores them."""
+        if "_metrics" in self.__dict__:
+            self._metrics.close(patience)
+
+
+def _cut(text: str, longest: int) -> str:
+    note = f" ... [cut from {len(text)} characters]"
+    return text if len(text) <= longest else text[: longest - len(note)] + note
+
+
+def _tag(run_id: str, tags: Mapping[str, object]) -> None:
+    from mlflow.entities import RunTag
+
+    client().log_batch(run_id, tags=[RunTag(name, _cut(str(value), LONGEST_TAG)) for name, value in tags.items()])
+
+
+@contextmanager
+def stage_run(
+    stage: str,
+    *,
+    experiment: str | None = None,
+    run_id: str | None = None,
+    nested: bool = False,
+    run_name: str | None = None,
+    tags: Mapping[str, object] | None = None,
+) -> Iterator[Run]:
+    """The run of one stage, as MLflow's active run.
+
+    It is the run that `mlflow run` made for this process, else `run_id` opened again, else a new one: of `experiment`
+    (see connect), or a child of the active run where `nested`. It ends FINISHED, FAILED on any exception, KILLED on
+    Ctrl-C or Terminated.
+    Raises UpstreamError where `run_id` is unknown, deleted, or the run of another stage.
+    """
+    import mlflow
+
+    run_id = run_id or os.environ.get("MLFLOW_RUN_ID")
+    experiment_id = None if nested else connect(experiment)
+    before = {} if run_id is None else _tags_of_run(run_id, stage)
+    signature = {STAGE: stage, **process.identity(), **(tags or {})}
+    with asking(f"run of stage {stage}"), process.undisturbed():
+        if run_id is None:
+            opened = mlflow.start_run(None, experiment_id, run_name or stage, nested=nested, tags=signature)
+        else:
+            if nested and (parent := mlflow.active_run()) is not None:
+                signature["mlflow.parentRunId"] = parent.info.run_id
+            _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
+            opened = mlflow.start_run(run_id, nested=nested)
+            os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
+    run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed=STAGE in before)
+    try:
+        yield run
+        run.flush()
+    except BaseException as error:
+        killed = isinstance(error, KeyboardInterrupt | process.Terminated)
+        try:
+            _end(run, "KILLED" if killed else "FAILED")
+        except ResourceError as trouble:  # the first error is the one to tell
+            logger.warning("%s; the next command on this store will close the run", trouble)
+        raise
+    else:
+        _end(run, "FINISHED")
+
+
+def _end(run: Run, status: str) -> None:
+    import mlflow
+
+    with process.undisturbed(), asking(f"run {run.id}"):
+        try:
+            run.close(LAST_WORDS)
+        finally:
+            mlflow.end_run(status)
+
+
+def _tags_of_run(run_id: str, stage: str) -> dict[str, str]:
+    import mlflow
+
+    try:
+        with asking(f"run {run_id}"):
+            found = client().get_run(run_id)
+    except mlflow.MlflowException as error:
+        remedy = "see `mlflow runs list --experiment-id ID`"
+        raise UpstreamError("no such run in this tracking store", place=f"run {run_id}", remedy=remedy) from error
+    tags: dict[str, str] = found.data.tags
+    if found.info.lifecycle_stage == "deleted":
+        raise UpstreamError("the run was deleted", place=f"run {run_id}", remedy="`mlflow runs restore` brings it back")
+    if tags.get(STAGE, stage) != stage:
+        raise UpstreamError(
+            f"this is a run of stage {tags[STAGE]!r}", place=f"run {run_id}", wanted=f"a run of stage {stage!r}"
+        )
+    return tags

@@ -1,0 +1,88 @@
+"""Which code a run used: the git commit it came from, and the digest of the source files a module can reach."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def code_state() -> dict[str, str]:
+    """Tags: the commit and whether the tree differs from it; `none` and `unknown` where there is no repository."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *words], check=False, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    if commit is None or git("ls-files", "--error-unmatch", str(PACKAGE / "__init__.py")) is None:
+        return {"sign.commit": "none", "sign.dirty": "unknown"}  # or installed inside someone else's repository
+    changed = git("status", "--porcelain", "--untracked-files=normal")
+    return {"sign.commit": commit, "sign.dirty": "unknown" if changed is None else str(bool(changed)).lower()}
+
+
+def source_digest(module: str) -> str:
+    """sha256 over the names and syntax trees of the sign_models files that `module` can import, itself included.
+
+    Imports inside functions count too; nothing is imported. Neither a comment nor a file that the module cannot reach
+    changes the digest.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(reachable(module)):
+        digest.update(f"{name}\0{ast.dump(_tree(name))}\0".encode())
+    return digest.hexdigest()
+
+
+def reachable(module: str) -> set[str]:
+    """Names of the sign_models modules that importing `module` can import, itself and its packages included."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or _file(name) is None:
+            continue
+        found.add(name)
+        waiting += [name.rpartition(".")[0], *_imports(name)]
+    return found
+
+
+def _file(module: str) -> Path | None:
+    """The file of a module of this package; None for others and for what is an attribute of a module."""
+    first, *rest = module.split(".")
+    if first != PACKAGE.name:
+        return None
+    path = PACKAGE.joinpath(*rest)
+    candidates = (path / "__init__.py", path.with_suffix(".py")) if rest else (path / "__init__.py",)
+    return next((c for c in candidates if c.is_file()), None)
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    path = _file(module)
+    assert path is not None, module
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
+def _imports(module: str) -> tuple[str, ...]:
+    is_package = PACKAGE.parent.joinpath(*module.split("."), "__init__.py").is_file()
+    package = module if is_package else module.rpartition(".")[0]
+    names: list[str] = []
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, base] if base else above)
+            names += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(dict.fromkeys(names))

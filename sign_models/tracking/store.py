@@ -1,0 +1,207 @@
+"""The tracking store: where it is, making a fresh one, what its troubles are called, and runs that nobody ended."""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import psutil
+from filelock import FileLock
+
+from sign_models.errors import ResourceError, UpstreamError
+from sign_models.tracking import process
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+logger = logging.getLogger(__name__)
+SQLITE = "sqlite:///"
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def client() -> MlflowClient:
+    import mlflow
+
+    return mlflow.MlflowClient()
+
+
+def connect(experiment: str | None = None) -> str:
+    """Make the store usable and return the ID of the experiment to work in.
+
+    The store is MLFLOW_TRACKING_URI, or MLflow's own default: mlflow.db in the working directory. A fresh sqlite
+    database is made once, whoever else starts at the same time. Runs whose process died without a word on this machine
+    are set to KILLED; no others are touched.
+
+    experiment: its name, made where there is none; None leaves the choice to MLFLOW_EXPERIMENT_ID,
+    MLFLOW_EXPERIMENT_NAME or MLflow's default experiment.
+    Raises ResourceError where the store cannot be reached or is of another MLflow, UpstreamError where the experiment
+    was deleted.
+    """
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    with asking(f"tracking store {_public(uri)}"):
+        make_database(uri)
+        chosen = _experiment_id(client(), experiment)
+        close_dead_runs()
+    return chosen
+
+
+def _experiment_id(store: MlflowClient, name: str | None) -> str:
+    import mlflow
+    from mlflow.entities import LifecycleStage
+
+    if name is None and (given := os.environ.get("MLFLOW_EXPERIMENT_ID")):
+        return given
+    name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
+    found = store.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return store.create_experiment(name)
+        except mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = store.get_experiment_by_name(name)  # another process was a moment faster
+    if found is None or found.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise UpstreamError(
+            f"experiment {name!r} was deleted",
+            place="experiment",
+            wanted="an active experiment",
+            remedy="choose another name, or restore it with `mlflow experiments restore`",
+        )
+    return str(found.experiment_id)
+
+
+def make_database(uri: str, artifact_root: str | None = None) -> None:
+    """Make the sqlite database of `uri` where there is none; other stores make themselves.
+
+    MLflow 3.17 migrates an empty database in place and without a lock: processes that start together corrupt it, and a
+    kill in between leaves a database that never opens again. So it is made beside, then moved, under a lock.
+    """
+    path = _sqlite_path(uri)
+    if path is None or _exists(path):
+        return
+    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if _exists(path):
+            return
+        making = path.with_name(f"{path.name}.making")
+        making.unlink(missing_ok=True)  # of a process that was killed here
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        made = SqlAlchemyStore(SQLITE + str(making), artifact_root or DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+        made.engine.dispose()
+        os.replace(making, path)
+
+
+def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
+    """MLflow's own sqlite store, on a database made by `make_database`: the plugin behind `mlflow run` and `mlflow ui`.
+
+    Entry point `sqlite` of the group `mlflow.tracking_store`; without it, `mlflow run` itself would race.
+    """
+    from mlflow.tracking._tracking_service.utils import _get_sqlalchemy_store
+
+    make_database(store_uri, artifact_uri)
+    return _get_sqlalchemy_store(store_uri, artifact_uri)
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    if not uri.startswith(SQLITE) or ":memory:" in uri:
+        return None
+    return Path(unquote(uri[len(SQLITE) :].partition("?")[0])).absolute()
+
+
+def _exists(path: Path) -> bool:
+    """An empty file is what sqlite leaves where a process died before its first table."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def close_dead_runs() -> list[str]:
+    """Set to KILLED the RUNNING runs whose process is known to be dead; their IDs."""
+    store = client()
+    experiments = [e.experiment_id for e in store.search_experiments()]
+    running = store.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000)
+    dead = [r for r in running if process.is_dead(r.data.tags) or _never_began(r)]
+    for run in dead:
+        store.set_terminated(run.info.run_id, "KILLED")
+        logger.warning("run %s was left by a process that died; it is KILLED now", run.info.run_id)
+    return [r.info.run_id for r in dead]
+
+
+def _never_began(run: Run) -> bool:
+    """Whether `mlflow run` made this run here and died before its step could sign it.
+
+    Known only for a database file on this machine, and while no process could still be on its way to it.
+    """
+    import mlflow
+
+    tags = run.data.tags
+    if process.HOST in tags or "mlflow.project.entryPoint" not in tags or not _sqlite_path(mlflow.get_tracking_uri()):
+        return False
+    source = Path(tags.get("mlflow.source.name", "").partition("#")[0]).resolve()
+    if source != PROJECT or tags.get("mlflow.user") != getpass.getuser():
+        return False
+    return not any(_may_be_starting(run.info.run_id, other) for other in psutil.process_iter(["cmdline", "environ"]))
+
+
+def _may_be_starting(run_id: str, other: psutil.Process) -> bool:
+    """Whether that process may be `mlflow run` before it starts the run's step, or the step before it signs the run."""
+    words = [Path(word).name for word in other.info["cmdline"] or []]
+    if "mlflow" in words and "run" in words:
+        return True
+    if other.info["environ"] is None:  # not to be looked into
+        return any(word.startswith("python") for word in words)
+    return bool(other.info["environ"].get("MLFLOW_RUN_ID") == run_id)
+
+
+# Error codes that asking again cannot change.
+LASTING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "NOT_FOUND"}
+
+
+def _public(text: str) -> str:
+    """Without the user names and passwords of the URIs in it."""
+    return re.sub(r"://[^/\s@]*@", "://", text)
+
+
+@contextmanager
+def asking(place: str) -> Iterator[None]:
+    """Troubles of the disk, and of the store once MLflow's own retries are used up, become a ResourceError at `place`."""
+    import mlflow
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk_full(place, error) from error
+        raise
+    except mlflow.MlflowException as error:
+        first_line = _public(str(error).strip().splitlines()[0])[:300]
+        if "disk is full" in str(error):
+            raise disk_full(place, error) from error
+        if error.error_code in LASTING:
+            raise
+        if "out-of-date database schema" in first_line:
+            remedy = "take a copy, then run `mlflow db upgrade` with that URI"
+        else:
+            remedy = "see that the server or disk is there, then type the same command again: it goes on where it was"
+        raise ResourceError(first_line, place=place, wanted="a tracking store that answers", remedy=remedy) from error
+
+
+def disk_full(place: str, error: Exception) -> ResourceError:
+    return ResourceError(
+        f"no space is left on the disk ({str(error).splitlines()[0][:200]})",
+        place=place,
+        wanted="room for this run's checkpoints and models",
+        remedy="free some, e.g. by `-e prune`, then resume the run: the last complete checkpoint is intact",
+    )

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sign_models.tracking import sources
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "sign_models"
+    files = {
+        "__init__.py": "",
+        "stages/__init__.py": "",
+        "stages/skeleton.py": "from ..models import skeleton\ndef train():\n    from sign_models.data.corpus import Corpus\n",
+        "stages/temporal.py": "import sign_models.models.temporal\n",
+        "models/__init__.py": "",
+        "models/skeleton.py": "from sign_models.models.blocks import Block\nimport torch, os\n",
+        "models/temporal.py": "from .blocks import Block\n",
+        "models/blocks.py": "class Block: pass\n",
+        "data/__init__.py": "",
+        "data/corpus.py": "class Corpus: pass\n",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    monkeypatch.setattr(sources, "PACKAGE", root)
+    sources._tree.cache_clear()
+    yield root
+    sources._tree.cache_clear()
+
+
+def digests() -> dict[str, str]:
+    sources._tree.cache_clear()
+    return {stage: sources.source_digest(f"sign_models.stages.{stage}") for stage in ("skeleton", "temporal")}
+
+
+def test_every_way_to_import_is_followed(package: Path) -> None:
+    assert sources.reachable("sign_models.stages.skeleton") == {
+        "sign_models", "sign_models.stages", "sign_models.stages.skeleton", "sign_models.models",
+        "sign_models.models.skeleton", "sign_models.models.blocks", "sign_models.data", "sign_models.data.corpus",
+    }  # fmt: skip
+
+
+def test_only_code_that_a_stage_reaches_changes_its_digest(package: Path) -> None:
+    before = digests()
+    (package / "data/corpus.py").write_text("class Corpus: size = 1\n")
+    after = digests()
+    assert after["skeleton"] != before["skeleton"] and after["temporal"] == before["temporal"]
+    (package / "models/blocks.py").write_text("class Block: depth = 2\n")
+    assert digests()["temporal"] != after["temporal"]
+
+
+def test_comments_do_not_change_a_digest(package: Path) -> None:
+    before = digests()
+    (package / "models/blocks.py").write_text("# why\nclass Block:\n    pass\n")
+    assert digests() == before
+
+
+def test_the_digest_of_the_real_package_is_stable() -> None:
+    assert len({sources.source_digest("sign_models.tracking.runs") for _ in range(2)}) == 1
+    assert "sign_models.tracking.metrics" in sources.reachable("sign_models.tracking.runs")
+
+
+def test_the_commit_and_changes_after_it_are_seen(package: Path) -> None:
+    assert sources.code_state() == {"sign.commit": "none", "sign.dirty": "unknown"}
+
+    def git(*words: str) -> str:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(
+            ["git", *identity, *words], cwd=package.parent, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "all")
+    assert sources.code_state() == {"sign.commit": git("rev-parse", "HEAD"), "sign.dirty": "false"}
+    (package / "models/blocks.py").write_text("class Block: depth = 3\n")
+    assert sources.code_state()["sign.dirty"] == "true"
+
+
+def test_a_machine_without_git_is_no_obstacle(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert sources.code_state() == {"sign.commit": "none", "sign.dirty": "unknown"}

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import getpass
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from sign_models.errors import ResourceError, UpstreamError
+from sign_models.tracking import process, store
+
+HOLD_A_RUN = """
+import time
+from sign_models.tracking.process import guard_process
+from sign_models.tracking.runs import stage_run
+guard_process()
+with stage_run("skeleton") as run:
+    run.log_metrics({"loss": 1.0}, 1)
+    print(run.id, flush=True)
+    time.sleep(60)
+"""
+
+
+def python(code: str, **more) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True, **more)
+
+
+def status(run_id: str) -> str:
+    return mlflow.MlflowClient().get_run(run_id).info.status
+
+
+def test_processes_that_start_at_once_share_one_fresh_database(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracking}/new/mlflow.db")
+    code = "from sign_models.tracking.runs import stage_run\nwith stage_run('skeleton') as run: print(run.id)"
+    started = [python(code) for _ in range(4)]
+    ends = [(p.communicate(timeout=120), p.returncode) for p in started]
+    assert [code for _, code in ends] == [0] * 4, ends
+    ids = {out.strip() for (out, _), _ in ends}
+    assert len(ids) == 4 and {status(run_id) for run_id in ids} == {"FINISHED"}
+    assert not list(tracking.glob("new/*.making"))
+
+
+def test_the_plugin_makes_the_database_mlflow_would_make(template: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plugin.db"
+    path.touch()  # what is left of a process killed before its first table
+    made = store.sqlite_store(f"sqlite:///{path}", None)
+    assert [e.name for e in made.search_experiments()] == ["Default"]
+    with sqlite3.connect(path) as ours, sqlite3.connect(template) as theirs:
+        names = "select name from sqlite_master order by name"
+        assert ours.execute(names).fetchall() == theirs.execute(names).fetchall()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) -> None:
+    child = python(HOLD_A_RUN)
+    run_id = child.stdout.readline().strip()  # type: ignore[union-attr]
+    child.send_signal(signum)
+    child.send_signal(signal.SIGTERM)  # the echo that `mlflow run` sends
+    _, errors = child.communicate(timeout=30)
+    assert status(run_id) == "KILLED", errors
+    assert child.returncode != 0
+    assert len(mlflow.MlflowClient().get_metric_history(run_id, "loss")) == 1
+
+
+def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(tracking: Path) -> None:
+    child = python(HOLD_A_RUN)
+    run_id = child.stdout.readline().strip()  # type: ignore[union-attr]
+    store.connect()
+    assert status(run_id) == "RUNNING"
+    child.kill()
+    child.wait()
+    assert status(run_id) == "RUNNING"
+    store.connect()
+    assert status(run_id) == "KILLED"
+
+
+def test_the_death_of_the_launcher_ends_the_run_through_a_shell(tracking: Path) -> None:
+    made = mlflow.MlflowClient().create_run("1").info.run_id
+    launcher = python(
+        "import subprocess, sys\nsubprocess.run(['bash', '-c', sys.argv[1] + ' -c \"$CODE\"; true', 'x'])".replace(
+            "sys.argv[1]", repr(sys.executable)
+        ),
+        env={**os.environ, "CODE": HOLD_A_RUN, "MLFLOW_RUN_ID": made},
+    )
+    assert launcher.stdout.readline().strip() == made  # type: ignore[union-attr]
+    launcher.kill()
+    end = time.monotonic() + 15
+    while status(made) == "RUNNING" and time.monotonic() < end:
+        time.sleep(0.2)
+    assert status(made) == "KILLED"
+
+
+def others(**changes: str) -> dict[str, str]:
+    tags = process.identity()
+    tags[process.PID], tags[process.STARTED] = "4194305", "1.0"  # beyond the largest pid: dead, were it here
+    return tags | changes
+
+
+def test_only_a_process_known_to_be_dead_is_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_machine", lambda: "here/1234")
+    monkeypatch.setattr(process, "_process_table", lambda: "boot/pid:[1]")
+    assert not process.is_dead(process.identity())
+    assert process.is_dead(others())
+    assert process.is_dead(process.identity() | {process.STARTED: "1.0"})  # its number was given to another
+    assert process.is_dead(others(**{process.BOOT: "earlier/pid:[1]"}))
+    assert not process.is_dead(others(**{process.HOST: "there/5678"}))
+    assert not process.is_dead(others(**{process.BOOT: "boot/pid:[2]"}))
+    assert not process.is_dead({})
+    monkeypatch.setattr(process, "_machine", lambda: "container")
+    assert not process.is_dead(others(**{process.HOST: "container", process.BOOT: "earlier/pid:[1]"}))
+
+
+def test_runs_of_others_stay_as_they_are(tracking: Path) -> None:
+    client = mlflow.MlflowClient()
+    strangers = [client.create_run("1"), client.create_run("0", tags=others(**{process.HOST: "there"}))]
+    ours = client.create_run("0", tags=others())
+    assert store.close_dead_runs() == [ours.info.run_id]
+    assert {status(r.info.run_id) for r in strangers} == {"RUNNING"}
+
+
+def test_a_run_that_mlflow_run_never_began_is_closed_only_for_this_project(tracking: Path) -> None:
+    client = mlflow.MlflowClient()
+    project = {
+        "mlflow.project.entryPoint": "skeleton",
+        "mlflow.source.name": str(store.PROJECT),
+        "mlflow.user": getpass.getuser(),
+    }
+    abandoned = client.create_run("1", tags=project).info.run_id
+    coming = client.create_run("1", tags=project).info.run_id
+    client.create_run("1", tags=project | {"mlflow.source.name": str(tracking)})
+    client.create_run("1", tags=project | {"mlflow.user": "somebody else"})
+    on_its_way = python("import time; print(flush=True); time.sleep(60)", env={**os.environ, "MLFLOW_RUN_ID": coming})
+    on_its_way.stdout.readline()  # type: ignore[union-attr]
+    try:
+        assert store.close_dead_runs() == [abandoned]
+    finally:
+        on_its_way.kill()
+        on_its_way.wait()
+
+
+def test_an_experiment_is_found_made_or_refused(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = mlflow.MlflowClient()
+    assert store.connect() == client.get_experiment_by_name("tests").experiment_id
+    made = store.connect("another")
+    assert store.connect("another") == made == client.get_experiment_by_name("another").experiment_id
+    client.delete_experiment(made)
+    with pytest.raises(UpstreamError, match="deleted"):
+        store.connect("another")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "0")
+    assert store.connect() == "0"
+
+
+def test_troubles_of_the_store_are_told_without_a_password(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(ResourceError, match="tracking store http://127.0.0.1:9") as caught:
+        store.connect()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_full_disk_is_told() -> None:
+    with pytest.raises(ResourceError, match="prune"), store.asking("here"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(PermissionError), store.asking("here"):
+        raise PermissionError(13, "no")
