@@ -7,14 +7,11 @@ Neither torch nor MLflow is imported here: `--help` and a refusal answer at once
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -22,6 +19,7 @@ import click
 from .errors import ParamsError, SignError, UpstreamError
 from .options import DEFAULT_ALIAS, STAGES, Options, Stage
 from .params import load
+from .tracking.process import guard_process
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -186,9 +184,7 @@ def refuse_file(name: str, value: str, base: Path = Path()) -> None:
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command and exits: 0 done, 2 a mistake of the user's, in one message, 130 interrupted, 143 terminated."""
-    signal.signal(signal.SIGTERM, _terminated)
-    if "MLFLOW_RUN_ID" in os.environ:
-        _end_with_parent()
+    guard_process()
     try:
         command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except SignError as error:
@@ -201,17 +197,6 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
         click.echo("interrupted", err=True)
         sys.exit(130)
     sys.exit(0)
-
-
-def _terminated(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)  # unwinds, so that the run can be marked and files closed
-
-
-def _end_with_parent() -> None:
-    """Under `mlflow run` on Linux: be terminated when it dies, else the step would go on as an orphan."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1  # PR_SET_PDEATHSIG, see prctl(2)
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 def _pairs(arguments: Sequence[str]) -> dict[str, str]:

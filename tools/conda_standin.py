@@ -1,11 +1,11 @@
 """`conda` for a machine without conda: answers what MLflow asks, with this project's own environment.
 
-Without it a bare `mlflow run .` fails, since MLproject names a conda.yaml, and leaves a run that stays RUNNING for ever.
+Without it a bare `mlflow run .` fails, since MLproject names a conda.yaml, and leaves a run that stays RUNNING.
 MLflow's whole use of conda (mlflow/utils/conda.py) is
 
     conda --help
     conda env list --json                       answered with none, so that the next line always comes
-    conda env create -n NAME --file conda.yaml  checks every version in the file against the environment, changes nothing
+    conda env create -n NAME --file conda.yaml  checks every version in the file against this environment
     source activate NAME                        finds bin/activate of the environment, which ignores NAME
 
 `make setup` installs it as .venv/bin/conda, and only where there is no other conda.

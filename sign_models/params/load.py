@@ -169,9 +169,10 @@ def _walk(
         field = model.model_fields.get(key)
         name = f"{path}.{key}"
         if field is None:
-            near = nearest(str(key), model.model_fields)
-            others = [known for known in names() if known.startswith(path.partition(".")[0] + ".")]
-            hint = f"did you mean '{path}.{near}'?" if near else _hint(str(key), [*STAGES, *others])
+            whole = [known for known in names() if known.startswith(path.partition(".")[0] + ".")]
+            here = [f"{path}.{known}" for known in model.model_fields]
+            close = nearest(str(key), [*here, *(STAGES if path in STAGES else ())])
+            hint = f"did you mean '{close}'?" if close else _hint(str(key), whole)
             mistakes.append(f"{place}: {name} is no parameter; {hint}")
         elif inner := _model(field.annotation):
             yield from _walk(value, inner, name, place, mistakes)
@@ -185,7 +186,7 @@ def _typed(
     """Full name and value of what was typed; a name that several stages share is given once for each."""
     known = names()
     mine = [full.split(".", 1) for full in known if stage is None or full.startswith(f"{stage}.")]
-    for name, text in sets.items():
+    for name, text in sorted(sets.items(), key=lambda item: item[0].count(".")):  # the more exact name wins
         head, _, rest = name.partition(".")
         named, tail = (head, rest) if head in STAGES else (None, name)
         tails = (f"training.{tail}", tail) if tail in SHORT else (tail,)

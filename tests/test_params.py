@@ -1,0 +1,203 @@
+"""Parameters: files, layers, names, types, messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sign_models.errors import ParamsError
+from sign_models.options import STAGES
+from sign_models.params import load
+
+FINITE = st.floats(min_value=1e-12, max_value=1e3, allow_nan=False)
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    def write(text: str, name: str = "my.yaml") -> Path:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return write
+
+
+def test_stages_of_options_files_and_schema_are_the_same() -> None:
+    assert tuple(load.STAGES) == STAGES
+    assert sorted(file.stem for file in load.FOLDER.glob("*.yaml")) == sorted(STAGES)
+
+
+@pytest.mark.parametrize("preset", ["", *load.presets()])
+def test_every_yaml_validates_alone(preset: str) -> None:
+    load.resolve(None, preset)
+
+
+def test_presets_exist() -> None:
+    assert {"quick", "tiny", "small", "base", "large"} <= set(load.presets())
+
+
+def test_small_undoes_every_size() -> None:
+    assert load.resolve(None, "large,small") == load.resolve()
+
+
+def test_layers_win_in_order(written) -> None:
+    file = written("skeleton: {training: {lr: 2e-2, seed: 5}}")
+    assert load.resolve("skeleton", "quick").skeleton.training.batch_size == 8
+    by_file = load.resolve("skeleton", "quick", file)
+    assert (by_file.skeleton.training.lr, by_file.skeleton.training.batch_size) == (0.02, 8)
+    typed = load.resolve("skeleton", "quick", file, {"lr": "3e-2"})
+    assert (typed.skeleton.training.lr, typed.skeleton.training.seed) == (0.03, 5)
+
+
+def test_last_preset_wins() -> None:
+    assert load.resolve(None, "large, quick").temporal.model == load.resolve(None, "quick").temporal.model.model_copy(
+        update={"dropout": load.resolve(None, "large").temporal.model.dropout}
+    )
+
+
+@given(FINITE)
+def test_a_number_reads_as_typed_in_any_spelling(lr: float) -> None:
+    for text in (repr(lr), f"{lr:.17e}"):
+        assert load.resolve("skeleton", sets={"training.lr": text}).skeleton.training.lr == lr
+
+
+def test_yaml_number_without_a_point_is_a_number(written) -> None:
+    assert yaml.safe_load("1e-3") == "1e-3"  # why coercing by type is needed at all
+    assert load.resolve("skeleton", override=written("training: {lr: 1e-3}")).skeleton.training.lr == 0.001
+
+
+def test_flat_override_belongs_to_the_stage(written) -> None:
+    file = written("finetune: false\nskeleton: {window: 7}")
+    params = load.resolve("alignment", override=file)
+    assert (params.alignment.finetune, params.skeleton.window) == (False, 7)
+    with pytest.raises(ParamsError, match="'finetune' is no stage"):
+        load.resolve(None, override=file)
+
+
+def test_name_without_stage_goes_to_every_stage_that_has_it() -> None:
+    params = load.resolve(sets={"epochs": "7", "alignment.epochs": "3", "seed": "4"})
+    stages = (params.skeleton, params.temporal, params.alignment)
+    assert [stage.training.epochs for stage in stages] == [7, 7, 3]
+    assert [stage.training.seed for stage in stages] == [4, 4, 4]
+
+
+def test_name_without_stage_stays_in_the_stage() -> None:
+    params = load.resolve("temporal", sets={"lr": "0.5"})
+    assert params.temporal.training.lr == 0.5
+    assert params.skeleton == load.resolve().skeleton
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_more_exact_name_wins_in_any_order(order: int) -> None:
+    sets = dict([("lr", "0.1"), ("training.lr", "0.2"), ("alignment.training.lr", "0.3")][::order])
+    params = load.resolve(sets=sets)
+    assert (params.skeleton.training.lr, params.alignment.training.lr) == (0.2, 0.3)
+
+
+@pytest.mark.parametrize(("typed", "other"), [("steps", "epochs"), ("epochs", "steps")])
+def test_what_is_typed_says_how_long(written, typed: str, other: str) -> None:
+    file = written(f"training: {{{other}: 9}}")
+    training = load.resolve("skeleton", "", file, {typed: "2"}).skeleton.training
+    assert (getattr(training, typed), getattr(training, other)) == (2, None)
+
+
+def test_steps_and_epochs_at_once_or_neither_are_refused() -> None:
+    with pytest.raises(ParamsError, match="both steps and epochs"):
+        load.resolve("skeleton", sets={"steps": "2", "epochs": "2"})
+    with pytest.raises(ParamsError, match="both null"):
+        load.resolve("skeleton", sets={"steps": "null"})
+
+
+@pytest.mark.parametrize("text", ["dev,test", "[dev, test]"])
+def test_lists_and_null_can_be_typed(text: str) -> None:
+    params = load.resolve("generate", sets={"splits": text, "beams": "null"})
+    assert (params.generate.splits, params.generate.beams) == (["dev", "test"], None)
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "hint"),
+    [
+        ("alignment", "lrr", "did you mean 'lr'"),
+        ("alignment", "label_smothing", "did you mean 'losses.label_smoothing'"),
+        ("alignment", "trainin.lr", "did you mean 'training.lr'"),
+        ("alignment", "skeleton.window", "it belongs to skeleton"),
+        ("pipeline", "alignmnt.training.lr", "did you mean 'alignment.training.lr'"),
+        ("represent", "epochs", "wanted one of batch_frames"),
+        ("temporal", "skeleton_modle", "did you mean 'skeleton_model'"),
+    ],
+)
+def test_misspelt_name_gets_the_nearest(stage: str, name: str, hint: str) -> None:
+    options = ["skeleton_model"] if stage == "temporal" else []
+    with pytest.raises(ParamsError, match=f"'{name}' is no option or parameter.*{hint}"):
+        load.resolve(None if stage == "pipeline" else stage, sets={name: "1"}, options=options)
+
+
+@given(st.sampled_from(sorted(load.names())), st.data())
+def test_any_slip_of_a_letter_is_refused(name: str, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(name) - 1))
+    slip = name[:place] + name[place + 1 :]
+    if slip not in load.names():
+        with pytest.raises(ParamsError):
+            load.resolve(sets={slip: "1"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {lrr: 1}", "alignment.training.lrr is no parameter; did you mean 'alignment.training.lr'"),
+        ("alignmnt: {finetune: true}", "did you mean 'alignment'"),
+        ("training: 5", "alignment.training is 5; wanted a section with steps"),
+        ("training: {steps: true}", "alignment.training.steps is true"),
+        ("training: {steps: 1.5}", "alignment.training.steps is 1.5; wanted a valid integer"),
+        ("finetune: perhaps", "alignment.finetune is 'perhaps'; wanted a valid boolean"),
+        ("tokenizer: {kind: words}", "wanted 'auto', 'word'"),
+        ("training: {lr: -1}", "alignment.training.lr is -1; wanted greater than 0"),
+        ("training: {lr: .nan}", "alignment.training.lr is nan"),
+        ("a: [", "is not YAML"),
+        ("", "is empty"),
+        ("[1, 2]", "holds a list"),
+    ],
+)
+def test_bad_override_is_refused_with_its_place(written, text: str, message: str) -> None:
+    file = written(text)
+    with pytest.raises(ParamsError) as refusal:
+        load.resolve("alignment", override=file)
+    assert str(file) in str(refusal.value)
+    assert message in str(refusal.value)
+
+
+def test_python_file_is_never_run(written, tmp_path: Path) -> None:
+    file = written(f"open({str(tmp_path / 'ran')!r}, 'w')", "my_config.py")
+    with pytest.raises(ParamsError, match=r"write my_config\.yaml"):
+        load.resolve(None, override=file)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_missing_override_and_preset() -> None:
+    with pytest.raises(ParamsError, match="No such file"):
+        load.resolve(override=Path("nowhere.yaml"))
+    with pytest.raises(ParamsError, match="did you mean 'quick'"):
+        load.resolve(None, "quikc")
+
+
+def test_all_mistakes_come_in_one_message(written) -> None:
+    file = written("finetun: true\ntraining: {seed: -1}")
+    with pytest.raises(ParamsError) as refusal:
+        load.resolve("alignment", "quikc", file, {"lrr": "1", "batch_size": "many"})
+    lines = str(refusal.value).splitlines()
+    assert lines[0].startswith("5 mistakes")
+    for word in ("'quikc'", "finetun ", "seed", "'lrr'", "'many'"):
+        assert sum(word in line for line in lines[1:]) == 1, word
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_flat_names_are_dotted_and_lead_back(stage: str) -> None:
+    params = load.resolve()
+    flat = load.flatten(getattr(params, stage), stage)
+    assert set(flat) == {name for name in load.names() if name.startswith(f"{stage}.")}
+    assert all("." in name for name in flat)
+    again = load.resolve(sets={name: str(value) for name, value in flat.items() if "steps" not in name})
+    assert load.flatten(getattr(again, stage), stage) == flat
