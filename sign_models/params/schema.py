@@ -63,8 +63,7 @@ class Mask(Closed):
 
 class SkeletonModel(Closed):
     width: Positive  # of a body part's token and of a frame's feature
-    layers: Positive  # blocks over the body parts of one frame
-    heads: Positive
+    layers: Positive  # convolution blocks
     context: Positive  # frames on either side that a frame's feature sees
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
@@ -114,8 +113,6 @@ class Decoder(Closed):
     layers: Positive
     heads: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    prune_vocabulary: bool  # of a pretrained model: keep only what the corpus uses
-    lora_rank: Count  # of a pretrained model: train low-rank updates of this rank; 0: train all
 
 
 class Losses(Closed):
@@ -143,7 +140,7 @@ class Generation(Closed):
     beams: Positive
     max_length: Positive  # tokens
     length_penalty: float
-    ctc_weight: Fraction  # of the side head's score when hypotheses are ranked
+    ctc_weight: Fraction  # of the side head's score when hypotheses are ranked; 0: its reading is no candidate either
 
 
 class AlignmentParams(Closed):

@@ -1,0 +1,74 @@
+"""Variation of training clips as batched operations on the device.
+
+B batch, T frames, K landmarks. Coordinates are in shoulder widths from the middle of the shoulders.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from sign_models.keypoints.layouts import MIRROR, PARTS
+
+
+def augment(
+    x: Tensor, *, rotate: float, turn: float, shear: float, scale: float, translate: float, proportions: float,
+    mirror: float, drop_hand: float, noise: float,
+) -> Tensor:
+    """x (B, T, K, 3) -> a varied copy. Draws from torch's global generator, which the caller has seeded for the step.
+
+    Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera, body), its
+    hands each on their own (proportions, depth under a turned camera), noise and lost hands by frame.
+    """
+    B, T, K, _ = x.shape
+    xy, seen = x[..., :2], x[..., 2:]
+
+    def uniform(*shape: int, to: float = 1.0) -> Tensor:
+        return (torch.rand(B, *shape, device=x.device) * 2 - 1) * to
+
+    if mirror:
+        chosen = (torch.rand(B, device=x.device) < mirror).view(B, 1, 1, 1)
+        flipped = torch.cat([xy * xy.new_tensor([-1.0, 1.0]), seen], -1)[:, :, MIRROR]
+        xy, seen = torch.where(chosen, flipped[..., :2], xy), torch.where(chosen, flipped[..., 2:], seen)
+    if proportions or turn:
+        xy = _move_hands(xy, uniform, proportions, turn)
+    if rotate or turn or shear or scale:
+        angle = uniform(to=math.radians(rotate))
+        lean = uniform(to=shear)
+        sx, sy = 1 + uniform(to=scale), 1 + uniform(to=scale)
+        sx = sx * uniform(to=math.radians(turn)).cos()
+        cos, sin = angle.cos(), angle.sin()
+        matrix = torch.stack([cos * sx, -sin * sx + lean, sin * sy, cos * sy], -1).view(B, 1, 2, 2)
+        xy = (xy.flatten(1, 2).unsqueeze(2) * matrix).sum(-1).view(B, T, K, 2)
+    if translate:
+        xy = xy + uniform(1, 1, 2, to=translate)
+    if noise:
+        xy = xy + torch.randn_like(xy) * (torch.rand(B, 1, 1, 1, device=x.device) * noise)
+    if drop_hand:
+        for part in ("left_hand", "right_hand"):
+            lost = spans(B, T, torch.rand(B, 1, device=x.device) * drop_hand, 6, x.device)
+            seen = seen.clone()
+            seen[:, :, PARTS[part]] *= ~lost[..., None, None]
+    return torch.cat([xy * (seen > 0), seen], -1)
+
+
+def _move_hands(xy: Tensor, uniform, proportions: float, turn: float) -> Tensor:
+    """Hands grow, stretch and, as they stand before the body, shift sideways when the camera turns."""
+    out = xy.clone()
+    for part in ("left_hand", "right_hand"):
+        places = PARTS[part]
+        wrist = xy[:, :, places.start : places.start + 1]
+        stretch = 1 + uniform(1, 1, 2, to=proportions)
+        shift = torch.cat([uniform(1, 1, 1, to=0.5 * math.sin(math.radians(turn))), uniform(1, 1, 1, to=0.0)], -1)
+        out[:, :, places] = wrist + (xy[:, :, places] - wrist) * stretch + shift
+    return out
+
+
+def spans(B: int, T: int, share: Tensor, length: int, device: torch.device) -> Tensor:
+    """Hidden spans: (B, T) bool, about `share` (B, 1) of the frames True, in stretches of about `length` frames."""
+    start = torch.rand(B, T, device=device) < share / length
+    kernel = torch.ones(1, 1, length, device=device)
+    covered = torch.nn.functional.conv1d(start.float().unsqueeze(1), kernel, padding=length - 1)[:, 0, :T]
+    return covered > 0

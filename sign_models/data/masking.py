@@ -1,0 +1,33 @@
+"""What the self-supervised stages hide. B batch, T frames, K landmarks, P parts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sign_models.data.augment import spans
+from sign_models.keypoints.layouts import PARTS
+
+
+class Hidden(NamedTuple):
+    """x (B, T, K, 3) without the hidden single joints; parts (B, T, P) bool: hidden as a whole; landmarks (B, T, K) bool: all
+    that is hidden, for the loss."""
+
+    x: Tensor
+    parts: Tensor
+    landmarks: Tensor
+
+
+def hide(x: Tensor, *, joints: float, parts: float, frames: float, span: int) -> Hidden:
+    """Hide shares of single joints a frame, of whole parts and of whole frames, the latter two in spans of `span` frames."""
+    B, T, K, _ = x.shape
+    single = torch.rand(B, T, K, device=x.device) < joints
+    share = torch.full((B, 1), frames, device=x.device)
+    hidden_parts = torch.stack([spans(B, T, torch.full_like(share, parts), span, x.device) for _ in PARTS], -1)
+    hidden_parts = hidden_parts | spans(B, T, share, span, x.device).unsqueeze(-1)
+    landmarks = single.clone()
+    for i, places in enumerate(PARTS.values()):
+        landmarks[:, :, places] |= hidden_parts[:, :, i : i + 1]
+    return Hidden(x * ~single.unsqueeze(-1), hidden_parts, landmarks)

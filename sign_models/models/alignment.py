@@ -1,0 +1,154 @@
+"""The alignment model: representations and text in one space, and text out of representations.
+
+B batch, S vectors, L tokens, D width, V vocabulary, E width of the space shared by videos and texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sign_models.models.blocks import check_mask
+from sign_models.models.temporal import pool
+from sign_models.models.text import IGNORED, TextModel
+
+BLANK = 0  # CTC's blank is the padding token
+SHARED = 128
+
+
+@dataclass(frozen=True)
+class AlignmentLosses:
+    """Scalars, before weighting."""
+
+    text: Tensor
+    ctc: Tensor
+    contrast: Tensor
+    token_accuracy: Tensor
+
+
+class AlignmentModel(nn.Module):
+    """Reads representations (B, S, D) of one temporal model, however they were made."""
+
+    def __init__(self, representation_width: int, vocabulary: int, text: TextModel) -> None:
+        super().__init__()
+        self.text = text
+        self.vocabulary = vocabulary
+        self.adapt = nn.Sequential(nn.LayerNorm(representation_width), nn.Linear(representation_width, text.width))
+        self.ctc = nn.Linear(text.width, vocabulary)
+        self.guess = nn.Linear(vocabulary, text.width, bias=False)  # what CTC reads goes back in (Nozaki, Komatsu 2021)
+        self.video_side, self.text_side = nn.Linear(text.width, SHARED), nn.Linear(text.width, SHARED)
+        self.temperature = nn.Parameter(torch.tensor(2.0))  # log of the contrast's inverse temperature
+
+    def read(self, representations: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, D), (B, S) bool -> the text model's prefix (B, S, D'), CTC log probabilities (B, S, V) float32."""
+        check_mask(mask, representations)
+        y = self.adapt(representations)
+        ctc = self.ctc(y).float().log_softmax(-1)
+        return y + self.guess(ctc.exp().to(y.dtype)), ctc
+
+    def losses(
+        self, representations: Tensor, mask: Tensor, labels: Tensor, *, label_smoothing: float, weight: Tensor | None = None
+    ) -> AlignmentLosses:
+        """labels (B, L) with IGNORED padding; weight (B,) of each clip, 1 where not given."""
+        prefix, ctc = self.read(representations, mask)
+        logits = self.text.logits(prefix, mask, labels)
+        weight = logits.new_ones(len(labels)) if weight is None else weight
+        known = labels != IGNORED
+        per_token = F.cross_entropy(
+            logits.transpose(1, 2), labels, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="none"
+        )
+        text = (per_token * weight.unsqueeze(1)).sum() / (known * weight.unsqueeze(1)).sum().clamp(min=1)
+        accuracy = ((logits.argmax(-1) == labels) & known).sum() / known.sum()
+        clip_ctc = self.ctc_loss(ctc, mask, labels)
+        return AlignmentLosses(
+            text, (clip_ctc * weight).sum() / weight.sum().clamp(min=1), self.contrast(prefix, mask, labels), accuracy
+        )
+
+    def ctc_loss(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Negative log likelihood a token of each clip (B,); 0 where a text is longer than its clip."""
+        words = self.spoken(labels)
+        lengths = words.sum(1)
+        order = torch.argsort(~words, dim=1, stable=True)  # tokens that count, moved to the front
+        targets = labels.clamp(min=0).gather(1, order)
+        loss = F.ctc_loss(
+            ctc.transpose(0, 1), targets, mask.sum(1), lengths, blank=BLANK, reduction="none", zero_infinity=True
+        )
+        return loss / lengths.clamp(min=1)
+
+    def spoken(self, labels: Tensor) -> Tensor:
+        """Which labels CTC aligns: all but padding and the end of the sentence. (B, L) bool."""
+        end = self.text.model.config.eos_token_id
+        return (labels != IGNORED) & (labels != end) & (labels != BLANK)
+
+    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative."""
+        known = labels != IGNORED
+        tokens = self.text.model.get_input_embeddings()(labels.clamp(min=0))
+        texts = F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1)
+        videos = F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1)
+        logits = videos @ texts.T * self.temperature.exp().clamp(max=100)
+        same = (labels.unsqueeze(0) == labels.unsqueeze(1)).all(-1)
+        eye = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+        logits = logits.masked_fill(same & ~eye, float("-inf"))
+        target = torch.arange(len(labels), device=labels.device)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+    @torch.no_grad()
+    def translate(
+        self, representations: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float,
+        ctc_weight: float,
+    ) -> tuple[list[list[list[int]]], list[list[float]]]:
+        """-> for each clip its hypotheses as token lists, best first, and their scores (mean log probability a token).
+
+        Candidates are the decoder's beams and what the CTC head reads; both heads then score all of them.
+        """
+        prefix, ctc = self.read(representations, mask)
+        beam, _ = self.text.generate(
+            prefix, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
+        )
+        end = self.text.model.config.eos_token_id
+        greedy = self.greedy(ctc, mask)
+        rows: list[list[int]] = []
+        owner: list[int] = []
+        for i in range(len(mask)):
+            candidates = {tuple(_until(tokens, end)): None for tokens in beam[i].tolist()}
+            if ctc_weight:
+                candidates[tuple(greedy[i][: max_length - 1])] = None
+            rows += [list(c) for c in candidates]
+            owner += [i] * len(candidates)
+        who = torch.tensor(owner, device=mask.device)
+        longest = max(len(r) for r in rows) + 1
+        labels = torch.tensor([r + [end] + [IGNORED] * (longest - 1 - len(r)) for r in rows], device=mask.device)
+        log_p = self.text.logits(prefix[who], mask[who], labels).log_softmax(-1)
+        known = labels != IGNORED
+        token = log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known
+        score = token.sum(1) / known.sum(1) ** length_penalty
+        if ctc_weight:
+            score = (1 - ctc_weight) * score - ctc_weight * self._ctc_score(ctc[who], mask[who], labels)
+        texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
+        scores: list[list[float]] = [[] for _ in range(len(mask))]
+        for row in torch.argsort(score, descending=True, stable=True).tolist():
+            texts[owner[row]].append(rows[row])
+            scores[owner[row]].append(float(score[row]))
+        return texts, scores
+
+    def _ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        loss = self.ctc_loss(ctc, mask, labels)
+        impossible = self.spoken(labels).sum(1) > mask.sum(1)
+        return loss.masked_fill(impossible, 20.0)
+
+    def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
+        """The best CTC path of each clip with repeats and blanks taken out."""
+        out = []
+        for path, length in zip(ctc.argmax(-1), mask.sum(1), strict=True):
+            tokens = torch.unique_consecutive(path[:length])
+            out.append(tokens[tokens != BLANK].tolist())
+        return out
+
+
+def _until(tokens: list[int], end: int) -> list[int]:
+    tokens = tokens[: tokens.index(end)] if end in tokens else tokens
+    return [t for t in tokens if t != BLANK]

@@ -1,0 +1,124 @@
+"""The skeleton model: what a body looks like in one frame, learned by restoring hidden landmarks.
+
+One token a body part a frame. B batch, T frames, K landmarks, P parts, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
+from sign_models.models.blocks import ConvBlock, check_mask, mlp
+
+ANCHORS = {
+    "body": PLACE["body.nose"], "left_hand": PLACE["left_hand.wrist"], "right_hand": PLACE["right_hand.wrist"],
+    "face": PLACE["face.nose_tip"],
+}
+HAND_SCALE = 4.0  # a hand is about a quarter of a shoulder width: this brings it to about 1
+VISIBLE_WEIGHT = 0.2  # of a landmark that was not hidden: restoring it is easy, but keeps the feature complete
+
+
+class PartTokens(nn.Module):
+    """Landmarks -> one token a body part: shape relative to the part's anchor, where the anchor is, confidences.
+
+    The two hands share weights: the left one is mirrored first, so that both look alike.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embed = nn.ModuleDict()
+        for part, places in PARTS.items():
+            name = "hand" if part.endswith("hand") else part
+            if name not in self.embed:
+                self.embed[name] = mlp(3 * (places.stop - places.start) + 3, width, 2 * width)
+        self.hidden = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a part that masking hides
+
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """x (B, T, K, 3); hidden (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
+        tokens = []
+        for part, places in PARTS.items():
+            xy, seen = x[:, :, places, :2], x[:, :, places, 2:]
+            anchor_xy, anchor_seen = x[:, :, ANCHORS[part], :2], x[:, :, ANCHORS[part], 2:]
+            shape = xy
+            if part != "body":
+                scale = HAND_SCALE if part.endswith("hand") else 1.0
+                shape = (xy - anchor_xy.unsqueeze(2)) * scale * (anchor_seen > 0).unsqueeze(2)
+            if part == "left_hand":
+                sign = x.new_tensor([-1.0, 1.0])
+                shape, anchor_xy = shape * sign, anchor_xy * sign
+            features = torch.cat(
+                [(shape * (seen > 0)).flatten(2), seen.flatten(2), anchor_xy * (anchor_seen > 0), anchor_seen], -1
+            )
+            tokens.append(self.embed["hand" if part.endswith("hand") else part](features))
+        out = torch.stack(tokens, 2)
+        if hidden is not None:
+            out = torch.where(hidden.unsqueeze(-1), self.hidden.to(out.dtype), out)
+        return out
+
+
+class SkeletonModel(nn.Module):
+    """Encoder of frames, and the head that restores landmarks from a frame's feature."""
+
+    def __init__(self, width: int, layers: int, context: int, dropout: float) -> None:
+        super().__init__()
+        self.config = {"width": width, "layers": layers, "context": context, "dropout": dropout}
+        self.width = width
+        self.parts = PartTokens(width)
+        self.mix = nn.Linear(len(PARTS) * width, width)
+        self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(width)
+        self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
+
+    def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """x (B, T, K, 3) normalised keypoints, mask (B, T) bool -> frame features (B, T, D)."""
+        check_mask(mask, x)
+        y = self.mix(self.parts(x, hidden).flatten(2))
+        for block in self.blocks:
+            y = block(y, mask)
+        return self.norm(y)
+
+    def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """-> restored coordinates (B, T, K, 2), in shoulder widths."""
+        return self.restore(self.encode(x, mask, hidden)).unflatten(-1, (len(CANONICAL), 2))
+
+
+def restoration_loss(
+    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Huber loss on coordinates and on frame-to-frame motion, weighted by confidence.
+
+    restored (B, T, K, 2), x (B, T, K, 3), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
+    landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
+    Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
+    and it is what carries the signs.
+    """
+    weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
+    target = x[..., :2]
+    error = restored.float() - target
+    losses = []
+    for part, places in PARTS.items():
+        w, e = weight[:, :, places], error[:, :, places]
+        losses.append(_mean(F.smooth_l1_loss(e, torch.zeros_like(e), beta=0.1, reduction="none").sum(-1), w))
+        if part != "body":
+            anchor = error[:, :, ANCHORS[part]].unsqueeze(2)
+            shape = (e - anchor) * HAND_SCALE
+            w_shape = w * weight[:, :, ANCHORS[part]].unsqueeze(2)
+            losses.append(
+                _mean(F.smooth_l1_loss(shape, torch.zeros_like(shape), beta=0.1, reduction="none").sum(-1), w_shape)
+            )
+    loss = torch.stack(losses).mean()
+    if velocity_weight:
+        motion = error[:, 1:] - error[:, :-1]
+        both = weight[:, 1:] * weight[:, :-1]
+        loss = loss + velocity_weight * _mean(
+            F.smooth_l1_loss(motion, torch.zeros_like(motion), beta=0.05, reduction="none").sum(-1), both
+        )
+    with torch.no_grad():
+        distance = _mean(error.norm(dim=-1), weight * hidden)
+    return loss, distance
+
+
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum().clamp(min=1e-6)

@@ -1,0 +1,67 @@
+"""Models on disk: model.safetensors beside config.json, a translator's tokenizer and text model's config beside them.
+
+Nothing in such a folder is executed: JSON, safetensors, and classes of this package and of transformers by name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from sign_models.models.alignment import AlignmentModel
+from sign_models.models.skeleton import SkeletonModel
+from sign_models.models.temporal import TemporalModel
+from sign_models.models.text import TextModel
+from sign_models.models.translator import Generation, Translator
+
+WEIGHTS, CONFIG, TEXT, TOKENIZER = "model.safetensors", "config.json", "text", "tokenizer"
+
+
+def save(model: nn.Module, folder: Path) -> None:
+    """Write `model`, a SkeletonModel, TemporalModel or Translator on the CPU, into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, Translator):
+        config = {
+            "stage": "alignment", "temporal": model.temporal.config, "vocabulary": model.alignment.vocabulary,
+            "generation": asdict(model.generation), "finetuned": model.finetuned,
+        }
+        model.tokenizer.save_pretrained(folder / TOKENIZER)
+        model.alignment.text.model.config.save_pretrained(folder / TEXT)
+    elif isinstance(model, TemporalModel):
+        config = {"stage": "temporal", **model.config}
+    else:
+        config = {"stage": "skeleton", **model.config}
+    save_model(model, str(folder / WEIGHTS))
+    (folder / CONFIG).write_text(json.dumps(config, indent=1))
+
+
+def load(folder: Path) -> nn.Module:
+    """The model of a folder written by save(), in evaluation mode on the CPU."""
+    config = json.loads((folder / CONFIG).read_text())
+    stage = config.pop("stage")
+    model: nn.Module
+    if stage == "skeleton":
+        model = SkeletonModel(**config)
+    elif stage == "temporal":
+        model = _temporal(config)
+    else:
+        model = _translator(config, folder)
+    load_model(model, str(folder / WEIGHTS))
+    return model.eval()
+
+
+def _temporal(config: dict) -> TemporalModel:
+    return TemporalModel(SkeletonModel(**config["skeleton"]), **{k: v for k, v in config.items() if k != "skeleton"})
+
+
+def _translator(config: dict, folder: Path) -> Translator:
+    from transformers import AutoTokenizer
+
+    temporal = _temporal(config["temporal"])
+    alignment = AlignmentModel(temporal.width, config["vocabulary"], TextModel.from_config(folder / TEXT))
+    tokenizer = AutoTokenizer.from_pretrained(folder / TOKENIZER, trust_remote_code=False)
+    return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"])

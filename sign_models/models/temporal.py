@@ -1,0 +1,68 @@
+"""The temporal model: a whole video as a sequence of vectors, on top of the skeleton model.
+
+B batch, T frames, S = ceil(T / stride) vectors, K landmarks, P parts, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sign_models.keypoints.layouts import CANONICAL
+from sign_models.models.blocks import Rotary, TransformerBlock, mlp
+from sign_models.models.skeleton import SkeletonModel
+
+
+class TemporalModel(nn.Module):
+    def __init__(
+        self, skeleton: SkeletonModel, width: int, layers: int, heads: int, stride: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.config = {
+            "skeleton": skeleton.config, "width": width, "layers": layers, "heads": heads, "stride": stride,
+            "dropout": dropout,
+        }
+        self.skeleton, self.width, self.stride = skeleton, width, stride
+        self.reduce = nn.Linear(stride * skeleton.width, width)
+        self.rotary = Rotary(width // heads)
+        self.blocks = nn.ModuleList([TransformerBlock(width, heads, dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(width)
+        self.restore = mlp(width, stride * 2 * len(CANONICAL), 2 * width)
+        self.project = mlp(width, 128, width)  # for the two-view contrast
+
+    def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (B, T, K, 3) normalised keypoints, mask (B, T) bool -> representations (B, S, D), their mask (B, S)."""
+        features = self.skeleton.encode(x, mask, hidden) * mask.unsqueeze(-1)
+        short = -x.shape[1] % self.stride
+        features, mask = F.pad(features, (0, 0, 0, short)), F.pad(mask, (0, short))
+        mask = mask.unflatten(1, (-1, self.stride)).any(-1)
+        y = self.reduce(features.unflatten(1, (-1, self.stride)).flatten(2))
+        cos, sin = self.rotary(y.shape[1])
+        bias = mask[:, None, None, :]
+        for block in self.blocks:
+            y = block(y, bias, cos, sin)
+        return self.norm(y), mask
+
+    def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """-> restored coordinates (B, T, K, 2) in shoulder widths, and one vector a video (B, 128) of length 1."""
+        y, kept = self.encode(x, mask, hidden)
+        restored = self.restore(y).unflatten(-1, (self.stride, len(CANONICAL), 2)).flatten(1, 2)[:, : x.shape[1]]
+        return restored, F.normalize(self.project(pool(y, kept)).float(), dim=-1)
+
+
+def pool(y: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the vectors that are there: (B, S, D), (B, S) -> (B, D)."""
+    weight = mask.unsqueeze(-1).to(y.dtype)
+    return (y * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def contrast_loss(a: Tensor, b: Tensor, temperature: float = 0.1) -> tuple[Tensor, Tensor]:
+    """InfoNCE both ways (van den Oord et al. 2018; Radford et al. 2021) between two views (B, D) of length 1.
+
+    -> loss, and the share of clips that find their other view.
+    """
+    logits = a @ b.T / temperature
+    target = torch.arange(len(a), device=a.device)
+    accuracy = (logits.argmax(1) == target).float().mean()
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2, accuracy

@@ -1,0 +1,98 @@
+"""The text side of the alignment model: a transformers model that reads vectors in place of token embeddings.
+
+B batch, S vectors, L tokens, D width of the model's embeddings, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    GenerationConfig,
+    PretrainedConfig,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+IGNORED = -100  # label of padding, by transformers' convention
+
+
+class TextModel(nn.Module):
+    """Writes text after a prefix of vectors: a seq2seq model encodes them, a causal model continues them."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.seq2seq = bool(model.config.is_encoder_decoder)
+        self.width = model.get_input_embeddings().weight.shape[1]
+
+    @classmethod
+    def from_scratch(cls, vocabulary: int, width: int, layers: int, heads: int, dropout: float) -> TextModel:
+        """A T5 decoder with random weights; the temporal model is its encoder."""
+        config = T5Config(
+            vocab_size=vocabulary, d_model=width, d_kv=width // heads, d_ff=4 * width, num_layers=0,
+            num_decoder_layers=layers, num_heads=heads, dropout_rate=dropout, feed_forward_proj="gelu",
+            tie_word_embeddings=False, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+        )
+        return cls(T5ForConditionalGeneration(config))
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> TextModel:
+        """A Hugging Face model by name or local folder; only safetensors weights, never code from the repository."""
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        return cls(_auto(config).from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32))
+
+    @classmethod
+    def from_config(cls, folder: Path) -> TextModel:
+        """The architecture of a saved model, without its weights."""
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return cls(_auto(config).from_config(config))
+
+    def logits(self, prefix: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """prefix (B, S, D), mask (B, S) bool, labels (B, L) with IGNORED padding -> (B, L, V) float32."""
+        if self.seq2seq:
+            shifted = self.model.prepare_decoder_input_ids_from_labels(labels=labels)
+            out = self.model(inputs_embeds=prefix, attention_mask=mask.long(), decoder_input_ids=shifted)
+            return out.logits.float()
+        tokens = labels.clamp(min=0)
+        start = self._start(prefix)
+        embedded = torch.cat([prefix, start, self.model.get_input_embeddings()(tokens[:, :-1])], 1)
+        seen = torch.cat([mask, mask.new_ones(len(mask), 1), labels[:, :-1] != IGNORED], 1)
+        out = self.model(inputs_embeds=embedded, attention_mask=seen.long())
+        return out.logits[:, prefix.shape[1] :].float()
+
+    @torch.no_grad()
+    def generate(
+        self, prefix: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
+    ) -> tuple[Tensor, Tensor]:
+        """-> the `beams` best token sequences of each clip (B, beams, L), best first, and their scores (B, beams)."""
+        if not self.seq2seq:
+            prefix = torch.cat([prefix, self._start(prefix)], 1)
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        config = self.model.config
+        settings = GenerationConfig(
+            num_beams=beams, num_return_sequences=beams, do_sample=False, max_new_tokens=max_length,
+            length_penalty=length_penalty, early_stopping=True, return_dict_in_generate=True, output_scores=True,
+            pad_token_id=config.pad_token_id or 0, eos_token_id=config.eos_token_id,
+            bos_token_id=config.bos_token_id,
+            decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
+        )
+        out = self.model.generate(inputs_embeds=prefix, attention_mask=mask.long(), generation_config=settings)
+        tokens = out.sequences[:, 1:] if self.seq2seq else out.sequences
+        scores = out.sequences_scores if beams > 1 else tokens.new_zeros(len(tokens), dtype=torch.float)
+        return tokens.unflatten(0, (-1, beams)), scores.unflatten(0, (-1, beams))
+
+    def _start(self, prefix: Tensor) -> Tensor:
+        config = self.model.config
+        start = config.bos_token_id if config.bos_token_id is not None else config.eos_token_id
+        token = torch.full((len(prefix), 1), start, device=prefix.device)
+        return self.model.get_input_embeddings()(token)
+
+
+def _auto(config: PretrainedConfig) -> type:
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

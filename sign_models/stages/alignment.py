@@ -1,0 +1,149 @@
+"""Stage 4: align representations with text and learn to write it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from sign_models import evaluation
+from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
+from sign_models.data.corpus import Corpus
+from sign_models.data.splits import of_split
+from sign_models.data.tokenizer import train_tokenizer
+from sign_models.errors import DataError
+from sign_models.models.alignment import AlignmentModel
+from sign_models.models.temporal import TemporalModel
+from sign_models.models.text import IGNORED, TextModel
+from sign_models.models.translator import Generation, Translator
+from sign_models.params.schema import AlignmentParams
+from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
+from sign_models.training import Recorder, fit, make_accelerator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+EVALUATED = 200  # dev clips at most that are translated at each evaluation
+
+
+class Labelled(NamedTuple):
+    """clips: a Batch; labels (B, L) token ids with IGNORED padding."""
+
+    clips: Batch
+    labels: Tensor
+
+
+class Translation(nn.Module):
+    """The weighted sum of the alignment's losses."""
+
+    def __init__(self, model: Translator, params: AlignmentParams) -> None:
+        super().__init__()
+        self.model, self.params = model, params
+
+    def forward(self, batch: Labelled) -> dict[str, Tensor]:
+        p = self.params.losses
+        representations, mask = self.model(batch.clips.x, batch.clips.mask)
+        losses = self.model.alignment.losses(
+            representations, mask, batch.labels, label_smoothing=p.label_smoothing
+        )
+        loss = losses.text + p.ctc_weight * losses.ctc + p.contrast_weight * losses.contrast
+        return {
+            "loss": loss, "text": losses.text, "ctc": losses.ctc, "contrast": losses.contrast,
+            "token_accuracy": losses.token_accuracy,
+        }
+
+
+class AlignmentTask:
+    def __init__(
+        self, params: AlignmentParams, corpus: Corpus, texts: dict[str, str], temporal: TemporalModel,
+        accelerator: Accelerator, scoring: str,
+    ) -> None:
+        self.params, self.scoring = params, scoring
+        self.frames = DeviceCorpus(corpus, accelerator.device)
+        self.texts = [texts.get(name) for name in corpus.ids]
+        labelled = np.array([text is not None for text in self.texts])
+        train, dev = (clips[labelled[clips]] for clips in (of_split(corpus, "train", None), of_split(corpus, "dev")))
+        if not len(train):
+            raise DataError(
+                "no training video has a text", place=corpus.sources, wanted="texts for videos of split train",
+                remedy="add their ids to text_data.json",
+            )
+        self.dev = dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]] if len(dev) else train[:EVALUATED]
+        self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
+        torch.manual_seed(params.training.seed)
+        tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
+        self.labels = label_table(tokenizer, self.texts, text).to(accelerator.device)
+        alignment = AlignmentModel(temporal.width, text.model.config.vocab_size, text)
+        model = Translator(temporal, alignment, tokenizer, Generation(**params.generation.model_dump()), params.finetune)
+        if not params.finetune:
+            temporal.requires_grad_(False)
+        self.objective = Translation(model, params)
+
+    def batch(self, clips: np.ndarray, step: int) -> tuple[Labelled, int]:
+        p = self.params
+        batch = varied(self.frames, clips, p.training.seed, step, p.max_frames, p.augment)
+        return Labelled(batch, self._labels(clips)), batch.frames
+
+    def _labels(self, clips: np.ndarray) -> Tensor:
+        labels = self.labels[torch.from_numpy(clips).to(self.labels.device)]
+        return labels[:, : int((labels != IGNORED).sum(1).max())]
+
+    def evaluate(self, objective: nn.Module) -> dict[str, float]:
+        """Losses, and scores of texts found by greedy search; the beam is for the end."""
+        sums = np.zeros(3)
+        hypotheses, references = [], []
+        greedy = Generation(**(self.params.generation.model_dump() | {"beams": 1}))
+        for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
+            batch = self.frames.whole(clips)
+            out = objective(Labelled(batch, self._labels(clips)))
+            sums += len(clips) * np.array([1.0, float(out["text"]), float(out["ctc"])])
+            model = objective.model
+            hypotheses += [best[0].text for best in model.translate(*model(batch.x, batch.mask), greedy)]
+            references += [self.texts[i] for i in clips]
+        scores = evaluation.score(hypotheses, references, self.scoring)
+        _, text, ctc = sums / sums[0]
+        return {"text": text, "ctc": ctc, **scores.metrics(), "score": scores.chrf}
+
+    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        model = self.objective.model
+        if self.params.finetune:
+            yield self.params.encoder_lr, list(model.temporal.parameters())
+        yield 1.0, list(model.alignment.parameters())
+
+
+def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[PreTrainedTokenizerBase, TextModel]:
+    """The tokenizer and the text model that params name."""
+    d = params.decoder
+    if d.pretrained:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(d.pretrained, trust_remote_code=False)
+        return tokenizer, TextModel.from_pretrained(d.pretrained)
+    tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
+    return tokenizer, TextModel.from_scratch(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
+
+
+def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], text: TextModel) -> Tensor:
+    """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
+    end = text.model.config.eos_token_id
+    rows = [[] if t is None else tokenizer(t, add_special_tokens=False)["input_ids"] + [end] for t in texts]
+    table = torch.full((len(rows), max(len(r) for r in rows)), IGNORED)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return table
+
+
+def train(
+    params: AlignmentParams, corpus: Corpus, texts: dict[str, str], temporal: TemporalModel, recorder: Recorder,
+    scoring: str,
+) -> Trained:
+    """corpus: videos with splits; texts by video id; scoring: preset of the validation scores."""
+    accelerator = make_accelerator()
+    task = AlignmentTask(params, corpus, texts, temporal, accelerator, scoring)
+    progress = fit(task, accelerator, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
+    model = task.objective.model.cpu()
+    return Trained(model, progress, sum(p.numel() for p in model.parameters()))

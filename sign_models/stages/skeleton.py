@@ -1,0 +1,81 @@
+"""Stage 1: restore hidden joints, parts and frames of single clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
+from sign_models.data.corpus import Corpus
+from sign_models.data.masking import hide
+from sign_models.data.splits import hold_out
+from sign_models.models.skeleton import SkeletonModel, restoration_loss
+from sign_models.params.schema import SkeletonParams
+from sign_models.training import Progress, Recorder, fit, make_accelerator
+
+EVALUATION_FRAMES = 16_384  # padded frames a validation batch
+
+
+@dataclass
+class Trained:
+    """A stage's outcome: the model on the CPU, how training went, number of weights."""
+
+    model: nn.Module
+    progress: Progress
+    parameters: int
+
+
+class Restoration(nn.Module):
+    """Hides and restores; used by both self-supervised stages through their own forward."""
+
+    def __init__(self, model: SkeletonModel, params: SkeletonParams) -> None:
+        super().__init__()
+        self.model, self.params = model, params
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        hidden = hide(batch.x, **self.params.mask.model_dump())
+        restored = self.model(hidden.x, batch.mask, hidden.parts)
+        loss, distance = restoration_loss(
+            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight
+        )
+        return {"loss": loss, "distance": distance}
+
+
+class SkeletonTask:
+    def __init__(self, params: SkeletonParams, corpus: Corpus, accelerator: Accelerator) -> None:
+        self.params = params
+        self.frames = DeviceCorpus(corpus, accelerator.device)
+        train, self.validation = hold_out(corpus, params.validation, params.training.seed)
+        self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
+        torch.manual_seed(params.training.seed)
+        self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
+
+    def batch(self, clips: np.ndarray, step: int) -> tuple[Batch, int]:
+        batch = varied(self.frames, clips, self.params.training.seed, step, self.params.window, self.params.augment)
+        return batch, batch.frames
+
+    def evaluate(self, objective: nn.Module) -> dict[str, float]:
+        torch.manual_seed(self.params.training.seed)
+        sums = np.zeros(3)
+        for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
+            batch = self.frames.whole(clips)
+            out = objective(batch)
+            sums += batch.frames * np.array([1.0, float(out["loss"]), float(out["distance"])])
+        _, loss, distance = sums / sums[0]
+        return {"loss": loss, "distance": distance, "score": -distance}
+
+    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        yield 1.0, list(self.objective.parameters())
+
+
+def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:
+    accelerator = make_accelerator()
+    task = SkeletonTask(params, corpus, accelerator)
+    progress = fit(task, accelerator, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
+    model = task.objective.model.cpu()
+    return Trained(model, progress, sum(p.numel() for p in model.parameters()))

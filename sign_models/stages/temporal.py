@@ -1,0 +1,88 @@
+"""Stage 2: restore hidden spans of whole videos, and tell a video's two views from other videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
+from sign_models.data.corpus import Corpus
+from sign_models.data.masking import hide
+from sign_models.data.splits import hold_out
+from sign_models.models.skeleton import SkeletonModel, restoration_loss
+from sign_models.models.temporal import TemporalModel, contrast_loss
+from sign_models.params.schema import TemporalParams
+from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
+from sign_models.training import Recorder, fit, make_accelerator
+
+SECOND_VIEW = 1 << 32  # added to the step: another view of the same clips draws other numbers
+
+
+class TwoViews(nn.Module):
+    def __init__(self, model: TemporalModel, params: TemporalParams) -> None:
+        super().__init__()
+        self.model, self.params = model, params
+
+    def forward(self, views: tuple[Batch, Batch | None]) -> dict[str, Tensor]:
+        first, second = views
+        hidden = hide(first.x, **self.params.mask.model_dump())
+        restored, a = self.model(hidden.x, first.mask, hidden.parts)
+        loss, distance = restoration_loss(
+            restored, first.x, first.mask, hidden.landmarks, self.params.velocity_weight
+        )
+        out = {"restoration": loss, "distance": distance, "loss": loss}
+        if second is not None:
+            _, b = self.model(second.x, second.mask)
+            out["contrast"], out["contrast_accuracy"] = contrast_loss(a, b)
+            out["loss"] = loss + self.params.contrast_weight * out["contrast"]
+        return out
+
+
+class TemporalTask:
+    def __init__(
+        self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, accelerator: Accelerator
+    ) -> None:
+        self.params = params
+        self.frames = DeviceCorpus(corpus, accelerator.device)
+        train, self.validation = hold_out(corpus, params.validation, params.training.seed)
+        self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
+        torch.manual_seed(params.training.seed)
+        self.objective = TwoViews(TemporalModel(skeleton, **params.model.model_dump()), params)
+        if not params.skeleton_lr:
+            self.objective.model.skeleton.requires_grad_(False)
+
+    def batch(self, clips: np.ndarray, step: int) -> tuple[tuple[Batch, Batch | None], int]:
+        p = self.params
+        views = [varied(self.frames, clips, p.training.seed, step, p.max_frames, p.augment)]
+        if p.contrast_weight:
+            views.append(varied(self.frames, clips, p.training.seed, step + SECOND_VIEW, p.max_frames, p.augment))
+        return (views[0], views[1] if p.contrast_weight else None), sum(v.frames for v in views)
+
+    def evaluate(self, objective: nn.Module) -> dict[str, float]:
+        torch.manual_seed(self.params.training.seed)
+        sums = np.zeros(3)
+        for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
+            batch = self.frames.whole(clips)
+            out = objective((batch, None))
+            sums += batch.frames * np.array([1.0, float(out["restoration"]), float(out["distance"])])
+        _, loss, distance = sums / sums[0]
+        return {"loss": loss, "distance": distance, "score": -distance}
+
+    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        skeleton = {id(p) for p in self.objective.model.skeleton.parameters()}
+        if self.params.skeleton_lr:
+            yield self.params.skeleton_lr, list(self.objective.model.skeleton.parameters())
+        yield 1.0, [p for p in self.objective.parameters() if id(p) not in skeleton]
+
+
+def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:
+    """skeleton: the registered model; its weights go on learning at skeleton_lr, inside the temporal model."""
+    accelerator = make_accelerator()
+    task = TemporalTask(params, corpus, skeleton, accelerator)
+    progress = fit(task, accelerator, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
+    model = task.objective.model.cpu()
+    return Trained(model, progress, sum(p.numel() for p in model.parameters()))

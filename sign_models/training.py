@@ -1,0 +1,295 @@
+"""The training loop of all stages, on accelerate: devices, precision and processes are its business, not a stage's.
+
+What happens in step s depends on the weights, (seed, s) and the data only, never on how the process came to step s. So a
+training that was killed goes on from its checkpoint to the very weights that it would have reached.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from sign_models.data.batching import Sampler
+from sign_models.errors import ResourceError
+
+LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
+OutOfMemory = torch.OutOfMemoryError
+
+
+class Recorder(Protocol):
+    """Where a training reports to. sign_models.tracking has the one that writes to MLflow."""
+
+    def metrics(self, values: dict[str, float], step: int) -> None: ...
+
+    def figure(self, name: str, figure: Any) -> None: ...
+
+    def checkpoint(self, folder: Path, step: int, best: bool) -> None: ...
+
+    def restore(self) -> Path | None:
+        """Folder of the last whole checkpoint of an interrupted training, or None."""
+        ...
+
+    def note(self, message: str) -> None: ...
+
+
+class Task(Protocol):
+    """What a stage brings to the loop.
+
+    objective: a module whose forward(batch) gives a dict of scalars, among them "loss".
+    batch(clips, step): the batch of these clips as the objective wants it, and its number of real frames.
+    evaluate(objective): metrics on the validation split; "score" among them, higher is better.
+    """
+
+    objective: nn.Module
+    sampler: Sampler
+
+    def batch(self, clips: np.ndarray, step: int) -> tuple[Any, int]: ...
+
+    def evaluate(self, objective: nn.Module) -> dict[str, float]: ...
+
+    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+        """Parameters with their share of the learning rate."""
+        ...
+
+
+@dataclass
+class Progress:
+    """What a checkpoint knows beside weights."""
+
+    step: int = 0
+    best_step: int = -1
+    best_score: float = -math.inf
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    without_better: int = 0
+    parts: int = 1  # micro-batches a step; grows when memory ends
+    seconds: float = 0.0
+    frames: int = 0
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / self.seconds if self.seconds else 0.0
+
+
+def make_accelerator() -> Accelerator:
+    """bf16 where the hardware multiplies it faster, whichever device there is."""
+    return Accelerator(mixed_precision="bf16" if half_precision_helps() else "no")
+
+
+def half_precision_helps() -> bool:
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def total_steps(steps: int | None, epochs: float | None, sampler: Sampler) -> int:
+    """epochs wins where both are given."""
+    if epochs is not None:
+        return max(1, round(epochs * sampler.steps))
+    assert steps is not None  # params.load refuses both null
+    return steps
+
+
+def learning_rate(step: int, total: int, warmup: float) -> float:
+    """Share of the peak rate: a linear rise, then a cosine down to 0."""
+    rise = max(1, round(warmup * total))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+def seed_step(seed: int, step: int, process: int = 0) -> None:
+    """Every draw of step `step` follows from here."""
+    set_seed(int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0]))
+
+
+def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, steps: int | None, epochs: float | None,
+        lr: float, weight_decay: float, warmup: float, clip_norm: float, ema: float, evaluations: int, patience: int,
+        checkpoint_minutes: float, seed: int, **_: Any) -> Progress:
+    """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
+    total = total_steps(steps, epochs, task.sampler)
+    every = max(1, total // evaluations)
+    shares, optimizer = _optimizer(task, lr, weight_decay, accelerator.device)
+    raw = task.objective
+    objective, optimizer = accelerator.prepare(raw, optimizer)
+    averaged = AveragedModel(raw, multi_avg_fn=_ema(ema), use_buffers=False)
+    progress, best = Progress(), {}
+    folder = recorder.restore()
+    if folder is not None:
+        progress, best = _restore(folder, raw, averaged, optimizer)
+        recorder.note(f"{name}: goes on from step {progress.step} of {total}")
+    bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=not sys.stderr.isatty())
+    pending: list[dict[str, Tensor]] = []
+    saved = clock = time.monotonic()
+    while progress.step < total and not (patience and progress.without_better >= patience):
+        step = progress.step
+        rate = learning_rate(step, total, warmup)
+        for group, share in zip(optimizer.param_groups, shares, strict=True):
+            group["lr"] = lr * rate * share
+        values, frames = _step(task, objective, optimizer, accelerator, recorder, progress, seed, clip_norm)
+        averaged.update_parameters(raw)
+        pending.append(values)
+        progress.step += 1
+        progress.frames += frames
+        bar.update()
+        last = progress.step == total
+        if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
+            logged = _mean(pending)
+            pending = []
+            progress.seconds += time.monotonic() - clock
+            _record(recorder, logged, lr * rate, progress, task.sampler.steps, step)
+            bar.set_postfix(loss=f"{logged['loss']:.3f}")
+            clock = time.monotonic()
+        if progress.step % every == 0 or last:
+            metrics = _evaluate(task, averaged.module, accelerator)
+            if metrics["score"] > progress.best_score:
+                progress.best_score, progress.best_step, progress.best_metrics = metrics["score"], step, metrics
+                progress.without_better = 0
+                best = {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
+            else:
+                progress.without_better += 1
+            recorder.metrics({f"validation.{k}": v for k, v in metrics.items()}, step)
+            recorder.metrics(
+                {f"epoch.validation.{k}": v for k, v in metrics.items()}, progress.step // task.sampler.steps
+            )
+            if bar.disable:
+                shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
+                recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
+            if last or time.monotonic() - saved > 60 * checkpoint_minutes:
+                _save(recorder, raw, averaged, optimizer, best, progress)
+                saved = time.monotonic()
+            clock = time.monotonic()
+    bar.close()
+    raw.load_state_dict(best)
+    raw.eval()
+    return progress
+
+
+def _optimizer(task: Task, lr: float, weight_decay: float, device: torch.device):
+    """AdamW; vectors (norms, biases, single tokens) are not decayed."""
+    groups, shares = [], []
+    for share, parameters in task.groups():
+        for decay, chosen in ((weight_decay, [p for p in parameters if p.ndim > 1]), (0.0, [p for p in parameters if p.ndim < 2])):
+            groups.append({"params": chosen, "weight_decay": decay})
+            shares.append(share)
+    return shares, torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
+
+
+def _ema(decay: float):
+    """Exponential moving average whose memory grows with the number of updates, so that it forgets the random start."""
+
+    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
+        n = float(updates)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
+
+
+def _step(task: Task, objective: nn.Module, optimizer, accelerator: Accelerator, recorder: Recorder, progress: Progress,
+          seed: int, clip_norm: float) -> tuple[dict[str, Tensor], int]:
+    """One optimizer step; on a full memory the same step again in twice as many parts."""
+    clips = task.sampler[progress.step]
+    while True:
+        try:
+            optimizer.zero_grad(set_to_none=True)
+            values: dict[str, Tensor] = {}
+            frames = 0
+            for part in np.array_split(clips, min(progress.parts, len(clips))):
+                seed_step(seed, progress.step, accelerator.process_index)
+                batch, real = task.batch(part, progress.step)
+                with accelerator.autocast():
+                    out = objective(batch)
+                share = len(part) / len(clips)
+                accelerator.backward(out["loss"] * share)
+                for key, value in out.items():
+                    values[key] = values.get(key, 0) + value.detach() * share
+                frames += real
+            values["gradient_norm"] = accelerator.clip_grad_norm_(objective.parameters(), clip_norm)
+            optimizer.step()
+            return values, frames
+        except OutOfMemory as error:
+            if progress.parts >= len(clips):
+                raise ResourceError(
+                    "the device has too little memory for one clip", place="training.batch_size",
+                    remedy="lower max_frames or choose a smaller preset",
+                ) from error
+            progress.parts *= 2
+            torch.cuda.empty_cache()
+            recorder.note(
+                f"out of memory: batches of {-(-len(clips) // progress.parts)} clips, {progress.parts} of them a step; "
+                f"the effective batch stays {len(clips)}"
+            )
+
+
+def _evaluate(task: Task, module: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+    module.eval()
+    with torch.no_grad(), accelerator.autocast():
+        metrics = task.evaluate(module)
+    module.train()
+    return metrics
+
+
+def _mean(values: list[dict[str, Tensor]]) -> dict[str, float]:
+    keys = list(values[0])
+    table = torch.stack([torch.stack([torch.as_tensor(v[k]).float() for k in keys]) for v in values]).mean(0)
+    return dict(zip(keys, table.tolist(), strict=True))
+
+
+def _record(recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int) -> None:
+    if not math.isfinite(logged["loss"]):
+        raise ResourceError(
+            f"the loss is {logged['loss']} at step {step}", place="training", remedy="lower training.lr",
+        )
+    recorder.metrics(
+        {f"train.{k}": v for k, v in logged.items()}
+        | {"train.learning_rate": rate, "train.frames_per_second": progress.frames_per_second}, step,
+    )
+    recorder.metrics({f"epoch.train.{k}": v for k, v in logged.items()}, progress.step // epoch_steps)
+
+
+def _save(recorder: Recorder, raw: nn.Module, averaged: AveragedModel, optimizer, best: dict[str, Tensor],
+          progress: Progress) -> None:
+    with tempfile.TemporaryDirectory(prefix="sign-checkpoint-") as folder:
+        tensors = {f"model.{k}": v for k, v in raw.state_dict().items()}
+        tensors |= {f"averaged.{k}": v for k, v in averaged.module.state_dict().items()}
+        tensors["updates"] = averaged.n_averaged.reshape(1)
+        state = optimizer.state_dict()["state"]
+        tensors |= {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items()}
+        tensors |= {f"best.{k}": v for k, v in best.items()}
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, f"{folder}/state.safetensors")
+        (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
+        recorder.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
+
+
+def _restore(folder: Path, raw: nn.Module, averaged: AveragedModel, optimizer) -> tuple[Progress, dict[str, Tensor]]:
+    progress = Progress(**json.loads((folder / "progress.json").read_text()))
+    tensors = load_file(folder / "state.safetensors", device=str(next(raw.parameters()).device))
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    raw.load_state_dict(under("model."))
+    averaged.module.load_state_dict(under("averaged."))
+    averaged.n_averaged.copy_(tensors["updates"][0])
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in under("optimizer.").items():
+        place, name = key.split(".", 1)
+        state.setdefault(int(place), {})[name] = value
+    full = optimizer.state_dict()
+    optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
+    return progress, under("best.")
