@@ -1,0 +1,402 @@
+"""Read pickles of strangers: containers, numbers, strings, numpy arrays and CPU tensors; anything else is refused.
+
+Nothing that a pickle names is ever imported or run. Three guards stand one behind the other:
+
+1. A scan of the opcodes, before anything is built. It refuses opcodes that no writer of data uses, lengths past the end
+   of the file, memo places that would make the unpickler allocate gigabytes, and more than MAX_OBJECTS objects.
+2. The names. `find_class` hands out functions of this file, which take no attribute, for the few names allowed.
+3. Dictionaries. Every dict becomes one that checks its keys (strings, numbers, None), because hashing nested tuples can
+   be made to take for ever. The scan splices the opcodes for that in.
+
+Tensors come back as numpy arrays: torch is never imported, and the pickle inside a tensor passes the same three guards.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import pickle
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from gzip import BadGzipFile, GzipFile
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from sign_models.errors import DataError
+
+MAX_BYTES = 2**31  # of a file, unzipped
+MAX_OBJECTS = 2**25  # opcodes of a file, bytes of strings and arrays not counted
+_CHUNK = 2**20
+_KEYS = (str, int, bytes, bool, type(None))
+_BROKEN = (
+    pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError, ValueError, TypeError,
+    OverflowError, MemoryError, RecursionError, struct.error,
+)  # fmt: skip
+
+# Opcodes of fixed length, or ended by a line feed, that need no further look. "(d" is an empty dict of protocol 0.
+_PLAIN = re.compile(
+    rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
+    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)++",
+    re.DOTALL,
+)
+# Opcodes followed by as many bytes as their argument says: format of the argument.
+_COUNTED = {
+    ord("X"): "<I", ord("B"): "<I", ord("T"): "<I", 0x8B: "<I", ord("U"): "<B", ord("C"): "<B", 0x8C: "<B", 0x8A: "<B",
+    0x8D: "<Q", 0x8E: "<Q", 0x96: "<Q",
+}  # fmt: skip
+_STOP, _DICT, _MARK, _FRAME = ord("."), ord("}"), ord("("), 0x95
+_PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
+_NEW_DICT = b"NQ"  # persistent_load(None)
+
+Buffer = bytes | bytearray | mmap.mmap
+
+
+def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+    """What the pickle at `path`, gzipped or not, holds. DataError on anything but the kinds of data named above."""
+    place = path.name
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if zipped:
+                return loads(_unzip(file, place, max_bytes), place)
+            if not path.stat().st_size:
+                raise DataError("is empty", place=place, wanted="a pickle")
+            if path.stat().st_size > max_bytes:
+                raise DataError(f"holds {path.stat().st_size:,} bytes", place=place, wanted=f"at most {max_bytes:,}")
+            return loads(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), place)
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror or error})", place=place, wanted="a pickle") from error
+
+
+def loads(data: Buffer, place: str) -> Any:
+    """What one pickle in memory holds; `place` is what errors name."""
+    if not len(data):
+        raise DataError("is empty", place=place, wanted="a pickle")
+    return _Stream(data, place).next()
+
+
+def _unzip(file: BinaryIO, place: str, max_bytes: int) -> bytearray:
+    data = bytearray()
+    try:
+        with GzipFile(fileobj=file) as unzipped:
+            while chunk := unzipped.read(_CHUNK):
+                data += chunk
+                if len(data) > max_bytes:
+                    raise DataError(f"unzips to more than {max_bytes:,} bytes", place=place, wanted="a smaller file")
+    except (EOFError, zlib.error, BadGzipFile) as error:
+        raise DataError("is a broken or truncated gzip file", place=place, remedy="copy it again") from error
+    return data
+
+
+class _Stream:
+    """Pickles one after another in one buffer."""
+
+    def __init__(self, data: Buffer, place: str, *, storages: bool = False) -> None:
+        self.data, self.place, self.storages = data, place, storages
+        self.position, self.objects = 0, 0
+
+    def next(self) -> Any:
+        pieces = self._scan()
+        try:
+            return _Unpickler(io.BufferedReader(_Pieces(pieces), _CHUNK), self.place, storages=self.storages).load()
+        except _BROKEN as error:
+            raise self._broken(f"{type(error).__name__}: {error}"[:200]) from error
+
+    def _scan(self) -> list[memoryview]:
+        """The opcodes up to STOP, frames left out and every new dict replaced by a checked one."""
+        data, view = self.data, memoryview(self.data)
+        pieces, start, at = [], self.position, self.position
+        try:
+            while (code := data[at]) != _STOP:
+                if plain := _PLAIN.match(data, at):
+                    self._count(plain.end() - at)
+                    at = plain.end()
+                    continue
+                self._count(1)
+                if form := _COUNTED.get(code):
+                    (length,) = struct.unpack_from(form, data, at + 1)
+                    at += 1 + struct.calcsize(form) + length
+                    if at > len(data):
+                        raise self._broken("it ends inside a value")
+                elif code == _DICT or (code == _MARK and data[at + 1] == ord("d")):
+                    pieces += [view[start:at], memoryview(_NEW_DICT)]
+                    start = at = at + (1 if code == _DICT else 2)
+                elif code == _FRAME:
+                    pieces.append(view[start:at])
+                    start = at = at + 9
+                elif code == _LONG_BINPUT:
+                    self._check_memo(struct.unpack_from("<I", data, at + 1)[0], at)
+                    at += 5
+                elif code == _PUT:
+                    end = data.find(b"\n", at, at + 20)
+                    self._check_memo(int(bytes(data[at + 1 : end])), at)
+                    at = end + 1
+                elif code == _PERSISTENT and self.storages:
+                    at += 1
+                else:
+                    raise self._broken(f"opcode {code:#04x} at byte {at} belongs to no pickle of plain data")
+        except (IndexError, struct.error, ValueError) as error:
+            raise self._broken("it ends too early") from error
+        self.position = at + 1
+        return [*pieces, view[start : at + 1]]
+
+    def _count(self, objects: int) -> None:
+        self.objects += objects
+        if self.objects > MAX_OBJECTS:
+            found = f"holds more than {MAX_OBJECTS:,} objects"
+            raise DataError(found, place=self.place, remedy="store numbers as arrays, not as lists")
+
+    def _check_memo(self, index: int, at: int) -> None:
+        if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number
+            raise self._broken(f"memo place {index} at byte {at}")
+
+    def _broken(self, why: str) -> DataError:
+        return DataError(
+            f"is no readable pickle: {why}", place=self.place, wanted="a whole pickle", remedy="copy or export it again"
+        )
+
+
+class _Pieces(io.RawIOBase):
+    """A readable file of memory pieces, without joining them."""
+
+    def __init__(self, pieces: list[memoryview]) -> None:
+        self.pieces, self.piece, self.at = pieces, 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while self.piece < len(self.pieces) and self.at == len(self.pieces[self.piece]):
+            self.piece, self.at = self.piece + 1, 0
+        if self.piece == len(self.pieces):
+            return 0
+        part = self.pieces[self.piece][self.at : self.at + len(target)]
+        target[: len(part)] = part
+        self.at += len(part)
+        return len(part)
+
+
+class _Dict(dict):
+    """A dict that a pickle fills: no key can be slow to hash or to compare."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if type(key) not in _KEYS or (type(key) is int and abs(key) >= 2**60):
+            raise pickle.UnpicklingError(f"a dict key is a {type(key).__name__}, wanted a string or a number")
+        super().__setitem__(key, value)
+
+
+class _Array(np.ndarray):
+    """An array that a pickle fills in: numbers and strings only, as many as the shape says."""
+
+    def __setstate__(self, state: Any) -> None:
+        shape, dtype, fortran, data = state[-4:]
+        data = _checked(dtype, shape, data)
+        super().__setstate__((1, shape, dtype.resolve(), bool(fortran), data))
+
+
+class _DType:
+    """A dtype as a pickle describes it."""
+
+    __slots__ = ("code", "order")
+    KINDS = re.compile(r"[biufSU?](\d*)")
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        found = self.KINDS.fullmatch(code) if isinstance(code, str) else None
+        if not found or not 0 < int(found[1] or 1) <= 2**16:
+            raise pickle.UnpicklingError("an array of objects or records; wanted numbers or strings")
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = {"<": "<", ">": ">"}.get(state[1], "=")
+
+    def resolve(self) -> np.dtype:
+        return np.dtype(self.code).newbyteorder(self.order)
+
+
+def _checked(dtype: Any, shape: Any, data: Any) -> bytes:
+    if type(dtype) is not _DType or type(shape) is not tuple:
+        raise pickle.UnpicklingError("an array without numbers or shape")
+    if isinstance(data, str):  # Python 2
+        data = data.encode("latin1")
+    if not isinstance(data, bytes | bytearray):
+        raise pickle.UnpicklingError(f"an array made of a {type(data).__name__}; wanted numbers or strings")
+    if any(type(n) is not int or not 0 <= n <= max(len(data), 2**16) for n in shape):
+        raise pickle.UnpicklingError(f"an array whose shape does not fit its {len(data)} bytes")
+    return bytes(data)
+
+
+class _Storage:
+    """A tensor's memory; None until its bytes are found behind the pickle."""
+
+    __slots__ = ("count", "dtype", "values")
+
+    def __init__(self, dtype: str, count: int) -> None:
+        self.dtype, self.count, self.values = dtype, count, None
+
+
+class _Function:
+    """What a pickle may call. It takes no attribute, so that BUILD cannot change it."""
+
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[..., Any]) -> None:
+        object.__setattr__(self, "run", run)
+
+    def __setattr__(self, *_: Any) -> NoReturn:
+        raise pickle.UnpicklingError("a pickle may not change what it calls")
+
+    def __call__(self, *args: Any) -> Any:
+        return self.run(*args)
+
+
+def _reconstruct(cls: Any, *_: Any) -> _Array:
+    if cls != "numpy.ndarray":
+        raise pickle.UnpicklingError("an array of a class that is not numpy.ndarray")
+    return _Array((0,))
+
+
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
+    data = _checked(dtype, shape, data)
+    return np.frombuffer(data, dtype.resolve()).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    return np.frombuffer(_checked(dtype, (), data), dtype.resolve()).reshape(()).item()
+
+
+def _encode(text: Any, encoding: Any) -> bytes:
+    if encoding != "latin1" or not isinstance(text, str):
+        raise pickle.UnpicklingError("_codecs.encode of anything but latin1 text")
+    return text.encode("latin1")
+
+
+def _new_dict(*args: Any) -> _Dict:
+    filled = _Dict()
+    # OrderedDict([[key, value], ...]) of Python 2; defaultdict(factory) has no list.
+    for key, value in args[0] if args and isinstance(args[0], list) else ():
+        filled[key] = value
+    return filled
+
+
+def _bytes(*args: Any) -> bytes:
+    if args:
+        raise pickle.UnpicklingError("bytes() of something")
+    return b""
+
+
+def _bytearray(*args: Any) -> bytearray:
+    if args and not (len(args) == 1 and isinstance(args[0], bytes)):
+        raise pickle.UnpicklingError("bytearray() of something that is not bytes")
+    return bytearray(*args)
+
+
+def _size(values: Any = ()) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple):
+        raise pickle.UnpicklingError("a torch.Size of something else")
+    return tuple(values)
+
+
+def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> np.ndarray:
+    numbers = (offset, *size, *stride)
+    whole = all(type(n) is int and 0 <= n < 2**31 for n in numbers)
+    if not isinstance(storage, _Storage) or storage.values is None or len(size) != len(stride) or not whole:
+        raise pickle.UnpicklingError("a tensor with an impossible shape")
+    count = math.prod(size)
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if count else -1
+    held = len(storage.values)
+    if count > held or last >= held or max(size, default=0) > max(held, 2**16):
+        raise pickle.UnpicklingError(f"a tensor of {count} numbers in {held}")
+    if not count:
+        return np.zeros(size, storage.values.dtype)
+    width = storage.values.itemsize
+    strides = tuple(step * width for step in stride)
+    return np.lib.stride_tricks.as_strided(storage.values[offset:], size, strides, writeable=False)
+
+
+# Storages and the numpy dtype of their memory; a bfloat16 is the upper half of a float32.
+_STORAGES = {
+    "Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": "bfloat16", "Long": "<i8", "Int": "<i4", "Short": "<i2",
+    "Char": "i1", "Byte": "u1", "Bool": "?",
+}  # fmt: skip
+_MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save before its zip format, which tensors use inside pickles to this day
+
+
+def _load_storage(data: Any, place: str) -> _Storage:
+    if not isinstance(data, bytes):
+        raise pickle.UnpicklingError("a tensor without bytes")
+    stream = _Stream(data, f"{place} (a tensor)", storages=True)
+    magic, _version, _system, storage, keys = (stream.next() for _ in range(5))
+    if magic != _MAGIC or not isinstance(storage, _Storage) or not isinstance(keys, list) or len(keys) != 1:
+        raise pickle.UnpicklingError("a tensor in an unknown form")
+    (count,) = struct.unpack_from("<q", data, stream.position)
+    wide = np.dtype("<u2" if storage.dtype == "bfloat16" else storage.dtype)
+    if count != storage.count or count < 0:
+        raise pickle.UnpicklingError("a tensor whose lengths contradict each other")
+    values = np.frombuffer(data, wide, count, stream.position + 8) if count else np.zeros(0, wide)
+    if storage.dtype == "bfloat16":
+        values = (values.astype("<u4") << 16).view("<f4")
+    storage.values = values
+    return storage
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "numpy._core.multiarray._reconstruct": _reconstruct,
+    "numpy._core.multiarray.scalar": _scalar,
+    "numpy._core.numeric._frombuffer": _frombuffer,
+    "numpy.dtype": _DType,
+    "_codecs.encode": _encode,
+    "builtins.bytes": _bytes,
+    "builtins.bytearray": _bytearray,
+    "collections.OrderedDict": _new_dict,
+    "collections.defaultdict": _new_dict,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch.Size": _size,
+}
+# Classes that appear as arguments only: they stand for themselves, as strings that nobody can call.
+_NAMES = frozenset(
+    ["numpy.ndarray", *(f"builtins.{kind}" for kind in ("list", "dict", "int", "float", "str"))]
+    + [f"torch.{kind}Storage" for kind in _STORAGES]
+)
+_LOAD_STORAGE = "torch.storage._load_from_bytes"
+ALLOWED = tuple(sorted({*_FUNCTIONS, *_NAMES, _LOAD_STORAGE}))
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BufferedReader, place: str, *, storages: bool) -> None:
+        super().__init__(file, encoding="latin1")  # type: ignore[arg-type]  # BufferedReader reads bytes
+        self.place, self.storages = place, storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        if isinstance(module, str) and isinstance(name, str):
+            full = f"{module}.{name}".replace("numpy.core.", "numpy._core.", 1).replace("__builtin__.", "builtins.", 1)
+            if full in _FUNCTIONS:
+                return _Function(_FUNCTIONS[full])
+            if full in _NAMES:
+                return full
+            if full == _LOAD_STORAGE and not self.storages:
+                return _Function(lambda data: _load_storage(data, self.place))
+        raise DataError(
+            f"the pickle names {str(module)[:60]}.{str(name)[:60]}, which was not run",
+            place=self.place,
+            wanted="only dicts, lists, numbers, strings, numpy arrays and tensors",
+            remedy=f"save it again as plain arrays; allowed names: {', '.join(ALLOWED)}",
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        if pid is None:
+            return _Dict()
+        if not self.storages or type(pid) is not tuple or len(pid) not in (5, 6) or pid[0] != "storage":
+            raise pickle.UnpicklingError("a reference to something outside the pickle")
+        kind, count, view = pid[1], pid[4], pid[5:]
+        dtype = _STORAGES.get(kind.removeprefix("torch.").removesuffix("Storage")) if isinstance(kind, str) else None
+        if dtype is None or type(count) is not int or (view and view[0] is not None):
+            raise pickle.UnpicklingError("a tensor of an unknown kind")
+        return _Storage(dtype, count)
