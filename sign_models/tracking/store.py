@@ -22,6 +22,7 @@ from sign_models.tracking import process
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
@@ -31,7 +32,22 @@ PROJECT = Path(__file__).resolve().parents[2]
 def client() -> MlflowClient:
     import mlflow
 
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file, in every log
     return mlflow.MlflowClient()
+
+
+def artifacts_at(uri: str) -> ArtifactRepository:
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    return get_artifact_repository(uri)
+
+
+def local_copy(artifacts: ArtifactRepository, path: str, scratch: str) -> Path:
+    """The file or folder `path` on this machine: in place where the store is here, else downloaded into `scratch`."""
+    from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+
+    in_place = isinstance(artifacts, LocalArtifactRepository)
+    return Path(artifacts.download_artifacts(path, None if in_place else scratch))
 
 
 def connect(experiment: str | None = None) -> str:
@@ -176,26 +192,33 @@ def _public(text: str) -> str:
 
 @contextmanager
 def asking(place: str) -> Iterator[None]:
-    """Troubles of the disk, and of the store once MLflow's own retries are used up, become a ResourceError at `place`."""
+    """A ResourceError at `place` for troubles of the disk, and of the store once MLflow's own retries are used up."""
     import mlflow
+    from requests import RequestException
 
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except RequestException as error:  # an OSError too
+        raise _away(place, str(error)) from error
+    except OSError as error:  # shutil.copytree collects those of its files in one without a number
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
             raise disk_full(place, error) from error
         raise
     except mlflow.MlflowException as error:
-        first_line = _public(str(error).strip().splitlines()[0])[:300]
         if "disk is full" in str(error):
             raise disk_full(place, error) from error
         if error.error_code in LASTING:
             raise
-        if "out-of-date database schema" in first_line:
-            remedy = "take a copy, then run `mlflow db upgrade` with that URI"
-        else:
-            remedy = "see that the server or disk is there, then type the same command again: it goes on where it was"
-        raise ResourceError(first_line, place=place, wanted="a tracking store that answers", remedy=remedy) from error
+        raise _away(place, str(error)) from error
+
+
+def _away(place: str, found: str) -> ResourceError:
+    first_line = _public(found.strip().splitlines()[0])[:300]
+    if "out-of-date database schema" in first_line:
+        remedy = "take a copy, then run `mlflow db upgrade` with that URI"
+    else:
+        remedy = "see that the server or disk is there, then type the same command again: it goes on where it was"
+    return ResourceError(first_line, place=place, wanted="a tracking store that answers", remedy=remedy)
 
 
 def disk_full(place: str, error: Exception) -> ResourceError:

@@ -14,7 +14,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     files = {
         "__init__.py": "",
         "stages/__init__.py": "",
-        "stages/skeleton.py": "from ..models import skeleton\ndef train():\n    from sign_models.data.corpus import Corpus\n",
+        "stages/skeleton.py": "from ..models import skeleton\ndef f(): from sign_models.data.corpus import Corpus\n",
         "stages/temporal.py": "import sign_models.models.temporal\n",
         "models/__init__.py": "",
         "models/skeleton.py": "from sign_models.models.blocks import Block\nimport torch, os\n",

@@ -1,0 +1,146 @@
+"""Checkpoints of a run, as its artifacts: whole or not there, whatever kills the process, and readable anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from sign_models.tracking.runs import Run
+from sign_models.tracking.store import artifacts_at, asking, client, local_copy
+
+if TYPE_CHECKING:
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
+
+logger = logging.getLogger(__name__)
+ROOT, MANIFEST = "checkpoints", "manifest.json"
+KEPT = 2  # newest ones, beside the best
+
+
+class Checkpoint(NamedTuple):
+    step: int
+    best: bool
+    folder: str  # below the run's artifacts
+    files: dict[str, str]  # path in the folder -> sha256
+
+
+class RunCheckpoints:
+    """`checkpoints/step-<step>` in the run's artifacts, each complete once its manifest is there.
+
+    The manifest names every file with its sha256, says whether the checkpoint was the best so far, and is written last;
+    a folder without one is what a kill left behind and is never read. The newest two and the best are kept.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._downloads: list[tempfile.TemporaryDirectory[str]] = []
+
+    @cached_property
+    def _artifacts(self) -> ArtifactRepository:
+        with asking(f"run {self._run.id}"):
+            return artifacts_at(client().get_run(self._run.id).info.artifact_uri)
+
+    def save(self, directory: Path, step: int, best: bool) -> None:
+        """Store the files of `directory` as the checkpoint of `step`, after the metrics up to it; then drop older ones.
+
+        Raises ResourceError where the disk is full or the store stays away; earlier checkpoints are intact then.
+        """
+        self._run.flush()
+        folder = f"{ROOT}/step-{step:08d}"
+        manifest = {"step": step, "best": best, "files": _sums(directory)}
+        with asking(f"{folder} of run {self._run.id}"):
+            there = self._manifest(folder)
+            try:
+                if there is None or there.files != manifest["files"]:
+                    self._delete(folder)  # of an attempt that a kill ended
+                    self._artifacts.log_artifacts(str(directory), folder)
+                with tempfile.TemporaryDirectory() as scratch:
+                    path = Path(scratch, MANIFEST)
+                    path.write_text(json.dumps(manifest, indent=1))
+                    self._artifacts.log_artifact(str(path), folder)
+            except OSError:
+                self._delete(folder)  # its share of a full disk is wanted for better things
+                raise
+            self._run.set_tags({"sign.checkpoint.last": folder, **({"sign.checkpoint.best": folder} if best else {})})
+            self._drop_old()
+
+    def latest(self) -> Path | None:
+        """A folder with the files of the newest checkpoint that is complete and unchanged; None where there is none.
+
+        It is the store's own folder where that is on this machine (write nothing into it), else a temporary copy that
+        lives as long as this object.
+        """
+        return self._first_sound(self._complete())
+
+    def best(self) -> Path | None:
+        """Like latest, of the checkpoints that were the best when they were saved."""
+        return self._first_sound([c for c in self._complete() if c.best])
+
+    def steps(self) -> list[int]:
+        """Steps of the complete checkpoints, newest first."""
+        return [checkpoint.step for checkpoint in self._complete()]
+
+    def _first_sound(self, checkpoints: list[Checkpoint]) -> Path | None:
+        for checkpoint in checkpoints:
+            path = self._fetch(checkpoint)
+            if checkpoint.files.items() <= _sums(path).items():
+                return path
+            logger.warning("%s of run %s is damaged; an earlier one is used", checkpoint.folder, self._run.id)
+        return None
+
+    def _fetch(self, checkpoint: Checkpoint) -> Path:
+        scratch: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="sign-checkpoint-")
+        self._downloads.append(scratch)
+        with asking(f"{checkpoint.folder} of run {self._run.id}"):
+            return local_copy(self._artifacts, checkpoint.folder, scratch.name)
+
+    def _folders(self) -> list[str]:
+        """Every checkpoint folder, complete or not, newest first."""
+        with asking(f"{ROOT} of run {self._run.id}"):
+            found = [f.path for f in self._artifacts.list_artifacts(ROOT) if f.is_dir]
+        return sorted((f for f in found if re.search(r"/step-\d+$", f)), key=_step, reverse=True)
+
+    def _complete(self) -> list[Checkpoint]:
+        checkpoints = (self._manifest(folder) for folder in self._folders())
+        return [c for c in checkpoints if c is not None]
+
+    def _manifest(self, folder: str) -> Checkpoint | None:
+        with asking(f"{folder} of run {self._run.id}"), tempfile.TemporaryDirectory() as scratch:
+            if not any(Path(f.path).name == MANIFEST for f in self._artifacts.list_artifacts(folder)):
+                return None
+            content = json.loads(local_copy(self._artifacts, f"{folder}/{MANIFEST}", scratch).read_text())
+        return Checkpoint(content["step"], content["best"], folder, content["files"])
+
+    def _drop_old(self) -> None:
+        complete = self._complete()
+        kept = {c.folder for c in complete[:KEPT]} | {
+            c.folder for c in complete if c.best and c.step == _best(complete)
+        }
+        for folder in self._folders():
+            if folder not in kept:
+                self._delete(folder)
+
+    def _delete(self, folder: str) -> None:
+        self._artifacts.delete_artifacts(f"{folder}/{MANIFEST}")  # first: what is half deleted is not complete
+        self._artifacts.delete_artifacts(folder)
+
+
+def _best(complete: list[Checkpoint]) -> int | None:
+    return max((c.step for c in complete if c.best), default=None)
+
+
+def _step(folder: str) -> int:
+    return int(folder.rpartition("-")[2])
+
+
+def _sums(directory: Path) -> dict[str, str]:
+    sums = {}
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            sums[path.relative_to(directory).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
