@@ -1,0 +1,127 @@
+"""Read text_data.json: which text belongs to which video. docs/formats/texts.md is its schema."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sign_models.errors import DataError
+
+SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+FORMS = '{"id": "text", ...} or [{"id": ..., "text": ..., "split": "train|dev|test" where known}, ...]'
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """The text of one video, in NFC and otherwise as the file has it. split: train, dev, test or None."""
+
+    id: str
+    text: str
+    split: str | None = None
+
+
+def read_texts(path: Path | str) -> list[TextRow]:
+    """Rows in the order of the file.
+
+    Raises DataError where the file cannot be read as UTF-8 JSON of one of FORMS, or holds no row, an empty text, an id
+    twice, an id in two splits or an unknown split.
+    """
+    path = Path(path)
+    rows = [_row(entry, place) for entry, place in _entries(_load(path), path.name)]
+    if not rows:
+        raise DataError("no text in it", place=path.name, wanted=FORMS)
+    if empty := [row.id for row in rows if not row.text.strip()]:
+        raise DataError(f"empty texts: {_some(empty)}", place=path.name, wanted="a text for each id",
+                        remedy="take them out; videos without a text still serve pretraining")
+    if repeated := [name for name, count in Counter(row.id for row in rows).items() if count > 1]:
+        splits = {name: {row.split for row in rows if row.id == name} for name in repeated[:100]}
+        if torn := [name for name, found in splits.items() if len(found) > 1]:
+            raise DataError(f"ids in more than one split: {_some(torn)}", place=path.name, wanted="one split for an id")
+        raise DataError(f"ids given more than once: {_some(repeated)}", place=path.name, wanted="one text for an id")
+    return rows
+
+
+def _load(path: Path) -> Any:
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror or error})", place=str(path), wanted="a JSON file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"byte {error.start} is not UTF-8", place=path.name, wanted="JSON in UTF-8",
+                        remedy=f"save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {path.name}") from error
+    if not content.strip():
+        raise DataError("is empty", place=path.name, wanted=FORMS)
+    try:
+        return json.loads(content, object_pairs_hook=partial(_object, path.name))
+    except json.JSONDecodeError as error:
+        raise DataError(f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", place=path.name,
+                        wanted=FORMS) from error
+    except RecursionError as error:
+        raise DataError("is nested too deep", place=path.name, wanted=FORMS) from error
+
+
+def _object(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key given twice json itself would silently keep the last."""
+    if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+        raise DataError(f"keys given more than once: {_some(repeated)}", place=place, wanted="one text for an id")
+    return dict(pairs)
+
+
+def _entries(data: Any, name: str) -> list[tuple[dict[str, Any], str]]:
+    """Both forms as objects with "id" and "text", each with the place that errors name."""
+    if isinstance(data, dict):
+        return [({"id": key, "text": text}, f"{name}: {key!r}") for key, text in data.items()]
+    if not isinstance(data, list):
+        raise DataError(f"holds {_kind(data)}", place=name, wanted=FORMS)
+    for number, entry in enumerate(data, 1):
+        if not isinstance(entry, dict):
+            raise DataError(f"is {_kind(entry)}", place=f"{name}: entry {number}", wanted=FORMS)
+    return [(entry, f"{name}: entry {number}") for number, entry in enumerate(data, 1)]
+
+
+def _row(entry: dict[str, Any], place: str) -> TextRow:
+    for key in ("id", "text"):
+        if key not in entry:
+            near = get_close_matches(key, entry, 1) or list(entry)[:5]
+            raise DataError(f"has no {key!r}, but {_some(near)}", place=place, wanted=FORMS)
+    name, text = entry["id"], entry["text"]
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    if not isinstance(name, str) or not name:
+        raise DataError(f"its id is {_kind(name)}", place=place, wanted="an id: a string, not empty")
+    if not isinstance(text, str):
+        raise DataError(f"the text of {name!r} is {_kind(text)}", place=place, wanted=FORMS)
+    if any("\ud800" <= letter <= "\udfff" for letter in name + text):
+        raise DataError(f"{name!r} holds half of a surrogate pair", place=place, wanted="valid Unicode",
+                        remedy="write the file anew from its source")
+    return TextRow(name, unicodedata.normalize("NFC", text), _split(entry.get("split"), place))
+
+
+def _split(value: Any, place: str) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value in SPLITS:
+        return SPLITS[value]
+    near = get_close_matches(value.lower(), SPLITS, 1) if isinstance(value, str) else []
+    raise DataError(f"split {value!r}", place=place, wanted="train, dev (or val, valid, validation) or test",
+                    remedy=f"did you mean {near[0]!r}?" if near else "leave it out where there is none")
+
+
+def _kind(value: Any) -> str:
+    if value == "":
+        return "an empty string"
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    shown = ", ".join(map(repr, names[:5]))
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
