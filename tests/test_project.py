@@ -1,0 +1,361 @@
+"""What holds the project together: MLproject and commands, environments and versions, import directions, Makefile."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sign_models import cli
+from sign_models.options import STAGES
+from sign_models.params import load
+from tools import conda_standin
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ("pipeline", *STAGES)
+MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+GPU_ONLY = re.compile(r"(nvidia|cuda|triton)\b")
+
+
+# MLproject, entry points, params ------------------------------------------------------------------------------------
+
+
+def command(name: str):
+    return importlib.import_module(f"entrypoints.{name}").main
+
+
+def test_entry_points_are_the_commands() -> None:
+    assert set(MLPROJECT["entry_points"]) == {"main", *(file.stem for file in ROOT.glob("entrypoints/[a-z]*.py"))}
+    assert set(COMMANDS) <= set(MLPROJECT["entry_points"])
+    assert MLPROJECT["entry_points"]["main"] == MLPROJECT["entry_points"]["pipeline"]
+    assert (ROOT / MLPROJECT["conda_env"]).is_file()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_a_parameter_and_passed_on(name: str) -> None:
+    entry = MLPROJECT["entry_points"][name]
+    options = {option.name for option in command(name).params} - {"overrides", "no_inference", "experiment"}
+    assert set(entry["parameters"]) == options
+    passed = re.findall(r"--([\w-]+) \{(\w+)\}", entry["command"])
+    assert sorted(parameter for _, parameter in passed) == sorted(options)
+    assert all(option.replace("-", "_") == parameter for option, parameter in passed)
+    assert entry["command"].startswith(f"exec python -m entrypoints.{name} ")
+    assert all(
+        value == ({"type": "path", "default": "."} if parameter == "relative_to" else {"default": ""})
+        for parameter, value in entry["parameters"].items()
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_logged_name_collides_with_a_parameter_of_mlproject(name: str) -> None:
+    logged = {key for stage in STAGES for key in load.flatten(getattr(load.resolve(), stage), stage)}
+    assert not logged & set(MLPROJECT["entry_points"][name]["parameters"])
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "typed"),
+    [
+        *((name, {}, "") for name in COMMANDS),
+        ("main", {"stage": "skeleton", "skip_trained": "true"}, "--stage skeleton --skip-trained"),
+        ("pipeline", {"inference": "false"}, "--no-inference"),
+        ("pipeline", {"preset": "quick", "alignment.finetune": "false"}, "--preset quick --alignment.finetune false"),
+        ("alignment", {"epochs": "50"}, "--epochs 50"),
+        ("temporal", {"skeleton_model": "models:/sign-skeleton@x"}, "--skeleton-model models:/sign-skeleton@x"),
+        ("skeleton", {"data": "my clips; $(touch x)"}, "--data 'my clips; $(touch x)'"),
+    ],
+)
+def test_mlflow_builds_the_command_that_people_type(name: str, given: dict, typed: str, tmp_path: Path) -> None:
+    from mlflow.projects.utils import load_project
+
+    line = load_project(str(ROOT)).get_entry_point(name).compute_command(given, str(tmp_path))
+    words = shlex.split(line)
+    assert words[:3] == ["exec", "python", "-m"]
+    main = command("pipeline" if name == "main" else name)
+    here = ["--relative-to", str(Path.cwd())]
+    assert options_of(main, words[4:]) == options_of(main, [*shlex.split(typed), *here])
+
+
+def options_of(main, arguments: list[str]):
+    given = main.make_context(main.name, list(arguments)).params
+    overrides = given.pop("overrides")
+    return cli.parse(main.stage, given, overrides)
+
+
+# Environments and versions --------------------------------------------------------------------------------------------
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    found = [line.split("==") for line in lines if line.strip() and not line.startswith("#")]
+    return {canonicalize_name(name): version.strip() for name, version in found}
+
+
+LOCK = pins((ROOT / "requirements.lock").read_text().splitlines())
+CONDA = yaml.safe_load((ROOT / "conda.yaml").read_text())["dependencies"]
+DIRECT = [Requirement(line) for line in PYPROJECT["dependencies"]]
+DEV = [Requirement(line) for line in PYPROJECT["optional-dependencies"]["dev"]]
+
+
+def test_conda_yaml_repeats_the_lock() -> None:
+    *conda, pip = CONDA
+    assert conda == ["python>=3.11,<3.12", "pip"]
+    assert PYPROJECT["requires-python"] == ">=3.11,<3.12"
+    direct = {canonicalize_name(requirement.name) for requirement in DIRECT}
+    assert pins(pip["pip"]) == {name: LOCK[name] for name in direct}
+
+
+def test_lock_satisfies_pyproject() -> None:
+    for requirement in [*DIRECT, *DEV]:
+        assert requirement.specifier.contains(LOCK[canonicalize_name(requirement.name)]), requirement
+    assert LOCK["torch"] == "2.13.0"
+
+
+def test_lock_is_transitive_and_holds_nothing_else() -> None:
+    reached: set[str] = set()
+
+    def walk(requirement: Requirement) -> None:
+        name = canonicalize_name(requirement.name)
+        if name in reached and not requirement.extras or GPU_ONLY.match(name):
+            return
+        reached.add(name)
+        assert requirement.specifier.contains(LOCK[name], prereleases=True), requirement
+        for line in requires(name) or []:
+            needed = Requirement(line)
+            marker = needed.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *requirement.extras)):
+                walk(needed)
+
+    for requirement in [*DIRECT, *DEV]:
+        walk(requirement)
+    assert reached == set(LOCK)
+
+
+def test_lock_suits_every_machine() -> None:
+    assert not [name for name in LOCK if GPU_ONLY.match(name)]
+    assert not [version for version in LOCK.values() if "+" in version]
+
+
+def imports(file: Path) -> Iterator[tuple[str, bool]]:
+    """Absolute names that a file imports, and whether it does so on being imported itself."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    package = ".".join(file.relative_to(ROOT).with_suffix("").parts[:-1])
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    in_function = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+            stem = node.module if not node.level else f"{base}.{node.module}" if node.module else base
+            names = [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield name, id(node) not in in_function | typing_only
+
+
+SOURCES = sorted([*ROOT.glob("sign_models/**/*.py"), *ROOT.glob("entrypoints/*.py")])
+NOT_IMPORTED = {"spoken-to-signed"}  # its clips are read, its code is not
+
+
+def test_dependencies_are_what_the_code_imports() -> None:
+    owners = {top: {canonicalize_name(name) for name in names} for top, names in packages_distributions().items()}
+    ours = {*sys.stdlib_module_names, "sign_models", "entrypoints"}
+    used = {top for file in SOURCES for top in (name.split(".")[0] for name, _ in imports(file)) if top not in ours}
+    declared = {canonicalize_name(requirement.name) for requirement in DIRECT}
+    assert [top for top in sorted(used) if not owners[top] & declared] == []
+    assert declared - set().union(*(owners[top] for top in used)) == NOT_IMPORTED
+
+
+# Import directions (docs/architecture.md) -----------------------------------------------------------------------------
+
+MAY_IMPORT = {  # a part of the package -> the parts it may import besides itself and errors
+    "errors": set(),
+    "params": set(),
+    "options": {"params"},
+    "keypoints": set(),
+    "models": {"keypoints"},
+    "data": {"keypoints", "params"},
+    "evaluation": set(),
+    "pictures": {"keypoints"},
+    "training": {"data", "keypoints", "models", "params"},
+    "stages": {"data", "evaluation", "keypoints", "models", "params", "pictures", "training"},
+    "tracking": {"data", "evaluation", "keypoints", "models", "options", "params", "pictures", "training"},
+    "phases": {"data", "evaluation", "keypoints", "models", "options", "params", "stages", "tracking", "training"},
+    "cli": {"options", "params", "tracking"},
+    "entrypoints": {"cli", "options", "phases"},
+}
+ONLY_IN = {"mlflow": {"tracking"}, "click": {"cli", "data"}, "yaml": {"keypoints", "params", "tracking"}}
+MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy"}
+
+
+def part(name: str) -> str:
+    top, _, rest = name.partition(".")
+    return top if top == "entrypoints" else rest.split(".")[0]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_point_one_way(file: Path) -> None:
+    mine = part(".".join(file.relative_to(ROOT).with_suffix("").parts))
+    if mine == "__init__":
+        assert not list(imports(file))
+        return
+    for name, _ in imports(file):
+        top = name.split(".")[0]
+        if top in ("sign_models", "entrypoints"):
+            other = part(name) if name != "sign_models" else ""
+            assert other in {"", mine, "errors"} | MAY_IMPORT[mine], name
+        else:
+            assert mine in ONLY_IN.get(top, {mine}), name
+            assert mine != "models" or top in MODELS_KNOW | sys.stdlib_module_names, name
+
+
+LIGHT = (
+    *("sign_models.params", "sign_models.options", "sign_models.cli", "sign_models.phases"),
+    *("sign_models.keypoints.layouts", "sign_models.keypoints.formats", "sign_models.data.inputs"),
+    *(f"entrypoints.{name}" for name in COMMANDS),
+)
+
+
+def test_light_modules_load_nothing_heavy() -> None:
+    code = f"""
+import importlib, sys
+for name in {LIGHT!r}:
+    importlib.import_module(name)
+    heavy = {{"torch", "transformers", "matplotlib", "pose_format"}} & set(sys.modules)
+    assert not heavy, (name, heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+# The stand-in for conda -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """bin/ with the stand-in, in front of a PATH that has no other conda."""
+    bin = tmp_path / "bin"
+    bin.mkdir()
+    monkeypatch.setenv("PATH", os.pathsep.join([str(bin), str(Path(sys.prefix) / "bin"), "/usr/bin", "/bin"]))
+    for name in ("CONDA_EXE", "MLFLOW_CONDA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(conda_standin.shutil, "which", lambda name: None)
+    conda_standin.installed(bin / "conda")
+    return bin
+
+
+def environment_file(folder: Path, *pip: str, python: str = "python>=3.11,<3.12") -> str:
+    file = folder / "conda.yaml"
+    file.write_text(yaml.safe_dump({"dependencies": [python, "pip", {"pip": list(pip)}]}))
+    return str(file)
+
+
+def test_standin_answers_what_mlflow_asks(standin: Path) -> None:
+    def conda(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["conda", *arguments], capture_output=True, text=True, timeout=60)
+
+    assert conda("--help").returncode == 0
+    assert conda("env", "list", "--json").stdout.split() == ['{"envs":', "[]}"]
+    create = conda("env", "create", "-n", "mlflow-1234", "--file", str(ROOT / "conda.yaml"))
+    assert (create.returncode, create.stderr) == (0, "")
+    assert conda("install", "numpy").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("pip", "python", "message"),
+    [
+        ("pyyaml==0.1", "python>=3.11,<3.12", "pyyaml==0.1 is asked for"),
+        ("no-such-package==1.0", "python>=3.11,<3.12", "no-such-package==1.0 is not installed"),
+        ("-r other.txt", "python>=3.11,<3.12", "cannot be checked"),
+        ("pyyaml", "python=3.8", "python=3.8 is asked for"),
+        ("pyyaml", "ffmpeg", "which only conda can install"),
+    ],
+)
+def test_standin_refuses_another_environment(tmp_path: Path, capsys, pip: str, python: str, message: str) -> None:
+    file = environment_file(tmp_path, pip, python=python)
+    assert conda_standin.main(["env", "create", "-n", "x", "--file", file]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "make setup" in error
+
+
+def test_standin_takes_local_versions_and_conda_spelling(tmp_path: Path) -> None:
+    python = f"python={sys.version_info.major}.{sys.version_info.minor}"
+    assert conda_standin.disagreements(Path(environment_file(tmp_path, "pyyaml>=5", python=python))) == []
+
+
+def test_standin_gives_way_to_a_conda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "conda"
+    target.touch()
+    monkeypatch.setattr(conda_standin.shutil, "which", lambda name: "/opt/conda/bin/conda")
+    assert "using /opt/conda/bin/conda" in conda_standin.installed(target)
+    assert not target.exists()
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="`source activate` needs a virtual environment")
+def test_bare_mlflow_run_from_another_folder_without_conda(standin: Path, tmp_path: Path) -> None:
+    """Through the stand-in into the command, which refuses: the run ends FAILED and says why."""
+    away = tmp_path / "away"
+    away.mkdir()
+    (away / "my.yaml").write_text("alignment: {finetun: true}")
+    done = subprocess.run(
+        ["mlflow", "run", str(ROOT), "-P", "config_override=my.yaml", "-P", "lrr=1"],
+        cwd=away,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert f"{away / 'my.yaml'}: alignment.finetun is no parameter; did you mean 'alignment.finetune'?" in done.stderr
+    assert "'lrr' is no option or parameter; did you mean 'lr'?" in done.stderr
+    from mlflow import MlflowClient
+
+    (run,) = MlflowClient(f"sqlite:///{away / 'mlflow.db'}").search_runs(["0"])
+    assert run.info.status == "FAILED"
+
+
+# Makefile, CI, text ---------------------------------------------------------------------------------------------------
+
+
+def test_make_explains_every_target() -> None:
+    said = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
+    targets = set(re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M).group(1).split())
+    assert {"setup", "pipeline", "test", "check", "ui", "help"} <= targets
+    assert set(re.findall(r"^  make (\w+)", said, re.M)) == targets
+
+
+def test_ci_runs_the_tests() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert {"set -euo pipefail", "make test"} <= set(script.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "conda.yaml", "pyproject.toml", "Makefile", ".ci/run", "MLproject"]
+)
+def test_no_host_and_no_machine_path(name: str) -> None:
+    assert not re.search(r"://|index-url|find-links|/root|/work|/home", (ROOT / name).read_text())
