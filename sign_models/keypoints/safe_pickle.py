@@ -199,7 +199,7 @@ class _Array(np.ndarray):
     def __setstate__(self, state: Any) -> None:
         shape, dtype, fortran, data = state[-4:]
         data = _checked(dtype, shape, data)
-        super().__setstate__((1, shape, dtype.resolve(), bool(fortran), data))
+        super().__setstate__((1, shape, dtype.resolve(), bool(fortran), data))  # type: ignore[arg-type]  # stub
 
 
 class _DType:
@@ -239,22 +239,24 @@ class _Storage:
     __slots__ = ("count", "dtype", "values")
 
     def __init__(self, dtype: str, count: int) -> None:
-        self.dtype, self.count, self.values = dtype, count, None
+        self.dtype, self.count = dtype, count
+        self.values: np.ndarray | None = None
 
 
 class _Function:
     """What a pickle may call. It takes no attribute, so that BUILD cannot change it."""
 
-    __slots__ = ("run",)
+    __slots__ = ("_run",)
+    _run: Callable[..., Any]
 
     def __init__(self, run: Callable[..., Any]) -> None:
-        object.__setattr__(self, "run", run)
+        object.__setattr__(self, "_run", run)
 
     def __setattr__(self, *_: Any) -> NoReturn:
         raise pickle.UnpicklingError("a pickle may not change what it calls")
 
     def __call__(self, *args: Any) -> Any:
-        return self.run(*args)
+        return self._run(*args)
 
 
 def _reconstruct(cls: Any, *_: Any) -> _Array:
@@ -371,7 +373,7 @@ ALLOWED = tuple(sorted({*_FUNCTIONS, *_NAMES, _LOAD_STORAGE}))
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: io.BufferedReader, place: str, *, storages: bool) -> None:
-        super().__init__(file, encoding="latin1")  # type: ignore[arg-type]  # BufferedReader reads bytes
+        super().__init__(file, encoding="latin1")
         self.place, self.storages = place, storages
 
     def find_class(self, module: str, name: str) -> Any:

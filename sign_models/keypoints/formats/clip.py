@@ -1,0 +1,177 @@
+"""From the arrays of a file to a KeypointSequence, or to a DataError that says what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.source import Options
+from sign_models.keypoints.layouts import LAYOUTS, layout_of, names_of
+from sign_models.keypoints.sequence import KeypointSequence, Unit
+
+Clip = Callable[[], KeypointSequence]  # reads one clip; raises DataError
+
+MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
+PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
+OUTSIDE = 0.1  # share of the x that may lie left of a picture; of a centred body about half are negative
+
+
+def clip(
+    id: str,
+    keypoints: Any,
+    options: Options,
+    *,
+    source: str,
+    confidence: Any = None,
+    layout: str | None = None,
+    unit: Unit | None = None,
+    size: tuple[float, float] | None = None,
+    fps: Any = None,
+    text: Any = None,
+    split: Any = None,
+    group: Any = None,
+) -> KeypointSequence:
+    """One checked clip.
+
+    keypoints (T, K, C): C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. confidence (T, K), where it is
+    kept apart. What the file says (layout, unit, size, fps) goes before `options`, except for the layout's name.
+    Raises DataError.
+    """
+    points, confidence = channels(keypoints, confidence, source)
+    count = points.shape[1]
+    name = options.layout or layout or layout_of(count, place=source)
+    if len(names_of(name)) != count:
+        raise DataError(
+            f"{count} landmarks a frame",
+            place=source,
+            wanted=f"the {len(LAYOUTS[name])} of layout {name!r}",
+            remedy="leave the layout out to have it told by the count, or name another",
+        )
+    seen = confidence > 0
+    if not seen.any():
+        raise DataError(
+            f"no landmark is seen in any of its {len(points)} frames",
+            place=source,
+            wanted="confidence above 0 somewhere",
+            remedy="leave the clip out, or set on_bad_sample=reject",
+        )
+    if not np.isfinite(points[seen]).all():
+        frame, landmark = np.argwhere(seen & ~np.isfinite(points).all(-1))[0]
+        raise DataError(
+            f"NaN or Inf at frame {frame}, landmark {landmark}, which has confidence {confidence[frame, landmark]:g}",
+            place=source,
+            wanted="numbers wherever a landmark is seen",
+            remedy="give unseen landmarks confidence 0, or set on_bad_sample=reject",
+        )
+    return KeypointSequence(
+        id=id,
+        points=points,
+        confidence=confidence,
+        layout=name,
+        unit=unit or options.unit or unit_of([(points, seen)]),
+        size=size or options.size,
+        fps=_rate(fps, source) or options.fps,
+        text=_string(text, "text", source),
+        split=_string(split, "split", source),
+        group=_string(group, "group", source),
+        source=source,
+    )
+
+
+def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """(T, K, 2) points and (T, K) confidence, float32, out of the channels of a file; coordinates may still be NaN.
+
+    Three channels are x, y, confidence where the third lies within 0 and MAX_SCORE everywhere, else x, y, z. Without a
+    confidence, a landmark at exactly 0, 0 is unseen: that is how estimators write what they did not find.
+    """
+    array = as_numbers(keypoints, source)
+    if array.ndim != 3 or array.shape[2] not in (2, 3, 4):
+        raise DataError(
+            f"keypoints of shape {array.shape}",
+            place=source,
+            wanted="(frames, landmarks, 2 to 4): x, y | x, y, confidence | x, y, z | x, y, z, confidence",
+            remedy="reshape or transpose the array before saving it",
+        )
+    if not len(array):
+        raise DataError("has no frames", place=source, wanted="at least one", remedy="leave the clip out")
+    points = array[..., :2].astype(np.float32)
+    if confidence is not None:
+        sure = as_numbers(confidence, source).astype(np.float32)
+        if sure.shape == (*points.shape[:2], 1):
+            sure = sure[..., 0]
+        if sure.shape != points.shape[:2]:
+            raise DataError(
+                f"confidence of shape {sure.shape}", place=source, wanted=f"{points.shape[:2]}, as keypoints"
+            )
+    elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2])):
+        sure = array[..., -1].astype(np.float32)
+    else:
+        sure = (array != 0).any(-1).astype(np.float32)
+    if np.isnan(sure).any() or (confidence is None and np.isnan(array[..., 2:]).any()):
+        raise DataError(
+            "NaN among the confidences or depths",
+            place=source,
+            wanted="0 to 1, 0 where a landmark is unseen",
+            remedy="set the confidence of unseen landmarks to 0, or set on_bad_sample=reject",
+        )
+    if not is_score(sure):
+        raise DataError(
+            f"confidence from {sure.min():g} to {sure.max():g}",
+            place=source,
+            wanted="0 (unseen) to 1",
+            remedy="divide the scores by their maximum, or set unseen landmarks to 0",
+        )
+    return points, np.minimum(sure, 1, out=sure)
+
+
+def is_score(channel: np.ndarray) -> bool:
+    return bool(channel.size == 0 or (channel.min() >= 0 and channel.max() <= MAX_SCORE))
+
+
+def as_numbers(values: Any, source: str) -> np.ndarray:
+    """An array of numbers, also out of nested lists. DataError on ragged lists, strings and objects."""
+    try:
+        array = np.asarray(values)
+        if array.dtype == object:
+            array = np.asarray(values, np.float32)
+    except (ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
+        raise DataError(
+            f"keypoints that are no regular array ({str(error)[:80]})", place=source, wanted="(T, K, C)"
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"keypoints of type {array.dtype}", place=source, wanted="numbers")
+    return array
+
+
+def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
+    """The unit that the seen points of some clips are in, told from their range.
+
+    Pixels: a coordinate in twenty is beyond PIXELS. Fractions of a picture: hardly an x is negative. Else a centred
+    body.
+    """
+    seen = np.concatenate([points[seen] for points, seen in clips])
+    seen = seen[np.isfinite(seen).all(-1)]
+    if not len(seen):
+        return "pixel"
+    if np.quantile(np.abs(seen).max(-1), 0.95) > PIXELS:
+        return "pixel"
+    return "picture" if (seen[:, 0] < 0).mean() <= OUTSIDE else "body"
+
+
+def _rate(fps: Any, source: str) -> float | None:
+    if fps is None:
+        return None
+    if not isinstance(fps, int | float) or not 0 <= fps <= 10_000:
+        raise DataError("a frame rate that is no number of frames a second", place=source, wanted="such as 25")
+    return float(fps) or None
+
+
+def _string(value: Any, what: str, source: str) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return str(value)
+    raise DataError(f"a {what} that is a {type(value).__name__}", place=source, wanted="a string")

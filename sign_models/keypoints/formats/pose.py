@@ -1,0 +1,192 @@
+"""`.pose` files of pose-format (sign-language-processing/pose), versions 0.0 to 0.2, whatever components they hold."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.clip import Clip, clip
+from sign_models.keypoints.formats.people import follow
+from sign_models.keypoints.formats.source import POSE_VERSIONS, Options, Source
+from sign_models.keypoints.layouts import FACE_70, HAND, IGNORED, LAYOUTS, mesh, register
+from sign_models.keypoints.sequence import KeypointSequence
+
+MAX_BYTES = 2**30
+MAX_POINTS = 4096  # of one frame
+MAX_VALUES = 2**26  # coordinates and confidences of a file
+_MAX_NAMES = 64  # components
+
+_OPENPOSE_HAND = dict(
+    zip(
+        "BASE T_STT T_BCMC T_MCP T_IP I_CMC I_MCP I_PIP I_DIP M_CMC M_MCP M_PIP M_DIP R_CMC R_MCP R_PIP R_DIP "
+        "P_CMC P_MCP P_PIP P_DIP".split(),
+        HAND,
+        strict=True,
+    )
+)
+
+
+def _body(name: str) -> str:
+    return "body." + {"pelvis": "mid_hip"}.get(name.lower(), name.lower())
+
+
+def _openpose_body(name: str) -> str:
+    """ "LBigToe" -> "body.left_big_toe"."""
+    words = re.findall(r"[A-Z][a-z]*", name)
+    return "body." + "_".join({"R": "right", "L": "left"}.get(word, word.lower()) for word in words)
+
+
+def _face(name: str) -> str:
+    number = re.search(r"\d+$", name)
+    return FACE_70[int(number[0])] if number and int(number[0]) < len(FACE_70) else IGNORED
+
+
+def _mesh(name: str) -> str:
+    return mesh([int(name)])[0] if name.isdecimal() else IGNORED
+
+
+def _hand(side: str, name: str) -> str:
+    number = re.search(r"hand_(\d+)$", name)
+    place = HAND[int(number[1])] if number and int(number[1]) < len(HAND) else name.lower()
+    return f"{side}_hand.{_OPENPOSE_HAND.get(name, place)}"
+
+
+# Components by name, without the "_133" and "_136" of AlphaPose; what they call a landmark -> what we call it.
+_COMPONENTS: dict[str, Callable[[str], str]] = {
+    "POSE_LANDMARKS": _body,
+    "POSE_WORLD_LANDMARKS": lambda name: f"world.{name.lower()}",
+    "FACE_LANDMARKS": _mesh,
+    "LEFT_HAND_LANDMARKS": partial(_hand, "left"),
+    "RIGHT_HAND_LANDMARKS": partial(_hand, "right"),
+    "pose_keypoints_2d": _openpose_body,
+    "face_keypoints_2d": _face,
+    "hand_left_keypoints_2d": partial(_hand, "left"),
+    "hand_right_keypoints_2d": partial(_hand, "right"),
+    "BODY": _body,
+    "FACE": _face,
+    "LEFT_HAND": partial(_hand, "left"),
+    "RIGHT_HAND": partial(_hand, "right"),
+}
+
+
+def detect(source: Source) -> bool:
+    return source.kind == "pose"
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    yield partial(_read, source, options)
+
+
+def _read(source: Source, options: Options) -> KeypointSequence:
+    from pose_format import Pose
+
+    place = source.path.name
+    size = source.path.stat().st_size
+    if size > MAX_BYTES:
+        raise DataError(f"holds {size:,} bytes", place=place, wanted=f"at most {MAX_BYTES:,}", remedy="split the clip")
+    data = source.path.read_bytes()
+    try:
+        check_header(data, place)
+        pose = Pose.read(data)
+    except (struct.error, ValueError, TypeError, IndexError, OverflowError, MemoryError, NotImplementedError) as error:
+        raise DataError(
+            f"is no readable .pose file ({str(error)[:120]})",
+            place=place,
+            wanted="a whole file",
+            remedy="copy it again",
+        ) from error
+    names = [name for component in pose.header.components for name in _names(component.name, component.points)]
+    if set(names) == {IGNORED}:
+        found = ", ".join(component.name for component in pose.header.components)
+        raise DataError(f"components {found}", place=place, wanted="one of " + ", ".join(_COMPONENTS))
+    points = np.ma.getdata(pose.body.data)[..., :2].astype(np.float32)
+    points, confidence = follow(points, np.asarray(pose.body.confidence, np.float32))
+    dimensions = pose.header.dimensions
+    return clip(
+        source.id,
+        points,
+        options,
+        source=place,
+        confidence=confidence,
+        layout=register(names),
+        size=(dimensions.width, dimensions.height) if dimensions.width and dimensions.height else None,
+        fps=float(pose.body.fps),
+    )
+
+
+def _names(component: str, points: list[str]) -> list[str]:
+    if component == "BODY_135" and len(points) == len(LAYOUTS["openpose_135"]):
+        return list(LAYOUTS["openpose_135"])
+    known = _COMPONENTS.get(re.sub(r"_13[36]$", "", component))
+    return [known(point) if known else IGNORED for point in points]
+
+
+def check_header(data: bytes, place: str) -> None:
+    """Walk over the header and hold its counts against the bytes that are there. Raises DataError, struct.error.
+
+    Specification: docs/specs of pose-format. pose-format itself believes every count.
+    """
+    reader = io.BytesIO(data)
+
+    def unpack(form: str) -> tuple[int | float, ...]:
+        return struct.unpack(form, reader.read(struct.calcsize(form)))
+
+    def string() -> str:
+        (length,) = struct.unpack("<H", reader.read(2))
+        text = reader.read(length)
+        if len(text) < length:
+            raise _hostile("it ends inside a name", place)
+        return text.decode("utf-8")
+
+    version, _width, _height, _depth, components = unpack("<f4H")
+    if not any(math.isclose(version, v, abs_tol=1e-4) for v in POSE_VERSIONS):
+        raise _hostile(f"version {version:g}", place)
+    if not 0 < components <= _MAX_NAMES:
+        raise _hostile(f"{components} components", place)
+    counts, widths = [], []
+    for _ in range(int(components)):
+        string()
+        form = string()
+        points, limbs, colors = struct.unpack("<3H", reader.read(6))
+        for _ in range(points):
+            string()
+        reader.seek(limbs * 4 + colors * 6, io.SEEK_CUR)
+        counts.append(points)
+        widths.append(len(form))
+        if form not in ("XYC", "XYZC"):
+            raise _hostile(f"point format {form[:16]!r}", place)
+    landmarks, width = sum(counts), max(widths)
+    if not 0 < landmarks <= MAX_POINTS:
+        raise _hostile(f"{landmarks} landmarks a frame", place)
+    left = len(data) - reader.tell()
+    if version < 0.05:
+        _fps, frames = struct.unpack("<2H", reader.read(4))
+        people = 1
+        for _ in range(frames):  # each frame counts its own people; only the first person is kept
+            (found,) = struct.unpack("<H", reader.read(2))
+            reader.seek(found * (2 + 4 * sum(n * w for n, w in zip(counts, widths, strict=True))), io.SEEK_CUR)
+        if reader.tell() > len(data):
+            raise _hostile(f"{frames} frames, more than its {len(data)} bytes hold", place)
+    elif version < 0.15:
+        _fps, _frames, people = struct.unpack("<3H", reader.read(6))
+        frames = (left - 6) // (people * landmarks * width * 4) if people else 0
+    else:
+        _fps, frames, people = struct.unpack("<fIH", reader.read(10))
+        if frames * people * landmarks * width * 4 > left - 10:
+            raise _hostile(f"{frames} frames of {people} people, more than its {len(data)} bytes hold", place)
+    if not frames or not people:
+        raise DataError("has no frames", place=place, wanted="at least one", remedy="leave the clip out")
+    if frames * people * landmarks * width > MAX_VALUES:
+        raise _hostile(f"{frames} frames of {landmarks} landmarks", place)
+
+
+def _hostile(found: str, place: str) -> DataError:
+    wanted = f"a .pose file of version 0.0 to 0.2 with at most {MAX_VALUES:,} values"
+    return DataError(f"is no readable .pose file: {found}", place=place, wanted=wanted, remedy="export it again")

@@ -1,0 +1,200 @@
+"""What lies at a path: which container, told by its first bytes, and its contents, read within stated limits."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints import safe_pickle
+from sign_models.keypoints.sequence import Unit
+
+Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "text", "unknown"]
+
+MAX_JSON_BYTES = 2**28  # parsed JSON takes up to 25 times as much memory
+MAX_ARRAY_BYTES = 2**31  # of one array of an npz or npy file, unzipped
+MAX_HEADER_BYTES = 10_000  # of an npy header
+MAGIC = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
+_BROKEN_ARRAY = (
+    ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, SyntaxError, OverflowError, RecursionError,
+    zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+POSE_VERSIONS = (0.0, 0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user says about files that do not say it themselves.
+
+    layout: a name in LAYOUTS. unit, fps: as in KeypointSequence. size: (width, height) of the pictures in pixels.
+    """
+
+    layout: str | None = None
+    fps: float | None = None
+    unit: Unit | None = None
+    size: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or a folder, and the id that a single clip in it would have."""
+
+    path: Path
+    id: str
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first bytes of a file, unzipped where it is gzipped."""
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(512)
+            if head[:2] == b"\x1f\x8b":
+                with gzip.open(self.path) as unzipped:
+                    head = unzipped.read(512)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"cannot be read ({error})", place=self.path.name, remedy="copy it again") from error
+        return head
+
+    @cached_property
+    def kind(self) -> Kind:
+        if self.path.is_dir():
+            return "folder"
+        head = self.head
+        for magic, kind in MAGIC.items():
+            if head.startswith(magic):
+                return kind  # type: ignore[return-value]  # the values of MAGIC are kinds
+        if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
+            return "pickle"
+        if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+            return "json"
+        if self._is_pose():
+            return "pose"
+        # Protocol 0 and 1 have no mark of their own; ")(}]c" open a container or name a class.
+        if self.path.suffix in (".pkl", ".pickle") or (head[:1] in b"(}]c)" and head[1:2] in b"lpqd" and head):
+            return "pickle"
+        return "text" if _is_text(head) else "unknown"
+
+    def _is_pose(self) -> bool:
+        if self.path.suffix == ".pose":
+            return True
+        if len(self.head) < 14:
+            return False
+        version, *_size, components, name = struct.unpack_from("<f5H", self.head)
+        known = any(math.isclose(version, v, abs_tol=1e-4) for v in POSE_VERSIONS)
+        return known and 0 < components < 32 and 0 < name < 128 and self.head[14 : 14 + name].isascii()
+
+    @cached_property
+    def tree(self) -> Any:
+        """Contents of a pickle, JSON or npz file: containers, numbers, strings and arrays."""
+        match self.kind:
+            case "pickle":
+                return safe_pickle.load(self.path)
+            case "json":
+                return read_json(self.path)
+            case "npz":
+                return Npz(self.path)
+            case "npy":
+                return read_npy(self.path)
+        return None
+
+
+def _is_text(head: bytes) -> bool:
+    text = head.decode("utf-8", errors="ignore")
+    return bool(text) and len(text.encode()) >= len(head) - 3 and not any(ord(c) < 9 for c in text)
+
+
+def read_json(path: Path) -> Any:
+    """Parsed JSON, gzipped or not. DataError on anything that is not JSON, too large or nested too deeply."""
+    try:
+        with _open(path) as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+        if len(data) > MAX_JSON_BYTES:
+            raise DataError(f"holds more than {MAX_JSON_BYTES:,} bytes of JSON", place=path.name, remedy="split it")
+        return json.loads(data)
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError, MemoryError) as error:
+        raise DataError(
+            f"is no readable JSON ({str(error)[:120]})",
+            place=path.name,
+            wanted="a whole file",
+            remedy="export it again",
+        ) from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
+
+
+def read_npy(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return _read_array(file, path.stat().st_size, path.name)
+
+
+def _read_array(file: IO[bytes], size: int, place: str) -> np.ndarray:
+    """One array in numpy's own format; its header is believed only as far as there are bytes. Never unpickles."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read_header(file, max_header_size=MAX_HEADER_BYTES)
+        count = math.prod(shape)
+        if dtype.kind not in "biufSU" or not dtype.itemsize:
+            raise DataError(f"holds {dtype} values", place=place, wanted="numbers", remedy="save plain arrays")
+        impossible = any(not 0 <= n < 2**31 for n in shape)
+        if impossible or count * dtype.itemsize > min(size, MAX_ARRAY_BYTES):
+            raise DataError(f"says it holds {count} values, more than its {size} bytes can", place=place)
+        data = file.read(count * dtype.itemsize)
+        return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
+    except _BROKEN_ARRAY as error:
+        raise DataError(
+            f"is a broken array ({str(error)[:120]})", place=place, wanted="a whole npy array", remedy="save it again"
+        ) from error
+
+
+class Npz(Mapping[str, Any]):
+    """The arrays of an npz file, each read when it is asked for; arrays of no dimension come back as plain values."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise DataError(f"is a broken zip file ({error})", place=path.name, remedy="save it again") from error
+        members = [m for m in self.archive.infolist() if m.filename.endswith(".npy")]
+        if not members:
+            raise DataError("holds no arrays", place=path.name, wanted="the npz of numpy.savez")
+        self.members = {m.filename.removesuffix(".npy"): m for m in members}
+        if len(self.members) < len(members):
+            raise DataError("holds two arrays of one name", place=path.name, wanted="each id once")
+
+    def __getitem__(self, name: str) -> Any:
+        member = self.members[name]
+        place = f"{self.path.name}: array {name!r}"
+        if member.file_size > MAX_ARRAY_BYTES:
+            raise DataError(f"unzips to {member.file_size:,} bytes", place=place, wanted=f"at most {MAX_ARRAY_BYTES:,}")
+        try:
+            with self.archive.open(member) as file:
+                array = _read_array(file, member.file_size, place)
+        except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            raise DataError(f"cannot be unzipped ({error})", place=place, remedy="save it again") from error
+        return array.item() if array.ndim == 0 else array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
