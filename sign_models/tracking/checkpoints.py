@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sign_models.tracking.runs import Run
-from sign_models.tracking.store import artifacts_at, asking, client, local_copy
+from sign_models.tracking.store import artifacts_at, asking, client, file_digests, local_copy
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -52,7 +51,7 @@ class RunCheckpoints:
         """
         self._run.flush()
         folder = f"{ROOT}/step-{step:08d}"
-        manifest = {"step": step, "best": best, "files": _sums(directory)}
+        manifest = {"step": step, "best": best, "files": file_digests(directory)}
         with asking(f"{folder} of run {self._run.id}"):
             there = self._manifest(folder)
             try:
@@ -88,7 +87,7 @@ class RunCheckpoints:
     def _first_sound(self, checkpoints: list[Checkpoint]) -> Path | None:
         for checkpoint in checkpoints:
             path = self._fetch(checkpoint)
-            if checkpoint.files.items() <= _sums(path).items():
+            if checkpoint.files.items() <= file_digests(path).items():
                 return path
             logger.warning("%s of run %s is damaged; an earlier one is used", checkpoint.folder, self._run.id)
         return None
@@ -136,11 +135,3 @@ def _best(complete: list[Checkpoint]) -> int | None:
 
 def _step(folder: str) -> int:
     return int(folder.rpartition("-")[2])
-
-
-def _sums(directory: Path) -> dict[str, str]:
-    sums = {}
-    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
-        with path.open("rb") as file:
-            sums[path.relative_to(directory).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import getpass
+import hashlib
+import json
 import logging
 import os
 import re
@@ -48,6 +50,20 @@ def local_copy(artifacts: ArtifactRepository, path: str, scratch: str) -> Path:
 
     in_place = isinstance(artifacts, LocalArtifactRepository)
     return Path(artifacts.download_artifacts(path, None if in_place else scratch))
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Path in the folder -> sha256 of the file."""
+    sums = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file:
+            sums[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
+
+
+def folder_digest(folder: Path) -> str:
+    """sha256 of the names and contents of a folder's files."""
+    return hashlib.sha256(json.dumps(file_digests(folder), sort_keys=True).encode()).hexdigest()
 
 
 def connect(experiment: str | None = None) -> str:

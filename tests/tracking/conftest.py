@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 from sign_models.tracking import store
+from tests.tracking.fakes import Fake
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +36,9 @@ def tracking(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     yield tmp_path
     while mlflow.active_run():
         mlflow.end_run("FAILED")
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registered models are models.Fake."""
+    monkeypatch.setattr("sign_models.models.load", Fake, raising=False)

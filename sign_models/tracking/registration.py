@@ -1,0 +1,162 @@
+"""How a new version of a registered model comes to be.
+
+A model can be used once MLflow calls it READY, and that is said last: after its files are in the store, were loaded
+back from there, and answered the model's own input example. Then it becomes a version, then `candidate` moves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sign_models.errors import UpstreamError
+from sign_models.tracking.registry import MODEL_NAMES, Upstream, ready, versions_of
+from sign_models.tracking.runs import STAGE, Run
+from sign_models.tracking.sources import PACKAGE
+from sign_models.tracking.store import artifacts_at, asking, client, folder_digest, local_copy
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+    from sign_models.keypoints.sequence import KeypointSequence
+
+CANDIDATE = "candidate"
+FILES, UPSTREAM = "sign.files", "sign.upstream."
+REQUIRED = ("mlflow", "numpy", "torch", "transformers", "safetensors", "pydantic", "PyYAML", "pose-format")
+
+
+def register(
+    run: Run,
+    stage: str,
+    directory: Path,
+    *,
+    input_example: Sequence[KeypointSequence],
+    metrics: Mapping[str, float],
+    upstream: Mapping[str, Upstream],
+    tags: Mapping[str, object],
+    step: int,
+) -> Upstream:
+    """Make the model in `directory` the newest version of this stage's model, and move `candidate` to it.
+
+    directory: model.safetensors, config.json and whatever else models.load reads. input_example: clips it must answer.
+    metrics: shown beside the model. upstream: role -> what it was built on. tags: of the version; those of the run that
+    say data and code are added. Registering the same files of the same run again gives the version there is.
+    """
+    name = MODEL_NAMES[stage]
+    with asking(f"registering {name}"):
+        files = folder_digest(directory)
+        earlier = [v for v in versions_of(name) if v.run_id == run.id and v.tags.get(FILES) == files]
+        if earlier:
+            version = earlier[0]
+        else:
+            said = _tags(run, stage, files, upstream, tags)
+            model = _log_model(run, name, directory, input_example, said)
+            _link(run, model.model_id, metrics, upstream, step)
+            version = _create_version(name, model.model_id, run.id, said)
+        registered = ready(version, CANDIDATE, stage)
+        client().set_registered_model_alias(name, CANDIDATE, str(registered.version))
+    return registered
+
+
+def _tags(
+    run: Run, stage: str, files: str, upstream: Mapping[str, Upstream], tags: Mapping[str, object]
+) -> dict[str, str]:
+    of_run = client().get_run(run.id).data.tags
+    said = {k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in ("sign.commit", "sign.dirty")}
+    said |= {STAGE: stage, FILES: files} | {k: str(v) for k, v in tags.items()}
+    for role, model in upstream.items():
+        said[UPSTREAM + role] = json.dumps(
+            {"asked": model.asked, "uri": model.uri, "run_id": model.run_id, "model_id": model.model_id}
+        )
+    return said
+
+
+def _log_model(
+    run: Run, name: str, directory: Path, input_example: Sequence[KeypointSequence], tags: dict[str, str]
+) -> LoggedModel:
+    """A logged model in the state READY. mlflow.pyfunc.log_model would say READY before anybody loaded it."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    from sign_models.tracking.served_model import clip_of
+
+    store = client()
+    params = store.get_run(run.id).data.params
+    model = store.create_logged_model(
+        run.experiment_id, name=name, source_run_id=run.id, tags=tags, params=params, model_type=tags[STAGE]
+    )
+    example = [clip_of(sequence) for sequence in input_example]
+    with tempfile.TemporaryDirectory(prefix="sign-register-") as scratch:
+        named = shutil.copytree(directory, Path(scratch, "model"))  # the name that it gets in the store
+        packed = Path(scratch, "packed")
+        mlflow.pyfunc.save_model(
+            packed,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"model": str(named)},
+            code_paths=[str(PACKAGE)],
+            pip_requirements=requirements(),
+            input_example=example,
+            mlflow_model=Model(model.artifact_location, run.id, model_uuid=model.model_id, model_id=model.model_id),
+        )
+        store.log_model_artifacts(model.model_id, str(packed))
+        _try_out(model, example, scratch)
+    return store.finalize_logged_model(model.model_id, "READY")
+
+
+def _try_out(model: LoggedModel, example: list[dict[str, Any]], scratch: str) -> None:
+    """Load the model as the store has it, and have it answer its input example."""
+    import mlflow.pyfunc
+
+    fetched = Path(scratch, "fetched")
+    fetched.mkdir()
+    path = sys.path
+    try:
+        loaded = mlflow.pyfunc.load_model(str(local_copy(artifacts_at(model.artifact_location), "", str(fetched))))
+    finally:
+        sys.path = path  # MLflow sets the model's copy of this package before it
+    answers = loaded.predict(example)
+    numbers = [v for answer in answers for v in answer.values() if isinstance(v, float)]
+    if len(answers) != len(example) or not all(map(math.isfinite, numbers)):
+        raise UpstreamError(
+            f"the new model answers its own input example with {str(answers)[:200]}",
+            place=f"models:/{model.model_id}",
+            wanted="one answer a clip, of finite numbers",
+            remedy="nothing was registered; look at the loss curves for NaN",
+        )
+
+
+def _link(run: Run, model_id: str, metrics: Mapping[str, float], upstream: Mapping[str, Upstream], step: int) -> None:
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    now = time.time_ns() // 1_000_000
+    client().log_outputs(run.id, [LoggedModelOutput(model_id, step)])
+    client().log_batch(run.id, [Metric(k, float(v), now, step, model_id=model_id) for k, v in metrics.items()])
+    if upstream:
+        run.link_inputs(model.model_id for model in upstream.values())
+
+
+def _create_version(name: str, model_id: str, run_id: str, tags: dict[str, str]) -> ModelVersion:
+    import mlflow
+
+    store = client()
+    try:
+        store.create_registered_model(name)
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return store.create_model_version(name, f"models:/{model_id}", run_id, tags, model_id=model_id)
+
+
+def requirements() -> list[str]:
+    """What a registered model needs, in the versions installed here."""
+    installed = {dist.metadata["Name"].lower() for dist in metadata.distributions()}
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIRED if name.lower() in installed]

@@ -1,0 +1,231 @@
+"""Registered models: which version a word like `champion` means, and where its files are."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sign_models.errors import UpstreamError
+from sign_models.tracking.runs import STAGE
+from sign_models.tracking.store import artifacts_at, asking, client, local_copy
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL_NAMES = {
+    "skeleton": "sign-skeleton",
+    "temporal": "sign-temporal",
+    "alignment": "sign-alignment",
+    "translator": "sign-translator",
+}
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """A READY version: what was asked for and what that is. tags: the version's."""
+
+    asked: str
+    stage: str
+    name: str
+    version: int
+    run_id: str
+    model_id: str
+    location: str = field(repr=False)
+    tags: dict[str, str] = field(repr=False, hash=False)
+    _scratch: list[tempfile.TemporaryDirectory[str]] = field(
+        default_factory=list, repr=False, compare=False, hash=False
+    )
+
+    @property
+    def uri(self) -> str:
+        return f"models:/{self.name}/{self.version}"
+
+    def path(self) -> Path:
+        """The folder with model.safetensors and config.json: the store's own where that is on this machine, else a copy
+        that lives as long as this object. UpstreamError where the files are gone."""
+        return self._folder
+
+    @cached_property
+    def _folder(self) -> Path:
+        folder = self._fetch("artifacts/model")
+        if not (folder / WEIGHTS).is_file():
+            raise self._gone()
+        return folder
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What config.json holds: the stage and the model's keyword arguments."""
+        content: dict[str, Any] = json.loads(self._fetch(f"artifacts/model/{CONFIG}").read_text())
+        return content
+
+    def _fetch(self, path: str) -> Path:
+        import mlflow
+
+        self._scratch.append(tempfile.TemporaryDirectory(prefix="sign-model-"))
+        try:
+            with asking(self.uri):
+                return local_copy(artifacts_at(self.location), path, self._scratch[-1].name)
+        except (mlflow.MlflowException, FileNotFoundError) as error:
+            raise self._gone() from error
+
+    def _gone(self) -> UpstreamError:
+        return UpstreamError(
+            "the files of this version are gone from the store",
+            place=self.uri,
+            remedy="choose another, or train it again",
+        )
+
+
+def resolve(spec: str, stage: str) -> Upstream:
+    """The version of this stage's model that `spec` names: an alias, a version, a run ID or an MLflow URI.
+
+    Raises UpstreamError, with what there is, for a file, an unknown name, another stage's model or one not READY.
+    """
+    name = MODEL_NAMES[stage]
+    with asking(f"{name} {spec!r}"):
+        return ready(_find(spec.strip(), name, stage), spec, stage)
+
+
+def _find(spec: str, name: str, stage: str) -> ModelVersion:
+    if re.fullmatch("[0-9a-f]{32}", spec):
+        return _of_run(spec, spec, name)
+    if match := re.fullmatch(r"runs:/([0-9a-f]{32})(?:/(.*))?", spec):
+        if match[2] not in (None, "", name):
+            _refuse(spec, f"{match[2]!r} is an artifact, not the run's model", name)
+        return _of_run(spec, match[1], name)
+    if match := re.fullmatch(r"models:/(m-[0-9a-f]{32})", spec):
+        return _of_model(spec, match[1], name)
+    if match := re.fullmatch(r"models:/([^/@]+)(?:/(\d+)|@([\w-]+))", spec):
+        if match[1] != name:
+            _refuse(spec, f"this is a version of {match[1]}", name)
+        return _version(spec, match[2], name) if match[2] else _alias(spec, match[3], name)
+    if spec.isdecimal():
+        return _version(spec, spec, name)
+    if not re.fullmatch(r"[\w-]+", spec):
+        looks = "a file" if "://" not in spec and not spec.startswith(("models:", "runs:")) else "no URI of a model"
+        _refuse(spec, f"this looks like {looks}", name)
+    return _alias(spec, spec, name)
+
+
+def _alias(spec: str, alias: str, name: str) -> ModelVersion:
+    aliases = aliases_of(name)
+    if alias not in aliases:
+        _refuse(spec, f"no such alias{' (a file of that name is not read)' if Path(spec).exists() else ''}", name)
+    return _version(spec, str(aliases[alias]), name)
+
+
+def _version(spec: str, number: str, name: str) -> ModelVersion:
+    found = [v for v in versions_of(name) if int(v.version) == int(number)]
+    return found[0] if found else _refuse(spec, f"no version {number}", name)
+
+
+def _of_run(spec: str, run_id: str, name: str) -> ModelVersion:
+    import mlflow
+
+    found = client().search_model_versions(f"run_id = '{run_id}'")
+    ours = [v for v in found if v.name == name]
+    if ours:
+        return max(ours, key=lambda v: int(v.version))
+    if found:
+        _refuse(spec, f"this run registered {found[0].name}", name)
+    try:
+        run = client().get_run(run_id)
+    except mlflow.MlflowException:
+        _refuse(spec, "no such run", name)
+    stage = run.data.tags.get(STAGE, "unknown")
+    _refuse(spec, f"this run of stage {stage!r} is {run.info.status} and registered no model", name)
+
+
+def _of_model(spec: str, model_id: str, name: str) -> ModelVersion:
+    found = [v for v in versions_of(name) if model_id_of(v) == model_id]
+    return found[0] if found else _refuse(spec, "no version holds this logged model", name)
+
+
+def ready(version: ModelVersion, asked: str, stage: str) -> Upstream:
+    """The version as an Upstream; UpstreamError where it is not READY, or was tagged as another stage's."""
+    name, number = version.name, int(version.version)
+    model = logged_model(version)
+    status = version.status if version.status != "READY" or model is None else str(model.status)
+    if model is None or status != "READY":
+        found = (
+            "its logged model was deleted" if model is None else f"it is {status}, not READY: its registration was cut"
+        )
+        _refuse(asked, f"version {number}: {found}", name)
+    if version.tags.get(STAGE, stage) != stage:
+        _refuse(asked, f"version {number} was tagged as a model of stage {version.tags[STAGE]!r}", name)
+    return Upstream(
+        asked, stage, name, number, version.run_id, model.model_id, model.artifact_location, dict(version.tags)
+    )
+
+
+def _refuse(spec: str, found: str, name: str) -> NoReturn:
+    aliases, numbers = aliases_of(name), [int(v.version) for v in versions_of(name)]
+    place = f"{name} {spec!r}"
+    if not numbers:
+        stage = next(s for s, n in MODEL_NAMES.items() if n == name)
+        entry = {"translator": "generate"}.get(stage, stage)
+        raise UpstreamError(
+            found, place=place, wanted=f"a version of {name}; none exists", remedy=f"run -e {entry} first"
+        )
+    near = get_close_matches(spec, aliases, 1)
+    choices = [f"{alias} (version {number})" for alias, number in sorted(aliases.items())]
+    listed = ", ".join(map(str, sorted(numbers, reverse=True)[:10])) + (", ..." if len(numbers) > 10 else "")
+    raise UpstreamError(
+        found,
+        place=place,
+        wanted=f"an alias ({', '.join(choices) or 'there is none'}), a version ({listed}), a run ID or an MLflow URI",
+        remedy=f"did you mean {near[0]!r}?" if near else "",
+    )
+
+
+def aliases_of(name: str) -> dict[str, int]:
+    """alias -> version; {} where nothing is registered under the name."""
+    import mlflow
+
+    try:
+        return {alias: int(version) for alias, version in client().get_registered_model(name).aliases.items()}
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return {}
+
+
+def versions_of(name: str) -> list[ModelVersion]:
+    """Every version, newest first, READY or not."""
+    found: list[ModelVersion] = []
+    token: str | None = None
+    while True:
+        page = client().search_model_versions(f"name = '{name}'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return sorted(found, key=lambda v: int(v.version), reverse=True)
+
+
+def logged_model(version: ModelVersion) -> LoggedModel | None:
+    """The logged model that a version holds; None where it was deleted."""
+    import mlflow
+
+    model_id = model_id_of(version)
+    if model_id is None:
+        return None
+    try:
+        return client().get_logged_model(model_id)
+    except mlflow.MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"):
+            raise
+        return None
+
+
+def model_id_of(version: ModelVersion) -> str | None:
+    """MLflow 3.17 answers `model_id` None for every version; the source says it."""
+    match = re.fullmatch(r"models:/(m-[0-9a-f]{32})/?", version.source or "")
+    return match[1] if match else None
