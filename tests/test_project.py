@@ -359,3 +359,33 @@ def test_ci_runs_the_tests() -> None:
 )
 def test_no_host_and_no_machine_path(name: str) -> None:
     assert not re.search(r"://|index-url|find-links|/root|/work|/home", (ROOT / name).read_text())
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_readme_tells_commands_that_work(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow.projects.utils import load_project
+
+    text = (ROOT / name).read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.S).group(1))
+    lines = re.findall(r"(?:^|`)((?:mlflow run \.|python -m entrypoints\.\w).*?)(?: {2,}#|`|$)", text, re.M)
+    assert len(lines) > 12
+    for line in lines:
+        words = shlex.split(line)
+        if words[0] == "mlflow":
+            entry = words[words.index("-e") + 1] if "-e" in words else "main"
+            given = dict(words[i + 1].split("=", 1) for i, word in enumerate(words) if word == "-P")
+            words = shlex.split(load_project(str(ROOT)).get_entry_point(entry).compute_command(given, str(tmp_path)))[
+                1:
+            ]
+        options_of(command(words[2].split(".")[1]), words[3:])
+    for link in re.findall(r"\]\(([^)#]+)", text):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_readmes_show_the_same_commands() -> None:
+    def commands(name: str) -> list[str]:
+        blocks = re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+        return [line.split("  #")[0].rstrip() for line in "".join(blocks).splitlines()]
+
+    assert commands("README.md") == commands("README.zh-CN.md")
