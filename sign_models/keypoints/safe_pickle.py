@@ -44,6 +44,7 @@ _PLAIN = re.compile(
     rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)++",
     re.DOTALL,
 )
+_DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
 # Opcodes followed by as many bytes as their argument says: format of the argument.
 _COUNTED = {
     ord("X"): "<I", ord("B"): "<I", ord("T"): "<I", 0x8B: "<I", ord("U"): "<B", ord("C"): "<B", 0x8C: "<B", 0x8A: "<B",
@@ -134,9 +135,10 @@ class _Stream:
                     self._check_memo(struct.unpack_from("<I", data, at + 1)[0], at)
                     at += 5
                 elif code == _PUT:
-                    end = data.find(b"\n", at, at + 20)
-                    self._check_memo(int(bytes(data[at + 1 : end])), at)
-                    at = end + 1
+                    if not (digits := _DIGITS.match(data, at + 1)):
+                        raise self._broken(f"a memo place without a number at byte {at}")
+                    self._check_memo(int(digits[1]), at)
+                    at = digits.end()
                 elif code == _PERSISTENT and self.storages:
                     at += 1
                 else:
@@ -334,7 +336,7 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save before its zip format, which te
 def _load_storage(data: Any, place: str) -> _Storage:
     if not isinstance(data, bytes):
         raise pickle.UnpicklingError("a tensor without bytes")
-    stream = _Stream(data, f"{place} (a tensor)", storages=True)
+    stream = _Stream(data, f"{place}: a tensor", storages=True)
     magic, _version, _system, storage, keys = (stream.next() for _ in range(5))
     if magic != _MAGIC or not isinstance(storage, _Storage) or not isinstance(keys, list) or len(keys) != 1:
         raise pickle.UnpicklingError("a tensor in an unknown form")

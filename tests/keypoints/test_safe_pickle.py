@@ -1,0 +1,283 @@
+import collections
+import gzip
+import io
+import os
+import pickle
+import subprocess
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sign_models.errors import DataError
+from sign_models.keypoints import safe_pickle
+from sign_models.keypoints.safe_pickle import load, loads
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+MEBIBYTE = 2**20
+
+
+def same(a: object, b: object) -> bool:
+    """Equal in value; a tensor is its array, an ordered dict a dict."""
+    if isinstance(b, torch.Tensor):
+        b = b.float().numpy()
+    if isinstance(b, np.ndarray):
+        return isinstance(a, np.ndarray) and a.shape == b.shape and bool((np.asarray(a) == b).all())
+    if isinstance(b, dict):
+        return isinstance(a, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in b)
+    if isinstance(b, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+DATA = {
+    "array": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+    "half": np.arange(3, dtype=np.float16),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "big endian": np.arange(3, dtype=">f8"),
+    "strings": np.array(["a", "süß", "手"]),
+    "empty": np.zeros((0, 5)),
+    "scalar": np.float64(2.5),
+    "list": [1, -1, 2.5, True, None, 10**30, "text", b"bytes", bytearray(b"x"), (), (1, (2, 3))],
+    "ordered": collections.OrderedDict(z=1, a=[2]),
+    "default": collections.defaultdict(list, {"q": [1]}),
+    7: {"nested": {}},
+}
+TENSORS = [
+    torch.arange(6.0).reshape(2, 3).T,
+    torch.arange(20.0)[3:9:2],
+    torch.zeros(0, 3),
+    torch.tensor(3.0),
+    torch.ones(3, dtype=torch.bfloat16),
+    torch.ones(4, dtype=torch.float64),
+    torch.tensor([True, False]),
+    torch.arange(3),
+]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_data_comes_back_as_it_was(protocol: int) -> None:
+    assert same(loads(pickle.dumps(DATA, protocol), "a.pkl"), DATA)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("tensor", TENSORS, ids=lambda t: f"{t.dtype}{tuple(t.shape)}")
+def test_tensors_come_back_as_arrays(protocol: int, tensor: torch.Tensor) -> None:
+    assert same(loads(pickle.dumps([tensor, tensor], protocol), "a.pkl"), [tensor, tensor])
+
+
+def test_arrays_of_numpy_1_and_of_python_2_are_read() -> None:
+    new = pickle.dumps(DATA["array"], 2)
+    old = new.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    assert old != new
+    assert same(loads(old, "a.pkl"), DATA["array"])
+    # Python 2 wrote an array's bytes as a str (SHORT_BINSTRING); the same array, spelt by hand.
+    python2 = (
+        b"\x80\x02cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R"
+        b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02f4K\x00K\x01\x87R(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        b"\x89U\x08\x00\x00\x80?\x00\x00\x00@tb."
+    )
+    assert same(loads(python2, "a.pkl"), np.float32([1, 2]))
+
+
+trees = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.binary(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=4) | st.integers(-99, 99), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(deadline=None)
+@given(trees, st.sampled_from(list(PROTOCOLS)))
+def test_any_tree_of_plain_data_comes_back(tree, protocol: int) -> None:
+    assert same(loads(pickle.dumps(tree, protocol), "a.pkl"), tree)
+
+
+class Call:
+    """Pickles into a call of `function`."""
+
+    def __init__(self, function, *args) -> None:
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def exploits(mark: Path) -> dict[str, object]:
+    command = f"touch {mark}"
+    return {
+        "os.system": Call(os.system, command),
+        "subprocess": Call(subprocess.Popen, ["touch", str(mark)]),
+        "eval": Call(eval, f"open({str(mark)!r}, 'w')"),
+        "exec": Call(exec, f"open({str(mark)!r}, 'w')"),
+        "open": Call(open, str(mark), "w"),
+        "getattr": Call(getattr, "x", "__class__"),
+        "import": Call(__import__, "antigravity"),
+        "numpy.load": Call(np.load, str(mark), None, True),
+        "numpy.save": Call(np.save, str(mark), 1),
+        "torch.load": Call(torch.load, str(mark)),
+        "object array": np.array([Call(os.system, command)], dtype=object),
+        "set": {1, 2},
+        "complex": 1j,
+        "class": Path,
+        "instance": Path(mark),
+    }
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"a": [1, (x,)]}], ids=["bare", "nested"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", exploits(Path()))
+def test_an_exploit_is_refused_and_not_run(tmp_path: Path, name: str, protocol: int, wrap, zipped: bool) -> None:
+    mark, path = tmp_path / "ran", tmp_path / "evil.pkl"
+    data = pickle.dumps(wrap(exploits(mark)[name]), protocol)
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    with pytest.raises(DataError, match="^evil.pkl: "):
+        load(path)
+    assert not mark.exists() and not (tmp_path / "ran.npy").exists()
+
+
+def test_the_refusal_names_what_was_wanted_and_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="posix.system, which was not run") as raised:
+        loads(pickle.dumps(Call(os.system, "true")), "evil.pkl")
+    assert all(name in str(raised.value) for name in safe_pickle.ALLOWED)
+
+
+def test_an_exploit_inside_a_tensor_is_refused(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    inner = io.BytesIO()
+    torch.save(Call(os.system, f"touch {mark}"), inner, _use_new_zipfile_serialization=False)
+    evil = Call(torch.storage._load_from_bytes, inner.getvalue())
+    with pytest.raises(DataError, match="system"):
+        loads(pickle.dumps(evil), "evil.pkl")
+    # A tensor's pickle inside a tensor's pickle is nothing that torch writes.
+    inner = io.BytesIO()
+    torch.save(Call(torch.storage._load_from_bytes, b""), inner, _use_new_zipfile_serialization=False)
+    with pytest.raises(DataError, match="_load_from_bytes, which was not run"):
+        loads(pickle.dumps(Call(torch.storage._load_from_bytes, inner.getvalue())), "evil.pkl")
+    assert not mark.exists()
+
+
+RECONSTRUCT = b"cnumpy._core.multiarray\n_reconstruct\n"
+NDARRAY = RECONSTRUCT + b"(cnumpy\nndarray\n(K\x00tC\x01btR"
+FLOAT = b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4K\x00K\x01tR"
+
+BOMBS = {
+    "memo place of 2 billion": b"\x80\x04]r\xff\xff\xff\x7f.",
+    "memo place in text": b"]p2147483647\n.",
+    "bytearray of 9 exabytes": b"\x80\x05\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",
+    "bytes of 4 gigabytes": b"\x80\x03B\xff\xff\xff\xffabc.",
+    "frame of 9 exabytes": b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7fN",
+    "array of a billion": b"\x80\x03" + NDARRAY + b"(K\x01(J\x00\xca\x9a;t" + FLOAT + b"\x89C\x04\x00\x00\x00\x00tb.",
+    "array of nothing, a billion times": (
+        b"\x80\x03" + NDARRAY + b"(K\x01(J\x00\xca\x9a;t" + FLOAT.replace(b"f4", b"S0") + b"\x89C\x00tb."
+    ),
+    "empty but long array": b"\x80\x03" + NDARRAY + b"(K\x01(J\x00\xca\x9a;K\x00t" + FLOAT + b"\x89C\x00tb.",
+    "records": b"\x80\x03" + FLOAT.replace(b"\x02\x00\x00\x00f4", b"\x05\x00\x00\x00f4,f4") + b".",
+    "huge items": b"\x80\x03" + FLOAT.replace(b"\x02\x00\x00\x00f4", b"\x0b\x00\x00\x00S2000000000") + b".",
+    "tuples of tuples as a key": b"\x80\x02}()q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"K\x01u.",
+    "deep tuple as a key": b"\x80\x02}()" + b"\x85" * 300_000 + b"K\x01u.",
+    "deep tuple in an old dict": b"(()" + b"\x85" * 100_000 + b"K\x01d.",
+    "deep tuple in an ordered dict": b"\x80\x02ccollections\nOrderedDict\n)R()" + b"\x85" * 100_000 + b"K\x01u.",
+    "deep tuple in a set": b"\x80\x04\x8f()" + b"\x85" * 100_000 + b"\x90.",
+    "tuples of tuples as a shape": (
+        b"\x80\x03" + NDARRAY + b"(K\x01()q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"t" + FLOAT + b"\x89C\x00tb."
+    ),
+    "attribute of what it calls": b"\x80\x03" + RECONSTRUCT + b"(NX\x04\x00\x00\x00_run}tb.",
+    "state of what it calls": b"\x80\x03" + RECONSTRUCT + b"}X\x04\x00\x00\x00_runNsb.",
+    "extension registry": b"\x80\x02\x82\x01.",
+    "persistent id": b"\x80\x02X\x01\x00\x00\x00aQ.",
+    "instance of protocol 0": b"(S'true'\niposix\nsystem\n.",
+    "object of protocol 1": b"(cposix\nsystem\nS'true'\no.",
+    "call of a number": b"\x80\x02K\x01K\x02\x85R.",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_refused_at_once_in_little_memory(name: str) -> None:
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        with pytest.raises(DataError, match="^evil.pkl: "):
+            loads(BOMBS[name], "evil.pkl")
+        assert time.perf_counter() - start < 3
+        assert tracemalloc.get_traced_memory()[1] < 64 * MEBIBYTE
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [((10**6, 10**6), (0, 0)), ((3,), (100,)), ((2**40,), (1,)), ((-1,), (1,)), ((2,), (1, 1))]
+)
+def test_a_tensor_larger_than_its_memory_is_refused(size, stride) -> None:
+    good = torch.arange(4.0)
+    storage = good.__reduce_ex__(2)[1][0]
+    data = pickle.dumps(Call(torch._utils._rebuild_tensor_v2, storage, 0, size, stride, False, {}))
+    with pytest.raises(DataError, match="a tensor"):
+        loads(data, "evil.pkl")
+
+
+def test_limits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "zeros.pkl"
+    path.write_bytes(gzip.compress(pickle.dumps(np.zeros(2**22, np.uint8))))
+    assert path.stat().st_size < 2**14
+    with pytest.raises(DataError, match="unzips to more than 1,048,576 bytes"):
+        load(path, max_bytes=MEBIBYTE)
+    path.write_bytes(pickle.dumps(np.zeros(2**21, np.uint8)))
+    with pytest.raises(DataError, match="at most 1,048,576"):
+        load(path, max_bytes=MEBIBYTE)
+    monkeypatch.setattr(safe_pickle, "MAX_OBJECTS", 1000)
+    with pytest.raises(DataError, match="more than 1,000 objects"):
+        loads(pickle.dumps([[] for _ in range(1000)]), "a.pkl")
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_every_truncation_is_refused(protocol: int) -> None:
+    data = pickle.dumps({"a": np.arange(3), "t": torch.ones(2), "b": [1.5, "x"]}, protocol)
+    for length in range(len(data)):
+        with pytest.raises(DataError, match="^a.pkl: "):
+            loads(data[:length], "a.pkl")
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data(), st.sampled_from(list(PROTOCOLS)))
+def test_a_damaged_pickle_is_read_or_refused(data, protocol: int) -> None:
+    whole = bytearray(pickle.dumps({"a": np.arange(3), "t": torch.ones(2), "b": [1.5, "x", (1, {})]}, protocol))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        loads(bytes(whole), "a.pkl")
+    except DataError as error:
+        assert str(error).startswith("a.pkl: ")
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.binary(max_size=60))
+def test_noise_is_read_or_refused(noise: bytes) -> None:
+    try:
+        loads(noise, "a.pkl")
+    except DataError as error:
+        assert str(error).startswith("a.pkl: ")
+
+
+def test_a_broken_gzip_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    whole = gzip.compress(pickle.dumps(list(range(999))))
+    for broken in (whole[:-9], whole[: len(whole) // 2], whole[:40] + b"\xff" * 9 + whole[49:], b"\x1f\x8b"):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match="a.pkl: is a broken or truncated gzip file"):
+            load(path)
