@@ -32,25 +32,25 @@ class Terminated(SystemExit):
 
 
 def identity() -> dict[str, str]:
-    """Tags by which `fate` recognises this process."""
+    """Tags by which `lives` recognises this process."""
     started = f"{psutil.Process().create_time():.2f}"
     return {HOST: _machine(), BOOT: _process_table(), PID: str(os.getpid()), STARTED: started}
 
 
-def is_dead(tags: Mapping[str, str]) -> bool:
-    """Whether the process that wrote `identity()` into these tags is known to have ended."""
+def lives(tags: Mapping[str, str]) -> bool | None:
+    """Whether the process that wrote `identity()` into these tags still runs; None where nobody can tell."""
     if tags.get(HOST) != _machine() or not {BOOT, PID, STARTED} <= tags.keys():
-        return False
+        return None
     boot, mine = tags[BOOT].split("/"), _process_table().split("/")
     if boot[0] != mine[0]:
-        return "/" in tags[HOST]  # this very machine was started anew; a bare host name may name another machine
+        return False if "/" in tags[HOST] else None  # started anew; but a bare host name may name another machine
     if boot != mine:
-        return False  # a container beside this one: its process numbers mean nothing here
+        return None  # a container beside this one: its process numbers mean nothing here
     try:
         # the kernel's clock of start times moves by up to a second when the wall clock is set
-        return abs(psutil.Process(int(tags[PID])).create_time() - float(tags[STARTED])) > 2.0
+        return abs(psutil.Process(int(tags[PID])).create_time() - float(tags[STARTED])) <= 2.0
     except psutil.NoSuchProcess:
-        return True
+        return False
 
 
 def _machine() -> str:

@@ -15,7 +15,7 @@ from sign_models.errors import ParamsError, ResourceError, UpstreamError
 from sign_models.tracking import process
 from sign_models.tracking.metrics import MetricLog, stored_points
 from sign_models.tracking.sources import code_state
-from sign_models.tracking.store import asking, client, connect
+from sign_models.tracking.store import alone, asking, client, connect
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,24 +159,26 @@ def stage_run(
     It is the run that `mlflow run` made for this process, else `run_id` opened again, else a new one: of `experiment`
     (see connect), or a child of the active run where `nested`. It ends FINISHED, FAILED on any exception, KILLED on
     Ctrl-C or Terminated.
-    Raises UpstreamError where `run_id` is unknown, deleted, or the run of another stage.
+    Raises UpstreamError where `run_id` is unknown, deleted, in use, or the run of another stage.
     """
     import mlflow
 
     run_id = run_id or os.environ.get("MLFLOW_RUN_ID")
     experiment_id = None if nested else connect(experiment)
-    before = {} if run_id is None else _tags_of_run(run_id, stage)
     signature = {STAGE: stage, **process.identity(), **(tags or {})}
+    resumed = False
     with asking(f"run of stage {stage}"), process.undisturbed():
         if run_id is None:
             opened = mlflow.start_run(None, experiment_id, run_name or stage, nested=nested, tags=signature)
         else:
             if nested and (parent := mlflow.active_run()) is not None:
                 signature["mlflow.parentRunId"] = parent.info.run_id
-            _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
+            with alone(mlflow.get_tracking_uri()):  # of two that resume one run, the second finds it signed
+                resumed = STAGE in _tags_of_run(run_id, stage)
+                _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
             opened = mlflow.start_run(run_id, nested=nested)
             os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
-    run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed=STAGE in before)
+    run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
     try:
         yield run
         run.flush()
@@ -198,6 +200,7 @@ def _end(run: Run, status: str) -> None:
         try:
             run.close(LAST_WORDS)
         finally:
+            client().delete_tag(run.id, process.PID)  # nobody is at work on it any more
             mlflow.end_run(status)
 
 
@@ -216,5 +219,11 @@ def _tags_of_run(run_id: str, stage: str) -> dict[str, str]:
     if tags.get(STAGE, stage) != stage:
         raise UpstreamError(
             f"this is a run of stage {tags[STAGE]!r}", place=f"run {run_id}", wanted=f"a run of stage {stage!r}"
+        )
+    if process.lives(tags):
+        raise UpstreamError(
+            f"process {tags[process.PID]} of this machine is at work on it",
+            place=f"run {run_id}",
+            remedy="wait, or end it",
         )
     return tags

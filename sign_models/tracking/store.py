@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,8 +126,7 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with alone(uri):
         if _exists(path):
             return
         making = path.with_name(f"{path.name}.making")
@@ -148,6 +148,15 @@ def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
     return _get_sqlalchemy_store(store_uri, artifact_uri)
 
 
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """No other process of this machine is inside, for the same store."""
+    path = _sqlite_path(uri) or Path(tempfile.gettempdir(), f"sign-{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        yield
+
+
 def _sqlite_path(uri: str) -> Path | None:
     if not uri.startswith(SQLITE) or ":memory:" in uri:
         return None
@@ -164,7 +173,7 @@ def close_dead_runs() -> list[str]:
     store = client()
     experiments = [e.experiment_id for e in store.search_experiments()]
     running = store.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000)
-    dead = [r for r in running if process.is_dead(r.data.tags) or _never_began(r)]
+    dead = [r for r in running if process.lives(r.data.tags) is False or _never_began(r)]
     for run in dead:
         store.set_terminated(run.info.run_id, "KILLED")
         logger.warning("run %s was left by a process that died; it is KILLED now", run.info.run_id)

@@ -14,6 +14,7 @@ import pytest
 
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import process, store
+from sign_models.tracking.runs import stage_run
 
 HOLD_A_RUN = """
 import time
@@ -23,7 +24,8 @@ guard_process()
 with stage_run("skeleton") as run:
     run.log_metrics({"loss": 1.0}, 1)
     print(run.id, flush=True)
-    time.sleep(60)
+    for _ in range(600):  # one long sleep would miss a signal that comes just before it
+        time.sleep(0.1)
 """
 
 
@@ -74,6 +76,8 @@ def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(tracking: 
     run_id = child.stdout.readline().strip()  # type: ignore[union-attr]
     store.connect()
     assert status(run_id) == "RUNNING"
+    with pytest.raises(UpstreamError, match=f"process {child.pid}"), stage_run("skeleton", run_id=run_id):
+        raise AssertionError("entered")
     child.kill()
     child.wait()
     assert status(run_id) == "RUNNING"
@@ -106,15 +110,15 @@ def others(**changes: str) -> dict[str, str]:
 def test_only_a_process_known_to_be_dead_is_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_machine", lambda: "here/1234")
     monkeypatch.setattr(process, "_process_table", lambda: "boot/pid:[1]")
-    assert not process.is_dead(process.identity())
-    assert process.is_dead(others())
-    assert process.is_dead(process.identity() | {process.STARTED: "1.0"})  # its number was given to another
-    assert process.is_dead(others(**{process.BOOT: "earlier/pid:[1]"}))
-    assert not process.is_dead(others(**{process.HOST: "there/5678"}))
-    assert not process.is_dead(others(**{process.BOOT: "boot/pid:[2]"}))
-    assert not process.is_dead({})
+    assert process.lives(process.identity())
+    assert process.lives(others()) is False
+    assert process.lives(process.identity() | {process.STARTED: "1.0"}) is False  # its number was given to another
+    assert process.lives(others(**{process.BOOT: "earlier/pid:[1]"})) is False
+    assert process.lives(others(**{process.HOST: "there/5678"})) is None
+    assert process.lives(others(**{process.BOOT: "boot/pid:[2]"})) is None
+    assert process.lives({}) is None
     monkeypatch.setattr(process, "_machine", lambda: "container")
-    assert not process.is_dead(others(**{process.HOST: "container", process.BOOT: "earlier/pid:[1]"}))
+    assert process.lives(others(**{process.HOST: "container", process.BOOT: "earlier/pid:[1]"})) is None
 
 
 def test_runs_of_others_stay_as_they_are(tracking: Path) -> None:

@@ -1,0 +1,89 @@
+"""What a trained model depends on, as one fingerprint: the same one would give the same model again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sign_models.errors import UpstreamError
+from sign_models.tracking.registry import MODEL_NAMES, Upstream, ready, versions_of
+from sign_models.tracking.runs import STAGE
+from sign_models.tracking.store import asking, client
+
+SHA, FIELDS = "sign.fingerprint", "sign.fingerprint.fields"
+SHOWN = 3  # versions whose differences are told
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """fields: dotted name -> value, digests and long values shortened; sha256 is over the whole values."""
+
+    stage: str
+    fields: dict[str, str]
+    sha256: str
+
+    def tags(self) -> dict[str, str]:
+        """For the run and the version that it trains."""
+        return {SHA: self.sha256, FIELDS: json.dumps(self.fields, sort_keys=True, separators=(",", ":"))}
+
+
+def fingerprint(
+    stage: str, params: Mapping[str, object], upstream: Mapping[str, str], data: str, source: str
+) -> Fingerprint:
+    """params: dotted, without those that only say how to execute. upstream: role -> model ID. data, source: digests."""
+    whole = {f"params.{name}": str(value) for name, value in params.items()}
+    whole |= {f"upstream.{role}": model_id for role, model_id in upstream.items()}
+    whole |= {"data": data, "source": source, "stage": stage}
+    text = json.dumps(whole, sort_keys=True)
+    return Fingerprint(stage, {k: _short(v) for k, v in whole.items()}, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= 40 else f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:12]}"
+
+
+def find_trained(wanted: Fingerprint) -> tuple[Upstream | None, list[str]]:
+    """The newest READY version with this fingerprint, else why the newest ones are not it, a line each."""
+    name = MODEL_NAMES[wanted.stage]
+    reasons: list[str] = []
+    with asking(f"looking for a trained {name}"):
+        versions = versions_of(name)
+        for version in sorted(versions, key=lambda v: v.tags.get(SHA) != wanted.sha256):
+            same = version.tags.get(SHA) == wanted.sha256
+            if not same and len(reasons) >= SHOWN:
+                break
+            try:
+                found = ready(version, wanted.sha256[:12], wanted.stage)
+                if same and found.config:
+                    return found, []
+                reasons.append(f"version {version.version}: {_difference(version.tags.get(FIELDS), wanted.fields)}")
+            except UpstreamError as error:
+                reasons.append(f"version {version.version}: {error.found}")
+    return None, reasons or [f"no version of {name} exists"]
+
+
+def _difference(stored: str | None, wanted: Mapping[str, str]) -> str:
+    if stored is None:
+        return "it has no fingerprint"
+    fields: dict[str, str] = json.loads(stored)
+    differing = sorted(k for k in fields.keys() | wanted.keys() if fields.get(k) != wanted.get(k))
+    return "; ".join(_told(name, fields.get(name), wanted.get(name)) for name in differing)
+
+
+def _told(name: str, was: str | None, now: str | None) -> str:
+    if name in ("data", "source"):
+        return f"{name} differs"
+    return f"{name} was {was or 'not there'}, is {now or 'not there'}"
+
+
+def find_unfinished(wanted: Fingerprint, experiment_id: str) -> str | None:
+    """ID of the newest run of the experiment that was cut off while it trained this very model."""
+    ended = "attributes.status != 'RUNNING' and attributes.status != 'FINISHED'"
+    tags = f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}'"
+    with asking("looking for an unfinished run"):
+        found = client().search_runs(
+            [experiment_id], f"{tags} and {ended}", max_results=1, order_by=["attributes.start_time DESC"]
+        )
+    return str(found[0].info.run_id) if found else None

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
+from sign_models.tracking.registration import register
+from sign_models.tracking.registry import Upstream
+from sign_models.tracking.runs import stage_run
+from tests.tracking import fakes
+
+pytestmark = pytest.mark.usefixtures("tracking", "fakes")
+PARAMS = {"temporal.training.lr": 0.001, "temporal.model.width": 64}
+
+
+def made(**changes: object) -> Fingerprint:
+    given = {
+        "stage": "temporal",
+        "params": PARAMS,
+        "upstream": {"skeleton": "m-1"},
+        "data": "d" * 64,
+        "source": "s" * 64,
+    }
+    return fingerprint(**(given | changes))  # type: ignore[arg-type]
+
+
+def train(of: Fingerprint, folder: Path) -> Upstream:
+    with stage_run(of.stage, tags=of.tags()) as run:
+        written = fakes.write(folder / "out", of.stage)
+        return register(
+            run, of.stage, written, input_example=fakes.clips(), metrics={}, upstream={}, tags=of.tags(), step=1
+        )
+
+
+def test_everything_a_model_depends_on_changes_the_fingerprint() -> None:
+    changed = [
+        made(),
+        made(stage="skeleton"),
+        made(params=PARAMS | {"temporal.training.lr": 0.01}),
+        made(params={}),
+        made(upstream={"skeleton": "m-2"}),
+        made(data="e" * 64),
+        made(source="t" * 64),
+    ]
+    assert len({f.sha256 for f in changed}) == len(changed)
+    assert made(params=dict(reversed(PARAMS.items()))) == made()
+
+
+def test_long_values_count_whole_and_are_kept_short() -> None:
+    long, other = (made(params={"a": "x" * 9000 + end}) for end in "yz")
+    assert long.sha256 != other.sha256 and long.fields != other.fields
+    assert len(long.tags()["sign.fingerprint.fields"]) < 400
+
+
+def test_the_newest_version_with_the_same_fingerprint_is_taken(tmp_path: Path) -> None:
+    assert find_trained(made()) == (None, ["no version of sign-temporal exists"])
+    for _ in range(2):
+        train(made(), tmp_path)
+    train(made(data="e" * 64), tmp_path)
+    found, reasons = find_trained(made())
+    assert found is not None and found.version == 2 and reasons == []
+
+
+def test_what_differs_is_said(tmp_path: Path) -> None:
+    train(made(), tmp_path)
+    found, reasons = find_trained(made(data="e" * 64, params=PARAMS | {"temporal.training.lr": 0.01}))
+    assert found is None
+    assert reasons == ["version 1: data differs; params.temporal.training.lr was 0.001, is 0.01"]
+
+
+def test_a_version_whose_files_are_gone_is_not_taken(tmp_path: Path) -> None:
+    older, newer = train(made(), tmp_path), train(made(), tmp_path)
+    shutil.rmtree(newer.location)
+    found, _ = find_trained(made())
+    assert found is not None and found.version == older.version
+    shutil.rmtree(older.location)
+    assert find_trained(made()) == (
+        None,
+        [f"version {n}: the files of this version are gone from the store" for n in (2, 1)],
+    )
+
+
+def test_a_run_that_was_cut_off_is_found_again() -> None:
+    with pytest.raises(KeyboardInterrupt), stage_run("temporal", tags=made().tags()) as cut:
+        assert find_unfinished(made(), cut.experiment_id) is None  # it is at work
+        raise KeyboardInterrupt
+    assert find_unfinished(made(), cut.experiment_id) == cut.id
+    assert find_unfinished(made(data="e" * 64), cut.experiment_id) is None
+    assert find_unfinished(made(), "0") is None
+    with stage_run("temporal", run_id=cut.id):
+        pass
+    assert find_unfinished(made(), cut.experiment_id) is None
