@@ -19,7 +19,6 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -52,14 +51,14 @@ class Task(Protocol):
     """What a stage brings to the loop.
 
     objective: a module whose forward(batch) gives a dict of scalars, among them "loss".
-    batch(clips, step): the batch of these clips as the objective wants it, and its number of real frames.
+    batch(step, part): the clips sampler[step][part] as the objective wants them, and their real frames (a scalar tensor).
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
     """
 
     objective: nn.Module
     sampler: Sampler
 
-    def batch(self, clips: np.ndarray, step: int) -> tuple[Any, int]: ...
+    def batch(self, step: int, part: slice) -> tuple[Any, Tensor]: ...
 
     def evaluate(self, objective: nn.Module) -> dict[str, float]: ...
 
@@ -113,9 +112,9 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def seed_step(seed: int, step: int, process: int = 0) -> None:
-    """Every draw of step `step` follows from here."""
-    set_seed(int(np.random.SeedSequence([seed, step, process]).generate_state(1)[0]))
+def seed_step(seed: int, step: int, part: int = 0, process: int = 0) -> None:
+    """Every draw on the device in step `step` follows from here."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, part, process]).generate_state(1)[0]))
 
 
 def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, steps: int | None, epochs: float | None,
@@ -141,15 +140,15 @@ def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, 
         rate = learning_rate(step, total, warmup)
         for group, share in zip(optimizer.param_groups, shares, strict=True):
             group["lr"] = lr * rate * share
-        values, frames = _step(task, objective, optimizer, accelerator, recorder, progress, seed, clip_norm)
+        values = _step(task, objective, optimizer, accelerator, recorder, progress, seed, clip_norm)
         averaged.update_parameters(raw)
         pending.append(values)
         progress.step += 1
-        progress.frames += frames
         bar.update()
         last = progress.step == total
         if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
             logged = _mean(pending)
+            progress.frames += round(logged.pop("frames") * len(pending))
             pending = []
             progress.seconds += time.monotonic() - clock
             _record(recorder, logged, lr * rate, progress, task.sampler.steps, step)
@@ -201,29 +200,30 @@ def _ema(decay: float):
 
 
 def _step(task: Task, objective: nn.Module, optimizer, accelerator: Accelerator, recorder: Recorder, progress: Progress,
-          seed: int, clip_norm: float) -> tuple[dict[str, Tensor], int]:
+          seed: int, clip_norm: float) -> dict[str, Tensor]:
     """One optimizer step; on a full memory the same step again in twice as many parts."""
-    clips = task.sampler[progress.step]
+    clips = len(task.sampler[progress.step])
     while True:
         try:
             optimizer.zero_grad(set_to_none=True)
             values: dict[str, Tensor] = {}
-            frames = 0
-            for part in np.array_split(clips, min(progress.parts, len(clips))):
-                seed_step(seed, progress.step, accelerator.process_index)
-                batch, real = task.batch(part, progress.step)
+            size = -(-clips // progress.parts)
+            for place, begin in enumerate(range(0, clips, size)):
+                part = slice(begin, min(begin + size, clips))
+                seed_step(seed, progress.step, place, accelerator.process_index)
+                batch, frames = task.batch(progress.step, part)
                 with accelerator.autocast():
                     out = objective(batch)
-                share = len(part) / len(clips)
+                share = (part.stop - part.start) / clips
                 accelerator.backward(out["loss"] * share)
                 for key, value in out.items():
                     values[key] = values.get(key, 0) + value.detach() * share
-                frames += real
+                values["frames"] = values.get("frames", 0) + frames
             values["gradient_norm"] = accelerator.clip_grad_norm_(objective.parameters(), clip_norm)
             optimizer.step()
-            return values, frames
+            return values
         except OutOfMemory as error:
-            if progress.parts >= len(clips):
+            if progress.parts >= clips:
                 raise ResourceError(
                     "the device has too little memory for one clip", place="training.batch_size",
                     remedy="lower max_frames or choose a smaller preset",
@@ -231,8 +231,8 @@ def _step(task: Task, objective: nn.Module, optimizer, accelerator: Accelerator,
             progress.parts *= 2
             torch.cuda.empty_cache()
             recorder.note(
-                f"out of memory: batches of {-(-len(clips) // progress.parts)} clips, {progress.parts} of them a step; "
-                f"the effective batch stays {len(clips)}"
+                f"out of memory: batches of {-(-clips // progress.parts)} clips, {progress.parts} of them a step; "
+                f"the effective batch stays {clips}"
             )
 
 

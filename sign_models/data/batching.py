@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sign_models.data.augment import augment
@@ -27,12 +28,12 @@ BUCKET = 32  # lengths are rounded up to a multiple of this many frames: few sha
 
 @dataclass(frozen=True)
 class Batch:
-    """x (B, T, K, 3) float32, mask (B, T) bool, clips (B,): places in the corpus, frames: real ones, without padding."""
+    """x (B, T, K, 3) float32, mask (B, T) bool, clips (B,): places in the corpus, lengths (B,): frames of each."""
 
     x: Tensor
     mask: Tensor
     clips: np.ndarray
-    frames: int
+    lengths: Tensor
 
 
 class DeviceCorpus:
@@ -42,34 +43,34 @@ class DeviceCorpus:
         self.corpus, self.device = corpus, device
         self.frames = torch.from_numpy(np.ascontiguousarray(corpus.frames)).to(device)
 
-    def gather(self, clips: np.ndarray, positions: list[np.ndarray]) -> Batch:
-        """The clips at fractional frame `positions` (one array a clip), interpolated linearly.
-
-        A landmark that one of its two frames does not show takes the place of the other one.
-        """
-        lengths = np.array([len(p) for p in positions])
-        longest = -(-int(lengths.max()) // BUCKET) * BUCKET
-        where = np.zeros((len(clips), longest))
-        for row, (clip, p) in enumerate(zip(clips, positions, strict=True)):
-            where[row, : len(p)] = p + self.corpus.offsets[clip]
-            where[row, len(p) :] = where[row, len(p) - 1]
-        low = np.floor(where)
-        share = torch.from_numpy((where - low).astype(np.float32)).to(self.device)
-        first = torch.from_numpy(low.astype(np.int64)).to(self.device)
-        mask = torch.from_numpy(np.arange(longest) < lengths[:, None]).to(self.device)
-        x = self.frames[first].float()
-        if bool((where > low).any()):
-            second = (first + 1).clamp(max=len(self.frames) - 1)
-            y = self.frames[second].float()
-            share = share[..., None, None] * torch.ones_like(x[..., :1])
-            share = torch.where(x[..., 2:] == 0, (share > 0).float(), share)
-            share = torch.where(y[..., 2:] == 0, torch.zeros_like(share), share)
-            x = x + share * (y - x)
-        return Batch(x * mask[..., None, None], mask, clips, int(lengths.sum()))
-
     def whole(self, clips: np.ndarray) -> Batch:
         """The clips as they are."""
-        return self.gather(clips, [np.arange(n, dtype=float) for n in self.corpus.lengths[clips]])
+        lengths = self.corpus.lengths[clips]
+        steps = torch.arange(bucket(lengths.max()), device=self.device)
+        lengths = torch.from_numpy(lengths).to(self.device)
+        return self.gather(clips, steps.expand(len(clips), -1).float(), lengths)
+
+    def gather(self, clips: np.ndarray, where: Tensor, lengths: Tensor) -> Batch:
+        """The clips at fractional frame positions `where` (B, T), of which the first `lengths` (B,) count.
+
+        Between two frames a landmark is interpolated linearly; one that a frame does not show takes its place from the
+        other one. Positions lie in [0, clip's frames - 1].
+        """
+        last = torch.from_numpy(self.corpus.lengths[clips] - 1).to(self.device).unsqueeze(1)
+        start = torch.from_numpy(self.corpus.offsets[clips]).to(self.device).unsqueeze(1)
+        mask = torch.arange(where.shape[1], device=self.device) < lengths.unsqueeze(1)
+        low = where.floor()
+        first = low.long().clamp(min=0).minimum(last)
+        share = (where - low)[..., None, None]
+        x, y = self.frames[start + first].float(), self.frames[start + (first + 1).minimum(last)].float()
+        x_seen, y_seen = x[..., 2:] > 0, y[..., 2:] > 0
+        share = torch.where(x_seen, share, (share > 0).float()) * y_seen
+        x = (x + share * (y - x)) * mask[..., None, None]
+        return Batch(x, mask, clips, lengths)
+
+
+def bucket(frames: int) -> int:
+    return -(-int(frames) // BUCKET) * BUCKET
 
 
 def in_order(corpus: Corpus, clips: np.ndarray, batch_frames: int) -> Iterator[np.ndarray]:
@@ -77,7 +78,7 @@ def in_order(corpus: Corpus, clips: np.ndarray, batch_frames: int) -> Iterator[n
     clips = clips[np.argsort(corpus.lengths[clips], kind="stable")]
     batch: list[int] = []
     for clip in clips:
-        longest = -(-int(corpus.lengths[clip]) // BUCKET) * BUCKET
+        longest = bucket(corpus.lengths[clip])
         if batch and longest * (len(batch) + 1) > batch_frames:
             yield np.array(batch)
             batch = []
@@ -109,35 +110,47 @@ class Sampler:
         return self._batches[place]
 
 
-def positions(length: int, rng: np.random.Generator, tempo: float, drop: float, longest: int) -> np.ndarray:
-    """Fractional frame positions of one training clip: a window of at most `longest` frames, played at a tempo that wanders
-    by up to 1 +- tempo, with up to a share `drop` of its frames left out."""
-    speed = float(np.exp(rng.uniform(-1, 1) * np.log1p(tempo)))
-    window = min(float(length), longest * speed)
-    start = rng.uniform(0, length - window)
-    count = max(1, round(window / speed))
-    steps = np.ones(count)
-    if tempo and count > 8:
-        knots = np.exp(rng.normal(0, tempo / 2, max(2, count // 16)))
-        steps = np.interp(np.linspace(0, len(knots) - 1, count), np.arange(len(knots)), knots)
-    where = np.cumsum(steps) - steps[0]
-    span = min(window, length - start) - 1
-    where = start + where * (span / where[-1] if where[-1] > 0 else 0.0)
-    if drop:
-        kept = rng.random(count) >= rng.uniform(0, drop)
-        where = where[kept] if kept.any() else where
-    # a window's end may sit a rounding error past the clip's last frame, where another clip begins
-    return np.clip(where, 0, length - 1) if tempo or drop else np.round(where)
+def varied(
+    frames: DeviceCorpus, clips: np.ndarray, part: slice, rng: np.random.Generator, longest: int, strengths: Augment
+) -> Batch:
+    """The training batch of `clips[part]`: a window of at most `longest` frames of each clip, its tempo, augment().
 
-
-def varied(frames: DeviceCorpus, clips: np.ndarray, seed: int, step: int, longest: int, strengths: Augment) -> Batch:
-    """The training batch of `clips` at `step`: windows, tempo, then augment() with the global generator of the step."""
-    tempo, drop = strengths.tempo, strengths.drop_frames
-    lengths = frames.corpus.lengths
-    places = [
-        positions(int(lengths[clip]), np.random.default_rng([seed, step, int(clip)]), tempo, drop, longest)
-        for clip in clips
-    ]
-    batch = frames.gather(clips, places)
+    rng draws windows and tempi of all clips of the step, so that a part of it gets what it would get in the whole; the
+    rest is drawn on the device from torch's generator, which the caller has seeded.
+    """
+    tempo = strengths.tempo
+    speed = np.exp(rng.uniform(-1, 1, len(clips)) * np.log1p(tempo))
+    span = np.minimum(frames.corpus.lengths[clips], longest * speed)
+    start = rng.uniform(0, 1, len(clips)) * (frames.corpus.lengths[clips] - span)
+    count = np.maximum(1, np.round(span / speed)).astype(np.int64)
+    length = bucket(count[part].max())
+    start_, span_, count_ = (torch.from_numpy(a[part]).to(frames.device) for a in (start, span, count))
+    where = warp(start_.float(), span_.float(), count_, length, tempo if tempo else 0.0)
+    if strengths.drop_frames:
+        where, count_ = drop(where, count_, strengths.drop_frames)
+    batch = frames.gather(clips[part], where, count_)
     x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}))
     return replace(batch, x=x * batch.mask[..., None, None])
+
+
+def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float) -> Tensor:
+    """Positions (B, length): `count` (B,) of them spread over [start, start + span - 1], at a speed that wanders by `tempo`."""
+    steps = torch.ones(len(start), length, device=start.device)
+    if tempo:
+        knots = torch.randn(len(start), 1, max(2, length // 16), device=start.device) * (tempo / 2)
+        steps = F.interpolate(knots, length, mode="linear", align_corners=True).squeeze(1).exp()
+    where = steps.cumsum(1)
+    where = where - where[:, :1]
+    end = where.gather(1, (count - 1).unsqueeze(1)).clamp(min=1e-6)
+    where = start.unsqueeze(1) + where / end * (span - 1).clamp(min=0).unsqueeze(1)
+    return where if tempo else where.round()
+
+
+def drop(where: Tensor, count: Tensor, most: float) -> tuple[Tensor, Tensor]:
+    """Leave out up to a share `most` of each clip's positions: what is left moves to the front."""
+    B, T = where.shape
+    there = torch.arange(T, device=where.device) < count.unsqueeze(1)
+    lost = torch.rand(B, T, device=where.device) < torch.rand(B, 1, device=where.device) * most
+    lost[:, 0] = False  # at least one frame stays
+    order = torch.argsort((lost | ~there).byte(), dim=1, stable=True)
+    return where.gather(1, order), (there & ~lost).sum(1)

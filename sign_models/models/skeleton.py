@@ -17,6 +17,8 @@ ANCHORS = {
     "face": PLACE["face.nose_tip"],
 }
 HAND_SCALE = 4.0  # a hand is about a quarter of a shoulder width: this brings it to about 1
+LANDMARK_SHARE = [1 / (places.stop - places.start) for places in PARTS.values() for _ in range(places.stop - places.start)]
+LANDMARK_ANCHOR = [ANCHORS[part] for part, places in PARTS.items() for _ in range(places.stop - places.start)]
 VISIBLE_WEIGHT = 0.2  # of a landmark that was not hidden: restoring it is easy, but keeps the feature complete
 
 
@@ -61,12 +63,14 @@ class PartTokens(nn.Module):
 class SkeletonModel(nn.Module):
     """Encoder of frames, and the head that restores landmarks from a frame's feature."""
 
-    def __init__(self, width: int, layers: int, context: int, dropout: float) -> None:
+    def __init__(self, part_width: int, width: int, layers: int, context: int, dropout: float) -> None:
         super().__init__()
-        self.config = {"width": width, "layers": layers, "context": context, "dropout": dropout}
+        self.config = {
+            "part_width": part_width, "width": width, "layers": layers, "context": context, "dropout": dropout,
+        }
         self.width = width
-        self.parts = PartTokens(width)
-        self.mix = nn.Linear(len(PARTS) * width, width)
+        self.parts = PartTokens(part_width)
+        self.mix = nn.Linear(len(PARTS) * part_width, width)
         self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])
         self.norm = nn.LayerNorm(width)
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
@@ -87,37 +91,30 @@ class SkeletonModel(nn.Module):
 def restoration_loss(
     restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float
 ) -> tuple[Tensor, Tensor]:
-    """Huber loss on coordinates and on frame-to-frame motion, weighted by confidence.
+    """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
 
     restored (B, T, K, 2), x (B, T, K, 3), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
     landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
     Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
     and it is what carries the signs.
     """
+    share, anchors = x.new_tensor(LANDMARK_SHARE), torch.tensor(LANDMARK_ANCHOR, device=x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
-    target = x[..., :2]
-    error = restored.float() - target
-    losses = []
-    for part, places in PARTS.items():
-        w, e = weight[:, :, places], error[:, :, places]
-        losses.append(_mean(F.smooth_l1_loss(e, torch.zeros_like(e), beta=0.1, reduction="none").sum(-1), w))
-        if part != "body":
-            anchor = error[:, :, ANCHORS[part]].unsqueeze(2)
-            shape = (e - anchor) * HAND_SCALE
-            w_shape = w * weight[:, :, ANCHORS[part]].unsqueeze(2)
-            losses.append(
-                _mean(F.smooth_l1_loss(shape, torch.zeros_like(shape), beta=0.1, reduction="none").sum(-1), w_shape)
-            )
-    loss = torch.stack(losses).mean()
+    error = restored.float() - x[..., :2]
+    place = _mean(_huber(error, 0.1), weight * share)
+    shape = (error - error[:, :, anchors]) * HAND_SCALE
+    loss = place + _mean(_huber(shape, 0.1), weight * weight[:, :, anchors] * share)
     if velocity_weight:
         motion = error[:, 1:] - error[:, :-1]
-        both = weight[:, 1:] * weight[:, :-1]
-        loss = loss + velocity_weight * _mean(
-            F.smooth_l1_loss(motion, torch.zeros_like(motion), beta=0.05, reduction="none").sum(-1), both
-        )
+        loss = loss + velocity_weight * _mean(_huber(motion, 0.05), weight[:, 1:] * weight[:, :-1] * share)
     with torch.no_grad():
         distance = _mean(error.norm(dim=-1), weight * hidden)
     return loss, distance
+
+
+def _huber(error: Tensor, beta: float) -> Tensor:
+    """(..., 2) -> (...): squared below `beta`, linear above."""
+    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none").sum(-1)
 
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:

@@ -76,21 +76,24 @@ class AlignmentTask:
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
-        self.labels = label_table(tokenizer, self.texts, text).to(accelerator.device)
+        labels = label_table(tokenizer, self.texts, text)
+        self.label_lengths = (labels != IGNORED).sum(1).numpy()
+        self.labels = labels.to(accelerator.device)
         alignment = AlignmentModel(temporal.width, text.model.config.vocab_size, text)
         model = Translator(temporal, alignment, tokenizer, Generation(**params.generation.model_dump()), params.finetune)
         if not params.finetune:
             temporal.requires_grad_(False)
         self.objective = Translation(model, params)
 
-    def batch(self, clips: np.ndarray, step: int) -> tuple[Labelled, int]:
-        p = self.params
-        batch = varied(self.frames, clips, p.training.seed, step, p.max_frames, p.augment)
-        return Labelled(batch, self._labels(clips)), batch.frames
+    def batch(self, step: int, part: slice) -> tuple[Labelled, Tensor]:
+        p, clips = self.params, self.sampler[step]
+        rng = np.random.default_rng([p.training.seed, step])
+        batch = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
+        return Labelled(batch, self._labels(clips[part])), batch.lengths.sum()
 
     def _labels(self, clips: np.ndarray) -> Tensor:
-        labels = self.labels[torch.from_numpy(clips).to(self.labels.device)]
-        return labels[:, : int((labels != IGNORED).sum(1).max())]
+        longest = int(self.label_lengths[clips].max())
+        return self.labels[torch.from_numpy(clips).to(self.labels.device), :longest]
 
     def evaluate(self, objective: nn.Module) -> dict[str, float]:
         """Losses, and scores of texts found by greedy search; the beam is for the end."""

@@ -55,9 +55,10 @@ class SkeletonTask:
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
 
-    def batch(self, clips: np.ndarray, step: int) -> tuple[Batch, int]:
-        batch = varied(self.frames, clips, self.params.training.seed, step, self.params.window, self.params.augment)
-        return batch, batch.frames
+    def batch(self, step: int, part: slice) -> tuple[Batch, Tensor]:
+        rng = np.random.default_rng([self.params.training.seed, step])
+        batch = varied(self.frames, self.sampler[step], part, rng, self.params.window, self.params.augment)
+        return batch, batch.lengths.sum()
 
     def evaluate(self, objective: nn.Module) -> dict[str, float]:
         torch.manual_seed(self.params.training.seed)
@@ -65,7 +66,7 @@ class SkeletonTask:
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
             batch = self.frames.whole(clips)
             out = objective(batch)
-            sums += batch.frames * np.array([1.0, float(out["loss"]), float(out["distance"])])
+            sums += len(clips) * np.array([1.0, float(out["loss"]), float(out["distance"])])
         _, loss, distance = sums / sums[0]
         return {"loss": loss, "distance": distance, "score": -distance}
 

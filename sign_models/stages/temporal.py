@@ -19,9 +19,6 @@ from sign_models.params.schema import TemporalParams
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.training import Recorder, fit, make_accelerator
 
-SECOND_VIEW = 1 << 32  # added to the step: another view of the same clips draws other numbers
-
-
 class TwoViews(nn.Module):
     def __init__(self, model: TemporalModel, params: TemporalParams) -> None:
         super().__init__()
@@ -55,12 +52,14 @@ class TemporalTask:
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 
-    def batch(self, clips: np.ndarray, step: int) -> tuple[tuple[Batch, Batch | None], int]:
-        p = self.params
-        views = [varied(self.frames, clips, p.training.seed, step, p.max_frames, p.augment)]
-        if p.contrast_weight:
-            views.append(varied(self.frames, clips, p.training.seed, step + SECOND_VIEW, p.max_frames, p.augment))
-        return (views[0], views[1] if p.contrast_weight else None), sum(v.frames for v in views)
+    def batch(self, step: int, part: slice) -> tuple[tuple[Batch, Batch | None], Tensor]:
+        p, clips = self.params, self.sampler[step]
+        rng = np.random.default_rng([p.training.seed, step])
+        first = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
+        if not p.contrast_weight:
+            return (first, None), first.lengths.sum()
+        second = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
+        return (first, second), first.lengths.sum() + second.lengths.sum()
 
     def evaluate(self, objective: nn.Module) -> dict[str, float]:
         torch.manual_seed(self.params.training.seed)
@@ -68,7 +67,7 @@ class TemporalTask:
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
             batch = self.frames.whole(clips)
             out = objective((batch, None))
-            sums += batch.frames * np.array([1.0, float(out["restoration"]), float(out["distance"])])
+            sums += len(clips) * np.array([1.0, float(out["restoration"]), float(out["distance"])])
         _, loss, distance = sums / sums[0]
         return {"loss": loss, "distance": distance, "score": -distance}
 
