@@ -26,7 +26,7 @@ pipeline: setup ## Train every stage and translate: `mlflow run .` in .venv
 	$(RUN) mlflow run . --env-manager local $(ARGS)
 
 test: setup ## Run the tests
-	$(RUN) python -m pytest $(ARGS)
+	$(RUN) python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: setup ## ruff, ruff format --check, mypy
 	$(RUN) ruff check .
