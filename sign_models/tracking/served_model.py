@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import tempfile
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from mlflow.exceptions import MlflowException
@@ -21,8 +23,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from pydantic import BaseModel, ConfigDict
 
 from sign_models.errors import DataError, SignError
-from sign_models.keypoints.layouts import layout_of, names_of
-from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.keypoints.formats import read
+from sign_models.keypoints.formats.clip import clip as checked_clip
+from sign_models.keypoints.formats.source import Options
+from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 MAX_CLIPS = 64  # a request
 MAX_FRAMES = 10_000  # a clip: over five minutes
@@ -35,11 +39,12 @@ warnings.filterwarnings("ignore", ".*Any type hint is inferred", UserWarning)  #
 class Clip(BaseModel):
     """One clip, in exactly one of three forms.
 
-    npz        base64 of an npz with one array `keypoints` (T, K, C)
+    npz        base64 of an npz with an array `keypoints` (T, K, C), and `confidence` (T, K) where C has none
     pose       base64 of a .pose file
     keypoints  T frames of K landmarks of C numbers, as JSON lists
-    C is x, y or x, y, confidence; without one, every landmark counts as seen, but for those at exactly 0, 0.
+    C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. Without a confidence, a landmark at 0, 0 is unseen.
     layout     a name of keypoints.layouts; told by K where it is not given
+    unit, size KeypointSequence says what they are; told by the range of the numbers where they are not given
     beams, n_best  of a translation: how many texts are followed, and how many are answered
     """
 
@@ -49,6 +54,8 @@ class Clip(BaseModel):
     keypoints: list[Any] | None = None  # typed to the depth, 1000 frames take 300 ms instead of 30
     layout: str | None = None
     fps: float | None = None
+    unit: str | None = None
+    size: list[float] | None = None
     beams: int | None = None
     n_best: int | None = None
 
@@ -93,20 +100,28 @@ def sequence_of(clip: Clip, place: str) -> KeypointSequence:
     given = [form for form in FORMS if getattr(clip, form) is not None]
     if len(given) != 1:
         raise DataError(f"{' and '.join(given) or 'no'} keypoints", place=place, wanted=f"one of {', '.join(FORMS)}")
-    if clip.fps is not None and not 1 <= clip.fps <= 1000:
-        raise DataError(f"fps {clip.fps}", place=place, wanted="frames per second from 1 to 1000")
     if clip.pose is not None:
         return _pose(_bytes(clip.pose, place), place)
-    values = _npz(_bytes(clip.npz, place), place) if clip.npz is not None else _numbers(clip.keypoints, place)
-    return _sequence(values, clip, place)
+    unit: Any = clip.unit
+    if unit not in (None, *get_args(Unit)):
+        raise DataError(f"unit {unit!r}", place=place, wanted=f"one of {', '.join(get_args(Unit))}")
+    if clip.size is not None and not (len(clip.size) == 2 and min(clip.size) > 0):
+        raise DataError(f"size {clip.size}", place=place, wanted="[width, height], above 0")
+    keypoints: Any = clip.keypoints
+    confidence = None
+    if clip.npz is not None:
+        keypoints, confidence = _npz(_bytes(clip.npz, place), place)
+    _limit(len(np.atleast_1d(keypoints) if isinstance(keypoints, np.ndarray) else keypoints), place)
+    told = Options(clip.layout, clip.fps, unit, None if clip.size is None else (clip.size[0], clip.size[1]))
+    return checked_clip(place, keypoints, told, source=place, confidence=confidence)
 
 
 def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
     """What a client sends for a sequence: the fields of a Clip."""
     file = io.BytesIO()
-    np.savez_compressed(file, keypoints=np.concatenate([sequence.points, sequence.confidence[..., None]], axis=-1))
-    clip: dict[str, Any] = {"npz": base64.b64encode(file.getvalue()).decode(), "layout": sequence.layout}
-    return clip if sequence.fps is None else {**clip, "fps": sequence.fps}
+    np.savez_compressed(file, keypoints=sequence.points, confidence=sequence.confidence)
+    told = {"layout": sequence.layout, "unit": sequence.unit, "fps": sequence.fps, "size": sequence.size}
+    return {"npz": base64.b64encode(file.getvalue()).decode(), **{k: v for k, v in told.items() if v is not None}}
 
 
 def _options(clip: Clip, place: str) -> tuple[tuple[str, int], ...]:
@@ -129,35 +144,21 @@ def _bytes(text: str | None, place: str) -> bytes:
     return content
 
 
-def _npz(content: bytes, place: str) -> np.ndarray:
-    wanted = "an npz with one array named keypoints"
+def _npz(content: bytes, place: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """The arrays `keypoints` and, where there is one, `confidence`."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             unpacked = sum(entry.file_size for entry in packed.infolist())
         if unpacked > MAX_BYTES:
             raise DataError(f"{unpacked} bytes when unpacked", place=place, wanted=f"at most {MAX_BYTES}")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return np.asarray(arrays["keypoints"])
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"cannot be read ({str(error)[:200]})", place=place, wanted=wanted) from error
-
-
-def _numbers(frames: list[Any] | None, place: str) -> np.ndarray:
-    try:
-        return np.asarray(frames, np.float32)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise DataError(
-            f"frames that differ in shape, or hold more than numbers ({str(error)[:200]})",
-            place=place,
-            wanted="T frames of K landmarks of C numbers",
-        ) from error
+            return arrays["keypoints"], arrays["confidence"] if "confidence" in arrays else None
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, RuntimeError) as error:
+        found = f"an npz that cannot be read ({str(error)[:200]})"
+        raise DataError(found, place=place, wanted="one with an array named keypoints") from error
 
 
 def _pose(content: bytes, place: str) -> KeypointSequence:
-    import tempfile
-
-    from sign_models.keypoints.formats import read
-
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "clip.pose")
         path.write_bytes(content)
@@ -166,34 +167,9 @@ def _pose(content: bytes, place: str) -> KeypointSequence:
     return sequence
 
 
-def _sequence(values: np.ndarray, clip: Clip, place: str) -> KeypointSequence:
-    if values.dtype.kind not in "fiu" or values.ndim != 3 or values.shape[2] not in (2, 3) or not values.size:
-        raise DataError(
-            f"{values.dtype} of shape {values.shape}",
-            place=place,
-            wanted="numbers (T, K, C) with C 2 or 3 and T over 0",
-        )
-    _limit(len(values), place)
-    layout = clip.layout or layout_of(values.shape[1], place=place)
-    if len(names_of(layout)) != values.shape[1]:
-        raise DataError(
-            f"{values.shape[1]} landmarks, layout {layout!r} has {len(names_of(layout))}",
-            place=place,
-            remedy="send the layout that the keypoints are in, or none",
-        )
-    points = np.ascontiguousarray(values[..., :2], np.float32)
-    confidence = values[..., 2] if values.shape[2] == 3 else points.any(-1)
-    confidence = np.ascontiguousarray(confidence, np.float32)
-    if not (np.isfinite(points).all() and np.isfinite(confidence).all()):
-        raise DataError("NaN or infinite numbers", place=place, wanted="finite numbers; unseen means confidence 0")
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise DataError(f"confidence from {confidence.min()} to {confidence.max()}", place=place, wanted="0 to 1")
-    return KeypointSequence(place, points, confidence, layout, fps=clip.fps, source=place)
-
-
 def _limit(frames: int, place: str) -> None:
-    if not 0 < frames <= MAX_FRAMES:
-        raise DataError(f"{frames} frames", place=place, wanted=f"1 to {MAX_FRAMES}")
+    if frames > MAX_FRAMES:
+        raise DataError(f"{frames} frames", place=place, wanted=f"at most {MAX_FRAMES}")
 
 
 set_model(ServedModel())
