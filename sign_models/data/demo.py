@@ -105,6 +105,11 @@ def lexicon() -> Path:
     return folder
 
 
+def sources() -> list[Path]:
+    """The files that the corpus follows from: the clips, the word list, this module."""
+    return [*sorted(lexicon().glob("ase/*.pose")), Path(__file__).with_name("words.txt"), Path(__file__)]
+
+
 @cache
 def letters() -> Letters:
     """Read the 26 ASL letter clips (0.2 s the first time). Raises DataError where they are missing."""

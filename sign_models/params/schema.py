@@ -62,7 +62,8 @@ class Mask(Closed):
 
 
 class SkeletonModel(Closed):
-    width: Positive  # of a body part's token and of a frame's feature
+    part_width: Positive  # of a body part's token
+    width: Positive  # of a frame's feature
     layers: Positive  # convolution blocks
     context: Positive  # frames on either side that a frame's feature sees
     dropout: Annotated[float, Field(ge=0, lt=1)]
