@@ -1,0 +1,1 @@
+"""The one package that imports MLflow: runs, checkpoints, the registry, lineage. MLflow is imported where it is used."""

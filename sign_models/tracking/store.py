@@ -35,7 +35,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 def client() -> MlflowClient:
     import mlflow
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file, in every log
     return mlflow.MlflowClient()
 
 
@@ -79,8 +78,11 @@ def connect(experiment: str | None = None) -> str:
     Raises ResourceError where the store cannot be reached or is of another MLflow, UpstreamError where the experiment
     was deleted.
     """
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file
     import mlflow
 
+    if "MLFLOW_LOGGING_LEVEL" not in os.environ:
+        logging.getLogger("mlflow").setLevel(logging.WARNING)  # each step of each registration
     uri = mlflow.get_tracking_uri()
     with asking(f"tracking store {_public(uri)}"):
         make_database(uri)
@@ -131,7 +133,8 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
             return
         making = path.with_name(f"{path.name}.making")
         making.unlink(missing_ok=True)  # of a process that was killed here
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for talkative in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(talkative).setLevel(logging.WARNING)
         made = SqlAlchemyStore(SQLITE + str(making), artifact_root or DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
         made.engine.dispose()
         os.replace(making, path)
