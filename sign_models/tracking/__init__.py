@@ -1,1 +1,1 @@
-"""The one package that imports MLflow: runs, checkpoints, the registry, lineage. MLflow is imported where it is used."""
+"""The one package that imports MLflow, where it is used: runs, checkpoints, the registry, lineage."""
