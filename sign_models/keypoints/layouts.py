@@ -76,6 +76,7 @@ OPENPOSE_BODY_18 = _prefix(
     ),
 )
 OPENPOSE_BODY_8 = OPENPOSE_BODY_25[:8]
+_SKELS_BODY = OPENPOSE_BODY_8[:2] + OPENPOSE_BODY_8[5:8] + OPENPOSE_BODY_8[2:5]
 # BODY_135 keeps the wrists in the body only; its hands start at the thumb.
 OPENPOSE_135_BODY = COCO_BODY + ("body.neck", "body.head_top") + COCO_FEET
 HALPE_BODY = (
@@ -160,9 +161,15 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "openpose_25": OPENPOSE_BODY_25,
     "openpose_18_hands_60": OPENPOSE_BODY_18 + _HANDS,
     "openpose_25_hands_67": OPENPOSE_BODY_25 + _HANDS,
+    # What rtmlib writes when asked for OpenPose's order.
+    "rtmlib_134": OPENPOSE_BODY_18 + COCO_FEET + FACE_68 + _HANDS,
     "openpose_130": OPENPOSE_BODY_18 + FACE_70 + _HANDS,
     "openpose_135": OPENPOSE_135_BODY + LEFT_HAND[1:] + RIGHT_HAND[1:] + FACE_70,
     "openpose_137": OPENPOSE_BODY_25 + FACE_70 + _HANDS,
+    # How2Sign as GloFE loads it: the face comes last.
+    "glofe_137": OPENPOSE_BODY_25 + _HANDS + FACE_70,
+    # The joints of .skels files: OpenPose's upper body and hands after lifting, which swapped the names of the sides.
+    "skels_50": _SKELS_BODY + RIGHT_HAND + LEFT_HAND,
     "hands_42": _HANDS,
     "right_hand_21": RIGHT_HAND,
     "left_hand_21": LEFT_HAND,
@@ -289,11 +296,9 @@ def names_of(layout: str) -> tuple[str, ...]:
     return LAYOUTS[layout]
 
 
-def _by_count() -> dict[int, str]:
-    return {len(names): name for name, names in LAYOUTS.items() if name != "left_hand_21"}
-
-
-BY_COUNT: dict[int, str] = _by_count()
+# Where two layouts share a count, the one that files without a name are taken for.
+_NOT_BY_COUNT = ("left_hand_21", "glofe_137", "skels_50")
+BY_COUNT: dict[int, str] = {len(names): name for name, names in LAYOUTS.items() if name not in _NOT_BY_COUNT}
 
 
 def layout_of(count: int, *, place: str = "") -> str:

@@ -39,3 +39,9 @@ class KeypointSequence:
 
     def __len__(self) -> int:
         return len(self.points)
+
+
+def of_canonical(name: str, clip: np.ndarray) -> KeypointSequence:
+    """A normalised clip (T, K, 3) of the canonical landmarks as a sequence."""
+    values = np.asarray(clip, np.float32)
+    return KeypointSequence(name, values[..., :2], values[..., 2], "canonical", unit="body", source=name)

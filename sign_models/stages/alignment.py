@@ -21,6 +21,7 @@ from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED, TextModel
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import AlignmentParams
+from sign_models.stages.generate import stack
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.training import Recorder, fit, make_accelerator
 
@@ -31,9 +32,9 @@ EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
 class Labelled(NamedTuple):
-    """clips: a Batch; labels (B, L) token ids with IGNORED padding."""
+    """clips: a Batch, or representations (B, S, D) and their mask; labels (B, L) token ids with IGNORED padding."""
 
-    clips: Batch
+    clips: Batch | tuple[Tensor, Tensor]
     labels: Tensor
 
 
@@ -46,7 +47,8 @@ class Translation(nn.Module):
 
     def forward(self, batch: Labelled) -> dict[str, Tensor]:
         p = self.params.losses
-        representations, mask = self.model(batch.clips.x, batch.clips.mask)
+        clips = batch.clips
+        representations, mask = self.model(clips.x, clips.mask) if isinstance(clips, Batch) else clips
         losses = self.model.alignment.losses(
             representations, mask, batch.labels, label_smoothing=p.label_smoothing
         )
@@ -60,9 +62,10 @@ class Translation(nn.Module):
 class AlignmentTask:
     def __init__(
         self, params: AlignmentParams, corpus: Corpus, texts: dict[str, str], temporal: TemporalModel,
-        accelerator: Accelerator, scoring: str,
+        accelerator: Accelerator, scoring: str, representations: dict[str, np.ndarray] | None,
     ) -> None:
         self.params, self.scoring = params, scoring
+        self.representations = None if params.finetune else representations
         self.frames = DeviceCorpus(corpus, accelerator.device)
         self.texts = [texts.get(name) for name in corpus.ids]
         labelled = np.array([text is not None for text in self.texts])
@@ -87,9 +90,20 @@ class AlignmentTask:
 
     def batch(self, step: int, part: slice) -> tuple[Labelled, Tensor]:
         p, clips = self.params, self.sampler[step]
+        if self.representations is not None:
+            return Labelled(self._whole(clips[part]), self._labels(clips[part])), torch.tensor(
+                int(self.frames.corpus.lengths[clips[part]].sum())
+            )
         rng = np.random.default_rng([p.training.seed, step])
         batch = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
         return Labelled(batch, self._labels(clips[part])), batch.lengths.sum()
+
+    def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
+        """The clips as they are, or what represent made of them."""
+        if self.representations is None:
+            return self.frames.whole(clips)
+        ids = self.frames.corpus.ids
+        return stack([self.representations[ids[i]] for i in clips], self.frames.device)
 
     def _labels(self, clips: np.ndarray) -> Tensor:
         longest = int(self.label_lengths[clips].max())
@@ -101,11 +115,12 @@ class AlignmentTask:
         hypotheses, references = [], []
         greedy = Generation(**(self.params.generation.model_dump() | {"beams": 1}))
         for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
-            batch = self.frames.whole(clips)
+            batch = self._whole(clips)
             out = objective(Labelled(batch, self._labels(clips)))
             sums += len(clips) * np.array([1.0, float(out["text"]), float(out["ctc"])])
             model = objective.model
-            hypotheses += [best[0].text for best in model.translate(*model(batch.x, batch.mask), greedy)]
+            encoded = model(batch.x, batch.mask) if isinstance(batch, Batch) else batch
+            hypotheses += [best[0].text for best in model.translate(*encoded, greedy)]
             references += [self.texts[i] for i in clips]
         scores = evaluation.score(hypotheses, references, self.scoring)
         _, text, ctc = sums / sums[0]
@@ -142,11 +157,12 @@ def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], tex
 
 def train(
     params: AlignmentParams, corpus: Corpus, texts: dict[str, str], temporal: TemporalModel, recorder: Recorder,
-    scoring: str,
+    scoring: str, representations: dict[str, np.ndarray] | None = None,
 ) -> Trained:
-    """corpus: videos with splits; texts by video id; scoring: preset of the validation scores."""
+    """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by video
+    id, made by `temporal`; read in place of the videos where params say that the temporal model is not fine-tuned."""
     accelerator = make_accelerator()
-    task = AlignmentTask(params, corpus, texts, temporal, accelerator, scoring)
+    task = AlignmentTask(params, corpus, texts, temporal, accelerator, scoring, representations)
     progress = fit(task, accelerator, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

@@ -15,9 +15,11 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.masking import hide
 from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
-from sign_models.params.schema import SkeletonParams
+from sign_models.params.schema import Mask, SkeletonParams
+from sign_models.pictures import restorations
 from sign_models.training import Progress, Recorder, fit, make_accelerator
 
+PICTURED = 4  # clips in the picture of restorations
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch
 
 
@@ -78,5 +80,23 @@ def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained
     accelerator = make_accelerator()
     task = SkeletonTask(params, corpus, accelerator)
     progress = fit(task, accelerator, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
+    show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))
+
+
+@torch.no_grad()
+def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, mask: Mask, recorder: Recorder) -> None:
+    """Record a picture of the middle frame of up to four validation clips: original, masked, restored."""
+    torch.manual_seed(0)
+    batch = frames.whole(clips[:PICTURED])
+    hidden = hide(batch.x, **mask.model_dump())
+    restored = model(hidden.x, batch.mask, hidden.parts)
+    restored = restored[0] if isinstance(restored, tuple) else restored
+    masked = batch.x * ~hidden.landmarks.unsqueeze(-1)
+    # the frame in which most is hidden
+    rows = torch.arange(len(batch.x), device=batch.x.device)
+    middle = (hidden.landmarks & (batch.x[..., 2] > 0)).sum(-1).argmax(1)
+    seen = batch.x[..., 2:]
+    drawn = [t[rows, middle].float().cpu().numpy() for t in (batch.x, masked, torch.cat([restored.float(), seen], -1))]
+    recorder.figure("pictures/restoration.png", restorations(*drawn, title="validation frames"))

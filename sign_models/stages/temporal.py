@@ -16,7 +16,7 @@ from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
-from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
+from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
 from sign_models.training import Recorder, fit, make_accelerator
 
 class TwoViews(nn.Module):
@@ -83,5 +83,6 @@ def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recor
     accelerator = make_accelerator()
     task = TemporalTask(params, corpus, skeleton, accelerator)
     progress = fit(task, accelerator, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
+    show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

@@ -26,6 +26,7 @@ MODEL_NAMES = {
     "translator": "sign-translator",
 }
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,6 @@ class Upstream:
     model_id: str
     location: str = field(repr=False)
     tags: dict[str, str] = field(repr=False, hash=False)
-    _scratch: list[tempfile.TemporaryDirectory[str]] = field(
-        default_factory=list, repr=False, compare=False, hash=False
-    )
 
     @property
     def uri(self) -> str:
@@ -50,7 +48,7 @@ class Upstream:
 
     def path(self) -> Path:
         """The folder with model.safetensors and config.json: the store's own where that is on this machine, else a copy
-        that lives as long as this object. UpstreamError where the files are gone."""
+        that lives as long as this process. UpstreamError where the files are gone."""
         return self._folder
 
     @cached_property
@@ -69,10 +67,10 @@ class Upstream:
     def _fetch(self, path: str) -> Path:
         import mlflow
 
-        self._scratch.append(tempfile.TemporaryDirectory(prefix="sign-model-"))
+        _downloads.append(tempfile.TemporaryDirectory(prefix="sign-model-"))
         try:
             with asking(self.uri):
-                return local_copy(artifacts_at(self.location), path, self._scratch[-1].name)
+                return local_copy(artifacts_at(self.location), path, _downloads[-1].name)
         except (mlflow.MlflowException, FileNotFoundError) as error:
             raise self._gone() from error
 

@@ -7,16 +7,34 @@ a Clip is a function that reads one sequence or raises DataError, so that one ba
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import pose, seed
+from sign_models.keypoints.formats import (
+    glofe,
+    mediapipe,
+    mmpose,
+    mska,
+    openhands,
+    openpose,
+    pose,
+    seed,
+    skels,
+    slrt,
+    table,
+    unisign,
+)
 from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.source import Options, Source
 from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
+
+OnBad = Callable[[DataError], None] | None
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,16 @@ class Reader:
 # The first that detects a source reads it: the most particular first.
 READERS: tuple[Reader, ...] = (
     Reader("pose", ".pose files of pose-format", pose.detect, pose.read),
+    Reader("openpose", "folders of OpenPose's JSON frames", openpose.detect, openpose.read),
+    Reader("mmpose", "MMPose's or RTMPose's JSON predictions", mmpose.detect, mmpose.read),
+    Reader("mediapipe", "MediaPipe vectors of 258 or 1662 numbers, .npy", mediapipe.detect, mediapipe.read),
+    Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
+    Reader("skels", ".skels lines", skels.detect, skels.read),
+    Reader("unisign", "Uni-Sign's pose pickles", unisign.detect, unisign.read),
+    Reader("mska", "MSKA's split pickles", mska.detect, mska.read),
+    Reader("slrt", "SLRT's keypoint pickles", slrt.detect, slrt.read),
+    Reader("openhands", "OpenHands' pose pickles", openhands.detect, openhands.read),
+    Reader("glofe", "GloFE's pose pickles", glofe.detect, glofe.read),
     Reader("seed", "arrays by id: pickle, npz, npy, JSON", seed.detect, seed.read),
 )
 
@@ -43,7 +71,7 @@ def read(
     fps: float | None = None,
     unit: Unit | None = None,
     size: tuple[float, float] | None = None,
-    on_bad: Callable[[DataError], None] | None = None,
+    on_bad: OnBad = None,
 ) -> Iterator[KeypointSequence]:
     """Every clip of a file, or of a folder and the folders in it, one at a time, in a stable order.
 
@@ -77,11 +105,8 @@ def read(
 def detect(path: Path | str) -> str:
     """The name of the reader of a file, or of the first file in a folder that any reader knows. DataError if none."""
     source = _source(path)
-    if reader := _reader(source):
-        return reader.name
-    for file in _files(source):
-        if reader := _reader(file):
-            return reader.name
+    if found := next(_walk(source, None), None):
+        return found[0].name
     raise _unknown(source)
 
 
@@ -97,37 +122,58 @@ def _source(path: Path | str) -> Source:
         )
     if path.is_file() and not path.stat().st_size:
         raise DataError("is empty", place=path.name, wanted="a file of keypoints", remedy="copy or export it again")
-    return Source(path, path.stem)
+    return Source(path, "" if path.is_dir() else path.stem)
 
 
 def _reader(source: Source) -> Reader | None:
     return next((reader for reader in READERS if reader.detect(source)), None)
 
 
-def _files(folder: Source) -> Iterator[Source]:
-    """The files below a folder; ids are paths without the ending."""
-    for path in sorted(folder.path.rglob("*")) if folder.path.is_dir() else ():
-        if path.is_file() and not path.name.startswith("."):
-            yield Source(path, path.relative_to(folder.path).with_suffix("").as_posix())
-
-
-def _clips(source: Source, options: Options, on_bad: Callable[[DataError], None] | None) -> Iterator[Clip]:
-    reader = _reader(source)
-    if reader:
-        yield from reader.read(source, options)
-        return
+def _clips(source: Source, options: Options, on_bad: OnBad) -> Iterator[Clip]:
+    labels = Labels()
+    if source.kind == "folder":
+        for path in sorted(source.path.rglob("*")):
+            if path.is_file() and not path.name.startswith("."):
+                with _handing(on_bad):
+                    labels.add(Source(path, path.stem))
     found = False
-    for file in _files(source):
-        try:
-            if reader := _reader(file):
+    for reader, part in _walk(source, on_bad):
+        with _handing(on_bad):
+            for make in reader.read(part, options):
                 found = True
-                yield from reader.read(file, options)
-        except DataError as error:
-            if on_bad is None:
-                raise
-            on_bad(error)
+                yield partial(_labelled, make, labels)
     if not found:
         raise _unknown(source)
+
+
+def _labelled(make: Clip, labels: Labels) -> KeypointSequence:
+    return labels.of(make())
+
+
+def _walk(source: Source, on_bad: OnBad) -> Iterator[tuple[Reader, Source]]:
+    """What holds clips at and below a source, in the order of its names; a folder of frames is one source."""
+    with _handing(on_bad):
+        if reader := _reader(source):
+            yield reader, source
+            return
+    if source.kind == "folder":
+        for path in sorted(source.path.iterdir()):
+            # An id is the path below the folder that was asked for, without the ending.
+            name = path.name if path.is_dir() else path.stem
+            below = Source(path, f"{source.id}/{name}" if source.id else name)
+            if not path.name.startswith(".") and not (path.is_dir() and path.is_symlink()):
+                yield from _walk(below, on_bad)
+
+
+@contextmanager
+def _handing(on_bad: OnBad) -> Iterator[None]:
+    """Hand a DataError to `on_bad`, where there is one."""
+    try:
+        yield
+    except DataError as error:
+        if on_bad is None:
+            raise
+        on_bad(error)
 
 
 def _unknown(source: Source) -> DataError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 import struct
@@ -22,10 +23,15 @@ from sign_models.keypoints.sequence import Unit
 
 Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "text", "unknown"]
 
+HEAD = 4096  # bytes by which a file is told
 MAX_JSON_BYTES = 2**28  # parsed JSON takes up to 25 times as much memory
 MAX_ARRAY_BYTES = 2**31  # of one array of an npz or npy file, unzipped
+MAX_LINE = 2**24  # characters of a line of text
 MAX_HEADER_BYTES = 10_000  # of an npy header
-MAGIC = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
+MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
+SUFFIXES: dict[str, Kind] = {
+    ".pkl": "pickle", ".pickle": "pickle", ".json": "json", ".npz": "npz", ".npy": "npy", ".parquet": "parquet",
+}  # fmt: skip
 _BROKEN_ARRAY = (
     ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, SyntaxError, OverflowError, RecursionError,
     zlib.error, zipfile.BadZipFile,
@@ -58,10 +64,10 @@ class Source:
         """The first bytes of a file, unzipped where it is gzipped."""
         try:
             with self.path.open("rb") as file:
-                head = file.read(512)
+                head = file.read(HEAD)
             if head[:2] == b"\x1f\x8b":
                 with gzip.open(self.path) as unzipped:
-                    head = unzipped.read(512)
+                    head = unzipped.read(HEAD)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(f"cannot be read ({error})", place=self.path.name, remedy="copy it again") from error
         return head
@@ -73,20 +79,22 @@ class Source:
         head = self.head
         for magic, kind in MAGIC.items():
             if head.startswith(magic):
-                return kind  # type: ignore[return-value]  # the values of MAGIC are kinds
+                return kind
         if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
             return "pickle"
         if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
             return "json"
         if self._is_pose():
             return "pose"
-        # Protocol 0 and 1 have no mark of their own; ")(}]c" open a container or name a class.
-        if self.path.suffix in (".pkl", ".pickle") or (head[:1] in b"(}]c)" and head[1:2] in b"lpqd" and head):
+        if self.path.suffix.lower() in SUFFIXES:  # broken, or without a mark of its own; its reader says which
+            return SUFFIXES[self.path.suffix.lower()]
+        # Pickles of protocol 0 and 1 have no mark: a container, or the name of a class, then a memo place.
+        if head[:1] in b"(}]c)" and head[1:2] in b"lpqd" and head:
             return "pickle"
         return "text" if _is_text(head) else "unknown"
 
     def _is_pose(self) -> bool:
-        if self.path.suffix == ".pose":
+        if self.path.suffix.lower() == ".pose":
             return True
         if len(self.head) < 14:
             return False
@@ -117,7 +125,7 @@ def _is_text(head: bytes) -> bool:
 def read_json(path: Path) -> Any:
     """Parsed JSON, gzipped or not. DataError on anything that is not JSON, too large or nested too deeply."""
     try:
-        with _open(path) as file:
+        with open_binary(path) as file:
             data = file.read(MAX_JSON_BYTES + 1)
         if len(data) > MAX_JSON_BYTES:
             raise DataError(f"holds more than {MAX_JSON_BYTES:,} bytes of JSON", place=path.name, remedy="split it")
@@ -131,10 +139,28 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def _open(path: Path) -> IO[bytes]:
+def open_binary(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
+
+
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a text file in UTF-8, gzipped or not. DataError on other encodings and on endless lines."""
+    total = 0
+    try:
+        with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", newline="") as file:
+            while line := file.readline(MAX_LINE):
+                total += len(line)
+                if len(line) == MAX_LINE or total > safe_pickle.MAX_BYTES:
+                    found = (
+                        f"a line of more than {MAX_LINE:,} characters, or more than {safe_pickle.MAX_BYTES:,} in all"
+                    )
+                    raise DataError(found, place=path.name, remedy="split the file")
+                yield line
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        found = f"is no readable text ({str(error)[:120]})"
+        raise DataError(found, place=path.name, wanted="UTF-8", remedy="export it again") from error
 
 
 def read_npy(path: Path) -> np.ndarray:

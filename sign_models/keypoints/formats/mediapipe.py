@@ -1,0 +1,79 @@
+"""MediaPipe Holistic as numpy vectors, one file a frame or a clip: 258 or 1662 numbers a frame.
+
+33 pose points (x, y, z, visibility), then with 1662 numbers 468 face points (x, y, z), then 21 left and 21 right hand
+points (x, y, z); what was not found is zero. The layout of the widespread tutorial that files its recordings as
+SIGN/TAKE/FRAME.npy, which makes the name of the folder above the take the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
+from sign_models.keypoints.formats.source import Options, Source, read_npy
+from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE, MESH_468
+from sign_models.keypoints.sequence import KeypointSequence
+
+POSE, FACE, HANDS = len(MEDIAPIPE_POSE), len(MESH_468), 2 * len(HAND)
+# Numbers of a frame -> layout and number of face points.
+WIDTHS = {4 * POSE + 3 * HANDS: ("mediapipe_75", 0), 4 * POSE + 3 * (FACE + HANDS): ("mediapipe_543", FACE)}
+_NUMBERED = re.compile(r"\d+\.npy")
+
+
+def detect(source: Source) -> bool:
+    if source.kind == "npy":
+        array = source.tree
+        return array.ndim in (1, 2) and array.shape[-1] in WIDTHS
+    if source.kind != "folder":
+        return False
+    frame = next((path for path in source.path.iterdir() if _NUMBERED.fullmatch(path.name)), None)
+    return frame is not None and read_npy(frame).ndim == 1
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    yield partial(_read, source, options)
+
+
+def _read(source: Source, options: Options) -> KeypointSequence:
+    text = None
+    if source.kind == "folder":
+        frames = _frames(source.path)
+        # .../SIGN/TAKE: below the folder that was asked for, or that folder itself.
+        text = source.path.parent.name if source.path.name.isdecimal() else None
+    else:
+        frames = np.atleast_2d(as_numbers(source.tree, source.path.name))
+    layout, faces = WIDTHS[frames.shape[1]]
+    body = frames[:, : 4 * POSE].reshape(len(frames), POSE, 4)
+    rest = frames[:, 4 * POSE :].reshape(len(frames), faces + HANDS, 3)
+    points = np.concatenate([body[..., :2], rest[..., :2]], axis=1)
+    # Only the pose has a score; a face or a hand that was not found is all zeros.
+    found = (rest != 0).any(-1)
+    confidence = np.concatenate([body[..., 3], found], axis=1)
+    return clip(
+        source.id or source.path.name,
+        points,
+        options,
+        source=source.path.name,
+        confidence=confidence,
+        layout=layout,
+        unit="picture",
+        text=text,
+    )
+
+
+def _frames(folder: Path) -> np.ndarray:
+    """(T, numbers) out of 0.npy, 1.npy, ... in the order of their numbers."""
+    numbered = sorted((int(path.stem), path) for path in folder.iterdir() if _NUMBERED.fullmatch(path.name))
+    frames = [as_numbers(read_npy(path), path.name) for _, path in numbered]
+    for (_, path), frame in zip(numbered, frames, strict=True):
+        if frame.ndim != 1 or len(frame) not in WIDTHS or len(frame) != len(frames[0]):
+            found = f"an array of shape {frame.shape}"
+            wanted = f"{' or '.join(map(str, WIDTHS))} numbers, the same in every frame of a clip"
+            raise DataError(found, place=f"{folder.name}/{path.name}", wanted=wanted)
+    return np.stack(frames)

@@ -1,0 +1,23 @@
+"""MSKA's splits: one pickle a split, {name: {"name", "gloss", "text", "num_frames", "keypoint": Tensor (T, 133, 3)}}.
+
+HRNet's landmarks in pixels with their confidence; the file's ending is the split (Phoenix-2014T.train). Source:
+datasets.py of sutwangyan/MSKA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sign_models.keypoints.formats import records
+from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.labels import split_of
+from sign_models.keypoints.formats.source import Options, Source
+
+
+def detect(source: Source) -> bool:
+    values = records.values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
+    return bool(values) and all(isinstance(v, Mapping) and {"keypoint", "num_frames"} <= set(v) for v in values)
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    return records.clips(source.tree, source, options, split=split_of(source.path.name))

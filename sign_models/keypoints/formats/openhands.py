@@ -1,0 +1,28 @@
+"""OpenHands' poses: one pickle a clip, {"keypoints": (T, V, 3), "confidences": (T, V)}.
+
+MediaPipe Holistic's 33 + 21 + 21 landmarks as fractions of the picture. Source: datasets/pipelines/generate_pose.py of
+AI4Bharat/OpenHands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from sign_models.keypoints.formats.clip import Clip, clip
+from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.sequence import KeypointSequence
+
+
+def detect(source: Source) -> bool:
+    tree = source.tree if source.kind == "pickle" else None
+    return isinstance(tree, Mapping) and {"keypoints", "confidences"} <= set(tree)
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    yield partial(_read, source, options)
+
+
+def _read(source: Source, options: Options) -> KeypointSequence:
+    tree = source.tree
+    return clip(source.id, tree["keypoints"], options, source=source.path.name, confidence=tree["confidences"])

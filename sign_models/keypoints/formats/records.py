@@ -1,0 +1,142 @@
+"""Clips inside one tree of containers: arrays and records, by id or in a list.
+
+A record is a mapping with the keypoints of one clip and what else its file tells of it. The readers of pickles, npz and
+JSON share this; what differs between the systems is how they name the fields and what surrounds the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip, is_score, unit_of
+from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.sequence import KeypointSequence, Unit
+
+# What the systems of the field call the fields of a record; the first is ours.
+KEYPOINTS = ("keypoints", "keypoint")
+CONFIDENCE = ("confidence", "confidences", "scores", "keypoint_scores")
+GROUP = ("group", "signer")
+SAMPLES = 64  # clips that the unit of a file is told from
+_LOOKED_AT = 8  # values by which a tree is told
+
+
+def is_record(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(name in value for name in KEYPOINTS)
+
+
+def values(tree: Any) -> list[Any]:
+    """The first few of the values in a tree, by which it is told what it holds."""
+    if isinstance(tree, Mapping):
+        return [tree[key] for key in islice(tree, _LOOKED_AT)]
+    return list(tree[:_LOOKED_AT]) if isinstance(tree, list | tuple) else []
+
+
+def clips(
+    tree: Any, source: Source, options: Options, *, header: Mapping[str, Any] | None = None, split: str | None = None
+) -> Iterator[Clip]:
+    """The clips of a tree: {id: array or record}, [array or record, ...], or one array or record.
+
+    header: fields that hold for all clips, such as {"layout": ..., "fps": ...}; keys of these names are no ids.
+    """
+    header = dict(header or {})
+    keyed = list(_keyed(tree, source, header))
+    if not keyed:
+        raise DataError("holds no clips", place=source.path.name, wanted="at least one")
+    if options.unit is None and "unit" not in header:
+        header["unit"] = _unit(tree, keyed)
+    if split:
+        header["split"] = split
+    kinds: dict[bool, str] = {}
+    for id, key in keyed:
+        yield partial(_clip, tree, id, key, source, options, header, kinds)
+
+
+def _keyed(tree: Any, source: Source, header: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(id, key of `tree`) of every clip; the key is None where the tree is the clip."""
+    if isinstance(tree, np.ndarray) or is_record(tree):
+        yield _id(tree, source.id, source), None
+    elif isinstance(tree, Mapping):
+        yield from ((str(key), key) for key in tree if key not in header)
+    elif isinstance(tree, list | tuple):
+        yield from ((_id(value, str(i), source), i) for i, value in enumerate(tree))
+
+
+def _id(value: Any, default: str, source: Source) -> str:
+    id = value.get("id", default) if isinstance(value, Mapping) else default
+    if not isinstance(id, str | int):
+        raise DataError(f"an id that is a {type(id).__name__}", place=source.path.name, wanted="a string")
+    return str(id)
+
+
+def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
+    """Keyword arguments of `clip` for one value: an array or a record."""
+    value = tree if key is None else tree[key]
+    if isinstance(value, list | tuple | np.ndarray):
+        return {"keypoints": value}
+    if not is_record(value):
+        keys = " with " + ", ".join(str(name)[:40] for name in islice(value, 8)) if isinstance(value, Mapping) else ""
+        raise DataError(
+            f"is a {type(value).__name__.strip('_').lower()}{keys}",
+            place=place,
+            wanted='an array (frames, landmarks, channels) or a record with "keypoints"',
+            remedy="see docs/formats/seed.md",
+        )
+    fields = {name: value[name] for name in ("layout", "fps", "unit", "size", "text", "split") if name in value}
+    for name, synonyms in (("keypoints", KEYPOINTS), ("confidence", CONFIDENCE), ("group", GROUP)):
+        fields[name] = next((value[synonym] for synonym in synonyms if synonym in value), None)
+    return fields
+
+
+def _unit(tree: Any, keyed: list[tuple[str, Any]]) -> Unit | None:
+    """The unit of a file that does not say it: one for all its clips, told from some of them."""
+    some = []
+    for id, key in keyed[:: -(-len(keyed) // SAMPLES)]:
+        try:
+            fields = _fields(tree, key, id)
+            points, confidence = channels(fields["keypoints"], fields.get("confidence"), id)
+        except DataError:
+            continue  # reading that clip says what is wrong with it
+        some.append((points, confidence > 0))
+    return unit_of(some) if some else None
+
+
+def _clip(
+    tree: Any,
+    id: str,
+    key: Any,
+    source: Source,
+    options: Options,
+    header: Mapping[str, Any],
+    kinds: dict[bool, str],
+) -> KeypointSequence:
+    place = source.path.name if key is None else f"{source.path.name}: sample {id!r}"
+    fields = _fields(tree, key, place)
+    if fields.get("confidence") is None:
+        fields["keypoints"] = as_numbers(fields["keypoints"], place)
+        _check_third_channel(fields["keypoints"], id, place, kinds)
+    given = {name: value for name, value in fields.items() if value is not None}
+    return clip(id, given.pop("keypoints"), options, source=place, **{**header, **given})
+
+
+def _check_third_channel(array: np.ndarray, id: str, place: str, kinds: dict[bool, str]) -> None:
+    """The third channel is a confidence in all clips of a file or a depth in all; `kinds` holds a clip of each."""
+    if array.ndim != 3 or array.shape[2] != 3 or np.isnan(array).any():
+        return  # the question does not arise, or `clip` refuses it
+    score = is_score(array[..., 2])
+    kinds.setdefault(score, id)
+    if (other := kinds.get(not score)) is None:
+        return
+    low, high = array[..., 2].min(), array[..., 2].max()
+    raise DataError(
+        f"its third channel goes from {low:g} to {high:g}: a {'confidence' if score else 'depth'}, "
+        f"but sample {other!r} holds a {'depth' if score else 'confidence'} there",
+        place=place,
+        wanted="the same channels in every clip",
+        remedy="give the confidence apart, or scale it to 0..1",
+    )

@@ -1,0 +1,78 @@
+"""`.skels` files of sign language production (Progressive Transformers, B. Saunders): one clip a line.
+
+A line holds 151 numbers a frame, separated by spaces: 50 joints (x, y, z) and a counter from 0 to 1. NAME.files and
+NAME.text beside NAME.skels hold the ids and the sentences, line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.clip import Clip, clip
+from sign_models.keypoints.formats.labels import split_of
+from sign_models.keypoints.formats.source import Options, Source, lines
+from sign_models.keypoints.layouts import LAYOUTS
+from sign_models.keypoints.sequence import KeypointSequence
+
+JOINTS = len(LAYOUTS["skels_50"])
+NUMBERS = 3 * JOINTS + 1
+
+
+def detect(source: Source) -> bool:
+    if source.kind != "text":
+        return False
+    # The last number of the head may be cut off.
+    return source.path.suffix == ".skels" or _is_frame(source.head.decode("utf-8", "ignore").rpartition(" ")[0])
+
+
+def _is_frame(text: str) -> bool:
+    """Whether the first line is at least one frame of numbers."""
+    try:
+        return len(np.array(text.partition("\n")[0].split(" "), np.float64)) >= NUMBERS
+    except ValueError:
+        return False
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    names, texts = _beside(source.path, ".files"), _beside(source.path, ".text")
+    for i, (line, name, text) in enumerate(zip_longest(lines(source.path), names, texts)):
+        if line is None:
+            if name or text:
+                raise DataError(f"{i} lines", place=source.path.name, wanted="as many as its .files and .text have")
+            return
+        yield partial(_read, line, f"{i + 1}", name, text, source, options)
+
+
+def _beside(path: Path, suffix: str) -> Iterator[str]:
+    sibling = path.with_suffix(suffix)
+    return (line.strip() for line in lines(sibling)) if sibling.is_file() else iter(())
+
+
+def _read(
+    line: str, number: str, name: str | None, text: str | None, source: Source, options: Options
+) -> KeypointSequence:
+    place = f"{source.path.name}: line {number}"
+    try:
+        values = np.array(line.split(), np.float32)
+    except ValueError as error:
+        raise DataError(f"is no line of numbers ({str(error)[:60]})", place=place, wanted="numbers") from error
+    if not len(values) or len(values) % NUMBERS:
+        found = f"{len(values)} numbers"
+        raise DataError(found, place=place, wanted=f"{NUMBERS} a frame: {JOINTS} joints and a counter")
+    frames = values.reshape(-1, NUMBERS)[:, :-1].reshape(-1, JOINTS, 3)
+    return clip(
+        name or f"{source.id}/{number}",
+        frames[..., :2],
+        options,
+        source=place,
+        layout="skels_50",
+        unit="body",
+        text=text or None,
+        split=split_of(source.path.name),
+    )

@@ -1,0 +1,22 @@
+"""SLRT's keypoints (TwoStreamNetwork): one pickle a corpus, {name: {"keypoints": (T, 133, 3)}} for all splits.
+
+HRNet's landmarks in pixels with their confidence; texts, splits and signers lie in gzip pickles (`labels`). NLA-SLR has
+the arrays without the inner dictionary, which `seed` reads. Source: dataset/Dataset.py of FangyunWei/SLRT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sign_models.keypoints.formats import records
+from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.source import Options, Source
+
+
+def detect(source: Source) -> bool:
+    values = records.values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
+    return bool(values) and all(isinstance(value, Mapping) and set(value) == {"keypoints"} for value in values)
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    return records.clips(source.tree, source, options)

@@ -1,0 +1,64 @@
+"""Uni-Sign's pose files: one pickle a clip, RTMPose's 133 landmarks as fractions of the picture.
+
+{"keypoints": [(P, 133, 2), ...], "scores": [(P, 133), ...], "start"?, "end"?}, a list entry a frame, P people; labels
+lie in gzip pickles (`labels`). Source: datasets.py and demo/pose_extraction.py of ZechengLi19/Uni-Sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
+from sign_models.keypoints.formats.people import follow
+from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.sequence import KeypointSequence
+
+MAX_PEOPLE = 32
+
+
+def detect(source: Source) -> bool:
+    tree = source.tree if source.kind in ("pickle", "npz") else None
+    if not (isinstance(tree, Mapping) and "keypoints" in tree and "scores" in tree):
+        return False
+    keypoints = tree["keypoints"]
+    return isinstance(keypoints, list) or (isinstance(keypoints, np.ndarray) and keypoints.ndim == 4)
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    yield partial(_read, source, options)
+
+
+def _read(source: Source, options: Options) -> KeypointSequence:
+    place, tree = source.path.name, source.tree
+    keypoints, scores = _frames(tree["keypoints"], place), _frames(tree["scores"], place)
+    if keypoints.ndim != 4 or keypoints.shape[3] != 2 or scores.shape != keypoints.shape[:3]:
+        found = f"keypoints of shape {keypoints.shape} with scores of shape {scores.shape}"
+        raise DataError(found, place=place, wanted="(T, P, 133, 2) and (T, P, 133)", remedy="extract the clip again")
+    start, end = tree.get("start", 0), tree.get("end", len(keypoints))
+    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(keypoints)):
+        found = f"start {start} and end {end} of {len(keypoints)} frames"
+        raise DataError(found[:200], place=place, wanted="0 <= start < end <= frames")
+    points, confidence = follow(keypoints[start:end], scores[start:end])
+    return clip(source.id, points, options, source=place, confidence=confidence)
+
+
+def _frames(frames: Any, place: str) -> np.ndarray:
+    """(T, P, ...) out of a list of T arrays, filled up with nobody where people come and go."""
+    if isinstance(frames, np.ndarray):
+        return as_numbers(frames, place)
+    arrays = [as_numbers(frame, place) for frame in frames]
+    if len({array.shape for array in arrays}) <= 1:
+        return np.array(arrays, np.float32)
+    rest = {array.shape[1:] for array in arrays if array.ndim and len(array)}
+    if len(rest) != 1:
+        raise DataError(f"frames of {len(rest)} shapes", place=place, wanted="(P, 133, ...) in every frame")
+    people = min(max(len(array) for array in arrays), MAX_PEOPLE)
+    filled = np.zeros((len(arrays), people, *rest.pop()), np.float32)
+    for t, array in enumerate(arrays):
+        filled[t, : min(len(array), people)] = array[:people] if len(array) else 0
+    return filled
