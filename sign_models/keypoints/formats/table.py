@@ -48,7 +48,7 @@ GAPS = 4  # frames that a clip may span for each frame that it has
 
 @dataclass(frozen=True)
 class Rows:
-    """Landmarks of one clip, in any order: frame and place in the layout (N,), and x, y, score (N, 3); NaN is unseen."""
+    """Landmarks of one clip, in any order: frame and place in the layout (N,); x, y, score (N, 3), NaN where unseen."""
 
     frame: np.ndarray
     place: np.ndarray
@@ -78,7 +78,8 @@ def detect(source: Source) -> bool:
 def read(source: Source, options: Options) -> Iterator[Clip]:
     place = source.path.name
     shape: Shape | None = None
-    count, id, parts, text = 0, None, [], None
+    count, id, text = 0, None, None
+    parts: list[Rows] = []
     for batch in _batches(source):
         if shape is None:
             shape = _shape(batch.schema.names, place)
@@ -246,9 +247,8 @@ def _read(
         wanted = f"each once, or a column {', '.join(ID)} that parts the clips"
         raise DataError("the same landmark of a frame twice", place=place, wanted=wanted)
     clean = np.where(np.isnan(values).any(1, keepdims=True) | (values[:, :2] == 0).all(1, keepdims=True), 0, values)
-    whole = np.zeros((length * count, 3), np.float32)
-    whole[flat] = clean
-    whole = whole.reshape(length, count, 3)
+    whole = np.zeros((length, count, 3), np.float32)
+    whole.reshape(-1, 3)[flat] = clean
     layout = shape.layout
     if layout == "mediapipe_553" and not whole[:, _IRISES].any():
         whole, layout = np.delete(whole, _IRISES, axis=1), "mediapipe_543"
