@@ -1,0 +1,323 @@
+"""Small files of every format, made of the generated signer: what the readers are tested on.
+
+Each writer takes an empty folder, writes one movement in its format and returns the path to read. The movement is the
+same everywhere, so that every format must normalise to the same numbers.
+"""
+
+import gzip
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import torch
+from pose_format import Pose
+from pose_format.numpy import NumPyPoseBody
+from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
+from pose_format.utils.cocowholebody133_header import cocowholebody_components
+from pose_format.utils.openpose import OpenPose_Components
+
+from sign_models.keypoints.layouts import HAND, LAYOUTS, MEDIAPIPE_POSE
+from tests.keypoints.signer import pixels, signer
+
+FRAMES = 6
+SIZE = (640, 480)
+TEXT = "guten Morgen, 早上好"
+
+
+@dataclass(frozen=True)
+class Example:
+    """reader, layout, ids: what reading must say. parts: landmarks that the layout holds in full."""
+
+    write: Callable[[Path], Path]
+    reader: str
+    layout: str
+    ids: tuple[str, ...] = ("clip",)
+    text: str | None = None
+    split: str | None = None
+
+
+def scored(layout: str, seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
+    """(T, K, 3) float32: pixels and a score a landmark."""
+    points = pixels(layout, FRAMES, seed, size)
+    scores = 0.5 + 0.4 * np.random.default_rng(seed).random(points.shape[:2])
+    return np.concatenate([points, scores[..., None]], -1).astype(np.float32)
+
+
+def dump(path: Path, value: object, *, zipped: bool = False, protocol: int = 4) -> Path:
+    data = pickle.dumps(value, protocol)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(data) if zipped else data)
+    return path
+
+
+def seed_dict(folder: Path) -> Path:
+    return dump(folder / "video_sequences.pkl", {"clip": scored("coco_wholebody_133")})
+
+
+def seed_list(folder: Path) -> Path:
+    array = scored("mediapipe_75")
+    record = {"id": "clip", "keypoints": array[..., :2], "confidence": array[..., 2], "fps": 25, "text": TEXT}
+    return dump(folder / "video_sequences.pkl", [record | {"split": "train"}])
+
+
+def seed_sequences(folder: Path) -> Path:
+    body = signer("mediapipe_75", FRAMES)
+    return dump(folder / "keypoints.pkl", {"layout": "mediapipe_75", "fps": 25.0, "sequences": {"clip": body}})
+
+
+def seed_npz(folder: Path) -> Path:
+    path = folder / "keypoints.npz"
+    np.savez_compressed(path, clip=scored("openpose_137"), fps=np.array(25.0))
+    return path
+
+
+def seed_json(folder: Path) -> Path:
+    path = folder / "keypoints.json"
+    path.write_text(json.dumps({"clip": scored("coco_wholebody_133").tolist()}))
+    return path
+
+
+def write_pose(path: Path, components: list[PoseHeaderComponent], values: np.ndarray, size=SIZE) -> Path:
+    width = max(len(component.format) for component in components) - 1
+    data = np.zeros((len(values), 1, values.shape[1], width), np.float32)
+    data[:, 0, :, :2] = values[..., :2]
+    header = PoseHeader(0.2, PoseHeaderDimensions(*size, 0), components)
+    buffer = BytesIO()
+    Pose(header, NumPyPoseBody(25.0, np.ma.masked_array(data), values[:, None, :, 2])).write(buffer)
+    path.write_bytes(buffer.getvalue())
+    return path
+
+
+def holistic(faces: int, world: bool) -> list[PoseHeaderComponent]:
+    body, hand = ([name.split(".")[-1].upper() for name in names] for names in (MEDIAPIPE_POSE, HAND))
+    parts = {"POSE": body, "FACE": [str(i) for i in range(faces)], "LEFT_HAND": hand, "RIGHT_HAND": hand}
+    if world:
+        parts["POSE_WORLD"] = body
+    return [PoseHeaderComponent(f"{name}_LANDMARKS", points, [], [], "XYZC") for name, points in parts.items()]
+
+
+def pose_openpose(folder: Path) -> Path:
+    return write_pose(folder / "clip.pose", OpenPose_Components, scored("openpose_137"))
+
+
+def pose_coco(folder: Path) -> Path:
+    return write_pose(folder / "clip.pose", cocowholebody_components(), scored("coco_wholebody_133"))
+
+
+def pose_holistic(folder: Path) -> Path:
+    return write_pose(folder / "clip.pose", holistic(468, world=True), scored("mediapipe_576"))
+
+
+def pose_hand(folder: Path) -> Path:
+    return write_pose(folder / "clip.pose", holistic(468, world=False)[3:], scored("right_hand_21"))
+
+
+def openpose_frame(values: np.ndarray) -> dict:
+    """One person of OpenPose's JSON out of (137, 3)."""
+    cuts = np.split(values, [25, 95, 116])
+    names = ("pose", "face", "hand_left", "hand_right")
+    return {f"{name}_keypoints_2d": part.ravel().tolist() for name, part in zip(names, cuts, strict=True)}
+
+
+def openpose(folder: Path) -> Path:
+    clip = folder / "clip"
+    clip.mkdir()
+    for t, values in enumerate(scored("openpose_137")):
+        frame = {"version": 1.3, "people": [{"person_id": [-1], **openpose_frame(values)}]}
+        (clip / f"clip_{t:012d}_keypoints.json").write_text(json.dumps(frame))
+    return folder
+
+
+def mmpose(folder: Path) -> Path:
+    frames = [
+        {
+            "frame_id": t,
+            "instances": [{"keypoints": v[:, :2].tolist(), "keypoint_scores": v[:, 2].tolist(), "bbox": []}],
+        }
+        for t, v in enumerate(scored("coco_wholebody_133"))
+    ]
+    path = folder / "clip.json"
+    path.write_text(json.dumps({"meta_info": {"dataset_name": "coco_wholebody"}, "instance_info": frames}))
+    return path
+
+
+def vectors(layout: str) -> np.ndarray:
+    """(T, 258 or 1662) as the MediaPipe tutorial flattens a frame."""
+    values = scored(layout)
+    fractions = values[..., :2] / np.float32(SIZE)
+    body = np.concatenate([fractions[:, :33], np.zeros((FRAMES, 33, 1)), values[:, :33, 2:]], -1)
+    rest = np.concatenate([fractions[:, 33:], np.zeros((FRAMES, values.shape[1] - 33, 1))], -1)
+    return np.concatenate([body.reshape(FRAMES, -1), rest.reshape(FRAMES, -1)], 1)
+
+
+def mediapipe_frames(folder: Path) -> Path:
+    take = folder / "hello" / "0"
+    take.mkdir(parents=True)
+    for t, frame in enumerate(vectors("mediapipe_75")):
+        np.save(take / f"{t}.npy", frame)
+    return folder
+
+
+def mediapipe_clip(folder: Path) -> Path:
+    path = folder / "clip.npy"
+    np.save(path, vectors("mediapipe_543"))
+    return path
+
+
+def landmark_rows() -> pa.Table:
+    """A row a landmark, as Kaggle's asl-signs has them; what a file does not hold is NaN."""
+    values = scored("mediapipe_543")[..., :2] / np.float32(SIZE)
+    types = ["pose"] * 33 + ["face"] * 468 + ["left_hand"] * 21 + ["right_hand"] * 21
+    index = [*range(33), *range(468), *range(21), *range(21)]
+    x, y = values[..., 0].copy(), values[..., 1]
+    x[0, 40] = np.nan
+    return pa.table(
+        {
+            "frame": pa.array(np.repeat(np.arange(20, 20 + FRAMES), 543), pa.int16()),
+            "type": types * FRAMES,
+            "landmark_index": pa.array(index * FRAMES, pa.int16()),
+            "x": x.ravel().astype(np.float64),
+            "y": y.ravel().astype(np.float64),
+            "z": np.zeros(FRAMES * 543),
+        }
+    )
+
+
+def parquet_long(folder: Path) -> Path:
+    below = folder / "train_landmark_files" / "7"
+    below.mkdir(parents=True)
+    pa.parquet.write_table(landmark_rows(), below / "clip.parquet")
+    text = "path,participant_id,sequence_id,sign\ntrain_landmark_files/7/clip.parquet,7,1,hello\n"
+    (folder / "train.csv").write_text(text)
+    return folder
+
+
+def parquet_wide(folder: Path) -> Path:
+    values = scored("mediapipe_543")[..., :2] / np.float32(SIZE)
+    columns: dict[str, object] = {"sequence_id": [7] * FRAMES, "frame": list(range(FRAMES))}
+    parts = {"pose": (0, 33), "face": (33, 468), "left_hand": (501, 21), "right_hand": (522, 21)}
+    for axis, name in enumerate("xy"):
+        for part, (start, count) in parts.items():
+            columns |= {f"{name}_{part}_{i}": values[:, start + i, axis] for i in range(count)}
+    path = folder / "clip.parquet"
+    pa.parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def csv_long(folder: Path) -> Path:
+    path = folder / "clip.csv"
+    pa.csv.write_csv(landmark_rows(), path)
+    return path
+
+
+def csv_counted(folder: Path) -> Path:
+    values = scored("mediapipe_75")
+    columns: dict[str, object] = {"class": ["hello"] * FRAMES}
+    for k in range(values.shape[1]):
+        columns |= {f"{axis}{k + 1}": values[:, k, i] for i, axis in enumerate("xyv")}
+    path = folder / "clip.csv"
+    pa.csv.write_csv(pa.table(columns), path)
+    return path
+
+
+def csv_named(folder: Path) -> Path:
+    values = scored("canonical")
+    columns = {
+        f"{name}_{axis}": values[:, k, i] for k, name in enumerate(LAYOUTS["canonical"]) for i, axis in enumerate("xyc")
+    }
+    path = folder / "clip.csv"
+    pa.csv.write_csv(pa.table(columns), path)
+    return path
+
+
+def skels(folder: Path) -> Path:
+    joints = np.concatenate([signer("skels_50", FRAMES), np.zeros((FRAMES, 50, 1))], -1).reshape(FRAMES, -1) / 3
+    counter = np.arange(FRAMES)[:, None] / FRAMES
+    line = " ".join(f"{value:.5f}" for value in np.concatenate([joints, counter], 1).ravel())
+    (folder / "dev.skels").write_text(line + "\n")
+    (folder / "dev.files").write_text("dev/clip\n")
+    (folder / "dev.text").write_text(TEXT + "\n")
+    (folder / "dev.gloss").write_text("GUTEN MORGEN\n")
+    return folder / "dev.skels"
+
+
+def unisign(folder: Path) -> Path:
+    values = scored("coco_wholebody_133")
+    clip = {"keypoints": [v[None, :, :2] / np.float32(SIZE) for v in values], "scores": [v[None, :, 2] for v in values]}
+    dump(folder / "pose_format" / "clip.pkl", clip)
+    label = {"name": "clip", "gloss": ["GUTEN"], "text": TEXT, "video_path": "clip.mp4"}
+    dump(folder / "labels.train", {"clip": label}, zipped=True)
+    return folder
+
+
+def mska(folder: Path) -> Path:
+    keypoint = torch.from_numpy(scored("coco_wholebody_133"))
+    record = {"name": "clip", "gloss": "GUTEN", "text": TEXT, "num_frames": FRAMES, "keypoint": keypoint}
+    return dump(folder / "Phoenix-2014T.dev", {"clip": record})
+
+
+def slrt(folder: Path) -> Path:
+    dump(folder / "keypoints_hrnet.pkl", {"dev/clip": {"keypoints": scored("coco_wholebody_133")}})
+    label = {"name": "dev/clip", "signer": "Signer08", "gloss": "GUTEN", "text": TEXT, "num_frames": FRAMES}
+    dump(folder / "phoenix.dev", [label | {"sign": np.zeros((0,), np.float32)}], zipped=True)
+    return folder
+
+
+def glofe_openasl(folder: Path) -> Path:
+    dump(folder / "mmpose" / "clip-00:00:00.460-00:00:01.106.pkl", scored("coco_wholebody_133"))
+    row = f'clip-00:00:00.460-00:00:01.106\tclip\t"{TEXT}\tvalid\tsigner 3'
+    (folder / "openasl-v1.0.tsv").write_text(f"vid\tyid\traw-text\tsplit\tsigner\n{row}\n", encoding="utf-8")
+    return folder
+
+
+def glofe_how2sign(folder: Path) -> Path:
+    dump(folder / "clip_3-8-rgb_front.pkl", scored("glofe_137"))
+    row = f"clip\tclip-rgb_front\t3\tclip_3-8-rgb_front\t0.1\t2.2\t{TEXT}"
+    header = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART_REALIGNED\tEND_REALIGNED\tSENTENCE"
+    (folder / "how2sign_realigned_val.csv").write_text(f"{header}\n{row}\n", encoding="utf-8")
+    return folder
+
+
+def openhands(folder: Path) -> Path:
+    values = scored("mediapipe_75").astype(np.float64)
+    depth = np.full((FRAMES, 75, 1), -0.1)
+    keypoints = np.concatenate([values[..., :2] / SIZE, depth], -1)
+    return dump(folder / "clip.pkl", {"keypoints": keypoints, "confidences": values[..., 2]})
+
+
+COCO, HOLISTIC = "coco_wholebody_133", "mediapipe_75"
+OPENASL = "mmpose/clip-00:00:00.460-00:00:01.106"
+EXAMPLES: dict[str, Example] = {
+    "seed dict": Example(seed_dict, "seed", COCO),
+    "seed list": Example(seed_list, "seed", HOLISTIC, text=TEXT, split="train"),
+    "seed sequences": Example(seed_sequences, "seed", HOLISTIC),
+    "seed npz": Example(seed_npz, "seed", "openpose_137"),
+    "seed json": Example(seed_json, "seed", COCO),
+    "pose openpose": Example(pose_openpose, "pose", "openpose_137"),
+    "pose coco": Example(pose_coco, "pose", COCO),
+    "pose holistic": Example(pose_holistic, "pose", "mediapipe_576"),
+    "pose hand": Example(pose_hand, "pose", "right_hand_21"),
+    "openpose": Example(openpose, "openpose", "openpose_137"),
+    "mmpose": Example(mmpose, "mmpose", COCO),
+    "mediapipe frames": Example(mediapipe_frames, "mediapipe", HOLISTIC, ("hello/0",), "hello"),
+    "mediapipe clip": Example(mediapipe_clip, "mediapipe", "mediapipe_543"),
+    "parquet long": Example(parquet_long, "table", "mediapipe_543", ("train_landmark_files/7/clip",), "hello", "train"),
+    "parquet wide": Example(parquet_wide, "table", "mediapipe_543", ("7",)),
+    "csv long": Example(csv_long, "table", "mediapipe_543"),
+    "csv counted": Example(csv_counted, "table", HOLISTIC, text="hello"),
+    "csv named": Example(csv_named, "table", "canonical"),
+    "skels": Example(skels, "skels", "skels_50", ("dev/clip",), TEXT, "dev"),
+    "unisign": Example(unisign, "unisign", COCO, ("pose_format/clip",), TEXT, "train"),
+    "mska": Example(mska, "mska", COCO, text=TEXT, split="dev"),
+    "slrt": Example(slrt, "slrt", COCO, ("dev/clip",), TEXT, "dev"),
+    "glofe openasl": Example(glofe_openasl, "glofe", COCO, (OPENASL,), '"' + TEXT, "dev"),
+    "glofe how2sign": Example(glofe_how2sign, "glofe", "glofe_137", ("clip_3-8-rgb_front",), TEXT, "dev"),
+    "openhands": Example(openhands, "openhands", HOLISTIC),
+}
