@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sign_models.errors import UpstreamError
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, ready, versions_of
@@ -94,7 +94,6 @@ def _log_model(
     model = store.create_logged_model(
         run.experiment_id, name=name, source_run_id=run.id, tags=tags, params=params, model_type=tags[STAGE]
     )
-    example = [clip_of(sequence) for sequence in input_example]
     with tempfile.TemporaryDirectory(prefix="sign-register-") as scratch:
         named = shutil.copytree(directory, Path(scratch, "model"))  # the name that it gets in the store
         packed = Path(scratch, "packed")
@@ -104,33 +103,33 @@ def _log_model(
             artifacts={"model": str(named)},
             code_paths=[str(PACKAGE)],
             pip_requirements=requirements(),
-            input_example=example,
+            input_example=[clip_of(sequence) for sequence in input_example],
             mlflow_model=Model(model.artifact_location, run.id, model_uuid=model.model_id, model_id=model.model_id),
         )
         store.log_model_artifacts(model.model_id, str(packed))
-        _try_out(model, example, scratch)
+    try_out(model.artifact_location, f"models:/{model.model_id}, not registered yet")
     return store.finalize_logged_model(model.model_id, "READY")
 
 
-def _try_out(model: LoggedModel, example: list[dict[str, Any]], scratch: str) -> None:
-    """Load the model as the store has it, and have it answer its input example."""
+def try_out(location: str, place: str) -> None:
+    """Load a model as the store has it, and have it answer its own input example; UpstreamError where it does not."""
     import mlflow.pyfunc
 
-    fetched = Path(scratch, "fetched")
-    fetched.mkdir()
     path = sys.path
-    try:
-        loaded = mlflow.pyfunc.load_model(str(local_copy(artifacts_at(model.artifact_location), "", str(fetched))))
-    finally:
-        sys.path = path  # MLflow sets the model's copy of this package before it
-    answers = loaded.predict(example)
+    with tempfile.TemporaryDirectory(prefix="sign-model-") as scratch:
+        try:
+            loaded = mlflow.pyfunc.load_model(str(local_copy(artifacts_at(location), "", scratch)))
+        finally:
+            sys.path = path  # MLflow sets the model's copy of this package before it
+        example = loaded.input_example
+        answers = loaded.predict(example)
     numbers = [v for answer in answers for v in answer.values() if isinstance(v, float)]
     if len(answers) != len(example) or not all(map(math.isfinite, numbers)):
         raise UpstreamError(
-            f"the new model answers its own input example with {str(answers)[:200]}",
-            place=f"models:/{model.model_id}",
+            f"the model answers its own input example with {str(answers)[:200]}",
+            place=place,
             wanted="one answer a clip, of finite numbers",
-            remedy="nothing was registered; look at the loss curves for NaN",
+            remedy="look at the loss curves for NaN",
         )
 
 

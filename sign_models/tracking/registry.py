@@ -64,6 +64,12 @@ class Upstream:
         content: dict[str, Any] = json.loads(self._fetch(f"artifacts/model/{CONFIG}").read_text())
         return content
 
+    def metrics(self) -> dict[str, float]:
+        """What the model scored when it was registered."""
+        with asking(self.uri):
+            points = client().get_logged_model(self.model_id).metrics or []
+        return {point.key: point.value for point in sorted(points, key=lambda point: point.step)}
+
     def _fetch(self, path: str) -> Path:
         import mlflow
 
