@@ -118,7 +118,11 @@ def try_out(location: str, place: str) -> None:
     path = sys.path
     with tempfile.TemporaryDirectory(prefix="sign-model-") as scratch:
         try:
-            loaded = mlflow.pyfunc.load_model(str(local_copy(artifacts_at(location), "", scratch)))
+            folder = local_copy(artifacts_at(location), "", scratch)
+        except (mlflow.MlflowException, FileNotFoundError) as error:
+            raise UpstreamError("the model's files are gone from the store", place=place) from error
+        try:
+            loaded = mlflow.pyfunc.load_model(str(folder))
         finally:
             sys.path = path  # MLflow sets the model's copy of this package before it
         example = loaded.input_example

@@ -1,0 +1,224 @@
+"""Moving `champion`: behind a gate, with a record, and back again."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+
+from sign_models.errors import ParamsError, UpstreamError
+from sign_models.tracking.registration import CANDIDATE, try_out
+from sign_models.tracking.registry import MODEL_NAMES, Upstream, aliases_of, resolve
+from sign_models.tracking.store import alone, asking, client
+
+CHAMPION = "champion"
+RECORD, ROLLBACK, DATA = "sign.promotion.", "sign.rollback.", "sign.data."
+# What a stage's versions are compared by, the first that both were scored with.
+METRICS = {
+    "skeleton": ("score",),
+    "temporal": ("score",),
+    "alignment": ("score",),
+    "translator": ("test.chrf", "dev.chrf", "none.chrf"),
+}
+LOWER_IS_BETTER = re.compile(r"loss|error_rate|distance|perplexity")
+Score = Callable[[Upstream], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What was done, as the version's tag `sign.promotion.<alias>` keeps it.
+
+    previous: the version that held the alias, None where none did. score, previous_score: of `metric`; None where there
+    was nothing to compare with. scored_again: both were scored anew, their data differing.
+    """
+
+    name: str
+    version: int
+    alias: str
+    previous: int | None
+    metric: str | None
+    score: float | None
+    previous_score: float | None
+    scored_again: bool
+    forced: bool
+    reason: str
+    by: str
+    at: str
+
+
+def promote(
+    name: str,
+    spec: str = CANDIDATE,
+    alias: str = CHAMPION,
+    *,
+    metric: str = "",
+    force: bool = False,
+    reason: str = "",
+    score: Score | None = None,
+) -> Promotion:
+    """Move `alias` of the model `name` to the version that `spec` names, and `previous` to the one that held it.
+
+    The version must be READY, load, and answer its own input example. It must not be worse than the alias's present
+    version: by `metric`, or the stage's own, as both were scored when they were registered; where their data differ, as
+    `score` scores them now. `force` goes past that comparison only, and needs a reason.
+    Raises UpstreamError where a check fails, ParamsError where the request makes no sense. Then nothing has moved.
+    """
+    import mlflow
+
+    stage = stage_of(name)
+    _check_alias(alias)
+    if force and not reason.strip():
+        raise ParamsError("force without a reason", place="reason", wanted="why a worse version may be promoted")
+    with asking(f"promoting {name}"), alone(mlflow.get_tracking_uri()):
+        chosen = resolve(spec, stage)
+        present = aliases_of(chosen.name).get(alias)
+        holder = None if present is None else resolve(str(present), stage) if not force else _if_usable(present, stage)
+        try_out(chosen.location, chosen.uri)
+        compared = _Comparison(None, None, None, False)
+        if holder is not None and holder.version != chosen.version:
+            compared = _compare(chosen, holder, metric, score, force)
+        if not force and compared.worse:
+            raise UpstreamError(
+                f"{compared.metric} {compared.score:.4g}, the present {alias} (version {present}) has "
+                f"{compared.previous_score:.4g}",
+                place=chosen.uri,
+                wanted="a version that is not worse",
+                remedy="keep the champion, or promote with force=true and a reason",
+            )
+        said = Promotion(
+            chosen.name, chosen.version, alias, present, compared.metric, compared.score, compared.previous_score,
+            compared.scored_again, force, reason, _who(), _now(),
+        )  # fmt: skip
+        _record(chosen.name, chosen.version, RECORD + alias, json.dumps(asdict(said)))
+        if present is not None and present != chosen.version:  # first: a kill in between leaves both on the old one
+            client().set_registered_model_alias(chosen.name, previous_of(alias), str(present))
+        client().set_registered_model_alias(chosen.name, alias, str(chosen.version))
+    return said
+
+
+def rollback(name: str, alias: str = CHAMPION, *, reason: str = "") -> Promotion:
+    """Move `alias` back to the version that held it before; that one and the present one change places.
+
+    Raises UpstreamError where there is no version to go back to, or it does not load any more. Then nothing has moved.
+    """
+    import mlflow
+
+    stage = stage_of(name)
+    model, back = MODEL_NAMES[stage], previous_of(alias)
+    with asking(f"rolling back {name}"), alone(mlflow.get_tracking_uri()):
+        held = aliases_of(model)
+        if alias not in held or back not in held or held[alias] == held[back]:
+            raise UpstreamError(
+                f"no version held {alias!r} before" if alias in held else f"no version holds {alias!r}",
+                place=model,
+                wanted=f"an alias {back!r} on another version",
+                remedy="promote a version by its number instead",
+            )
+        chosen = resolve(str(held[back]), stage)
+        try_out(chosen.location, chosen.uri)
+        said = Promotion(
+            model, chosen.version, alias, held[alias], None, None, None, False, False, reason, _who(), _now()
+        )
+        _record(model, held[alias], ROLLBACK + alias, json.dumps(asdict(said)))
+        client().set_registered_model_alias(model, alias, str(chosen.version))
+        client().set_registered_model_alias(model, back, str(held[alias]))
+    return said
+
+
+def stage_of(name: str) -> str:
+    """The stage of a registered model's name, or of its own name; ParamsError with the nearest one."""
+    stages = {model: stage for stage, model in MODEL_NAMES.items()} | {stage: stage for stage in MODEL_NAMES}
+    if name not in stages:
+        near = get_close_matches(name, stages, 1, 0.3)
+        raise ParamsError(
+            f"{name!r}",
+            place="model",
+            wanted=", ".join(MODEL_NAMES.values()),
+            remedy=f"did you mean {near[0]!r}?" if near else "",
+        )
+    return stages[name]
+
+
+def previous_of(alias: str) -> str:
+    return "previous" if alias == CHAMPION else f"previous-{alias}"
+
+
+def same_data(a: Upstream, b: Upstream) -> bool:
+    """Whether two versions were made, and so scored, on inputs of the same digests."""
+    digests = [{k: v for k, v in model.tags.items() if k.startswith(DATA)} for model in (a, b)]
+    return bool(digests[0]) and digests[0] == digests[1]
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    metric: str | None
+    score: float | None
+    previous_score: float | None
+    scored_again: bool
+
+    @property
+    def worse(self) -> bool:
+        if self.metric is None or self.score is None or self.previous_score is None:
+            return False
+        if LOWER_IS_BETTER.search(self.metric):
+            return self.score > self.previous_score
+        return self.score < self.previous_score
+
+
+def _compare(chosen: Upstream, holder: Upstream, metric: str, score: Score | None, force: bool) -> _Comparison:
+    again = not same_data(chosen, holder)
+    if again and score is None:
+        if force:
+            return _Comparison(None, None, None, False)
+        raise UpstreamError(
+            f"scored on other data than the present version {holder.version}",
+            place=chosen.uri,
+            wanted="scores on the same data",
+            remedy="give data=DIR to score both on, or promote with force=true and a reason",
+        )
+    ours, theirs = (score(m) if again and score else m.metrics() for m in (chosen, holder))
+    wanted = (metric,) if metric else METRICS[chosen.stage]
+    common = [name for name in wanted if name in ours and name in theirs]
+    if not common:
+        if force:
+            return _Comparison(None, None, None, again)
+        raise UpstreamError(
+            f"versions {chosen.version} and {holder.version} were not both scored by {' or '.join(wanted)}",
+            place=chosen.uri,
+            wanted=f"one of {', '.join(sorted(ours.keys() & theirs.keys())) or 'a common metric: there is none'}",
+            remedy="name it with metric=",
+        )
+    return _Comparison(common[0], float(ours[common[0]]), float(theirs[common[0]]), again)
+
+
+def _if_usable(version: int, stage: str) -> Upstream | None:
+    """The present version, for a forced promotion: one that is broken is no reason to keep it."""
+    try:
+        return resolve(str(version), stage)
+    except UpstreamError:
+        return None
+
+
+def _check_alias(alias: str) -> None:
+    taken = alias in (CANDIDATE, "latest") or alias.startswith("previous") or re.fullmatch(r"v?\d+", alias)
+    if taken or not re.fullmatch(r"[\w-]+", alias):
+        raise ParamsError(
+            f"{alias!r}", place="alias", wanted="letters, digits, - and _; not candidate, latest, previous or a version"
+        )
+
+
+def _record(name: str, version: int, tag: str, text: str) -> None:
+    client().set_model_version_tag(name, str(version), tag, text)
+
+
+def _who() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from sign_models.errors import ParamsError, UpstreamError
+from sign_models.tracking.promotion import promote, rollback
+from sign_models.tracking.registration import register
+from sign_models.tracking.registry import Upstream, aliases_of, resolve
+from sign_models.tracking.runs import stage_run
+from tests.tracking import fakes
+
+pytestmark = pytest.mark.usefixtures("tracking", "fakes")
+NAME = "sign-translator"
+Train = Callable[..., Upstream]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    def train(chrf: float, data: str = "same", stage: str = "translator", weight: float = 1.0) -> Upstream:
+        folder = fakes.write(tmp_path / "out", stage, weight)
+        metrics = {"test.chrf": chrf, "test.character_error_rate": 100 - chrf, "score": chrf}
+        with stage_run(stage, tags={"sign.data.training": data}) as run:
+            return register(
+                run, stage, folder, input_example=fakes.clips(), metrics=metrics, upstream={}, tags={}, step=1
+            )
+
+    return train
+
+
+def aliases() -> dict[str, int]:
+    return {k: v for k, v in aliases_of(NAME).items() if k != "candidate"}
+
+
+def test_a_better_version_takes_over_and_the_old_one_is_kept(train: Train) -> None:
+    train(50.0)
+    first = promote(NAME)
+    assert (first.version, first.previous, first.score) == (1, None, None) and aliases() == {"champion": 1}
+    train(60.0)
+    second = promote("translator", reason="better on test")
+    assert aliases() == {"champion": 2, "previous": 1}
+    assert (second.metric, second.score, second.previous_score) == ("test.chrf", 60.0, 50.0)
+    kept = json.loads(resolve("champion", "translator").tags["sign.promotion.champion"])
+    assert kept["reason"] == "better on test" and kept["by"] and kept["at"] and kept["score"] == 60.0
+
+
+def test_a_worse_version_is_refused_unless_forced_for_a_reason(train: Train) -> None:
+    for chrf in (50.0, 40.0):
+        train(chrf)
+    promote(NAME, "1")
+    with pytest.raises(UpstreamError, match="test.chrf 40, the present champion \\(version 1\\) has 50"):
+        promote(NAME)
+    with pytest.raises(UpstreamError, match="test.character_error_rate 60.*has 50"):  # lower is better
+        promote(NAME, metric="test.character_error_rate")
+    with pytest.raises(ParamsError, match="reason"):
+        promote(NAME, force=True, reason=" ")
+    assert aliases() == {"champion": 1}
+    forced = promote(NAME, force=True, reason="it is smaller")
+    assert aliases() == {"champion": 2, "previous": 1}
+    assert forced.forced and json.loads(resolve("2", "translator").tags["sign.promotion.champion"])["score"] == 40.0
+
+
+def test_an_equal_version_may_take_over_and_the_same_one_stays(train: Train) -> None:
+    for _ in range(2):
+        train(50.0)
+    promote(NAME, "1")
+    promote(NAME, "2")
+    assert aliases() == {"champion": 2, "previous": 1}
+    promote(NAME, "2")
+    assert aliases() == {"champion": 2, "previous": 1}
+
+
+def test_scores_of_other_data_are_not_compared(train: Train) -> None:
+    train(90.0, data="easy")
+    train(50.0, data="hard")
+    promote(NAME, "1")
+    with pytest.raises(UpstreamError, match="other data.*data=DIR"):
+        promote(NAME)
+    now = {1: 45.0, 2: 50.0}
+    said = promote(NAME, score=lambda model: {"test.chrf": now[model.version]})
+    assert said.scored_again and (said.score, said.previous_score) == (50.0, 45.0)
+    with pytest.raises(UpstreamError, match="45.*has 50"):
+        promote(NAME, "1", score=lambda model: {"test.chrf": now[model.version]})
+
+
+def test_a_metric_that_one_lacks_is_named(train: Train) -> None:
+    for _ in range(2):
+        train(50.0)
+    promote(NAME, "1")
+    with pytest.raises(UpstreamError, match="not both scored by test.bleu.*test.chrf"):
+        promote(NAME, metric="test.bleu")
+
+
+def test_a_version_that_does_not_load_or_answer_is_never_promoted(train: Train) -> None:
+    good, gone = train(50.0), train(60.0)
+    promote(NAME, "1")
+    shutil.rmtree(gone.location)
+    with pytest.raises(UpstreamError, match="gone"):
+        promote(NAME, "2", force=True, reason="x")
+    nonsense = train(70.0)
+    (Path(nonsense.location) / "artifacts/model/model.safetensors").write_text("nan")
+    with pytest.raises(UpstreamError, match="finite"):
+        promote(NAME, "3", force=True, reason="x")
+    assert aliases() == {"champion": good.version}
+
+
+def test_a_broken_champion_is_replaced_by_force_only(train: Train) -> None:
+    first = train(50.0)
+    promote(NAME)
+    train(60.0)
+    mlflow.MlflowClient().delete_logged_model(first.model_id)
+    with pytest.raises(UpstreamError, match="deleted"):
+        promote(NAME)
+    promote(NAME, force=True, reason="the champion's files are gone")
+    assert aliases()["champion"] == 2
+
+
+def test_rollback_goes_back_and_forth_and_is_recorded(train: Train) -> None:
+    for chrf in (50.0, 60.0):
+        train(chrf)
+        promote(NAME)
+    said = rollback(NAME, reason="complaints")
+    assert aliases() == {"champion": 1, "previous": 2} and (said.version, said.previous) == (1, 2)
+    assert json.loads(resolve("2", "translator").tags["sign.rollback.champion"])["reason"] == "complaints"
+    rollback(NAME)
+    assert aliases() == {"champion": 2, "previous": 1}
+
+
+def test_there_must_be_something_to_roll_back_to(train: Train) -> None:
+    train(50.0)
+    with pytest.raises(UpstreamError, match="no version holds 'champion'"):
+        rollback(NAME)
+    promote(NAME)
+    with pytest.raises(UpstreamError, match="no version held 'champion' before"):
+        rollback(NAME)
+
+
+def test_aliases_are_apart(train: Train) -> None:
+    for chrf in (50.0, 60.0):
+        train(chrf)
+        promote(NAME)
+    promote(NAME, "1", alias="staging")
+    promote(NAME, "2", alias="staging")
+    assert aliases() == {"champion": 2, "previous": 1, "staging": 2, "previous-staging": 1}
+    rollback(NAME, "staging")
+    assert aliases() == {"champion": 2, "previous": 1, "staging": 1, "previous-staging": 2}
+
+
+def test_promoting_one_stage_leaves_the_others_as_they_are(train: Train) -> None:
+    skeleton = train(50.0, stage="skeleton")
+    train(50.0)
+    promote(NAME)
+    before = resolve("champion", "translator")
+    train(60.0, stage="skeleton", weight=9.0)
+    promote("sign-skeleton")
+    shutil.rmtree(skeleton.location)
+    after = resolve("champion", "translator")
+    assert after == before and fakes.Fake(after.path()).predict(fakes.clips())
+
+
+@pytest.mark.parametrize("alias", ["candidate", "latest", "previous", "3", "v3", "a/b", ""])
+def test_aliases_with_a_meaning_of_their_own_are_refused(alias: str) -> None:
+    with pytest.raises(ParamsError, match="alias"):
+        promote(NAME, alias=alias)
+
+
+def test_a_misspelt_model_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ParamsError, match="did you mean 'sign-translator'"):
+        promote("sign-translater")
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_kill_between_two_aliases_leaves_a_champion(
+    train: Train, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    for chrf in (50.0, 60.0, 70.0):
+        train(chrf)
+    promote(NAME, "1")
+    promote(NAME, "2")
+    real, made = mlflow.MlflowClient.set_registered_model_alias, []
+
+    def dying(*arguments: str) -> None:
+        if len(made) == calls:
+            raise KeyboardInterrupt
+        made.append(arguments)
+        real(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", dying)
+        promote(NAME, "3")
+    assert aliases()["champion"] == 2
+    promote(NAME, "3")
+    assert aliases() == {"champion": 3, "previous": 2}
