@@ -284,12 +284,15 @@ def to_canonical(points: np.ndarray, confidence: np.ndarray, layout: str) -> tup
     return mapped.view(np.float32).reshape(*mapped.shape, 2), sure
 
 
-def names_of(layout: str) -> tuple[str, ...]:
+def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:
     """The landmark names of a layout, or DataError with the nearest known layout."""
+    if not isinstance(layout, str):
+        raise DataError(f"a layout that is a {type(layout).__name__}", place=place, wanted="a layout's name")
     if layout not in LAYOUTS:
         near = get_close_matches(layout, LAYOUTS, 1, 0.3)
         raise DataError(
-            f"unknown layout {layout!r}",
+            f"unknown layout {layout[:60]!r}",
+            place=place,
             wanted="one of " + ", ".join(sorted(LAYOUTS)) + ", or a YAML file of landmark names",
             remedy=f"did you mean {near[0]!r}?" if near else "see docs/formats/layouts.md",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -12,9 +12,12 @@ from sign_models.keypoints.formats.source import Options
 from sign_models.keypoints.layouts import LAYOUTS, layout_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
+SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+
 Clip = Callable[[], KeypointSequence]  # reads one clip; raises DataError
 
 MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
+MAX_SIDE = 1e6  # pixels
 PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
 OUTSIDE = 0.1  # share of the x that may lie left of a picture; of a centred body about half are negative
 
@@ -43,7 +46,7 @@ def clip(
     points, confidence = channels(keypoints, confidence, source)
     count = points.shape[1]
     name = options.layout or layout or layout_of(count, place=source)
-    if len(names_of(name)) != count:
+    if len(names_of(name, place=source)) != count:
         raise DataError(
             f"{count} landmarks a frame",
             place=source,
@@ -71,11 +74,11 @@ def clip(
         points=points,
         confidence=confidence,
         layout=name,
-        unit=unit or options.unit or unit_of([(points, seen)]),
-        size=size or options.size,
+        unit=_unit(unit, source) or options.unit or unit_of([(points, seen)]),
+        size=_size(size, source) or options.size,
         fps=_rate(fps, source) or options.fps,
         text=_string(text, "text", source),
-        split=_string(split, "split", source),
+        split=SPLITS.get(named, named) if (named := _string(split, "split", source)) else None,
         group=_string(group, "group", source),
         source=source,
     )
@@ -97,9 +100,9 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
         )
     if not len(array):
         raise DataError("has no frames", place=source, wanted="at least one", remedy="leave the clip out")
-    points = array[..., :2].astype(np.float32)
+    points = _float32(array[..., :2])
     if confidence is not None:
-        sure = as_numbers(confidence, source).astype(np.float32)
+        sure = _float32(as_numbers(confidence, source))
         if sure.shape == (*points.shape[:2], 1):
             sure = sure[..., 0]
         if sure.shape != points.shape[:2]:
@@ -107,7 +110,7 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
                 f"confidence of shape {sure.shape}", place=source, wanted=f"{points.shape[:2]}, as keypoints"
             )
     elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2])):
-        sure = array[..., -1].astype(np.float32)
+        sure = _float32(array[..., -1])
     else:
         sure = (array != 0).any(-1).astype(np.float32)
     if np.isnan(sure).any() or (confidence is None and np.isnan(array[..., 2:]).any()):
@@ -125,6 +128,11 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
             remedy="divide the scores by their maximum, or set unseen landmarks to 0",
         )
     return points, np.minimum(sure, 1, out=sure)
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is too large becomes Inf, which is refused where it is seen
+        return array.astype(np.float32)
 
 
 def is_score(channel: np.ndarray) -> bool:
@@ -159,6 +167,24 @@ def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
     if np.quantile(np.abs(seen).max(-1), 0.95) > PIXELS:
         return "pixel"
     return "picture" if (seen[:, 0] < 0).mean() <= OUTSIDE else "body"
+
+
+def _unit(unit: Any, source: str) -> Unit | None:
+    if unit is None or (isinstance(unit, str) and unit in get_args(Unit)):
+        return unit
+    raise DataError("an unknown unit", place=source, wanted=", ".join(get_args(Unit)))
+
+
+def _size(size: Any, source: str) -> tuple[float, float] | None:
+    if size is None:
+        return None
+    try:
+        width, height = (float(side) for side in size)
+    except (TypeError, ValueError, OverflowError):
+        width = height = 0.0
+    if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE):
+        raise DataError("a size that is no width and height", place=source, wanted="pixels, such as (640, 480)")
+    return width, height
 
 
 def _rate(fps: Any, source: str) -> float | None:

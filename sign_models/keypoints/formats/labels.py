@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats.clip import SPLITS
 from sign_models.keypoints.formats.source import Source, lines
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -34,7 +35,6 @@ NAME = (
 TEXT = ("text", "raw-text", "SENTENCE", "sentence", "translation", "phrase", "sign", "words")
 GROUP = ("signer", "signer_id", "participant_id", "speaker")
 SPLIT = ("split",)
-SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 _MEDIA = re.compile(r"\.(mp4|avi|mkv|mov|webm|pkl|pickle|pose|json|npy|npz|parquet|csv)$", re.IGNORECASE)
 _SAMPLED = 8  # rows by which a file is told
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")

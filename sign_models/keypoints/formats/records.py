@@ -117,11 +117,11 @@ def _clip(
 ) -> KeypointSequence:
     place = source.path.name if key is None else f"{source.path.name}: sample {id!r}"
     fields = _fields(tree, key, place)
+    keypoints = as_numbers(fields.pop("keypoints"), place)
     if fields.get("confidence") is None:
-        fields["keypoints"] = as_numbers(fields["keypoints"], place)
-        _check_third_channel(fields["keypoints"], id, place, kinds)
+        _check_third_channel(keypoints, id, place, kinds)
     given = {name: value for name, value in fields.items() if value is not None}
-    return clip(id, given.pop("keypoints"), options, source=place, **{**header, **given})
+    return clip(id, keypoints, options, source=place, **{**header, **given})
 
 
 def _check_third_channel(array: np.ndarray, id: str, place: str, kinds: dict[bool, str]) -> None:

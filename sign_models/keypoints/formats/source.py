@@ -7,6 +7,7 @@ import io
 import json
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ SUFFIXES: dict[str, Kind] = {
 }  # fmt: skip
 _BROKEN_ARRAY = (
     ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, SyntaxError, OverflowError, RecursionError,
-    zlib.error, zipfile.BadZipFile,
+    zlib.error, zipfile.BadZipFile, tokenize.TokenError,
 )  # fmt: skip
 POSE_VERSIONS = (0.0, 0.1, 0.2)
 

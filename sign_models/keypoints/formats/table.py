@@ -111,14 +111,22 @@ def _batches(source: Source) -> Iterator[pa.RecordBatch]:
             # The limits hold for the footer, which a file may describe as larger than memory.
             file = parquet.ParquetFile(source.path, thrift_string_size_limit=2**24, thrift_container_size_limit=2**20)
             _check_parquet(file.metadata, place)
-            yield from file.iter_batches(batch_size=2**16)
+            batches: Iterator[pa.RecordBatch] = file.iter_batches(batch_size=2**16)
+            yield from map(_validated, batches)
         else:
             options = csv.ReadOptions(block_size=MAX_ROW_BYTES)
             with open_binary(source.path) as text:
-                yield from csv.open_csv(text, read_options=options)
+                yield from map(_validated, csv.open_csv(text, read_options=options))
     except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, EOFError) as error:
         found = f"is no readable table ({str(error)[:120]})"
         raise DataError(found, place=place, wanted="a whole file", remedy="export it again") from error
+
+
+def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, its offsets within bounds and its text in UTF-8. Raises ArrowInvalid, UnicodeDecodeError."""
+    batch.validate(full=True)
+    batch.schema.names  # noqa: B018  decodes them
+    return batch
 
 
 def _check_parquet(metadata: Any, place: str) -> None:
