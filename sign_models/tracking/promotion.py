@@ -9,11 +9,10 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.tracking.registration import CANDIDATE, try_out
-from sign_models.tracking.registry import MODEL_NAMES, Upstream, aliases_of, resolve
+from sign_models.tracking.registry import MODEL_NAMES, Upstream, aliases_of, resolve, stage_of
 from sign_models.tracking.store import alone, asking, client
 
 CHAMPION = "champion"
@@ -128,20 +127,6 @@ def rollback(name: str, alias: str = CHAMPION, *, reason: str = "") -> Promotion
         client().set_registered_model_alias(model, alias, str(chosen.version))
         client().set_registered_model_alias(model, back, str(held[alias]))
     return said
-
-
-def stage_of(name: str) -> str:
-    """The stage of a registered model's name, or of its own name; ParamsError with the nearest one."""
-    stages = {model: stage for stage, model in MODEL_NAMES.items()} | {stage: stage for stage in MODEL_NAMES}
-    if name not in stages:
-        near = get_close_matches(name, stages, 1, 0.3)
-        raise ParamsError(
-            f"{name!r}",
-            place="model",
-            wanted=", ".join(MODEL_NAMES.values()),
-            remedy=f"did you mean {near[0]!r}?" if near else "",
-        )
-    return stages[name]
 
 
 def previous_of(alias: str) -> str:

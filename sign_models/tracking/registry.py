@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sign_models.errors import UpstreamError
+from sign_models.errors import ParamsError, UpstreamError
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, asking, client, local_copy
 
@@ -98,6 +98,20 @@ def resolve(spec: str, stage: str) -> Upstream:
         return ready(_find(spec.strip(), name, stage), spec, stage)
 
 
+def stage_of(name: str) -> str:
+    """The stage of a registered model's name, or of its own name; ParamsError with the nearest one."""
+    stages = {model: stage for stage, model in MODEL_NAMES.items()} | {stage: stage for stage in MODEL_NAMES}
+    if name not in stages:
+        near = get_close_matches(name, stages, 1, 0.3)
+        raise ParamsError(
+            f"{name!r}",
+            place="model",
+            wanted=", ".join(MODEL_NAMES.values()),
+            remedy=f"did you mean {near[0]!r}?" if near else "",
+        )
+    return stages[name]
+
+
 def _find(spec: str, name: str, stage: str) -> ModelVersion:
     if re.fullmatch("[0-9a-f]{32}", spec):
         return _of_run(spec, spec, name)
@@ -156,7 +170,7 @@ def _of_model(spec: str, model_id: str, name: str) -> ModelVersion:
 def ready(version: ModelVersion, asked: str, stage: str) -> Upstream:
     """The version as an Upstream; UpstreamError where it is not READY, or was tagged as another stage's."""
     name, number = version.name, int(version.version)
-    model = logged_model(version)
+    model = logged_model(model_id_of(version))
     status = version.status if version.status != "READY" or model is None else str(model.status)
     if model is None or status != "READY":
         found = (
@@ -214,11 +228,10 @@ def versions_of(name: str) -> list[ModelVersion]:
             return sorted(found, key=lambda v: int(v.version), reverse=True)
 
 
-def logged_model(version: ModelVersion) -> LoggedModel | None:
-    """The logged model that a version holds; None where it was deleted."""
+def logged_model(model_id: str | None) -> LoggedModel | None:
+    """None where it was deleted."""
     import mlflow
 
-    model_id = model_id_of(version)
     if model_id is None:
         return None
     try:

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.tracking.registration import register
+from sign_models.tracking.registry import Upstream
+from sign_models.tracking.runs import stage_run
 
 
 class Fake:
@@ -27,6 +30,39 @@ def write(folder: Path, stage: str, weight: float = 1.0) -> Path:
     (folder / "config.json").write_text(json.dumps({"stage": stage, "width": 8}))
     (folder / "model.safetensors").write_text(str(weight))
     return folder
+
+
+def train_all(folder: Path, weight: float = 1.0) -> dict[str, Upstream]:
+    """All four models and the representations, tagged as phases tags them; the newest of each is used."""
+    made: dict[str, Upstream] = {}
+    represented = ""
+    for stage, role, upstream in (
+        ("skeleton", "skeleton", ()),
+        ("temporal", "temporal", ("skeleton",)),
+        ("represent", "", ("temporal",)),
+        ("alignment", "alignment", ("temporal",)),
+        ("generate", "translator", ("alignment",)),
+    ):
+        with stage_run(stage) as run:
+            used = {name: made[name] for name in upstream}
+            run.log_params({f"{stage}.model.width": 8, f"{stage}.augment.noise": 0.1})
+            run.log_code_state()
+            run.log_dataset("videos", (stage[0] + "0") * 32, f"{stage}.videos", {"clips": 12}, source="/data/cafe")
+            for name, model in used.items():
+                run.set_tags(
+                    {f"sign.upstream.{name}.asked": model.asked, f"sign.upstream.{name}": model.uri,
+                     f"sign.upstream.{name}.run_id": model.run_id, f"sign.upstream.{name}.model_id": model.model_id}
+                )  # fmt: skip
+            if stage == "alignment":
+                run.set_tags({"sign.upstream.representations": represented})
+            if stage == "represent":
+                represented = run.id
+                continue
+            made[role] = register(
+                run, role, write(folder / role, role, weight), input_example=clips(), metrics={"score": 90.0},
+                upstream=used, tags={}, step=1,
+            )  # fmt: skip
+    return made
 
 
 def clips(frames: tuple[int, ...] = (3, 5), layout: str = "mediapipe_75") -> list[KeypointSequence]:

@@ -1,0 +1,243 @@
+"""Where a version comes from: translator, alignment, representations, temporal, skeleton, data; and what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sign_models.tracking.registration import UPSTREAM
+from sign_models.tracking.registry import (
+    MODEL_NAMES,
+    WEIGHTS,
+    logged_model,
+    model_id_of,
+    resolve,
+    stage_of,
+    versions_of,
+)
+from sign_models.tracking.store import artifacts_at, asking, client
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow.entities import LoggedModel, Run
+
+DATA, REPRESENTATIONS = "sign.data.", "representations"
+# Params that tell two models of a stage apart at a glance; the run has them all.
+TELLING = re.compile(r"\.model\.|\.(steps|epochs|lr|seed|finetune|pretrained|vocabulary|beams|scoring)$")
+
+
+@dataclass(frozen=True)
+class Node:
+    """A version, a represent run or an input. missing: what of it was deleted. scores, params: of its run."""
+
+    kind: str
+    title: str
+    uri: str = ""
+    run_id: str = ""
+    asked: str = ""
+    digest: str = ""
+    commit: str = ""
+    dirty: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    profile: dict[str, Any] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    upstream: tuple[Node, ...] = ()
+
+    def walk(self) -> Iterator[Node]:
+        yield self
+        for node in self.upstream:
+            yield from node.walk()
+
+
+def trace(asked: str) -> Node:
+    """The lineage of a version: `sign-translator@champion`, `sign-translator/3`, either with `models:/` before it.
+
+    A name alone means its candidate. Raises ParamsError or UpstreamError where there is no such version; whatever is
+    gone further back is told in the nodes.
+    """
+    name, sign, spec = re.fullmatch(r"([^@/]*)([@/]?)(.*)", asked.strip().removeprefix("models:/")).groups()  # type: ignore[union-attr]
+    stage = stage_of(name)
+    with asking(f"lineage of {asked}"):
+        found = resolve(f"models:/{MODEL_NAMES[stage]}{sign}{spec}" if spec else "candidate", stage)
+        told = {"asked": asked, "uri": found.uri, "run_id": found.run_id, "model_id": found.model_id}
+        return _version(stage, told)
+
+
+def _version(role: str, told: Mapping[str, str]) -> Node:
+    name, _, number = told["uri"].removeprefix("models:/").partition("/")
+    version = next((v for v in versions_of(name) if model_id_of(v) == told["model_id"]), None)
+    model, run = logged_model(told["model_id"]), _run(told["run_id"])
+    tags = dict(version.tags if version else model.tags if model else _as_version_tags(run))
+    gone = [] if version else ["the version"]
+    gone += ["the logged model"] if model is None else [] if _has_files(model) else ["its files"]
+    upstream = [_version(k, v) for k, v in _models(tags).items()]
+    of_run = {} if run is None else run.data.tags
+    if made := of_run.get(UPSTREAM + REPRESENTATIONS):
+        upstream = [_represent(made, upstream)]
+    return Node(
+        kind=role,
+        title=f"{name} version {number}",
+        uri=told["uri"],
+        run_id=told["run_id"],
+        asked=told.get("asked", ""),
+        commit=tags.get("sign.commit", ""),
+        dirty=tags.get("sign.dirty", ""),
+        scores=_scores(model, run),
+        params=_telling(run.data.params if run else model.params if model else {}),
+        missing=(*gone, *_missing(run)),
+        upstream=(*upstream, *_data(tags, run)),
+    )
+
+
+def _represent(run_id: str, temporal: list[Node]) -> Node:
+    run = _run(run_id)
+    tags = {} if run is None else run.data.tags
+    return Node(
+        kind="represent",
+        title=REPRESENTATIONS,
+        run_id=run_id,
+        commit=tags.get("sign.commit", ""),
+        dirty=tags.get("sign.dirty", ""),
+        params=_telling(run.data.params) if run else {},
+        missing=_missing(run),
+        upstream=(*temporal, *_data(tags, run)),
+    )
+
+
+def _data(tags: Mapping[str, str], run: Run | None) -> list[Node]:
+    """The inputs: their whole digests from the tags, what else is known of them from the run."""
+    inputs = [] if run is None or run.inputs is None else run.inputs.dataset_inputs
+    known = {t.value: i.dataset for i in inputs for t in i.tags if t.key == "mlflow.data.context"}
+    nodes = []
+    for tag in sorted(t for t in tags if t.startswith(DATA) and t != "sign.data.source"):
+        context = tag.removeprefix(DATA)
+        dataset = known.get(context)
+        profile = json.loads(dataset.profile) if dataset and dataset.profile else {}
+        source = json.loads(dataset.source).get("uri", "") if dataset else ""
+        title = dataset.name if dataset else context
+        nodes.append(Node("data", title, uri=source, digest=tags[tag], profile=profile))
+    return nodes
+
+
+def _models(tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Role -> what was asked for and found, of the registered models that a version was built on."""
+    found = {k.removeprefix(UPSTREAM): v for k, v in tags.items() if k.startswith(UPSTREAM) and v.startswith("{")}
+    return {role: json.loads(text) for role, text in found.items() if role in MODEL_NAMES}
+
+
+def _as_version_tags(run: Run | None) -> dict[str, str]:
+    """What a version's tags said, from its run's, where the version and its logged model are gone."""
+    tags = {} if run is None else run.data.tags
+    found = dict(tags)
+    for role in MODEL_NAMES:
+        fields = {part: tags.get(f"{UPSTREAM}{role}.{part}", "") for part in ("asked", "run_id", "model_id")}
+        if uri := tags.get(UPSTREAM + role):
+            found[UPSTREAM + role] = json.dumps({**fields, "uri": uri})
+    return found
+
+
+def _run(run_id: str) -> Run | None:
+    import mlflow
+
+    try:
+        return client().get_run(run_id)
+    except mlflow.MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
+def _missing(run: Run | None) -> tuple[str, ...]:
+    gone = run is None or run.info.lifecycle_stage == "deleted"
+    return ("its run",) if gone else ()
+
+
+def _has_files(model: LoggedModel) -> bool:
+    folder = "artifacts/model"
+    return any(f.path == f"{folder}/{WEIGHTS}" for f in artifacts_at(model.artifact_location).list_artifacts(folder))
+
+
+def _scores(model: LoggedModel | None, run: Run | None) -> dict[str, float]:
+    points = (model.metrics or []) if model else []
+    if points:
+        return {point.key: point.value for point in sorted(points, key=lambda point: (point.key, point.step))}
+    metrics = {} if run is None else run.data.metrics
+    return {k: v for k, v in sorted(metrics.items()) if k.startswith(("validation.", "test."))}
+
+
+def _telling(params: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in sorted(params.items()) if TELLING.search(k)}
+
+
+def as_text(node: Node) -> str:
+    """The tree, a node a paragraph, for a terminal."""
+    return "\n".join(_lines(node, "", ""))
+
+
+def _lines(node: Node, first: str, rest: str) -> Iterator[str]:
+    missing = f"   MISSING: {', '.join(node.missing)}" if node.missing else ""
+    yield f"{first}{node.title}{missing}"
+    bar = "│  " if node.upstream else "   "
+    for line in _facts(node):
+        yield f"{rest}{bar}{line}"
+    for i, child in enumerate(node.upstream):
+        last = i == len(node.upstream) - 1
+        yield from _lines(child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+
+
+def _facts(node: Node) -> Iterator[str]:
+    asked = f", asked for as {node.asked!r}" if node.asked and node.asked != node.uri else ""
+    if node.uri:
+        yield f"{node.uri}{asked}"
+    if node.digest:
+        profile = ", ".join(f"{v} {k}" for k, v in node.profile.items())
+        yield f"sha256 {node.digest[:16]}{'  ' + profile if profile else ''}"
+    if node.run_id:
+        changed = {"true": " with changes", "unknown": ", perhaps with changes"}.get(node.dirty, "")
+        yield f"run {node.run_id}" + (f"  commit {node.commit[:10]}{changed}" if node.commit else "")
+    for what, values in (("scores", node.scores), ("params", node.params)):
+        if values:
+            shown = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]
+            yield f"{what}  {', '.join(shown)}"
+
+
+def picture(node: Node) -> Figure:
+    """The tree as boxes: what was made on the right, what it was made of to its left; missing things in red."""
+    from matplotlib.figure import Figure
+
+    heights: dict[int, int] = {}  # boxes that a column holds already
+    places: list[tuple[Node, int, int]] = []
+    lines: list[tuple[tuple[int, int], tuple[int, int]]] = []
+
+    def place(shown: Node, depth: int) -> tuple[int, int]:
+        row = heights[depth] = heights.get(depth, -1) + 1
+        places.append((shown, -depth, -row))
+        lines.extend((place(child, depth + 1), (-depth, -row)) for child in shown.upstream)
+        return -depth, -row
+
+    place(node, 0)
+    columns, rows = len(heights), 1 + max(heights.values())
+    figure = Figure(figsize=(2.3 * columns, 0.5 + 0.9 * rows), layout="constrained")
+    axes = figure.subplots()
+    for start, end in lines:
+        axes.plot(*zip(start, end, strict=True), color="#bbbbbb", zorder=0)
+    for shown, x, y in places:
+        colour = "#d62728" if shown.missing else "#888888" if shown.kind == "data" else "#1f77b4"
+        box = {"boxstyle": "round", "facecolor": "white", "edgecolor": colour}
+        axes.text(x, y, "\n".join(_short(shown)), ha="center", va="center", fontsize=6, bbox=box)
+    axes.set(xlim=(-columns + 0.5, 0.5), ylim=(-rows + 0.5, 0.5))
+    axes.axis("off")
+    return figure
+
+
+def _short(node: Node) -> list[str]:
+    profile = ", ".join(f"{v} {k}" for k, v in node.profile.items())
+    scores = [f"{name} {value:.4g}" for name, value in sorted(node.scores.items())][:3]
+    digest = node.digest and f"sha256 {node.digest[:12]}"
+    run = node.run_id and f"run {node.run_id[:12]}"
+    missing = node.missing and f"MISSING: {', '.join(node.missing)}"
+    return [line[:36] for line in (node.title, run, digest, profile, *scores, missing) if line]

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from sign_models.errors import ParamsError, UpstreamError
+from sign_models.tracking import lineage
+from sign_models.tracking.lineage import Node, as_text, picture, trace
+from sign_models.tracking.registry import Upstream
+from tests.tracking import fakes
+
+pytestmark = pytest.mark.usefixtures("tracking", "fakes")
+CHAIN = ["translator", "alignment", "represent", "temporal", "skeleton"]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> dict[str, Upstream]:
+    return fakes.train_all(tmp_path / "out")
+
+
+def chain(node: Node) -> list[Node]:
+    """The nodes from a version back to the skeleton, data aside."""
+    return [n for n in node.walk() if n.kind != "data"]
+
+
+def test_a_translator_leads_back_to_the_data(made: dict[str, Upstream]) -> None:
+    found = trace("sign-translator@candidate")
+    nodes = chain(found)
+    assert [n.kind for n in nodes] == CHAIN
+    assert [n.uri for n in nodes if n.uri] == [made[n.kind].uri for n in nodes if n.uri]
+    assert [n.run_id for n in nodes if n.uri] == [made[n.kind].run_id for n in nodes if n.uri]
+    assert not any(n.missing for n in found.walk())
+    digests = {n.digest for n in found.walk() if n.kind == "data"}
+    assert digests == {
+        (stage[0] + "0") * 32 for stage in ("skeleton", "temporal", "represent", "alignment", "generate")
+    }
+    assert all(n.commit and n.params == {f"{n.kind.replace('translator', 'generate')}.model.width": "8"} for n in nodes)
+    assert all(n.scores == {"score": 90.0} for n in nodes if n.uri)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "sign-translator",
+        "sign-translator/1",
+        "translator@candidate",
+        "models:/sign-translator/1",
+        "models:/sign-translator@candidate",
+    ],
+)
+def test_every_way_to_name_a_version_works(made: dict[str, Upstream], asked: str) -> None:
+    assert trace(asked).uri == "models:/sign-translator/1"
+
+
+def test_what_does_not_exist_is_refused(made: dict[str, Upstream]) -> None:
+    with pytest.raises(ParamsError, match="did you mean"):
+        trace("sign-translatr@champion")
+    with pytest.raises(UpstreamError, match="no such alias"):
+        trace("sign-translator@champion")
+
+
+def test_the_text_holds_all_that_was_found(made: dict[str, Upstream]) -> None:
+    text = as_text(trace("sign-translator"))
+    for model in made.values():
+        assert model.uri in text and model.run_id in text
+    assert "score 90" in text and "12 clips" in text and "MISSING" not in text
+
+
+def test_it_is_json_and_a_picture(made: dict[str, Upstream], tmp_path: Path) -> None:
+    found = trace("sign-translator")
+    assert json.loads(json.dumps(asdict(found)))["upstream"][0]["kind"] == "alignment"
+    picture(found).savefig(tmp_path / "lineage.png")
+    assert (tmp_path / "lineage.png").stat().st_size > 10_000
+
+
+def missing(asked: str = "sign-translator") -> dict[str, tuple[str, ...]]:
+    return {n.kind: n.missing for n in chain(trace(asked))}
+
+
+def test_what_was_deleted_is_named_and_the_rest_is_found(made: dict[str, Upstream]) -> None:
+    client = mlflow.MlflowClient()
+    client.delete_run(made["skeleton"].run_id)
+    assert missing() == dict.fromkeys(CHAIN, ()) | {"skeleton": ("its run",)}
+    client.delete_model_version("sign-alignment", "1")
+    assert missing()["alignment"] == ("the version",)
+    client.delete_logged_model(made["alignment"].model_id)
+    assert missing()["alignment"] == ("the version", "the logged model")
+    shutil.rmtree(made["temporal"].location)
+    found = missing()
+    assert list(found) == CHAIN and found["temporal"] == ("its files",)
+    assert "MISSING: the version, the logged model" in as_text(trace("sign-translator"))
+    picture(trace("sign-translator"))
+
+
+def test_a_stage_after_one_that_left_no_trace_at_all_is_the_end(made: dict[str, Upstream]) -> None:
+    client = mlflow.MlflowClient()
+    client.delete_model_version("sign-alignment", "1")
+    client.delete_logged_model(made["alignment"].model_id)
+    client.delete_run(made["alignment"].run_id)  # its tags are still there until `mlflow gc`
+    assert list(missing()) == CHAIN
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lineage, "_run", lambda run_id: None)
+        found = trace("sign-translator")
+    assert [n.kind for n in chain(found)] == ["translator", "alignment"]
+    assert found.upstream[0].missing == ("the version", "the logged model", "its run")
