@@ -45,7 +45,7 @@ def clip(
     """
     points, confidence = channels(keypoints, confidence, source)
     count = points.shape[1]
-    name = options.layout or layout or layout_of(count, place=source)
+    name = options.layout or (layout_of(count, place=source) if layout is None else layout)
     if len(names_of(name, place=source)) != count:
         raise DataError(
             f"{count} landmarks a frame",
