@@ -14,6 +14,9 @@ from sign_models.tracking.registry import Upstream
 from sign_models.tracking.runs import stage_run
 
 
+ROLES = ("skeleton", "temporal", "alignment", "translator")
+
+
 class Fake:
     """models.load's answer: says how many frames it saw, times its weight."""
 

@@ -1,0 +1,151 @@
+"""House-keeping: checkpoints that nobody will resume from, versions that nothing needs. Never anything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sign_models.tracking.checkpoints import ROOT
+from sign_models.tracking.registration import UPSTREAM
+from sign_models.tracking.registry import MODEL_NAMES, aliases_of, logged_model, model_id_of, versions_of
+from sign_models.tracking.runs import STAGE
+from sign_models.tracking.store import alone, artifacts_at, asking, client
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+LAST, BEST = "sign.checkpoint.last", "sign.checkpoint.best"
+MODEL_ID = ".model_id"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A version of ours. upstream: model IDs that it was built on."""
+
+    name: str
+    version: int
+    model_id: str
+    run_id: str
+    aliases: tuple[str, ...]
+    upstream: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """checkpoints: run ID -> its stage. versions: what no alias, no lineage of one, and no open run needs."""
+
+    checkpoints: dict[str, str]
+    versions: tuple[Held, ...]
+
+    def as_text(self) -> str:
+        lines = [f"checkpoints of finished run {run_id} ({stage})" for run_id, stage in self.checkpoints.items()]
+        lines += [f"version {v.version} of {v.name} (run {v.run_id})" for v in self.versions]
+        return "\n".join(lines) or "nothing to prune"
+
+
+def plan() -> Plan:
+    """What could go. Nothing is deleted."""
+    with asking("looking for what can be pruned"):
+        runs = _runs()
+        held = _versions()
+        open_runs = [run for run in runs if _is_open(run)]
+        used = {model_id for run in open_runs for model_id in _read_by(run)}
+        made = {v.model_id for v in held if v.run_id in {run.info.run_id for run in open_runs}}
+        kept = needed(held, used | made)
+        finished = [r for r in runs if r.info.status == "FINISHED" and LAST in r.data.tags]
+        return Plan(
+            {run.info.run_id: run.data.tags[STAGE] for run in finished},
+            tuple(v for v in held if v.model_id not in kept),
+        )
+
+
+def needed(versions: Iterable[Held], used: Iterable[str]) -> set[str]:
+    """Model IDs that an alias or `used` names, and whatever those were built on, and so on."""
+    upstream = {v.model_id: v.upstream for v in versions}
+    waiting = [v.model_id for v in versions if v.aliases] + list(used)
+    found: set[str] = set()
+    while waiting:
+        model_id = waiting.pop()
+        if model_id not in found:
+            found.add(model_id)
+            waiting += upstream.get(model_id, ())
+    return found
+
+
+def prune() -> Plan:
+    """Delete what `plan` finds now. A kill in between leaves nothing that can be named but not loaded."""
+    import mlflow
+
+    with asking("pruning"), alone(mlflow.get_tracking_uri()):
+        found = plan()
+        for run_id in found.checkpoints:
+            run = client().get_run(run_id)
+            artifacts_at(run.info.artifact_uri).delete_artifacts(ROOT)
+            for tag in (LAST, BEST):
+                if tag in run.data.tags:
+                    client().delete_tag(run_id, tag)
+        shared = _model_ids_of_others()
+        for version in found.versions:
+            if version.version in aliases_of(version.name).values():
+                continue  # somebody gave it an alias in the meantime
+            client().delete_model_version(version.name, str(version.version))
+            model = logged_model(version.model_id)
+            if model is not None and version.model_id not in shared:
+                client().delete_logged_model(version.model_id)
+                artifacts_at(model.artifact_location).delete_artifacts()
+        return found
+
+
+def _versions() -> list[Held]:
+    """Versions of our models that our stages registered."""
+    found = []
+    for stage, name in MODEL_NAMES.items():
+        held = aliases_of(name)
+        for version in versions_of(name):
+            model_id = model_id_of(version)
+            if model_id is None or version.tags.get(STAGE) != stage:
+                continue
+            number = int(version.version)
+            aliases = tuple(alias for alias, at in held.items() if at == number)
+            upstream = [json.loads(v)["model_id"] for k, v in version.tags.items() if k.startswith(UPSTREAM)]
+            found.append(Held(name, number, model_id, version.run_id, aliases, tuple(upstream)))
+    return found
+
+
+def _model_ids_of_others() -> set[str]:
+    """Logged models that a version under a name of the user's own holds too."""
+    found: set[str] = set()
+    token: str | None = None
+    while True:
+        page = client().search_model_versions(page_token=token)
+        found |= {model_id_of(v) or "" for v in page if v.name not in MODEL_NAMES.values()}
+        token = page.token
+        if not token:
+            return found
+
+
+def _runs() -> list[Run]:
+    """Every run of our stages."""
+    experiments = [e.experiment_id for e in client().search_experiments()]
+    found: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client().search_runs(experiments, f"tags.`{STAGE}` LIKE '%'", page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
+def _is_open(run: Run) -> bool:
+    """At work, or cut off with a checkpoint to go on from."""
+    return run.info.status != "FINISHED" and (run.info.status in ("RUNNING", "SCHEDULED") or LAST in run.data.tags)
+
+
+def _read_by(found: Run) -> set[str]:
+    run = client().get_run(found.info.run_id)  # what search_runs finds lacks the models
+    inputs = [] if run.inputs is None else run.inputs.model_inputs
+    tags = {v for k, v in run.data.tags.items() if k.startswith(UPSTREAM) and k.endswith(MODEL_ID)}
+    return tags | {model.model_id for model in inputs}
