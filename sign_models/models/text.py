@@ -75,12 +75,13 @@ class TextModel(nn.Module):
             prefix = torch.cat([prefix, self._start(prefix)], 1)
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
         config = self.model.config
+        of_beams = {"length_penalty": length_penalty, "early_stopping": True} if beams > 1 else {}
         settings = GenerationConfig(
             num_beams=beams, num_return_sequences=beams, do_sample=False, max_new_tokens=max_length,
-            length_penalty=length_penalty, early_stopping=True, return_dict_in_generate=True, output_scores=True,
+            return_dict_in_generate=True, output_scores=True,
             pad_token_id=config.pad_token_id or 0, eos_token_id=config.eos_token_id,
             bos_token_id=config.bos_token_id,
-            decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
+            decoder_start_token_id=getattr(config, "decoder_start_token_id", None), **of_beams,
         )
         out = self.model.generate(inputs_embeds=prefix, attention_mask=mask.long(), generation_config=settings)
         tokens = out.sequences[:, 1:] if self.seq2seq else out.sequences
