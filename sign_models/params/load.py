@@ -8,6 +8,7 @@ and the merged values are checked by type and range at the end, so that one mess
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -217,8 +218,10 @@ def _told(detail: Mapping[str, Any], values: Mapping[str, Any], places: Mapping[
     name = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in values), None)
     if name is None:
         return f"params/{parts[0]}.yaml: {'.'.join(parts)} is missing; give it a value"
-    wanted = str(detail["msg"]).removeprefix("Input should be ").partition(", unable")[0]
-    return f"{places[name]}: {name} is {values[name]!r}; wanted {wanted}"
+    wanted = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ").partition(", unable")[0]
+    choices = re.findall(r"[\w-]+", wanted.removeprefix("one of ")) if wanted.startswith(("one of ", "'")) else []
+    close = nearest(str(detail["input"]), choices)
+    return f"{places[name]}: {name} is {values[name]!r}; wanted {wanted}" + (f"; did you mean '{close}'?" if close else "")
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from sign_models.evaluation import PRESETS
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -15,8 +17,14 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
+def _preset(name: str) -> str:
+    if name not in PRESETS:
+        raise ValueError(f"one of {', '.join(PRESETS)}")
+    return name
+
+
 class Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Training(Closed):
@@ -85,6 +93,14 @@ class TemporalModel(Closed):
     heads: Positive
     stride: Positive  # frames a representation vector
     dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @field_validator("heads")
+    @classmethod
+    def _divide(cls, heads: int, given: ValidationInfo) -> int:
+        width = given.data.get("width")
+        if width is not None and width % (2 * heads):
+            raise ValueError(f"a number that divides the width {width} into even shares")
+        return heads
 
 
 class TemporalParams(Closed):
@@ -160,7 +176,7 @@ class AlignmentParams(Closed):
 
 class GenerateParams(Closed):
     splits: list[Literal["train", "dev", "test", "none"]]  # whose videos are translated; empty: every video
-    scoring: str  # preset in evaluation.PRESETS
+    scoring: Annotated[str, AfterValidator(_preset)]  # in evaluation.PRESETS; docs/scoring.md
     beams: Positive | None  # null: as the alignment model was trained to
     length_penalty: float | None
     batch_size: Positive  # execution only
