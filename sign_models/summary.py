@@ -40,15 +40,13 @@ def of(result: Generated, preset: str) -> Outcome:
 
 def log(run: Run, result: Generated, outcome: Outcome) -> None:
     """generation_results.json, the same rows as a table in the UI, scores as metrics, their recipes as tags."""
-    import mlflow
-    import pandas as pd
-
     signatures = next((s.signatures for s in result.scores.values()), {})
     content = {
         "results": result.rows, "scores": outcome.scores, "scoring": outcome.preset, "signatures": signatures,
     }
     run.log_text(json.dumps(content, ensure_ascii=False, indent=1), RESULTS)
-    mlflow.log_table(pd.DataFrame(result.rows), "generation_results_table.json", run_id=run.id)
+    columns = {name: [row[name] for row in result.rows] for name in result.rows[0]}
+    run.log_table(columns, "generation_results_table.json")
     run.log_metrics(outcome.metrics(), 0)
     run.set_tags({"sign.scoring": outcome.preset} | {f"sign.signature.{k}": v for k, v in signatures.items()})
 

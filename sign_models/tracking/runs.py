@@ -89,6 +89,11 @@ class Run:
         with asking(f"{path} of run {self.id}"):
             client().log_dict(self.id, content, path)
 
+    def log_table(self, columns: Mapping[str, list[Any]], path: str) -> None:
+        """A table that the UI shows; `path` ends in .json."""
+        with asking(f"{path} of run {self.id}"):
+            client().log_table(self.id, dict(columns), path)
+
     def log_artifacts(self, source: Path, path: str | None = None) -> None:
         """Store a file, or what a folder holds, under the artifact folder `path`."""
         log = client().log_artifacts if source.is_dir() else client().log_artifact
