@@ -1,9 +1,20 @@
-"""What every test may rely on: no network, no telemetry, one thread a process, nobody else's MLflow store."""
+"""What every test may rely on: no network, no telemetry, one thread a process, nobody else's MLflow store.
 
+Tests of the whole pipeline share one that was run once, on tests.tiny, by each process of the tests.
+"""
+
+from __future__ import annotations
+
+import importlib
 import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,3 +32,101 @@ for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "ML
 def root() -> Path:
     """The project's own folder."""
     return ROOT
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Done]
+
+
+def use_store(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Work in `folder`, with the store mlflow.db there."""
+    patch.chdir(folder)
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    patch.setenv("PYTHONPATH", str(ROOT))
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        patch.delenv(name, raising=False)
+
+
+def exit_code(name: str, *arguments: object) -> int:
+    """Run an entry point's command line in this process."""
+    from sign_models import cli
+
+    with pytest.raises(SystemExit) as end:
+        cli.run(importlib.import_module(f"entrypoints.{name}").main, [str(a) for a in arguments])
+    assert isinstance(end.value.code, int)
+    return end.value.code
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the seed's three files and tiny.yaml. Copy it before you change anything."""
+    folder = tiny.write_data(tmp_path_factory.mktemp("tiny") / "data")
+    (folder / "tiny.yaml").write_text(tiny.PARAMS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables and nothing in them: making one takes seconds."""
+    from sign_models.tracking import store
+
+    path = tmp_path_factory.mktemp("fresh") / "mlflow.db"
+    store.make_database(f"sqlite:///{path}", str(path.with_name("mlruns")))
+    return path
+
+
+@pytest.fixture(scope="session")
+def built(tiny_data: Path, fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder whose mlflow.db holds one finished pipeline. To be read only; `pipeline` gives a copy to work on."""
+    from sign_models import cli
+
+    folder = tmp_path_factory.mktemp("built")
+    shutil.copy(fresh_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        use_store(folder, patch)
+        patch.setattr(cli, "guard_process", lambda: None)
+        assert exit_code("pipeline", "--data", tiny_data, "--config-override", tiny_data / "tiny.yaml") == 0
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Command:
+    """Runs an entry point in this process, by default on tiny data: command("pipeline", "--stage", "skeleton")."""
+    from sign_models import cli
+
+    monkeypatch.setattr(cli, "guard_process", lambda: None)
+
+    def run(name: str, *arguments: object, data: bool = True, params: bool = True) -> Done:
+        given = [*(["--data", tiny_data] if data else []), *arguments]
+        if params:
+            given += ["--config-override", tiny_data / "tiny.yaml"]
+        capfd.readouterr()
+        code = exit_code(name, *given)
+        told = capfd.readouterr()
+        return Done(code, told.out, told.err)
+
+    return run
+
+
+@pytest.fixture
+def empty(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> Command:
+    """`command` in a folder of its own with an empty store."""
+    shutil.copy(fresh_store, tmp_path / "mlflow.db")
+    use_store(tmp_path, monkeypatch)
+    return command
+
+
+@pytest.fixture
+def pipeline(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command) -> Command:
+    """`command` in a folder of its own with a store that holds one finished pipeline."""
+    shutil.copy(built / "mlflow.db", tmp_path / "mlflow.db")
+    use_store(tmp_path, monkeypatch)
+    return command

@@ -1,0 +1,74 @@
+"""The smallest data and params with which every stage does all that it does: a pipeline of seconds."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from tests.keypoints.signer import pixels
+
+LAYOUT = "mediapipe_75"
+FPS = 25.0
+WORDS = ("tea", "milk", "please", "coffee", "water", "now")
+SPLITS = {"train": 12, "dev": 3, "test": 3}
+UNLABELLED = 2  # videos without a text
+VIDEOS = sum(SPLITS.values()) + UNLABELLED
+
+TRAINING = "{steps: 6, batch_size: 4, evaluations: 3, ema: 0.5, checkpoint_minutes: 0.0001}"
+PARAMS = f"""
+skeleton:
+  model: {{part_width: 8, width: 32, layers: 1, context: 1}}
+  window: 16
+  training: {TRAINING}
+temporal:
+  model: {{width: 32, layers: 1, heads: 2}}
+  max_frames: 32
+  training: {TRAINING}
+alignment:
+  tokenizer: {{kind: word}}
+  decoder: {{width: 32, layers: 1, heads: 2}}
+  generation: {{beams: 2, max_length: 8}}
+  max_frames: 32
+  training: {TRAINING.replace("steps: 6", "steps: 60, lr: 1e-2")}
+"""
+
+
+def clip(seed: int, frames: int) -> np.ndarray:
+    """(T, K, 3) float32: x, y in pixels, confidence; the left hand is unseen in the first quarter."""
+    rng = np.random.default_rng(seed)
+    points = pixels(LAYOUT, frames, seed) + rng.normal(0, 0.5, (frames, 75, 2))
+    out = np.concatenate([points, np.ones((frames, 75, 1))], -1).astype(np.float32)
+    out[: frames // 4, 33:54, 2] = 0
+    return out
+
+
+def texts() -> list[dict[str, str]]:
+    """Objects with id, text and split, of one to three words."""
+    return [
+        {"id": f"{split}_{i}", "text": " ".join(WORDS[(2 * i + k) % len(WORDS)] for k in range(1 + i % 3)), "split": split}
+        for split, count in SPLITS.items()
+        for i in range(count)
+    ]
+
+
+def videos() -> dict[str, np.ndarray]:
+    """Clips of 12 to 40 frames, the last ones without a text."""
+    ids = [row["id"] for row in texts()] + [f"wild_{i}" for i in range(UNLABELLED)]
+    return {name: clip(i, 12 + 7 * (i % 5)) for i, name in enumerate(ids)}
+
+
+def letters() -> dict[str, np.ndarray]:
+    return {f"letter_{i}": clip(100 + i, 16) for i in range(10)}
+
+
+def write_data(folder: Path) -> Path:
+    """The seed's three files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sequences = {"layout": LAYOUT, "fps": FPS, "sequences": videos()}
+    (folder / "sign_language_keypoints.pkl").write_bytes(pickle.dumps(letters()))
+    (folder / "video_sequences.pkl").write_bytes(pickle.dumps(sequences))
+    (folder / "text_data.json").write_text(json.dumps(texts()))
+    return folder
