@@ -20,7 +20,8 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_BYTES = 2**30
 MAX_POINTS = 4096  # of one frame
-MAX_VALUES = 2**26  # coordinates and confidences of a file
+MAX_VALUES = 2**28  # coordinates and confidences of a file
+MAX_EMPTY = 2**22  # of them in frames that the file leaves empty
 _MAX_NAMES = 64  # components
 
 _OPENPOSE_HAND = dict(
@@ -169,11 +170,13 @@ def check_header(data: bytes, place: str) -> None:
     if version < 0.05:
         _fps, frames = struct.unpack("<2H", reader.read(4))
         people = 1
+        person = 2 + 4 * sum(n * w for n, w in zip(counts, widths, strict=True))
         for _ in range(frames):  # each frame counts its own people; only the first person is kept
             (found,) = struct.unpack("<H", reader.read(2))
-            reader.seek(found * (2 + 4 * sum(n * w for n, w in zip(counts, widths, strict=True))), io.SEEK_CUR)
-        if reader.tell() > len(data):
-            raise _hostile(f"{frames} frames, more than its {len(data)} bytes hold", place)
+            reader.seek(found * person, io.SEEK_CUR)
+        # A frame without people takes two bytes in the file, and a whole frame in memory.
+        if reader.tell() > len(data) or frames * landmarks * width > max(len(data), MAX_EMPTY):
+            raise _hostile(f"{frames} frames of {landmarks} landmarks in {len(data)} bytes", place)
     elif version < 0.15:
         _fps, _frames, people = struct.unpack("<3H", reader.read(6))
         frames = (left - 6) // (people * landmarks * width * 4) if people else 0
