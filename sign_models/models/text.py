@@ -5,19 +5,27 @@ B batch, S vectors, L tokens, D width of the model's embeddings, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
+    AutoTokenizer,
     GenerationConfig,
     PretrainedConfig,
+    PreTrainedTokenizerBase,
     T5Config,
     T5ForConditionalGeneration,
 )
+
+from sign_models.errors import ParamsError
 
 IGNORED = -100  # label of padding, by transformers' convention
 
@@ -43,9 +51,14 @@ class TextModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name: str) -> TextModel:
-        """A Hugging Face model by name or local folder; only safetensors weights, never code from the repository."""
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
-        return cls(_auto(config).from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32))
+        """A Hugging Face model by name or local folder; only safetensors weights, never code from the repository.
+
+        ParamsError where there is none that writes text."""
+        config, _ = read_pretrained(name)
+        with _reading(name):
+            return cls(
+                _auto(config).from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
+            )
 
     @classmethod
     def from_config(cls, folder: Path) -> TextModel:
@@ -93,6 +106,32 @@ class TextModel(nn.Module):
         start = config.bos_token_id if config.bos_token_id is not None else config.eos_token_id
         token = torch.full((len(prefix), 1), start, device=prefix.device)
         return self.model.get_input_embeddings()(token)
+
+
+def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
+    """The config and the tokenizer of a Hugging Face model that writes text. ParamsError where there is none."""
+    with _reading(name):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        if not {type(config)} & {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, *MODEL_FOR_CAUSAL_LM_MAPPING}:
+            raise ValueError(f"{config.model_type} models do not write text")
+        if Path(name).is_dir() and not list(Path(name).glob("*.safetensors")):
+            raise OSError("the folder holds no *.safetensors")
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes up where there is none
+            raise OSError("it has no tokenizer")
+        return config, tokenizer
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ParamsError(
+            f"{name!r} cannot be used: {str(error).splitlines()[0][:200]}", place="alignment.decoder.pretrained",
+            wanted="a seq2seq or causal model with safetensors weights and a tokenizer",
+            remedy="give its name on Hugging Face or the absolute path of its folder",
+        ) from error
 
 
 def _auto(config: PretrainedConfig) -> type:

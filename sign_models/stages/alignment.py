@@ -18,7 +18,7 @@ from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.text import IGNORED, TextModel
+from sign_models.models.text import IGNORED, TextModel, read_pretrained
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.generate import stack
@@ -137,10 +137,7 @@ def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tupl
     """The tokenizer and the text model that params name."""
     d = params.decoder
     if d.pretrained:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(d.pretrained, trust_remote_code=False)
-        return tokenizer, TextModel.from_pretrained(d.pretrained)
+        return read_pretrained(d.pretrained)[1], TextModel.from_pretrained(d.pretrained)
     tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
     return tokenizer, TextModel.from_scratch(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
 
@@ -161,7 +158,7 @@ def train(
 ) -> Trained:
     """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by video
     id, made by `temporal`; read in place of the videos where params say that the temporal model is not fine-tuned."""
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(temporal.width)
     task = AlignmentTask(params, corpus, texts, temporal, accelerator, scoring, representations)
     progress = fit(task, accelerator, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model.cpu()
