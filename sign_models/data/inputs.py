@@ -61,10 +61,14 @@ class Inputs:
 
     @cached_property
     def keypoints(self) -> Corpus:
-        """Clips for the skeleton stage."""
+        """Clips for the skeleton stage; the videos, with their splits, where there are no others."""
         if self.embedded:
             return Corpus.of(self._demo.keypoints, "embedded clips")
-        return _read(self.keypoints_path or self.videos_path, KEYPOINTS)
+        return self.videos if self._shared else _read(self.keypoints_path, KEYPOINTS)
+
+    @property
+    def _shared(self) -> bool:
+        return self.videos_path is not None and self.keypoints_path in (None, self.videos_path)
 
     @cached_property
     def videos(self) -> Corpus:
@@ -88,8 +92,10 @@ class Inputs:
         if self.embedded:
             for path in demo.sources():
                 digest.update(path.read_bytes())
+        if self._shared and "keypoints" in parts:
+            parts = tuple(dict.fromkeys(("videos", "texts", *parts)))
         for part in parts:
-            path = getattr(self, f"{part}_path") or (self.videos_path if part == "keypoints" else None)
+            path = getattr(self, f"{part}_path")
             digest.update(part.encode())
             for file in _files(path) if path else ():
                 digest.update(f"{file.relative_to(path.parent)}".encode())
