@@ -23,7 +23,7 @@ from sign_models import summary
 from sign_models.data.inputs import Inputs
 from sign_models.data.representations import FILE, FOLDER, read_representations, write_representations
 from sign_models.errors import UpstreamError
-from sign_models.options import DEFAULT_ALIAS, STAGES, Options
+from sign_models.options import DEFAULT_ALIAS, STAGES, Options, Stage
 from sign_models.params.load import flatten
 from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
 from sign_models.tracking.registry import Upstream, resolve
@@ -49,14 +49,15 @@ Train = Callable[["RunRecorder"], "Trained"]
 
 @dataclass
 class Command:
-    """One command: its options, inputs, and what its phases have made so far."""
+    """One command: its options, the stages it runs, its inputs, and what its phases have made so far."""
 
     options: Options
+    stages: tuple[Stage, ...]
     nested: bool = False
-    retrained: set[str] = field(default_factory=set)
     made: dict[str, Upstream] = field(default_factory=dict)
     representations: str = ""
     generated: summary.Outcome | None = None
+    _checked: bool = False
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -95,6 +96,7 @@ class Command:
 
     def describe(self, run: Run, stage: str, upstream: Mapping[str, Upstream]) -> None:
         """What every run of a stage says of itself before it works."""
+        self.check()
         params = getattr(self.options.params, stage)
         flat = flatten(params, stage)
         run.log_params({k: v for k, v in flat.items() if not (run.resumed and k.endswith(EXECUTION_ONLY))})
@@ -111,11 +113,27 @@ class Command:
         if upstream:
             run.link_inputs(model.model_id for model in upstream.values())
 
+    def check(self) -> None:
+        """Read all that the stages of this command will read: a mistake in the last one's is refused before the first works."""
+        if self._checked:
+            return
+        for part in dict.fromkeys(part for stage in self.stages for part in DATA_OF[stage]):
+            getattr(self.inputs, part)
+        if "alignment" in self.stages and self.options.params.alignment.decoder.pretrained:
+            from sign_models.models.text import read_pretrained
+
+            read_pretrained(self.options.params.alignment.decoder.pretrained)
+        self._checked = True
+
     def _profile(self, part: str) -> dict[str, object]:
+        texts = self.inputs.texts if part != "keypoints" else {}
         if part == "texts":
-            return {"texts": len(self.inputs.texts)}
+            return {"texts": len(texts)}
         corpus = getattr(self.inputs, part)
-        return {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
+        found: dict[str, object] = {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
+        if part == "videos":
+            found["without_text"] = len(corpus) - len(texts)
+        return found
 
 
 def to_terminal() -> None:
@@ -128,17 +146,25 @@ def to_terminal() -> None:
 
 def run_pipeline(options: Options) -> None:
     """All phases in order, or the one of options.stage, as children of one run."""
-    command = Command(options, nested=True)
+    command = Command(options, _stages(options), nested=True)
     to_terminal()
     with stage_run("pipeline", experiment=options.experiment or None) as parent:
         parent.set_tags({"sign.data.source": command.inputs.source, "sign.preset": options.preset})
         parent.log_code_state()
-        for stage in (options.stage,) if options.stage else STAGES:
-            if options.stage or options.inference or stage not in ("represent", "generate"):
-                PHASES[stage](command)
+        for stage in command.stages:
+            PHASES[stage](command)
         if command.generated:
             parent.log_metrics(command.generated.metrics(), 0)
         summary.show(command.generated, command.made, parent.id)
+
+
+def _stages(options: Options) -> tuple[Stage, ...]:
+    """Without inference nothing is represented or generated, but alignment on frozen representations needs those."""
+    if options.stage:
+        return (options.stage,)
+    if options.inference:
+        return STAGES
+    return ("skeleton", "temporal", *(() if options.params.alignment.finetune else ("represent",)), "alignment")
 
 
 def run_skeleton(options: Options) -> None:
@@ -161,8 +187,8 @@ def run_generate(options: Options) -> None:
     _single("generate", options)
 
 
-def _single(stage: str, options: Options) -> None:
-    command = Command(options)
+def _single(stage: Stage, options: Options) -> None:
+    command = Command(options, (stage,))
     to_terminal()
     run_id = PHASES[stage](command)
     summary.show(command.generated, command.made, run_id)
@@ -279,8 +305,6 @@ def represent(command: Command) -> str:
 
 def _fitting_representations(command: Command, temporal: Upstream, asked: str) -> str:
     """Run ID of the representations that `temporal` made; UpstreamError where another version made those asked for."""
-    from sign_models.tracking.representations import made_by
-
     if asked:
         made = made_by(asked)
         if made != temporal.model_id:
@@ -316,8 +340,8 @@ def generate(command: Command) -> str:
             return found.run_id
         logger.info("generate: nothing to skip: %s", "; ".join(reasons))
     with command.run("generate", None) as run:
-        from sign_models.models.storage import load
-        from sign_models.stages.generate import generate
+        from sign_models.models.storage import load, save
+        from sign_models.stages.generate import generate, generation
         from sign_models.tracking.registration import register
 
         run.set_tags(wanted.tags())
@@ -332,10 +356,13 @@ def generate(command: Command) -> str:
         result = generate(model, command.inputs.videos, command.inputs.texts, params, arrays)
         command.generated = summary.of(result, params.scoring)
         summary.log(run, result, command.generated)
-        command.made["translator"] = register(
-            run, "translator", upstream["alignment"].path(), input_example=_example(command, "generate"),
-            metrics=command.generated.metrics(), upstream=upstream, tags=wanted.tags(), step=0,
-        )
+        model.generation = generation(model.generation, params)
+        with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
+            save(model.cpu(), Path(folder))
+            command.made["translator"] = register(
+                run, "translator", Path(folder), input_example=_example(command, "generate"),
+                metrics=command.generated.metrics(), upstream=upstream, tags=wanted.tags(), step=0,
+            )
         logger.info("generate: registered %s", command.made["translator"].uri)
         return run.id
 
