@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import math
 import mmap
+import os
 import pickle
 import re
 import struct
@@ -38,19 +39,16 @@ _BROKEN = (
     OverflowError, MemoryError, RecursionError, struct.error,
 )  # fmt: skip
 
-# Opcodes of fixed length, or ended by a line feed, that need no further look. "(d" is an empty dict of protocol 0.
-_PLAIN = re.compile(
-    rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
-    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)++",
+# A run of opcodes of fixed length, or ended by a line feed, that need no further look ("(d" is an empty dict of
+# protocol 0), then perhaps an opcode that is followed by as many bytes as its argument of 4, 1 or 8 bytes says.
+_RUN = re.compile(
+    rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]++|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
+    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)*+"
+    rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?+",
     re.DOTALL,
 )
 _DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
-# Opcodes followed by as many bytes as their argument says: format of the argument.
-_COUNTED = {
-    ord("X"): "<I", ord("B"): "<I", ord("T"): "<I", 0x8B: "<I", ord("U"): "<B", ord("C"): "<B", 0x8C: "<B", 0x8A: "<B",
-    0x8D: "<Q", 0x8E: "<Q", 0x96: "<Q",
-}  # fmt: skip
-_STOP, _DICT, _MARK, _FRAME = ord("."), ord("}"), ord("("), 0x95
+_STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
 _PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
 _NEW_DICT = b"NQ"  # persistent_load(None)
 
@@ -62,15 +60,16 @@ def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
     place = path.name
     try:
         with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            if zipped:
+            size = os.fstat(file.fileno()).st_size
+            if size > max_bytes:
+                raise DataError(f"holds {size:,} bytes", place=place, wanted=f"at most {max_bytes:,}")
+            if file.read(2) == b"\x1f\x8b":
+                file.seek(0)
                 return loads(_unzip(file, place, max_bytes), place)
-            if not path.stat().st_size:
-                raise DataError("is empty", place=place, wanted="a pickle")
-            if path.stat().st_size > max_bytes:
-                raise DataError(f"holds {path.stat().st_size:,} bytes", place=place, wanted=f"at most {max_bytes:,}")
-            return loads(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), place)
+            file.seek(0)
+            # A large file is mapped, so that its arrays are in memory only once.
+            small = size < _CHUNK
+            return loads(file.read() if small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), place)
     except OSError as error:
         raise DataError(f"cannot be read ({error.strerror or error})", place=place, wanted="a pickle") from error
 
@@ -112,47 +111,41 @@ class _Stream:
     def _scan(self) -> list[memoryview]:
         """The opcodes up to STOP, frames left out and every new dict replaced by a checked one."""
         data, view = self.data, memoryview(self.data)
-        pieces, start, at = [], self.position, self.position
-        try:
-            while (code := data[at]) != _STOP:
-                if plain := _PLAIN.match(data, at):
-                    self._count(plain.end() - at)
-                    at = plain.end()
-                    continue
-                self._count(1)
-                if form := _COUNTED.get(code):
-                    (length,) = struct.unpack_from(form, data, at + 1)
-                    at += 1 + struct.calcsize(form) + length
-                    if at > len(data):
-                        raise self._broken("it ends inside a value")
-                elif code == _DICT or (code == _MARK and data[at + 1] == ord("d")):
-                    pieces += [view[start:at], memoryview(_NEW_DICT)]
-                    start = at = at + (1 if code == _DICT else 2)
-                elif code == _FRAME:
-                    pieces.append(view[start:at])
-                    start = at = at + 9
-                elif code == _LONG_BINPUT:
-                    self._check_memo(struct.unpack_from("<I", data, at + 1)[0], at)
-                    at += 5
-                elif code == _PUT:
-                    if not (digits := _DIGITS.match(data, at + 1)):
-                        raise self._broken(f"a memo place without a number at byte {at}")
-                    self._check_memo(int(digits[1]), at)
-                    at = digits.end()
-                elif code == _PERSISTENT and self.storages:
-                    at += 1
-                else:
-                    raise self._broken(f"opcode {code:#04x} at byte {at} belongs to no pickle of plain data")
-        except (IndexError, struct.error, ValueError) as error:
-            raise self._broken("it ends too early") from error
-        self.position = at + 1
-        return [*pieces, view[start : at + 1]]
-
-    def _count(self, objects: int) -> None:
-        self.objects += objects
-        if self.objects > MAX_OBJECTS:
-            found = f"holds more than {MAX_OBJECTS:,} objects"
-            raise DataError(found, place=self.place, remedy="store numbers as arrays, not as lists")
+        pieces: list[memoryview] = []
+        start = at = self.position
+        while run := _RUN.match(data, at):  # always: a run may be empty
+            self.objects += run.end() - at + 1
+            at = run.end()
+            if run.lastindex:
+                at += int.from_bytes(run[run.lastindex], "little")
+            if at >= len(data):
+                raise self._broken("it ends too early")
+            if self.objects > MAX_OBJECTS:
+                found = f"holds more than {MAX_OBJECTS:,} objects"
+                raise DataError(found, place=self.place, remedy="store numbers as arrays, not as lists")
+            if run.lastindex:
+                continue
+            code = data[at]
+            if code == _STOP:
+                self.position = at + 1
+                return [*pieces, view[start : at + 1]]
+            if code == _DICT or data[at : at + 2] == b"(d":
+                pieces += [view[start:at], memoryview(_NEW_DICT)]
+                start = at = at + (1 if code == _DICT else 2)
+            elif code == _FRAME:
+                pieces.append(view[start:at])
+                start = at = at + 9
+            elif code == _LONG_BINPUT:
+                self._check_memo(int.from_bytes(data[at + 1 : at + 5], "little"), at)
+                at += 5
+            elif code == _PUT and (digits := _DIGITS.match(data, at + 1)):
+                self._check_memo(int(digits[1]), at)
+                at = digits.end()
+            elif code == _PERSISTENT and self.storages:
+                at += 1
+            else:
+                raise self._broken(f"opcode {code:#04x} at byte {at} belongs to no pickle of plain data")
+        raise self._broken("it ends too early")
 
     def _check_memo(self, index: int, at: int) -> None:
         if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number
@@ -196,31 +189,42 @@ class _Dict(dict):
 
 
 class _Array(np.ndarray):
-    """An array that a pickle fills in: numbers and strings only, as many as the shape says."""
+    """An array that a pickle makes empty and then fills in: numbers and strings only, as many as the shape says.
+
+    Stands for numpy's `_reconstruct` itself. Having a `__setstate__`, it cannot be changed by a pickle.
+    """
+
+    def __new__(cls, kind: Any, *_: Any) -> _Array:
+        if kind != "numpy.ndarray":
+            raise pickle.UnpicklingError("an array of a class that is not numpy.ndarray")
+        return _NEW(cls, 0)
 
     def __setstate__(self, state: Any) -> None:
         shape, dtype, fortran, data = state[-4:]
-        data = _checked(dtype, shape, data)
-        super().__setstate__((1, shape, dtype.resolve(), bool(fortran), data))  # type: ignore[arg-type]  # stub
+        if type(dtype) is not _DType or type(data) is not bytes or not data:
+            data = _checked(dtype, shape, data)
+        # numpy holds the shape against the number of bytes.
+        _FILL(self, (1, shape, dtype.numpy, fortran, data))
+
+
+_NEW, _FILL = np.ndarray.__new__, np.ndarray.__setstate__
 
 
 class _DType:
     """A dtype as a pickle describes it."""
 
-    __slots__ = ("code", "order")
+    __slots__ = ("numpy",)
     KINDS = re.compile(r"[biufSU?](\d*)")
 
     def __init__(self, code: Any, *_: Any) -> None:
         found = self.KINDS.fullmatch(code) if isinstance(code, str) else None
         if not found or not 0 < int(found[1] or 1) <= 2**16:
             raise pickle.UnpicklingError("an array of objects or records; wanted numbers or strings")
-        self.code, self.order = code, "="
+        self.numpy = np.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = {"<": "<", ">": ">"}.get(state[1], "=")
-
-    def resolve(self) -> np.dtype:
-        return np.dtype(self.code).newbyteorder(self.order)
+        if state[1] == ">":
+            self.numpy = self.numpy.newbyteorder(">")
 
 
 def _checked(dtype: Any, shape: Any, data: Any) -> bytes:
@@ -244,36 +248,32 @@ class _Storage:
         self.dtype, self.count = dtype, count
         self.values: np.ndarray | None = None
 
+    def __setstate__(self, _: Any) -> NoReturn:
+        raise pickle.UnpicklingError("a pickle may not change a tensor's memory")
+
 
 class _Function:
-    """What a pickle may call. It takes no attribute, so that BUILD cannot change it."""
+    """What a pickle may call, and may not change."""
 
     __slots__ = ("_run",)
-    _run: Callable[..., Any]
 
     def __init__(self, run: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_run", run)
+        self._run = run
 
-    def __setattr__(self, *_: Any) -> NoReturn:
+    def __setstate__(self, _: Any) -> NoReturn:
         raise pickle.UnpicklingError("a pickle may not change what it calls")
 
     def __call__(self, *args: Any) -> Any:
         return self._run(*args)
 
 
-def _reconstruct(cls: Any, *_: Any) -> _Array:
-    if cls != "numpy.ndarray":
-        raise pickle.UnpicklingError("an array of a class that is not numpy.ndarray")
-    return _Array((0,))
-
-
 def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
     data = _checked(dtype, shape, data)
-    return np.frombuffer(data, dtype.resolve()).reshape(shape, order="F" if order == "F" else "C")
+    return np.frombuffer(data, dtype.numpy).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    return np.frombuffer(_checked(dtype, (), data), dtype.resolve()).reshape(()).item()
+    return np.frombuffer(_checked(dtype, (), data), dtype.numpy).reshape(()).item()
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
@@ -352,7 +352,7 @@ def _load_storage(data: Any, place: str) -> _Storage:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "numpy._core.multiarray._reconstruct": _reconstruct,
+    "numpy._core.multiarray._reconstruct": _Array,
     "numpy._core.multiarray.scalar": _scalar,
     "numpy._core.numeric._frombuffer": _frombuffer,
     "numpy.dtype": _DType,
@@ -382,7 +382,8 @@ class _Unpickler(pickle.Unpickler):
         if isinstance(module, str) and isinstance(name, str):
             full = f"{module}.{name}".replace("numpy.core.", "numpy._core.", 1).replace("__builtin__.", "builtins.", 1)
             if full in _FUNCTIONS:
-                return _Function(_FUNCTIONS[full])
+                found = _FUNCTIONS[full]
+                return found if found is _Array else _Function(found)
             if full in _NAMES:
                 return full
             if full == _LOAD_STORAGE and not self.storages:

@@ -19,7 +19,8 @@ Clip = Callable[[], KeypointSequence]  # reads one clip; raises DataError
 MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
 MAX_SIDE = 1e6  # pixels
 PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
-OUTSIDE = 0.1  # share of the x that may lie left of a picture; of a centred body about half are negative
+BEYOND = 0.05  # share of the points that must be, so that a few failures of the detector decide nothing
+LEFT = 0.1  # share of the points that may lie left of a picture; of a centred body about half do
 
 
 def clip(
@@ -61,7 +62,7 @@ def clip(
             wanted="confidence above 0 somewhere",
             remedy="leave the clip out, or set on_bad_sample=reject",
         )
-    if not np.isfinite(points[seen]).all():
+    if not np.isfinite(points).all() and not np.isfinite(points[seen]).all():
         frame, landmark = np.argwhere(seen & ~np.isfinite(points).all(-1))[0]
         raise DataError(
             f"NaN or Inf at frame {frame}, landmark {landmark}, which has confidence {confidence[frame, landmark]:g}",
@@ -157,21 +158,26 @@ def as_numbers(values: Any, source: str) -> np.ndarray:
 def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
     """The unit that the seen points of some clips are in, told from their range.
 
-    Pixels: a coordinate in twenty is beyond PIXELS. Fractions of a picture: hardly an x is negative. Else a centred
-    body.
+    Pixels: one point in twenty is beyond PIXELS. Fractions of a picture: hardly an x is negative. Else a centred body.
     """
-    seen = np.concatenate([points[seen] for points, seen in clips])
-    seen = seen[np.isfinite(seen).all(-1)]
-    if not len(seen):
+    counted = beyond = left = 0
+    for points, seen in clips:
+        x, y = points[..., 0], points[..., 1]
+        usable = seen & np.isfinite(x) & np.isfinite(y)
+        counted += int(usable.sum())
+        beyond += int((usable & ((np.abs(x) > PIXELS) | (np.abs(y) > PIXELS))).sum())
+        left += int((usable & (x < 0)).sum())
+    if not counted or beyond > BEYOND * counted:
         return "pixel"
-    if np.quantile(np.abs(seen).max(-1), 0.95) > PIXELS:
-        return "pixel"
-    return "picture" if (seen[:, 0] < 0).mean() <= OUTSIDE else "body"
+    return "picture" if left <= LEFT * counted else "body"
 
 
 def _unit(unit: Any, source: str) -> Unit | None:
-    if unit is None or (isinstance(unit, str) and unit in get_args(Unit)):
-        return unit
+    for known in get_args(Unit):
+        if isinstance(unit, str) and unit == known:
+            return known
+    if unit is None:
+        return None
     raise DataError("an unknown unit", place=source, wanted=", ".join(get_args(Unit)))
 
 

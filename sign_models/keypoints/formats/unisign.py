@@ -51,6 +51,8 @@ def _frames(frames: Any, place: str) -> np.ndarray:
     """(T, P, ...) out of a list of T arrays, filled up with nobody where people come and go."""
     if isinstance(frames, np.ndarray):
         return as_numbers(frames, place)
+    if all(isinstance(frame, np.ndarray) for frame in frames) and len({frame.shape for frame in frames}) == 1:
+        return as_numbers(np.stack(frames), place)
     arrays = [as_numbers(frame, place) for frame in frames]
     if len({array.shape for array in arrays}) <= 1:
         return np.array(arrays, np.float32)
