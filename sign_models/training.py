@@ -27,6 +27,7 @@ from tqdm import tqdm
 from sign_models.data.batching import Sampler
 from sign_models.errors import ResourceError
 
+WIDE = 512  # width from which a GPU gains by half precision
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
 OutOfMemory = torch.OutOfMemoryError
 
@@ -51,12 +52,15 @@ class Task(Protocol):
     """What a stage brings to the loop.
 
     objective: a module whose forward(batch) gives a dict of scalars, among them "loss".
-    batch(step, part): the clips sampler[step][part] as the objective wants them, and their real frames (a scalar tensor).
+    clips(step): the clips of a step. batch(step, part): clips(step)[part] as the objective wants them, and their real
+    frames (a scalar tensor).
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
     """
 
     objective: nn.Module
     sampler: Sampler
+
+    def clips(self, step: int) -> np.ndarray: ...
 
     def batch(self, step: int, part: slice) -> tuple[Any, Tensor]: ...
 
@@ -65,6 +69,34 @@ class Task(Protocol):
     def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
         """Parameters with their share of the learning rate."""
         ...
+
+    def advance(self, averaged: nn.Module, done: float) -> None:
+        """Called after each evaluation, with the share of training that is done: a task may make new data."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What advance() made, for checkpoints."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+
+class FixedTask:
+    """The rest of a Task that trains on the clips of its sampler from beginning to end."""
+
+    sampler: Sampler
+
+    def clips(self, step: int) -> np.ndarray:
+        return self.sampler[step]
+
+    def advance(self, averaged: nn.Module, done: float) -> None:
+        return
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        return
 
 
 @dataclass
@@ -79,27 +111,32 @@ class Progress:
     parts: int = 1  # micro-batches a step; grows when memory ends
     seconds: float = 0.0
     frames: int = 0
+    epoch: int = 0  # of the last step, counted from 1
+    epoch_metrics: dict[str, float] = field(default_factory=dict)  # the latest of this epoch: its point of the curves
 
     @property
     def frames_per_second(self) -> float:
         return self.frames / self.seconds if self.seconds else 0.0
 
 
-def make_accelerator() -> Accelerator:
-    """bf16 where the hardware multiplies it faster, whichever device there is."""
-    return Accelerator(mixed_precision="bf16" if half_precision_helps() else "no")
+def make_accelerator(width: int) -> Accelerator:
+    """The device there is, in the precision that is fastest there for a model of this width.
 
-
-def half_precision_helps() -> bool:
+    Half precision multiplies faster wherever the hardware knows it, but casting costs a kernel launch a tensor: on a
+    GPU, narrow models wait for launches, not for products (docs/experiments.md), and take TF32 instead.
+    """
+    torch.set_float32_matmul_precision("high")
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported())
+        half = width >= WIDE and torch.cuda.is_bf16_supported()
+    else:
+        half = bool(torch.cpu._is_avx512_bf16_supported())
+    return Accelerator(mixed_precision="bf16" if half else "no")
 
 
-def total_steps(steps: int | None, epochs: float | None, sampler: Sampler) -> int:
-    """epochs wins where both are given."""
+def total_steps(steps: int | None, epochs: float | None, min_steps: int, sampler: Sampler) -> int:
+    """How long params.schema.Training says, in optimizer steps."""
     if epochs is not None:
-        return max(1, round(epochs * sampler.steps))
+        return max(1, min_steps, round(epochs * sampler.steps))
     assert steps is not None  # params.load refuses both null
     return steps
 
@@ -117,11 +154,11 @@ def seed_step(seed: int, step: int, part: int = 0, process: int = 0) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, part, process]).generate_state(1)[0]))
 
 
-def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, steps: int | None, epochs: float | None,
+def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, steps: int | None, epochs: float | None, min_steps: int,
         lr: float, weight_decay: float, warmup: float, clip_norm: float, ema: float, evaluations: int, patience: int,
         checkpoint_minutes: float, seed: int, **_: Any) -> Progress:
     """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
-    total = total_steps(steps, epochs, task.sampler)
+    total = total_steps(steps, epochs, min_steps, task.sampler)
     every = max(1, total // evaluations)
     shares, optimizer = _optimizer(task, lr, weight_decay, accelerator.device)
     raw = task.objective
@@ -130,12 +167,12 @@ def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, 
     progress, best = Progress(), {}
     folder = recorder.restore()
     if folder is not None:
-        progress, best = _restore(folder, raw, averaged, optimizer)
+        progress, best = _restore(folder, task, averaged, optimizer)
         recorder.note(f"{name}: goes on from step {progress.step} of {total}")
     bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=not sys.stderr.isatty())
     pending: list[dict[str, Tensor]] = []
     saved = clock = time.monotonic()
-    while progress.step < total and not (patience and progress.without_better >= patience):
+    while progress.step < total and not _enough(progress, patience):
         step = progress.step
         rate = learning_rate(step, total, warmup)
         for group, share in zip(optimizer.param_groups, shares, strict=True):
@@ -162,21 +199,26 @@ def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, 
                 best = {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
             else:
                 progress.without_better += 1
+            if not last:
+                _advance(task, averaged.module, accelerator, progress.step / total)
             recorder.metrics({f"validation.{k}": v for k, v in metrics.items()}, step)
-            recorder.metrics(
-                {f"epoch.validation.{k}": v for k, v in metrics.items()}, progress.step // task.sampler.steps
-            )
+            progress.epoch_metrics |= {f"epoch.validation.{k}": v for k, v in metrics.items()}
             if bar.disable:
                 shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
                 recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
-            if last or time.monotonic() - saved > 60 * checkpoint_minutes:
-                _save(recorder, raw, averaged, optimizer, best, progress)
+            if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
+                _save(recorder, task, averaged, optimizer, best, progress)
                 saved = time.monotonic()
             clock = time.monotonic()
     bar.close()
+    recorder.metrics(progress.epoch_metrics, progress.epoch)
     raw.load_state_dict(best)
     raw.eval()
     return progress
+
+
+def _enough(progress: Progress, patience: int) -> bool:
+    return bool(patience) and progress.without_better >= patience
 
 
 def _optimizer(task: Task, lr: float, weight_decay: float, device: torch.device):
@@ -202,7 +244,7 @@ def _ema(decay: float):
 def _step(task: Task, objective: nn.Module, optimizer, accelerator: Accelerator, recorder: Recorder, progress: Progress,
           seed: int, clip_norm: float) -> dict[str, Tensor]:
     """One optimizer step; on a full memory the same step again in twice as many parts."""
-    clips = len(task.sampler[progress.step])
+    clips = len(task.clips(progress.step))
     while True:
         try:
             optimizer.zero_grad(set_to_none=True)
@@ -244,6 +286,13 @@ def _evaluate(task: Task, module: nn.Module, accelerator: Accelerator) -> dict[s
     return metrics
 
 
+def _advance(task: Task, module: nn.Module, accelerator: Accelerator, done: float) -> None:
+    module.eval()
+    with torch.no_grad(), accelerator.autocast():
+        task.advance(module, done)
+    module.train()
+
+
 def _mean(values: list[dict[str, Tensor]]) -> dict[str, float]:
     keys = list(values[0])
     table = torch.stack([torch.stack([torch.as_tensor(v[k]).float() for k in keys]) for v in values]).mean(0)
@@ -259,13 +308,18 @@ def _record(recorder: Recorder, logged: dict[str, float], rate: float, progress:
         {f"train.{k}": v for k, v in logged.items()}
         | {"train.learning_rate": rate, "train.frames_per_second": progress.frames_per_second}, step,
     )
-    recorder.metrics({f"epoch.train.{k}": v for k, v in logged.items()}, progress.step // epoch_steps)
+    epoch = 1 + step // epoch_steps
+    if epoch > progress.epoch:  # the one before is over
+        recorder.metrics(progress.epoch_metrics, progress.epoch)
+        progress.epoch, progress.epoch_metrics = epoch, {}
+    progress.epoch_metrics |= {f"epoch.train.{k}": v for k, v in logged.items()}
 
 
-def _save(recorder: Recorder, raw: nn.Module, averaged: AveragedModel, optimizer, best: dict[str, Tensor],
+def _save(recorder: Recorder, task: Task, averaged: AveragedModel, optimizer, best: dict[str, Tensor],
           progress: Progress) -> None:
     with tempfile.TemporaryDirectory(prefix="sign-checkpoint-") as folder:
-        tensors = {f"model.{k}": v for k, v in raw.state_dict().items()}
+        tensors = {f"model.{k}": v for k, v in task.objective.state_dict().items()}
+        tensors |= {f"task.{k}": v for k, v in task.state().items()}
         tensors |= {f"averaged.{k}": v for k, v in averaged.module.state_dict().items()}
         tensors["updates"] = averaged.n_averaged.reshape(1)
         state = optimizer.state_dict()["state"]
@@ -276,14 +330,15 @@ def _save(recorder: Recorder, raw: nn.Module, averaged: AveragedModel, optimizer
         recorder.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
 
 
-def _restore(folder: Path, raw: nn.Module, averaged: AveragedModel, optimizer) -> tuple[Progress, dict[str, Tensor]]:
+def _restore(folder: Path, task: Task, averaged: AveragedModel, optimizer) -> tuple[Progress, dict[str, Tensor]]:
     progress = Progress(**json.loads((folder / "progress.json").read_text()))
-    tensors = load_file(folder / "state.safetensors", device=str(next(raw.parameters()).device))
+    tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    raw.load_state_dict(under("model."))
+    task.objective.load_state_dict(under("model."))
+    task.restore(under("task."))
     averaged.module.load_state_dict(under("averaged."))
     averaged.n_averaged.copy_(tensors["updates"][0])
     state: dict[int, dict[str, Tensor]] = {}
