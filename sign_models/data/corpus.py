@@ -6,14 +6,74 @@ F frames of all clips, N clips, K landmarks of keypoints.layouts.CANONICAL.
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence
+
+
+class Frames(Protocol):
+    """(F, K, 3) float16, in memory (an array) or in the files of a store.
+
+    Indexed by a slice, or by whole numbers (B, T) of which each row lies within one clip.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One normalised clip and what is known of it.
+
+    values (T, K, 3) float16; sha256: of their bytes. text: in NFC, otherwise as its file has it.
+    """
+
+    id: str
+    values: np.ndarray
+    sha256: str
+    fps: float | None = None
+    split: str | None = None
+    group: str | None = None
+    text: str | None = None
+
+    @classmethod
+    def of(cls, sequence: KeypointSequence) -> Clip:
+        """DataError where the sequence shows nobody."""
+        s = sequence
+        text = None if s.text is None else unicodedata.normalize("NFC", s.text)
+        fps = None if s.fps is None else float(s.fps)
+        values = normalise(s).astype(np.float16)
+        return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, text)
+
+
+class Digest:
+    """The digest of a corpus: sha256 over what is known of each clip, its values by their own sha256."""
+
+    def __init__(self) -> None:
+        self._sum = hashlib.sha256()
+
+    def add(
+        self, id: str, length: int, fps: float | None, split: str | None, group: str | None, text: str | None,
+        sha256: str,
+    ) -> None:
+        self._sum.update(repr((id, length, fps, split, group, text, sha256)).encode())
+
+    def __str__(self) -> str:
+        return self._sum.hexdigest()
 
 
 @dataclass
@@ -23,11 +83,11 @@ class Corpus:
     frames   (F, K, 3) float16: x, y in shoulder widths from the middle of the shoulders, confidence.
     offsets  (N + 1,) int64.
     fps, splits, groups, texts: one a clip, None where unknown.
-    digest   sha256 over ids, values and what is known of each clip: the same data gives the same digest.
+    digest   of ids, values and what is known of each clip: the same data gives the same, in memory or in a store.
     """
 
     ids: list[str]
-    frames: np.ndarray
+    frames: Frames
     offsets: np.ndarray
     fps: list[float | None]
     splits: list[str | None]
@@ -55,29 +115,24 @@ class Corpus:
     @classmethod
     def of(cls, sequences: Iterable[KeypointSequence], source: str = "") -> Corpus:
         """Normalise and collect; DataError on a second clip of the same id or where there is none."""
-        ids: dict[str, None] = {}
-        clips, fps, splits, groups, texts = [], [], [], [], []
-        digest = hashlib.sha256()
+        clips: dict[str, np.ndarray] = {}
+        fps, splits, groups, texts = [], [], [], []
+        digest = Digest()
         for sequence in sequences:
-            if sequence.id in ids:
+            if sequence.id in clips:
                 raise DataError(
                     f"id {sequence.id!r} appears twice", place=sequence.source or source, wanted="one clip an id",
                     remedy="rename or remove one of the two",
                 )
-            ids[sequence.id] = None
-            clip = normalise(sequence).astype(np.float16)
-            clips.append(clip)
-            fps.append(sequence.fps)
-            splits.append(sequence.split)
-            groups.append(sequence.group)
-            texts.append(sequence.text)
-            known = (sequence.id, len(clip), sequence.fps, sequence.split, sequence.group, sequence.text)
-            digest.update(repr(known).encode())
-            digest.update(np.ascontiguousarray(clip).data)
+            clip = Clip.of(sequence)
+            clips[clip.id] = clip.values
+            fps.append(clip.fps)
+            splits.append(clip.split)
+            groups.append(clip.group)
+            texts.append(clip.text)
+            digest.add(clip.id, len(clip.values), clip.fps, clip.split, clip.group, clip.text, clip.sha256)
         if not clips:
             raise DataError("no clip in it", place=source, wanted="at least one keypoint sequence")
-        offsets = np.zeros(len(clips) + 1, np.int64)
-        np.cumsum([len(c) for c in clips], out=offsets[1:])
-        return cls(
-            list(ids), np.concatenate(clips), offsets, fps, splits, groups, texts, digest.hexdigest(), source
-        )
+        offsets = np.cumsum([0, *map(len, clips.values())], dtype=np.int64)
+        frames = np.concatenate(list(clips.values()))
+        return cls(list(clips), frames, offsets, fps, splits, groups, texts, str(digest), source)

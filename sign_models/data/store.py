@@ -1,0 +1,215 @@
+"""A corpus on disk: shards of half-precision frames, memory-mapped, an index written last. docs/store.md is its schema.
+
+    STORE/index.json                         what the store holds; without it nothing is a store
+    STORE/frames-00000-<sha256>.safetensors  shards, named by place and the start of their own checksum
+    STORE/report/                            what the import found
+
+F frames, N clips, K landmarks of keypoints.layouts.CANONICAL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from sign_models.data.corpus import Corpus, Digest
+from sign_models.errors import DataError
+from sign_models.keypoints.layouts import CANONICAL
+
+VERSION = 1
+INDEX, UNFINISHED = "index.json", "unfinished.json"
+MAPPED_BYTES = 2**28  # read pages count as resident memory: after so many bytes the files are closed and opened anew
+FRAME_BYTES = len(CANONICAL) * 3 * 2
+COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256")  # what is known of each clip of a shard
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A whole shard without its frames.
+
+    offsets (N + 1,). measures (N, M) float32: checks.MEASURES of each clip. known: column of COLUMNS -> one value a
+    clip. rejected: place and reason of each sample left out since the shard before. position: samples of the source,
+    good or bad, up to its end.
+    """
+
+    path: Path
+    offsets: np.ndarray
+    measures: np.ndarray
+    known: dict[str, list[Any]]
+    rejected: list[str]
+    position: int
+
+    @classmethod
+    def read(cls, path: Path) -> Shard:
+        try:
+            with safe_open(path, "np") as file:
+                about = json.loads(file.metadata()["about"])
+                shape, offsets = file.get_slice("frames").get_shape(), file.get_tensor("offsets")
+                shard = cls(path, offsets, file.get_tensor("measures"), **about)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise _broken(path, f"is no whole shard ({str(error)[:100]})") from error
+        if shape != [offsets[-1], len(CANONICAL), 3] or {len(v) for v in shard.known.values()} != {len(offsets) - 1}:
+            raise _broken(path, "contradicts itself")
+        return shard
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def _broken(path: Path, found: str) -> DataError:
+    place = f"{path.parent.name}/{path.name}"
+    return DataError(found, place=place, wanted="the file that the import wrote", remedy="import it again")
+
+
+class StoredFrames:
+    """The frames of a store as if they were one array (F, K, 3) float16; only what is asked for is read.
+
+    Takes a slice, or whole numbers (..., T) of which each row lies within one clip.
+    """
+
+    def __init__(self, paths: list[Path], starts: np.ndarray) -> None:
+        """starts (shards + 1,): the first frame of each shard, then F."""
+        self.paths, self.starts = paths, starts
+        self._open: dict[int, Any] = {}
+        self._mapped = 0
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self), len(CANONICAL), 3
+
+    @property
+    def nbytes(self) -> int:
+        return len(self) * FRAME_BYTES
+
+    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            return self._between(start, max(start, stop))[::step]
+        out = np.empty((*index.shape, *self.shape[1:]), np.float16)
+        for places, row in zip(index.reshape(-1, index.shape[-1]), out.reshape(-1, *out.shape[-3:]), strict=True):
+            low, high = int(places.min()), int(places.max())
+            if not 0 <= low <= high < len(self):
+                raise IndexError(f"frames {low} to {high} of {len(self)}")
+            self._between(low, high + 1).take(places - low, 0, out=row, mode="clip")
+        return out
+
+    def _between(self, start: int, stop: int) -> np.ndarray:
+        pieces = []
+        for i in range(self._shard_of(start), self._shard_of(max(start, stop - 1)) + 1):
+            first, end = self.starts[i], self.starts[i + 1]
+            pieces.append(self._frames(i)[max(start, first) - first : min(stop, end) - first])
+        self._mapped += (stop - start) * FRAME_BYTES
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _shard_of(self, frame: int) -> int:
+        return int(np.searchsorted(self.starts[1:-1], frame, "right"))
+
+    def _frames(self, i: int) -> Any:
+        """The shard's frames as the library slices them: out of a memory map, into memory of our own."""
+        if self._mapped > MAPPED_BYTES:
+            self._open.clear()
+            self._mapped = 0
+        if i not in self._open:
+            self._open[i] = safe_open(self.paths[i], "np").get_slice("frames")
+        return self._open[i]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a worker process, which opens the files itself."""
+        return self.__dict__ | {"_open": {}, "_mapped": 0}
+
+
+def is_store(path: Path) -> bool:
+    """Whether a store, finished or not, lies there."""
+    return (path / INDEX).is_file() or (path / UNFINISHED).is_file()
+
+
+def open_store(path: Path | str, *, full: bool = False) -> Corpus:
+    """A finished store as a corpus whose frames stay on disk.
+
+    Always checked: every shard's size and header, and that ids, texts, splits and lengths are those of the import.
+    full: every byte against its checksum. Raises DataError.
+    """
+    path = Path(path)
+    index = _index(path)
+    shards = [Shard.read(file) for file in _files(path, index, full)]
+    known: dict[str, list[Any]] = {name: [value for s in shards for value in s.known[name]] for name in COLUMNS}
+    known["splits"] = index["splits"] or known["splits"]
+    lengths = np.concatenate([np.diff(shard.offsets) for shard in shards])
+    digest = Digest()
+    add_known(digest, lengths, known)
+    if str(digest) != index["digest"]:
+        raise _broken(path / INDEX, "ids, texts, splits or lengths are not those of the import")
+    starts = np.cumsum([0, *(int(shard.offsets[-1]) for shard in shards)])
+    return Corpus(
+        ids=known["ids"],
+        frames=StoredFrames([shard.path for shard in shards], starts),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        fps=known["fps"],
+        splits=known["splits"],
+        groups=known["groups"],
+        texts=known["texts"],
+        digest=index["digest"],
+        sources=str(path),
+    )
+
+
+def store_digest(path: Path) -> str:
+    """The digest that `open_store` would give, read from the index."""
+    return str(_index(path)["digest"])
+
+
+def add_known(digest: Digest, lengths: np.ndarray, known: dict[str, list[Any]]) -> None:
+    """Add clips by what is known of them, as `Corpus.of` adds the same clips in memory."""
+    columns = (known[name] for name in ("fps", "splits", "groups", "texts", "sha256"))
+    for clip in zip(known["ids"], lengths.tolist(), *columns, strict=True):
+        digest.add(*clip)
+
+
+def _index(path: Path) -> dict[str, Any]:
+    if not (path / INDEX).is_file():
+        found, remedy = "no store", "give the folder that -e import wrote"
+        if (path / UNFINISHED).is_file():
+            found, remedy = "an import that did not finish", "start the same import again: it goes on where it was"
+        raise DataError(found, place=str(path), wanted=f"a folder with {INDEX}", remedy=remedy)
+    try:
+        sealed = json.loads((path / INDEX).read_bytes())
+        index = sealed["index"]
+        sound = sealed["sha256"] == seal(index)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _broken(path / INDEX, f"is no index ({str(error)[:100]})") from error
+    if not sound:
+        raise _broken(path / INDEX, "was changed")
+    if (index["version"], index["landmarks"]) != (VERSION, list(CANONICAL)):
+        raise _broken(path / INDEX, f"was written for other landmarks or as version {index['version']}")
+    return dict(index)
+
+
+def seal(index: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+def _files(path: Path, index: dict[str, Any], full: bool) -> Iterator[Path]:
+    for entry in index["shards"]:
+        file = path / entry["name"]
+        size = file.stat().st_size if file.is_file() else None
+        if size != entry["bytes"]:
+            found = "is missing" if size is None else f"holds {size:,} bytes instead of {entry['bytes']:,}"
+            raise _broken(file, found)
+        if full and file_sha256(file) != entry["sha256"]:
+            raise _broken(file, "was changed: its checksum differs")
+        yield file
+
+
+def file_sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

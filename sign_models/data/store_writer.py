@@ -1,0 +1,173 @@
+"""Writes a store shard by shard, in the memory of one shard; cut off, it goes on after the last whole shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from sign_models.data.corpus import Clip, Digest
+from sign_models.data.store import (
+    COLUMNS,
+    FRAME_BYTES,
+    INDEX,
+    UNFINISHED,
+    VERSION,
+    Shard,
+    StoredFrames,
+    add_known,
+    file_sha256,
+    seal,
+)
+from sign_models.errors import DataError
+from sign_models.keypoints.layouts import CANONICAL
+
+LOCK = ".lock"  # held by the process that writes
+NAME = re.compile(r"frames-(\d{5,})-([0-9a-f]{16})\.safetensors")
+SHARD_BYTES = 2**26  # of frames; a longer clip has a shard of its own
+SHARD_CLIPS = 2**16  # the library reads headers of at most 100 MB
+
+
+class StoreWriter:
+    """path: a folder that is new, empty, or holds this import unfinished; one that was made otherwise begins anew.
+
+    made: all that decides what the shards hold, e.g. the source's fingerprint.
+    position: samples of the source, good or bad, that were taken or lie in finished shards.
+    ids: of the clips so far, in order. rejected: place and reason of each sample left out.
+    Raises DataError where a finished store, or anything else, lies at `path`.
+    """
+
+    def __init__(self, path: Path, made: dict[str, Any]) -> None:
+        self.path, self.made, self.position = path, made, 0
+        self.ids: dict[str, None] = {}
+        self.rejected: list[str] = []
+        self._shards: list[dict[str, Any]] = []
+        path.mkdir(parents=True, exist_ok=True)
+        marker, content = path / UNFINISHED, json.dumps(made, sort_keys=True).encode()
+        if (path / INDEX).exists():
+            raise _occupied(path, "holds a finished store", "remove it, or name another folder")
+        if not marker.exists() and any(file.name != LOCK for file in path.iterdir()):
+            raise _occupied(path, "is not empty", "name another folder")
+        if marker.exists() and marker.read_bytes() == content:
+            self._resume()
+        whole = {shard["name"] for shard in self._shards}
+        for file in path.iterdir():
+            if file.name.startswith("frames-") and file.name not in whole:
+                file.unlink()
+        _write(marker, content)
+        self._frames = np.empty((SHARD_BYTES // FRAME_BYTES, len(CANONICAL), 3), np.float16)
+        self._begin_shard()
+
+    def _resume(self) -> None:
+        """Take over the finished shards, up to the first that is not what its name says."""
+        for number, path in enumerate(sorted(self.path.glob("frames-*.safetensors"))):
+            name, checksum = NAME.fullmatch(path.name), file_sha256(path)
+            if not name or int(name[1]) != number or not checksum.startswith(name[2]):
+                break
+            shard = Shard.read(path)
+            self._enter(path, checksum, len(shard), int(shard.offsets[-1]))
+            self.ids.update(dict.fromkeys(shard.known["ids"]))
+            self.rejected += shard.rejected
+            self.position = shard.position
+
+    def _enter(self, path: Path, checksum: str, clips: int, frames: int) -> None:
+        size = path.stat().st_size
+        entry = {"name": path.name, "bytes": size, "sha256": checksum, "clips": clips, "frames": frames}
+        self._shards.append(entry)
+
+    def _begin_shard(self) -> None:
+        self._known: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._ends, self._measures = [0], list[np.ndarray]()
+        self._told = len(self.rejected)
+
+    def add(self, clip: Clip, layout: str, measures: np.ndarray, place: str = "") -> None:
+        """The next sample of the source. layout: of its file; measures: checks.MEASURES. DataError on an id again."""
+        if clip.id in self.ids:
+            remedy = "rename or remove one of the two"
+            raise DataError(f"id {clip.id!r} appears twice", place=place, wanted="one clip an id", remedy=remedy)
+        length = len(clip.values)
+        if self._ends[-1] + length > len(self._frames) or len(self._ends) > SHARD_CLIPS:
+            self.flush()
+        self.ids[clip.id] = None
+        self.position += 1
+        known = (clip.id, clip.fps, clip.split, clip.group, clip.text, layout, clip.sha256)
+        for column, value in zip(self._known.values(), known, strict=True):
+            column.append(value)
+        self._measures.append(measures)
+        if length > len(self._frames):
+            self._ends.append(length)
+            self._write_shard(clip.values)
+        else:
+            self._frames[self._ends[-1] : self._ends[-1] + length] = clip.values
+            self._ends.append(self._ends[-1] + length)
+
+    def reject(self, reason: str) -> None:
+        """The next sample of the source is left out."""
+        self.position += 1
+        self.rejected.append(reason)
+
+    def flush(self) -> None:
+        """Make a shard of the clips that wait for one."""
+        if len(self._ends) > 1:
+            self._write_shard(self._frames[: self._ends[-1]])
+
+    def _write_shard(self, frames: np.ndarray) -> None:
+        tensors = {"frames": frames, "offsets": np.array(self._ends), "measures": np.stack(self._measures)}
+        about = {"known": self._known, "rejected": self.rejected[self._told :], "position": self.position}
+        data = save(tensors, {"about": json.dumps(about)})
+        checksum = hashlib.sha256(data).hexdigest()
+        path = self.path / f"frames-{len(self._shards):05}-{checksum[:16]}.safetensors"
+        _write(path, data)
+        self._enter(path, checksum, len(self._ends) - 1, self._ends[-1])
+        self._begin_shard()
+
+    def shards(self) -> Iterator[Shard]:
+        """The finished shards, one at a time, without their frames."""
+        for entry in self._shards:
+            yield Shard.read(self.path / entry["name"])
+
+    def frames(self) -> StoredFrames:
+        """Of the finished shards."""
+        starts = np.cumsum([0, *(shard["frames"] for shard in self._shards)])
+        return StoredFrames([self.path / shard["name"] for shard in self._shards], starts)
+
+    def finish(self, splits: list[str | None] | None) -> str:
+        """Write the index, which makes it a store. splits: of every clip; None: as the clips came. -> digest."""
+        self.flush()
+        digest, done = Digest(), 0
+        for shard in self.shards():
+            of_shard = shard.known["splits"] if splits is None else splits[done : done + len(shard)]
+            add_known(digest, np.diff(shard.offsets), shard.known | {"splits": of_shard})
+            done += len(shard)
+        index = {
+            "version": VERSION,
+            "landmarks": list(CANONICAL),
+            "digest": str(digest),
+            "shards": self._shards,
+            "splits": splits,
+            "made": self.made,
+        }
+        _write(self.path / INDEX, json.dumps({"sha256": seal(index), "index": index}).encode())
+        (self.path / UNFINISHED).unlink()
+        return str(digest)
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole under its name or not there at all, also when the power fails."""
+    making = path.with_name(f"{path.name}.making")
+    with making.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(making, path)
+
+
+def _occupied(path: Path, found: str, remedy: str) -> DataError:
+    return DataError(found, place=str(path), wanted="a new folder for the store", remedy=remedy)
