@@ -2,9 +2,9 @@
 
 Nothing that a pickle names is ever imported or run. Three guards stand one behind the other:
 
-1. A scan of the opcodes, before anything is built. It refuses opcodes that no writer of data uses, lengths past the end
-   of the file, memo places that would make the unpickler allocate gigabytes, and more than MAX_OBJECTS objects.
-2. The names. `find_class` hands out functions of this file, which take no attribute, for the few names allowed.
+1. A scan of the opcodes, before anything is built (`pickle_scan`). It refuses opcodes that no writer of data uses,
+   lengths past the end of the file, memo places that would make the unpickler allocate gigabytes, too many objects.
+2. The names. `find_class` hands out functions of this file, which a pickle cannot change, for the few names allowed.
 3. Dictionaries. Every dict becomes one that checks its keys (strings, numbers, None), because hashing nested tuples can
    be made to take for ever. The scan splices the opcodes for that in.
 
@@ -29,30 +29,15 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.pickle_scan import Buffer, Pieces, Scanner
 
 MAX_BYTES = 2**31  # of a file, unzipped
-MAX_OBJECTS = 2**25  # opcodes of a file, bytes of strings and arrays not counted
 _CHUNK = 2**20
 _KEYS = (str, int, bytes, bool, type(None))
 _BROKEN = (
     pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError, ValueError, TypeError,
     OverflowError, MemoryError, RecursionError, struct.error,
 )  # fmt: skip
-
-# A run of opcodes of fixed length, or ended by a line feed, that need no further look ("(d" is an empty dict of
-# protocol 0), then perhaps an opcode that is followed by as many bytes as its argument of 4, 1 or 8 bytes says.
-_RUN = re.compile(
-    rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]++|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
-    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)*+"
-    rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?+",
-    re.DOTALL,
-)
-_DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
-_STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
-_PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
-_NEW_DICT = b"NQ"  # persistent_load(None)
-
-Buffer = bytes | bytearray | mmap.mmap
 
 
 def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
@@ -98,83 +83,14 @@ class _Stream:
     """Pickles one after another in one buffer."""
 
     def __init__(self, data: Buffer, place: str, *, storages: bool = False) -> None:
-        self.data, self.place, self.storages = data, place, storages
-        self.position, self.objects = 0, 0
+        self.scanner = Scanner(data, place, storages=storages)
 
     def next(self) -> Any:
-        pieces = self._scan()
+        file = io.BufferedReader(Pieces(self.scanner.scan()), _CHUNK)
         try:
-            return _Unpickler(io.BufferedReader(_Pieces(pieces), _CHUNK), self.place, storages=self.storages).load()
+            return _Unpickler(file, self.scanner.place, storages=self.scanner.storages).load()
         except _BROKEN as error:
-            raise self._broken(f"{type(error).__name__}: {error}"[:200]) from error
-
-    def _scan(self) -> list[memoryview]:
-        """The opcodes up to STOP, frames left out and every new dict replaced by a checked one."""
-        data, view = self.data, memoryview(self.data)
-        pieces: list[memoryview] = []
-        start = at = self.position
-        while run := _RUN.match(data, at):  # always: a run may be empty
-            self.objects += run.end() - at + 1
-            at = run.end()
-            if run.lastindex:
-                at += int.from_bytes(run[run.lastindex], "little")
-            if at >= len(data):
-                raise self._broken("it ends too early")
-            if self.objects > MAX_OBJECTS:
-                found = f"holds more than {MAX_OBJECTS:,} objects"
-                raise DataError(found, place=self.place, remedy="store numbers as arrays, not as lists")
-            if run.lastindex:
-                continue
-            code = data[at]
-            if code == _STOP:
-                self.position = at + 1
-                return [*pieces, view[start : at + 1]]
-            if code == _DICT or data[at : at + 2] == b"(d":
-                pieces += [view[start:at], memoryview(_NEW_DICT)]
-                start = at = at + (1 if code == _DICT else 2)
-            elif code == _FRAME:
-                pieces.append(view[start:at])
-                start = at = at + 9
-            elif code == _LONG_BINPUT:
-                self._check_memo(int.from_bytes(data[at + 1 : at + 5], "little"), at)
-                at += 5
-            elif code == _PUT and (digits := _DIGITS.match(data, at + 1)):
-                self._check_memo(int(digits[1]), at)
-                at = digits.end()
-            elif code == _PERSISTENT and self.storages:
-                at += 1
-            else:
-                raise self._broken(f"opcode {code:#04x} at byte {at} belongs to no pickle of plain data")
-        raise self._broken("it ends too early")
-
-    def _check_memo(self, index: int, at: int) -> None:
-        if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number
-            raise self._broken(f"memo place {index} at byte {at}")
-
-    def _broken(self, why: str) -> DataError:
-        return DataError(
-            f"is no readable pickle: {why}", place=self.place, wanted="a whole pickle", remedy="copy or export it again"
-        )
-
-
-class _Pieces(io.RawIOBase):
-    """A readable file of memory pieces, without joining them."""
-
-    def __init__(self, pieces: list[memoryview]) -> None:
-        self.pieces, self.piece, self.at = pieces, 0, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Any) -> int:
-        while self.piece < len(self.pieces) and self.at == len(self.pieces[self.piece]):
-            self.piece, self.at = self.piece + 1, 0
-        if self.piece == len(self.pieces):
-            return 0
-        part = self.pieces[self.piece][self.at : self.at + len(target)]
-        target[: len(part)] = part
-        self.at += len(part)
-        return len(part)
+            raise self.scanner.broken(f"{type(error).__name__}: {error}"[:200]) from error
 
 
 class _Dict(dict):
@@ -340,11 +256,11 @@ def _load_storage(data: Any, place: str) -> _Storage:
     magic, _version, _system, storage, keys = (stream.next() for _ in range(5))
     if magic != _MAGIC or not isinstance(storage, _Storage) or not isinstance(keys, list) or len(keys) != 1:
         raise pickle.UnpicklingError("a tensor in an unknown form")
-    (count,) = struct.unpack_from("<q", data, stream.position)
+    (count,) = struct.unpack_from("<q", data, stream.scanner.position)
     wide = np.dtype("<u2" if storage.dtype == "bfloat16" else storage.dtype)
     if count != storage.count or count < 0:
         raise pickle.UnpicklingError("a tensor whose lengths contradict each other")
-    values = np.frombuffer(data, wide, count, stream.position + 8) if count else np.zeros(0, wide)
+    values = np.frombuffer(data, wide, count, stream.scanner.position + 8) if count else np.zeros(0, wide)
     if storage.dtype == "bfloat16":
         values = (values.astype("<u4") << 16).view("<f4")
     storage.values = values
@@ -374,7 +290,7 @@ ALLOWED = tuple(sorted({*_FUNCTIONS, *_NAMES, _LOAD_STORAGE}))
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BufferedReader, place: str, *, storages: bool) -> None:
+    def __init__(self, file: Any, place: str, *, storages: bool) -> None:
         super().__init__(file, encoding="latin1")
         self.place, self.storages = place, storages
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sign_models.errors import DataError
-from sign_models.keypoints import safe_pickle
+from sign_models.keypoints import pickle_scan, safe_pickle
 from sign_models.keypoints.safe_pickle import load, loads
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -240,7 +240,7 @@ def test_limits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(pickle.dumps(np.zeros(2**21, np.uint8)))
     with pytest.raises(DataError, match="at most 1,048,576"):
         load(path, max_bytes=MEBIBYTE)
-    monkeypatch.setattr(safe_pickle, "MAX_OBJECTS", 1000)
+    monkeypatch.setattr("sign_models.keypoints.pickle_scan.MAX_OBJECTS", 1000)
     with pytest.raises(DataError, match="more than 1,000 objects"):
         loads(pickle.dumps([[] for _ in range(1000)]), "a.pkl")
 
@@ -272,6 +272,28 @@ def test_noise_is_read_or_refused(noise: bytes) -> None:
         loads(noise, "a.pkl")
     except DataError as error:
         assert str(error).startswith("a.pkl: ")
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_skipping_over_repeated_arrays_changes_nothing(data) -> None:
+    """A list of arrays, as Uni-Sign has them, damaged anywhere: the scan that skips and the one that does not agree."""
+    frames = [np.full((1, 5, 2), i, np.float32) for i in range(150)]
+    whole = bytearray(pickle.dumps({"keypoints": frames, "scores": [f[..., 0] for f in frames]}, 4))
+    for _ in range(data.draw(st.integers(0, 2))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.sampled_from([0x72, 0x2E, 0x94, 0x42, 0, 255]))
+
+    def outcome() -> tuple[list[int], int] | str:
+        scanner = pickle_scan.Scanner(bytes(whole), "a.pkl")
+        try:
+            return [len(piece) for piece in scanner.scan()], scanner.position
+        except DataError as error:
+            return str(error)
+
+    skipping = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pickle_scan, "_repeats", lambda *_: 0)
+        assert outcome() == skipping
 
 
 def test_a_broken_gzip_file_is_refused(tmp_path: Path) -> None:

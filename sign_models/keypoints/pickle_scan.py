@@ -1,0 +1,137 @@
+"""Walk over the opcodes of a pickle before it is read: refuse what writers of data never write.
+
+The unpickler itself believes every number in the file: a memo place of two billion makes it allocate 34 GB, a length of
+nine exabytes is allocated before it is read. See `safe_pickle` for what the walk is a part of.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import re
+from typing import Any
+
+import numpy as np
+
+from sign_models.errors import DataError
+
+MAX_OBJECTS = 2**25  # opcodes of a file, bytes of strings and arrays not counted
+NEW_DICT = b"NQ"  # None, then BINPERSID: the unpickler's persistent_load(None) makes the dict
+_WINDOW = 64
+
+# A run of opcodes of fixed length, or ended by a line feed, that need no further look ("(d" is an empty dict of
+# protocol 0), then perhaps an opcode that is followed by as many bytes as its argument of 4, 1 or 8 bytes says.
+_RUN = re.compile(
+    rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]++|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
+    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)*+"
+    rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?+",
+    re.DOTALL,
+)
+_DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
+_STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
+_PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
+
+Buffer = bytes | bytearray | mmap.mmap
+
+
+class Scanner:
+    """The pickles in one buffer, one after another.
+
+    storages: whether they may refer to a tensor's memory, which only the pickle inside a tensor may.
+    position: where the next one starts. Raises DataError that names `place`.
+    """
+
+    def __init__(self, data: Buffer, place: str, *, storages: bool = False) -> None:
+        self.data, self.place, self.storages = data, place, storages
+        self.position, self.objects = 0, 0
+
+    def scan(self) -> list[memoryview]:
+        """The opcodes up to STOP, frames left out and every new dict replaced by a checked one."""
+        data, view = self.data, memoryview(self.data)
+        pieces: list[memoryview] = []
+        start = at = self.position
+        last = b""
+        while run := _RUN.match(data, at):  # always: a run may be empty
+            before, at = at, run.end()
+            self.objects += at - before + 1
+            if run.lastindex:
+                at += int.from_bytes(run[run.lastindex], "little")
+                if (head := run[0]) == last:
+                    again = _repeats(data, at, head, at - before)
+                    self.objects += again * len(head)
+                    at += again * (at - before)
+                last = head
+            if at >= len(data):
+                raise self.broken("it ends too early")
+            if self.objects > MAX_OBJECTS:
+                found = f"holds more than {MAX_OBJECTS:,} objects"
+                raise DataError(found, place=self.place, remedy="store numbers as arrays, not as lists")
+            if run.lastindex:
+                continue
+            code = data[at]
+            if code == _STOP:
+                self.position = at + 1
+                return [*pieces, view[start : at + 1]]
+            if code == _DICT or data[at : at + 2] == b"(d":
+                pieces += [view[start:at], memoryview(NEW_DICT)]
+                start = at = at + (1 if code == _DICT else 2)
+            elif code == _FRAME:
+                pieces.append(view[start:at])
+                start = at = at + 9
+            elif code == _LONG_BINPUT:
+                self._check_memo(int.from_bytes(data[at + 1 : at + 5], "little"), at)
+                at += 5
+            elif code == _PUT and (digits := _DIGITS.match(data, at + 1)):
+                self._check_memo(int(digits[1]), at)
+                at = digits.end()
+            elif code == _PERSISTENT and self.storages:
+                at += 1
+            else:
+                raise self.broken(f"opcode {code:#04x} at byte {at} belongs to no pickle of plain data")
+        raise self.broken("it ends too early")
+
+    def _check_memo(self, index: int, at: int) -> None:
+        if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number
+            raise self.broken(f"memo place {index} at byte {at}")
+
+    def broken(self, why: str) -> DataError:
+        return DataError(
+            f"is no readable pickle: {why}", place=self.place, wanted="a whole pickle", remedy="copy or export it again"
+        )
+
+
+def _repeats(data: Buffer, at: int, head: bytes, period: int) -> int:
+    """How many more times the same opcodes follow at equal distances: the arrays of a list, one a frame.
+
+    Equal opcodes before values of equal length need no second look. At most a window of them is compared at once.
+    """
+    found, expected = 0, np.frombuffer(head, np.uint8)
+    while (rows := min((len(data) - at) // period, _WINDOW)) > 0:
+        blocks = np.frombuffer(data, np.uint8, rows * period, at).reshape(rows, period)
+        same = (blocks[:, : len(head)] == expected).all(1)
+        count = rows if same.all() else int(same.argmin())
+        found += count
+        at += count * period
+        if count < rows:
+            break
+    return found
+
+
+class Pieces(io.RawIOBase):
+    """A readable file of memory pieces, without joining them."""
+
+    def __init__(self, pieces: list[memoryview]) -> None:
+        self.pieces, self.piece, self.at = pieces, 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while self.piece < len(self.pieces) and self.at == len(self.pieces[self.piece]):
+            self.piece, self.at = self.piece + 1, 0
+        if self.piece == len(self.pieces):
+            return 0
+        part = self.pieces[self.piece][self.at : self.at + len(target)]
+        target[: len(part)] = part
+        self.at += len(part)
+        return len(part)
