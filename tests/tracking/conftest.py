@@ -23,22 +23,39 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tracking(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty store in a working directory of its own, in use by this process and its children."""
-    shutil.copy(template, tmp_path / "mlflow.db")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(Path(store.__file__).parents[2]))
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_ID", raising=False)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    client = mlflow.MlflowClient()
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tests")
-    client.create_experiment("tests", artifact_location=str(tmp_path / "artifacts"))
+    use(template, tmp_path, monkeypatch)
     yield tmp_path
-    while mlflow.active_run():
-        mlflow.end_run("FAILED")
+    end_runs()
 
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Registered models are models.Fake."""
-    monkeypatch.setattr("sign_models.models.load", Fake, raising=False)
+    """Registered models are fakes.Fake."""
+    monkeypatch.setattr("sign_models.models.load", Fake)
+
+
+@pytest.fixture(scope="module")
+def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Like `tracking` with `fakes`, one for all tests of a module: for those that only look."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sign_models.models.load", Fake)
+        path = tmp_path_factory.mktemp("shared")
+        use(template, path, patch)
+        yield path
+        end_runs()
+
+
+def use(template: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    shutil.copy(template, folder / "mlflow.db")
+    patch.chdir(folder)
+    patch.setenv("PYTHONPATH", str(store.PROJECT))
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        patch.delenv(name, raising=False)
+    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    patch.setenv("MLFLOW_EXPERIMENT_NAME", "tests")
+    mlflow.MlflowClient().create_experiment("tests", artifact_location=str(folder / "artifacts"))
+
+
+def end_runs() -> None:
+    while mlflow.active_run():
+        mlflow.end_run("FAILED")

@@ -13,7 +13,6 @@ from sign_models.tracking.registration import register
 from sign_models.tracking.registry import Upstream
 from sign_models.tracking.runs import stage_run
 
-
 ROLES = ("skeleton", "temporal", "alignment", "translator")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -60,36 +61,58 @@ def test_metrics_are_stored_before_the_checkpoint(tmp_path: Path) -> None:
         assert [m.step for m in mlflow.MlflowClient().get_metric_history(run.id, "loss")] == [7]
 
 
+class Cut(BaseException):
+    """The process ends here, as far as save can tell."""
+
+
 @pytest.mark.parametrize("files", [0, 1, 2])
-def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path, files: int) -> None:
+def test_an_end_anywhere_in_saving_leaves_the_checkpoint_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    copied = 0
+
+    def dying(copy: Callable[..., object]) -> Callable[..., object]:
+        def dies(*arguments: object, **more: object) -> object:
+            nonlocal copied
+            if copied == files:
+                raise Cut
+            copied += 1
+            return copy(*arguments, **more)
+
+        return dies
+
+    with monkeypatch.context() as patch, pytest.raises(Cut), stage_run("skeleton") as run:
+        RunCheckpoints(run).save(write(tmp_path / "first", "first"), 1, True)
+        for name in ("copyfile", "copyfileobj"):
+            patch.setattr(shutil, name, dying(getattr(shutil, name)))
+        RunCheckpoints(run).save(write(tmp_path / "second", "second"), 2, True)
+    check_a_cut_save(run.id, tmp_path)
+
+
+def test_a_kill_while_saving_leaves_the_checkpoint_before(tmp_path: Path) -> None:
     write(tmp_path / "first", "first")
     write(tmp_path / "second", "second")
-    code = f"""
+    code = """
 import os, shutil
 from pathlib import Path
 from sign_models.tracking import checkpoints, runs
 with runs.stage_run("skeleton") as run:
     print(run.id, flush=True)
     saved = checkpoints.RunCheckpoints(run)
-    saved.save(Path({str(tmp_path / "first")!r}), 1, True)
-    copied = 0
-    def dying(copy):
-        def dies(*arguments, **more):
-            global copied
-            if copied == {files}:
-                os.kill(os.getpid(), 9)
-            copied += 1
-            return copy(*arguments, **more)
-        return dies
-    shutil.copyfile, shutil.copyfileobj = dying(shutil.copyfile), dying(shutil.copyfileobj)
-    saved.save(Path({str(tmp_path / "second")!r}), 2, True)
+    saved.save(Path("first"), 1, True)
+    shutil.copyfileobj = lambda *arguments, **more: os.kill(os.getpid(), 9)
+    saved.save(Path("second"), 2, True)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
-    with stage_run("skeleton", run_id=done.stdout.strip()) as run:
+    check_a_cut_save(done.stdout.strip(), tmp_path)
+
+
+def check_a_cut_save(run_id: str, folder: Path) -> None:
+    with stage_run("skeleton", run_id=run_id) as run:
         checkpoints = RunCheckpoints(run)
         assert checkpoints.steps() == [1] and content(checkpoints.latest()) == "first"
-        checkpoints.save(tmp_path / "second", 2, False)
+        checkpoints.save(folder / "second", 2, False)
         assert content(checkpoints.latest()) == "second" and content(checkpoints.best()) == "first"
 
 

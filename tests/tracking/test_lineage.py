@@ -14,13 +14,20 @@ from sign_models.tracking.lineage import Node, as_text, picture, trace
 from sign_models.tracking.registry import Upstream
 from tests.tracking import fakes
 
-pytestmark = pytest.mark.usefixtures("tracking", "fakes")
 CHAIN = ["translator", "alignment", "represent", "temporal", "skeleton"]
 
 
+@pytest.fixture(scope="module")
+def made(shared: Path) -> dict[str, Upstream]:
+    return fakes.train_all(shared / "out")
+
+
 @pytest.fixture
-def made(tmp_path: Path) -> dict[str, Upstream]:
-    return fakes.train_all(tmp_path / "out")
+def unmade(tracking: Path, fakes: None) -> dict[str, Upstream]:
+    """The same, to delete from."""
+    from tests.tracking.fakes import train_all
+
+    return train_all(tracking / "out")
 
 
 def chain(node: Node) -> list[Node]:
@@ -82,26 +89,26 @@ def missing(asked: str = "sign-translator") -> dict[str, tuple[str, ...]]:
     return {n.kind: n.missing for n in chain(trace(asked))}
 
 
-def test_what_was_deleted_is_named_and_the_rest_is_found(made: dict[str, Upstream]) -> None:
+def test_what_was_deleted_is_named_and_the_rest_is_found(unmade: dict[str, Upstream]) -> None:
     client = mlflow.MlflowClient()
-    client.delete_run(made["skeleton"].run_id)
+    client.delete_run(unmade["skeleton"].run_id)
     assert missing() == dict.fromkeys(CHAIN, ()) | {"skeleton": ("its run",)}
     client.delete_model_version("sign-alignment", "1")
     assert missing()["alignment"] == ("the version",)
-    client.delete_logged_model(made["alignment"].model_id)
+    client.delete_logged_model(unmade["alignment"].model_id)
     assert missing()["alignment"] == ("the version", "the logged model")
-    shutil.rmtree(made["temporal"].location)
+    shutil.rmtree(unmade["temporal"].location)
     found = missing()
     assert list(found) == CHAIN and found["temporal"] == ("its files",)
     assert "MISSING: the version, the logged model" in as_text(trace("sign-translator"))
     picture(trace("sign-translator"))
 
 
-def test_a_stage_after_one_that_left_no_trace_at_all_is_the_end(made: dict[str, Upstream]) -> None:
+def test_a_stage_after_one_that_left_no_trace_at_all_is_the_end(unmade: dict[str, Upstream]) -> None:
     client = mlflow.MlflowClient()
     client.delete_model_version("sign-alignment", "1")
-    client.delete_logged_model(made["alignment"].model_id)
-    client.delete_run(made["alignment"].run_id)  # its tags are still there until `mlflow gc`
+    client.delete_logged_model(unmade["alignment"].model_id)
+    client.delete_run(unmade["alignment"].run_id)  # its tags are still there until `mlflow gc`
     assert list(missing()) == CHAIN
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lineage, "_run", lambda run_id: None)

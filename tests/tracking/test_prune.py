@@ -36,7 +36,7 @@ def ancestors(version: Held, versions: dict[str, Held]) -> Iterator[str]:
 
 
 @given(histories(), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_exactly_what_an_alias_or_an_open_run_rests_on_is_needed(history: list[Held], data: st.DataObject) -> None:
     by_id = {v.model_id: v for v in history}
     used = data.draw(st.sets(st.sampled_from(sorted(by_id)))) if by_id else set()

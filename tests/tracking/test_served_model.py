@@ -16,12 +16,10 @@ from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 
-pytestmark = pytest.mark.usefixtures("tracking", "fakes")
 
-
-@pytest.fixture
-def model(tmp_path: Path) -> PyFuncModel:
-    folder = fakes.write(tmp_path / "out", "translator", 0.5)
+@pytest.fixture(scope="module")
+def model(shared: Path) -> PyFuncModel:
+    folder = fakes.write(shared / "out", "translator", 0.5)
     with stage_run("generate") as run:
         registered = register(
             run, "translator", folder, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=0

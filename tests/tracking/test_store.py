@@ -59,7 +59,7 @@ def test_the_plugin_makes_the_database_mlflow_would_make(template: Path, tmp_pat
         assert ours.execute(names).fetchall() == theirs.execute(names).fetchall()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) -> None:
     child = python(HOLD_A_RUN)
     run_id = child.stdout.readline().strip()  # type: ignore[union-attr]
@@ -69,6 +69,22 @@ def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) ->
     assert status(run_id) == "KILLED", errors
     assert child.returncode != 0
     assert len(mlflow.MlflowClient().get_metric_history(run_id, "loss")) == 1
+
+
+def test_a_hangup_ends_a_process_unless_it_is_to_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    monkeypatch.setattr(process, "_guard", process._Guard())
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as under nohup
+        process.guard_process()
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(process.Terminated) as caught:
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(1)
+        assert caught.value.code == 128 + signal.SIGHUP
+    finally:
+        for signum, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), before, strict=True):
+            signal.signal(signum, handler)
 
 
 def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(tracking: Path) -> None:
