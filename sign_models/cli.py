@@ -23,6 +23,7 @@ from .tracking.process import guard_process
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+EMBEDDED = "embedded"  # preset of commands without data of their own
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -155,8 +156,10 @@ def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) 
         raise ParamsError("mlflow run has already made the run elsewhere", place="experiment", remedy=remedy)
     for name in UPSTREAM:
         refuse_file(name, given.get(name, ""), base)
+    embedded = not any(given[name] for name in ("data", "keypoints", "videos", "texts"))
+    preset = ",".join(filter(None, (EMBEDDED if embedded else "", given["preset"])))
     return Options(
-        params=load.resolve(chosen, given["preset"], override, sets, accepted),
+        params=load.resolve(chosen, preset, override, sets, accepted),
         data=_path(given["data"], base),
         keypoints=_path(given["keypoints"], base),
         videos=_path(given["videos"], base),
@@ -166,7 +169,7 @@ def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) 
         inference=_inference(given),
         force=_force(given.get("force", "")),
         experiment=given["experiment"],
-        preset=given["preset"],
+        preset=preset,
         config_override=override,
         **{name: given[name] for name in UPSTREAM if given.get(name)},
     )

@@ -164,7 +164,7 @@ def word_lists() -> dict[str, list[str]]:
     return lists
 
 
-def demo_corpus(seed: int = 0, train_phrases: int = 1200, dev_phrases: int = 100, test_phrases: int = 200,
+def demo_corpus(seed: int = 0, train_phrases: int = 800, dev_phrases: int = 80, test_phrases: int = 160,
                 letter_copies: int = 20) -> DemoCorpus:
     """The corpus; the same arguments give the same bits. Every item has a generator of its own: more phrases leave the
     first ones as they were.

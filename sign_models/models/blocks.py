@@ -21,20 +21,23 @@ def mlp(width: int, out: int, hidden: int) -> nn.Sequential:
 
 
 class ConvBlock(nn.Module):
-    """ConvNeXt block over time (Liu et al. 2022): depthwise convolution, then a pointwise MLP, residual."""
+    """Residual block over time: a convolution over 2 * context + 1 frames, then a pointwise layer.
+
+    The convolution is dense: depthwise ones were many times slower to train on a GPU (docs/experiments.md).
+    """
 
     def __init__(self, width: int, context: int, dropout: float) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(width, width, 2 * context + 1, padding=context, groups=width)
         self.norm = nn.LayerNorm(width)
-        self.mlp = mlp(width, width, 4 * width)
+        self.conv = nn.Conv1d(width, 2 * width, 2 * context + 1, padding=context)
+        self.out = nn.Linear(2 * width, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, T, D), mask (B, T) -> (B, T, D). Padding counts as zero, so that it changes nothing."""
-        x = x * mask.unsqueeze(-1)
-        y = self.conv(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.dropout(self.mlp(self.norm(y)))
+        y = self.norm(x) * mask.unsqueeze(-1)
+        y = self.conv(y.transpose(1, 2)).transpose(1, 2)
+        return x + self.dropout(self.out(F.gelu(y)))
 
 
 class Rotary(nn.Module):
@@ -75,10 +78,11 @@ class TransformerBlock(nn.Module):
         q, k, v = self.qkv(self.attention_norm(x)).view(B, T, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         cos, sin = cos.to(q.dtype), sin.to(q.dtype)
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        if q.device.type == "cpu":  # the CPU kernel is twice as slow in half precision (docs/experiments.md)
-            q, k, v = q.float(), k.float(), v.float()
-        with torch.autocast(q.device.type, enabled=q.device.type != "cpu"):
-            # no dropout on the attention itself: it would rule out the fused kernels
+        # no dropout on the attention itself: it would rule out the fused kernels
+        if q.device.type == "cpu":  # whose kernel is twice as slow in half precision (docs/experiments.md)
+            with torch.autocast("cpu", enabled=False):
+                y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=bias)
+        else:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         x = x + self.dropout(self.out(y.transpose(1, 2).reshape(B, T, D)))
         return x + self.dropout(self.mlp(self.mlp_norm(x)))

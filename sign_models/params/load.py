@@ -58,6 +58,8 @@ def resolve(
             if section.endswith(".training") and leaf in ("steps", "epochs") and value is not None:
                 if twin not in fresh:
                     values[twin], places[twin] = None, place
+                    if f"{section}.min_steps" not in fresh:  # who asks for 3 epochs gets 3
+                        values[f"{section}.min_steps"] = 0
                 elif fresh[twin] is not None and leaf == "steps":
                     mistakes.append(f"{place}: {section} has both steps and epochs; wanted one; leave the other out")
 

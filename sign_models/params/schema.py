@@ -28,10 +28,11 @@ class Closed(BaseModel):
 
 
 class Training(Closed):
-    """The loop. Exactly one of steps and epochs may be null: the other one then says how long."""
+    """The loop. One of steps and epochs is null: the other one says how long."""
 
-    steps: Positive | None  # optimizer steps; null: as many as `epochs` gives
-    epochs: Annotated[float, Field(gt=0)] | None  # passes over the training clips; wins over steps
+    steps: Positive | None  # optimizer steps
+    epochs: Annotated[float, Field(gt=0)] | None  # passes over the training clips
+    min_steps: Count  # with epochs: at least this many steps, for few clips; 0 where a command gives epochs
     batch_size: Positive  # clips (skeleton: windows) a step, over all devices; halved with accumulation when memory ends
     lr: Annotated[float, Field(gt=0)]  # peak learning rate of AdamW
     weight_decay: NonNegative
@@ -138,18 +139,11 @@ class Losses(Closed):
     contrast_weight: NonNegative  # of the sentence-level contrast of video and text
 
 
-class Recompose(Closed):
-    """New training sentences from aligned segments of the labelled ones."""
-
-    share: Fraction  # of the training batch
-    start: Fraction  # of training, before which the alignment is not good enough
-
-
 class SelfTraining(Closed):
     """Training on the model's own texts for videos without one."""
 
-    share: Fraction  # of the training batch; 0: off
-    start: Fraction  # of training
+    share: NonNegative  # clips beside the labelled ones of a batch, as a share of batch_size; 0: off
+    start: Fraction  # of training, before which the model's texts are not good enough
     confidence: Fraction  # texts below this mean token probability are not used
 
 
@@ -166,7 +160,6 @@ class AlignmentParams(Closed):
     tokenizer: Tokenizer
     decoder: Decoder
     losses: Losses
-    recompose: Recompose
     self_training: SelfTraining
     augment: Augment
     max_frames: Positive

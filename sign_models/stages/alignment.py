@@ -28,6 +28,7 @@ from sign_models.training import Recorder, fit, make_accelerator
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
@@ -77,6 +78,9 @@ class AlignmentTask:
             )
         self.dev = dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]] if len(dev) else train[:EVALUATED]
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
+        videos = of_split(corpus, "train", None)
+        self.unlabelled = videos[~labelled[videos]] if params.finetune else videos[:0]
+        self.own: Sampler | None = None  # of the videos that self-training has given texts to
         torch.manual_seed(params.training.seed)
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
         labels = label_table(tokenizer, self.texts, text)
@@ -88,8 +92,48 @@ class AlignmentTask:
             temporal.requires_grad_(False)
         self.objective = Translation(model, params)
 
+    def clips(self, step: int) -> np.ndarray:
+        """Labelled clips, and beside them those that self-training has labelled."""
+        clips = self.sampler[step]
+        return clips if self.own is None else np.concatenate([clips, self.own[step]])
+
+    def advance(self, averaged: nn.Module, done: float) -> None:
+        """From self_training.start on: give the videos without text the averaged model's own texts.
+
+        A video is used where both heads read the same text and are sure of it; which, is decided anew each time.
+        """
+        p = self.params.self_training
+        if not p.share or done < p.start or not len(self.unlabelled):
+            return
+        model = averaged.model
+        greedy = Generation(**(self.params.generation.model_dump() | {"beams": 1}))
+        end = model.alignment.text.model.config.eos_token_id
+        rows = torch.full((len(self.unlabelled), self.labels.shape[1]), IGNORED)
+        place = {int(clip): i for i, clip in enumerate(self.unlabelled)}
+        for clips in in_order(self.frames.corpus, self.unlabelled, EVALUATION_FRAMES):
+            batch = self.frames.whole(clips)
+            for clip, tokens in zip(clips, model.confident(*model(batch.x, batch.mask), greedy, p.confidence), strict=True):
+                if tokens and len(tokens) < rows.shape[1]:
+                    rows[place[int(clip)], : len(tokens) + 1] = torch.tensor([*tokens, end])
+        self.restore({"own_labels": rows})
+
+    def state(self) -> dict[str, Tensor]:
+        return {"own_labels": self.labels[torch.from_numpy(self.unlabelled)]} if len(self.unlabelled) else {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        rows = state.get("own_labels")
+        if rows is None:
+            return
+        self.labels[torch.from_numpy(self.unlabelled).to(self.labels.device)] = rows.to(self.labels.device)
+        lengths = (rows != IGNORED).sum(1).cpu().numpy()
+        self.label_lengths[self.unlabelled] = lengths
+        chosen = self.unlabelled[lengths > 0]
+        t = self.params.training
+        size = round(t.batch_size * self.params.self_training.share)
+        self.own = Sampler(self.frames.corpus.lengths, chosen, size, t.seed + 1) if len(chosen) and size else None
+
     def batch(self, step: int, part: slice) -> tuple[Labelled, Tensor]:
-        p, clips = self.params, self.sampler[step]
+        p, clips = self.params, self.clips(step)
         if self.representations is not None:
             return Labelled(self._whole(clips[part]), self._labels(clips[part])), torch.tensor(
                 int(self.frames.corpus.lengths[clips[part]].sum())
@@ -106,7 +150,7 @@ class AlignmentTask:
         return stack([self.representations[ids[i]] for i in clips], self.frames.device)
 
     def _labels(self, clips: np.ndarray) -> Tensor:
-        longest = int(self.label_lengths[clips].max())
+        longest = -(-int(self.label_lengths[clips].max()) // LABEL_BUCKET) * LABEL_BUCKET
         return self.labels[torch.from_numpy(clips).to(self.labels.device), :longest]
 
     def evaluate(self, objective: nn.Module) -> dict[str, float]:
@@ -146,7 +190,8 @@ def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], tex
     """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
     end = text.model.config.eos_token_id
     rows = [[] if t is None else tokenizer(t, add_special_tokens=False)["input_ids"] + [end] for t in texts]
-    table = torch.full((len(rows), max(len(r) for r in rows)), IGNORED)
+    longest = -(-max(len(r) for r in rows) // LABEL_BUCKET) * LABEL_BUCKET
+    table = torch.full((len(rows), longest), IGNORED)
     for i, row in enumerate(rows):
         table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
     return table

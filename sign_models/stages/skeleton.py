@@ -17,7 +17,7 @@ from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.pictures import restorations
-from sign_models.training import Progress, Recorder, fit, make_accelerator
+from sign_models.training import FixedTask, Progress, Recorder, fit, make_accelerator
 
 PICTURED = 4  # clips in the picture of restorations
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch
@@ -48,7 +48,7 @@ class Restoration(nn.Module):
         return {"loss": loss, "distance": distance}
 
 
-class SkeletonTask:
+class SkeletonTask(FixedTask):
     def __init__(self, params: SkeletonParams, corpus: Corpus, accelerator: Accelerator) -> None:
         self.params = params
         self.frames = DeviceCorpus(corpus, accelerator.device)
@@ -77,7 +77,7 @@ class SkeletonTask:
 
 
 def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(params.model.width)
     task = SkeletonTask(params, corpus, accelerator)
     progress = fit(task, accelerator, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
     show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)

@@ -17,7 +17,7 @@ from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
-from sign_models.training import Recorder, fit, make_accelerator
+from sign_models.training import FixedTask, Recorder, fit, make_accelerator
 
 class TwoViews(nn.Module):
     def __init__(self, model: TemporalModel, params: TemporalParams) -> None:
@@ -39,7 +39,7 @@ class TwoViews(nn.Module):
         return out
 
 
-class TemporalTask:
+class TemporalTask(FixedTask):
     def __init__(
         self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, accelerator: Accelerator
     ) -> None:
@@ -80,7 +80,7 @@ class TemporalTask:
 
 def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:
     """skeleton: the registered model; its weights go on learning at skeleton_lr, inside the temporal model."""
-    accelerator = make_accelerator()
+    accelerator = make_accelerator(params.model.width)
     task = TemporalTask(params, corpus, skeleton, accelerator)
     progress = fit(task, accelerator, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
     show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
