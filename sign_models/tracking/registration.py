@@ -161,5 +161,4 @@ def _create_version(name: str, model_id: str, run_id: str, tags: dict[str, str])
 
 def requirements() -> list[str]:
     """What a registered model needs, in the versions installed here."""
-    installed = {dist.metadata["Name"].lower() for dist in metadata.distributions()}
-    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIRED if name.lower() in installed]
+    return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIRED]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import mlflow
@@ -15,6 +16,7 @@ from sign_models.tracking import registry
 from sign_models.tracking.registration import register, requirements
 from sign_models.tracking.registry import Upstream, resolve
 from sign_models.tracking.runs import Run, stage_run
+from sign_models.tracking.sources import _imports, reachable
 from tests.tracking import fakes
 
 pytestmark = pytest.mark.usefixtures("tracking", "fakes")
@@ -228,6 +230,16 @@ def test_a_kill_while_registering_moves_no_alias(train: Callable[..., Upstream])
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_REGISTERING], check=False, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
     check_a_cut_registration(before, done.stdout.strip(), train)
+
+
+def test_requirements_hold_whatever_the_served_code_imports() -> None:
+    reached = reachable("sign_models.tracking.served_model")
+    roots = {name.partition(".")[0] for module in reached for name in _imports(module)}
+    known = {"sign_models", *sys.stdlib_module_names, "pyarrow"}  # pyarrow comes with mlflow
+    packages = metadata.packages_distributions()
+    needed = {packages[root][0].lower().replace("_", "-") for root in roots - known}
+    assert needed <= {line.partition("==")[0].lower() for line in requirements()} | {"mlflow-skinny", "mlflow-tracing"}
+    assert {"torch", "pydantic", "pose-format"} <= needed
 
 
 def test_requirements_are_pinned_to_what_is_installed() -> None:

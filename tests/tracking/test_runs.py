@@ -124,8 +124,9 @@ def test_artifacts_of_each_kind_are_stored(tmp_path) -> None:
         run.log_figure(Figure(), "pictures/empty.png")
         run.log_text("line", "report.txt")
         run.log_dict({"a": [1]}, "params.json")
+        run.log_table({"id": ["a", "b"], "text": ["x", None]}, "results.json")
         run.log_artifacts(folder, "copied")
         run.log_artifacts(folder / "inner.txt")
     client = mlflow.MlflowClient()
     names = {f.path for f in client.list_artifacts(run.id)} | {f.path for f in client.list_artifacts(run.id, "copied")}
-    assert names == {"pictures", "report.txt", "params.json", "copied", "copied/inner.txt", "inner.txt"}
+    assert names == {"pictures", "report.txt", "params.json", "results.json", "copied", "copied/inner.txt", "inner.txt"}
