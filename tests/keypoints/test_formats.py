@@ -87,6 +87,14 @@ def test_order_is_stable(tmp_path: Path) -> None:
     assert [sequence.id for sequence in read(tmp_path)] == ["a/clip", "b/clip", "c/clip"]
 
 
+def test_folders_may_be_links_and_run_in_circles(tmp_path: Path) -> None:
+    EXAMPLES["pose coco"].write(_folder(tmp_path / "elsewhere"))
+    corpus = _folder(tmp_path / "corpus")
+    (corpus / "a").symlink_to(tmp_path / "elsewhere")
+    (corpus / "b").symlink_to(corpus)
+    assert [sequence.id for sequence in read(corpus)] == ["a/clip"]
+
+
 def test_a_missing_path_offers_the_nearest(tmp_path: Path) -> None:
     EXAMPLES["seed dict"].write(tmp_path)
     with pytest.raises(DataError, match="does not exist.*did you mean 'video_sequences.pkl'"):

@@ -131,11 +131,9 @@ def _reader(source: Source) -> Reader | None:
 
 def _clips(source: Source, options: Options, on_bad: OnBad) -> Iterator[Clip]:
     labels = Labels()
-    if source.kind == "folder":
-        for path in sorted(source.path.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
-                with _handing(on_bad):
-                    labels.add(Source(path, path.stem))
+    for file in _files(source):
+        with _handing(on_bad):
+            labels.add(file)
     found = False
     for reader, part in _walk(source, on_bad):
         with _handing(on_bad):
@@ -156,13 +154,27 @@ def _walk(source: Source, on_bad: OnBad) -> Iterator[tuple[Reader, Source]]:
         if reader := _reader(source):
             yield reader, source
             return
-    if source.kind == "folder":
-        for path in sorted(source.path.iterdir()):
-            # An id is the path below the folder that was asked for, without the ending.
-            name = path.name if path.is_dir() else path.stem
-            below = Source(path, f"{source.id}/{name}" if source.id else name)
-            if not path.name.startswith(".") and not (path.is_dir() and path.is_symlink()):
-                yield from _walk(below, on_bad)
+    for below in _children(source):
+        yield from _walk(below, on_bad)
+
+
+def _children(source: Source) -> Iterator[Source]:
+    """What lies in a folder, by name. An id is the path below the folder that was asked for, without the ending."""
+    for path in sorted(source.path.iterdir()) if source.path.is_dir() else ():
+        folder = path.is_dir()
+        circle = folder and path.is_symlink() and path.resolve() in (source.path.resolve() / "x").parents
+        if not path.name.startswith(".") and not circle:
+            name = path.name if folder else path.stem
+            yield Source(path, f"{source.id}/{name}" if source.id else name)
+
+
+def _files(source: Source) -> Iterator[Source]:
+    """The files below a folder."""
+    for below in _children(source):
+        if below.path.is_dir():
+            yield from _files(below)
+        else:
+            yield below
 
 
 @contextmanager

@@ -37,6 +37,7 @@ GROUP = ("signer", "signer_id", "participant_id", "speaker")
 SPLIT = ("split",)
 _MEDIA = re.compile(r"\.(mp4|avi|mkv|mov|webm|pkl|pickle|pose|json|npy|npz|parquet|csv)$", re.IGNORECASE)
 _SAMPLED = 8  # rows by which a file is told
+_NEVER = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
 
 
@@ -100,6 +101,8 @@ def _forms(name: str) -> list[str]:
 
 def _rows(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]] | None:
     """(key or "", row) of a label file, None where the file is no label file."""
+    if source.path.suffix.lower() in _NEVER:
+        return None
     if source.kind == "text":
         return _table(source)
     if source.kind not in ("pickle", "json") or not _may_hold_labels(source.head):
