@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -139,8 +140,9 @@ class Report:
         drawn = figures(table, frames)
         shown = "".join(f"\n![{name}]({name}.png)\n" for name in drawn)
         (folder / "report.md").write_text(self.markdown() + shown, "utf-8")
-        for name, figure in drawn.items():
-            figure.savefig(folder / f"{name}.png", dpi=100)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # ids in scripts that its font lacks
+            for name, figure in drawn.items():
+                figure.savefig(folder / f"{name}.png", dpi=100)
 
 
 def leak_lines(table: checks.Table, leaks: checks.Leaks) -> list[str]:
@@ -258,5 +260,5 @@ def figures(table: checks.Table, frames: Frames) -> dict[str, Figure]:
         draw(axis, frames[middle : middle + 1][0].astype(np.float32))
         axis.invert_yaxis()
         axis.set(aspect="equal", xticks=[], yticks=[])
-        axis.set_title(table.ids[i][-24:], fontsize=7)
+        axis.set_title(table.ids[i][-24:], fontsize=7, parse_math=False)
     return {"overview": overview, "clips": clips}

@@ -25,7 +25,8 @@ from sign_models.keypoints.layouts import CANONICAL
 
 VERSION = 1
 INDEX, UNFINISHED = "index.json", "unfinished.json"
-MAPPED_BYTES = 2**28  # read pages count as resident memory: after so many bytes the files are closed and opened anew
+MAPPED_BYTES = 2**28  # pages of mapped files count as resident memory once read: beyond this the maps are made anew
+PAGE_BYTES = 2**21  # the largest that the kernel maps for one byte read
 FRAME_BYTES = len(CANONICAL) * 3 * 2
 COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256")  # what is known of each clip of a shard
 
@@ -69,16 +70,17 @@ def _broken(path: Path, found: str) -> DataError:
 
 
 class StoredFrames:
-    """The frames of a store as if they were one array (F, K, 3) float16; only what is asked for is read.
+    """The frames of a store as if they were one array (F, K, 3) float16, out of memory-mapped files.
 
-    Takes a slice, or whole numbers (..., T) of which each row lies within one clip.
+    Takes a slice, or whole numbers (..., T) of which each row lies within one clip; gives copies.
     """
 
     def __init__(self, paths: list[Path], starts: np.ndarray) -> None:
         """starts (shards + 1,): the first frame of each shard, then F."""
         self.paths, self.starts = paths, starts
-        self._open: dict[int, Any] = {}
-        self._mapped = 0
+        self.places = [_place_of_frames(path) for path in paths]
+        self._maps: dict[int, np.ndarray] = {}
+        self._pages: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -94,38 +96,48 @@ class StoredFrames:
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
-            return self._between(start, max(start, stop))[::step]
+            if step < 0:
+                raise IndexError("frames are read forwards")
+            return np.concatenate([np.empty((0, *self.shape[1:]), np.float16), *self._between(start, stop)])[::step]
         out = np.empty((*index.shape, *self.shape[1:]), np.float16)
         for places, row in zip(index.reshape(-1, index.shape[-1]), out.reshape(-1, *out.shape[-3:]), strict=True):
             low, high = int(places.min()), int(places.max())
             if not 0 <= low <= high < len(self):
                 raise IndexError(f"frames {low} to {high} of {len(self)}")
-            self._between(low, high + 1).take(places - low, 0, out=row, mode="clip")
+            (frames,) = self._between(low, high + 1)
+            frames.take(places - low, 0, out=row, mode="clip")  # numpy copies twice in its other modes
         return out
 
-    def _between(self, start: int, stop: int) -> np.ndarray:
-        pieces = []
-        for i in range(self._shard_of(start), self._shard_of(max(start, stop - 1)) + 1):
-            first, end = self.starts[i], self.starts[i + 1]
-            pieces.append(self._frames(i)[max(start, first) - first : min(stop, end) - first])
-        self._mapped += (stop - start) * FRAME_BYTES
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    def _between(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Views of the frames, one for each shard that they lie in."""
+        while start < stop:
+            i = int(np.searchsorted(self.starts, start, "right")) - 1
+            first, end = int(self.starts[i]), min(stop, int(self.starts[i + 1]))
+            yield self._map(i, start - first, end - first)
+            start = end
 
-    def _shard_of(self, frame: int) -> int:
-        return int(np.searchsorted(self.starts[1:-1], frame, "right"))
-
-    def _frames(self, i: int) -> Any:
-        """The shard's frames as the library slices them: out of a memory map, into memory of our own."""
-        if self._mapped > MAPPED_BYTES:
-            self._open.clear()
-            self._mapped = 0
-        if i not in self._open:
-            self._open[i] = safe_open(self.paths[i], "np").get_slice("frames")
-        return self._open[i]
+    def _map(self, i: int, start: int, stop: int) -> np.ndarray:
+        if len(self._pages) * PAGE_BYTES > MAPPED_BYTES:
+            self._maps.clear()
+            self._pages.clear()
+        if i not in self._maps:
+            shape = (int(self.starts[i + 1] - self.starts[i]), *self.shape[1:])
+            self._maps[i] = np.memmap(self.paths[i], np.float16, "r", self.places[i], shape)
+        pages = range(start * FRAME_BYTES // PAGE_BYTES, stop * FRAME_BYTES // PAGE_BYTES + 1)
+        self._pages.update((i, page) for page in pages)
+        return self._maps[i][start:stop]
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a worker process, which opens the files itself."""
-        return self.__dict__ | {"_open": {}, "_mapped": 0}
+        """For a worker process, which maps the files itself."""
+        return self.__dict__ | {"_maps": {}, "_pages": set()}
+
+
+def _place_of_frames(path: Path) -> int:
+    """The byte of the file at which its frames begin. The header: its length as 8 bytes, then JSON."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    return 8 + size + int(header["frames"]["data_offsets"][0])
 
 
 def is_store(path: Path) -> bool:
