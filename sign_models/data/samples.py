@@ -75,9 +75,12 @@ class Files:
 
 
 def read_samples(
-    source: Path, reading: Reading, group: str = "", begin: int = 0, workers: int = 0
+    source: Path, reading: Reading, group: str = "", begin: int = 0, workers: int = 0, block: int = BLOCK
 ) -> Iterator[Sample | DataError]:
-    """The samples of a source from the `begin`th on, in a stable order, a bad one as the error that it is."""
+    """The samples of a source from the `begin`th on, in a stable order, a bad one as the error that it is.
+
+    workers: processes that read blocks of `block` samples in turn; 0: this one reads.
+    """
     if not workers:
         for _, make in _from(begin, _made(source, reading)):
             yield prepare(make, group)
@@ -87,16 +90,16 @@ def read_samples(
     processes = []
     for i in range(workers):
         here, there = context.Pipe(duplex=False)
-        task = (there, i, workers, source, reading, group, begin)
+        task = (there, i, workers, block, source, reading, group, begin)
         processes.append(context.Process(target=_work, args=task, daemon=True, name=f"import-{i}"))
         processes[-1].start()
         there.close()
         ends.append(here)
     try:
-        block = begin // BLOCK
-        while (samples := _receive(ends[block % workers], source)) is not None:
+        turn = begin // block
+        while (samples := _receive(ends[turn % workers], source)) is not None:
             yield from samples
-            block += 1
+            turn += 1
     finally:
         for end in ends:
             end.close()
@@ -150,15 +153,17 @@ def _from(begin: int, items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
     return ((number, item) for number, item in enumerate(items) if number >= begin)
 
 
-def _work(end: Connection, mine: int, workers: int, source: Path, reading: Reading, group: str, begin: int) -> None:
+def _work(
+    end: Connection, mine: int, workers: int, block: int, source: Path, reading: Reading, group: str, begin: int
+) -> None:
     """A reading process: hands over every `workers`th block of samples, then None; or the error that ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that writes
     samples: list[Sample | DataError] = []
     try:
         for number, make in _from(begin, _made(source, reading)):
-            if number // BLOCK % workers == mine:
+            if number // block % workers == mine:
                 samples.append(prepare(make, group))
-            if samples and number % BLOCK == BLOCK - 1:
+            if samples and number % block == block - 1:
                 end.send(samples)
                 samples = []
         if samples:
