@@ -156,7 +156,7 @@ def alone(uri: str) -> Iterator[None]:
     """No other process of this machine is inside, for the same store."""
     path = _sqlite_path(uri) or Path(tempfile.gettempdir(), f"sign-{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with FileLock(f"{path}.lock", is_singleton=True):  # may be entered again inside
         yield
 
 

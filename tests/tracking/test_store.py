@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from filelock import FileLock, Timeout
 
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import process, store
@@ -190,3 +191,13 @@ def test_a_full_disk_is_told() -> None:
         raise OSError(28, "No space left on device")
     with pytest.raises(PermissionError), store.asking("here"):
         raise PermissionError(13, "no")
+
+
+def test_the_lock_of_a_store_can_be_taken_again_inside(tracking: Path) -> None:
+    uri = mlflow.get_tracking_uri()
+    with store.alone(uri):
+        with store.alone(uri):
+            pass
+        with pytest.raises(Timeout):
+            FileLock(f"{tracking}/mlflow.db.lock", timeout=0.1).acquire()  # as another process would
+    FileLock(f"{tracking}/mlflow.db.lock", timeout=1).acquire().lock.release()
