@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 
+from sign_models.params import load
+from sign_models.params.schema import PipelineParams
 from tests.keypoints.signer import pixels
 
 LAYOUT = "mediapipe_75"
 FPS = 25.0
+LEFT_HAND, RIGHT_HAND = np.arange(33, 54), np.arange(54, 75)
 WORDS = ("tea", "milk", "please", "coffee", "water", "now")
 SPLITS = {"train": 12, "dev": 3, "test": 3}
 UNLABELLED = 2  # videos without a text
@@ -36,19 +41,25 @@ alignment:
 """
 
 
-def clip(seed: int, frames: int) -> np.ndarray:
-    """(T, K, 3) float32: x, y in pixels, confidence; the left hand is unseen in the first quarter."""
+def clip(seed: int, frames: int, words: Sequence[str] = ()) -> np.ndarray:
+    """(T, K, 3) float32: x, y in pixels, confidence; the left hand is unseen in the first quarter.
+
+    Each word holds the right hand somewhere else, for its share of the clip.
+    """
     rng = np.random.default_rng(seed)
     points = pixels(LAYOUT, frames, seed) + rng.normal(0, 0.5, (frames, 75, 2))
+    for word, time in zip(words, np.array_split(np.arange(frames), max(1, len(words))), strict=False):
+        angle = 2 * np.pi * WORDS.index(word) / len(WORDS)
+        points[time[:, None], RIGHT_HAND] += 80 * np.array([np.cos(angle), np.sin(angle)])
     out = np.concatenate([points, np.ones((frames, 75, 1))], -1).astype(np.float32)
-    out[: frames // 4, 33:54, 2] = 0
+    out[: frames // 4, LEFT_HAND, 2] = 0
     return out
 
 
 def texts() -> list[dict[str, str]]:
     """Objects with id, text and split, of one to three words."""
     return [
-        {"id": f"{split}_{i}", "text": " ".join(WORDS[(2 * i + k) % len(WORDS)] for k in range(1 + i % 3)), "split": split}
+        {"id": f"{split}_{i}", "text": " ".join(WORDS[(i + 2 * k) % len(WORDS)] for k in range(1 + i % 3)), "split": split}
         for split, count in SPLITS.items()
         for i in range(count)
     ]
@@ -56,8 +67,8 @@ def texts() -> list[dict[str, str]]:
 
 def videos() -> dict[str, np.ndarray]:
     """Clips of 12 to 40 frames, the last ones without a text."""
-    ids = [row["id"] for row in texts()] + [f"wild_{i}" for i in range(UNLABELLED)]
-    return {name: clip(i, 12 + 7 * (i % 5)) for i, name in enumerate(ids)}
+    named = {row["id"]: row["text"].split() for row in texts()} | {f"wild_{i}": [] for i in range(UNLABELLED)}
+    return {name: clip(i, 12 + 7 * (i % 5), words) for i, (name, words) in enumerate(named.items())}
 
 
 def letters() -> dict[str, np.ndarray]:
@@ -72,3 +83,18 @@ def write_data(folder: Path) -> Path:
     (folder / "video_sequences.pkl").write_bytes(pickle.dumps(sequences))
     (folder / "text_data.json").write_text(json.dumps(texts()))
     return folder
+
+
+def params(**more: object) -> PipelineParams:
+    """PARAMS, and single values over them: params(alignment__training__steps=2)."""
+    sets: dict[str, str] = {}
+
+    def flatten(content: dict, name: str) -> None:
+        for key, value in content.items():
+            if isinstance(value, dict):
+                flatten(value, f"{name}{key}.")
+            else:
+                sets[name + key] = str(value)
+
+    flatten(yaml.safe_load(PARAMS), "")
+    return load.resolve(sets=sets | {name.replace("__", "."): str(value) for name, value in more.items()})
