@@ -119,7 +119,22 @@ class Progress:
         return self.frames / self.seconds if self.seconds else 0.0
 
 
-def make_accelerator(width: int) -> Accelerator:
+@dataclass(frozen=True)
+class Hardware:
+    """Where a stage computes, and whether in half precision."""
+
+    accelerator: Accelerator
+    half: bool
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+
+
+def hardware(width: int) -> Hardware:
     """The device there is, in the precision that is fastest there for a model of this width.
 
     Half precision multiplies faster wherever the hardware knows it, but casting costs a kernel launch a tensor: on a
@@ -130,7 +145,8 @@ def make_accelerator(width: int) -> Accelerator:
         half = width >= WIDE and torch.cuda.is_bf16_supported()
     else:
         half = bool(torch.cpu._is_avx512_bf16_supported())
-    return Accelerator(mixed_precision="bf16" if half else "no")
+    # accelerate's own mixed precision is one for the whole process; stages of one pipeline may differ in width
+    return Hardware(Accelerator(), half)
 
 
 def total_steps(steps: int | None, epochs: float | None, min_steps: int, sampler: Sampler) -> int:
@@ -154,15 +170,15 @@ def seed_step(seed: int, step: int, part: int = 0, process: int = 0) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, part, process]).generate_state(1)[0]))
 
 
-def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, steps: int | None, epochs: float | None, min_steps: int,
+def fit(task: Task, machine: Hardware, recorder: Recorder, name: str, *, steps: int | None, epochs: float | None, min_steps: int,
         lr: float, weight_decay: float, warmup: float, clip_norm: float, ema: float, evaluations: int, patience: int,
         checkpoint_minutes: float, seed: int, **_: Any) -> Progress:
     """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
     total = total_steps(steps, epochs, min_steps, task.sampler)
     every = max(1, total // evaluations)
-    shares, optimizer = _optimizer(task, lr, weight_decay, accelerator.device)
-    raw = task.objective
-    objective, optimizer = accelerator.prepare(raw, optimizer)
+    raw = task.objective.to(machine.device)
+    shares, optimizer = _optimizer(task, lr, weight_decay)
+    objective, optimizer = machine.accelerator.prepare(raw, optimizer)
     averaged = AveragedModel(raw, multi_avg_fn=_ema(ema), use_buffers=False)
     progress, best = Progress(), {}
     folder = recorder.restore()
@@ -177,7 +193,7 @@ def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, 
         rate = learning_rate(step, total, warmup)
         for group, share in zip(optimizer.param_groups, shares, strict=True):
             group["lr"] = lr * rate * share
-        values = _step(task, objective, optimizer, accelerator, recorder, progress, seed, clip_norm)
+        values = _step(task, objective, optimizer, machine, recorder, progress, seed, clip_norm)
         averaged.update_parameters(raw)
         pending.append(values)
         progress.step += 1
@@ -192,7 +208,7 @@ def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, 
             bar.set_postfix(loss=f"{logged['loss']:.3f}")
             clock = time.monotonic()
         if progress.step % every == 0 or last:
-            metrics = _evaluate(task, averaged.module, accelerator)
+            metrics = _evaluate(task, averaged.module, machine)
             if metrics["score"] > progress.best_score:
                 progress.best_score, progress.best_step, progress.best_metrics = metrics["score"], step, metrics
                 progress.without_better = 0
@@ -200,7 +216,7 @@ def fit(task: Task, accelerator: Accelerator, recorder: Recorder, name: str, *, 
             else:
                 progress.without_better += 1
             if not last:
-                _advance(task, averaged.module, accelerator, progress.step / total)
+                _advance(task, averaged.module, machine, progress.step / total)
             recorder.metrics({f"validation.{k}": v for k, v in metrics.items()}, step)
             progress.epoch_metrics |= {f"epoch.validation.{k}": v for k, v in metrics.items()}
             if bar.disable:
@@ -221,7 +237,7 @@ def _enough(progress: Progress, patience: int) -> bool:
     return bool(patience) and progress.without_better >= patience
 
 
-def _optimizer(task: Task, lr: float, weight_decay: float, device: torch.device):
+def _optimizer(task: Task, lr: float, weight_decay: float):
     """AdamW; vectors (norms, biases, single tokens) are not decayed."""
     groups, shares = [], []
     for share, parameters in task.groups():
@@ -241,7 +257,7 @@ def _ema(decay: float):
     return update
 
 
-def _step(task: Task, objective: nn.Module, optimizer, accelerator: Accelerator, recorder: Recorder, progress: Progress,
+def _step(task: Task, objective: nn.Module, optimizer, machine: Hardware, recorder: Recorder, progress: Progress,
           seed: int, clip_norm: float) -> dict[str, Tensor]:
     """One optimizer step; on a full memory the same step again in twice as many parts."""
     clips = len(task.clips(progress.step))
@@ -252,16 +268,16 @@ def _step(task: Task, objective: nn.Module, optimizer, accelerator: Accelerator,
             size = -(-clips // progress.parts)
             for place, begin in enumerate(range(0, clips, size)):
                 part = slice(begin, min(begin + size, clips))
-                seed_step(seed, progress.step, place, accelerator.process_index)
+                seed_step(seed, progress.step, place, machine.accelerator.process_index)
                 batch, frames = task.batch(progress.step, part)
-                with accelerator.autocast():
+                with machine.autocast():
                     out = objective(batch)
                 share = (part.stop - part.start) / clips
-                accelerator.backward(out["loss"] * share)
+                machine.accelerator.backward(out["loss"] * share)
                 for key, value in out.items():
                     values[key] = values.get(key, 0) + value.detach() * share
                 values["frames"] = values.get("frames", 0) + frames
-            values["gradient_norm"] = accelerator.clip_grad_norm_(objective.parameters(), clip_norm)
+            values["gradient_norm"] = machine.accelerator.clip_grad_norm_(objective.parameters(), clip_norm)
             optimizer.step()
             return values
         except OutOfMemory as error:
@@ -278,17 +294,17 @@ def _step(task: Task, objective: nn.Module, optimizer, accelerator: Accelerator,
             )
 
 
-def _evaluate(task: Task, module: nn.Module, accelerator: Accelerator) -> dict[str, float]:
+def _evaluate(task: Task, module: nn.Module, machine: Hardware) -> dict[str, float]:
     module.eval()
-    with torch.no_grad(), accelerator.autocast():
+    with torch.no_grad(), machine.autocast():
         metrics = task.evaluate(module)
     module.train()
     return metrics
 
 
-def _advance(task: Task, module: nn.Module, accelerator: Accelerator, done: float) -> None:
+def _advance(task: Task, module: nn.Module, machine: Hardware, done: float) -> None:
     module.eval()
-    with torch.no_grad(), accelerator.autocast():
+    with torch.no_grad(), machine.autocast():
         task.advance(module, done)
     module.train()
 

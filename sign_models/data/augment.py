@@ -12,6 +12,8 @@ from torch import Tensor
 
 from sign_models.keypoints.layouts import MIRROR, PARTS
 
+_MIRROR = torch.from_numpy(MIRROR.copy())  # MIRROR itself is read-only, which torch warns of
+
 
 def augment(
     x: Tensor, *, rotate: float, turn: float, shear: float, scale: float, translate: float, proportions: float,
@@ -30,7 +32,7 @@ def augment(
 
     if mirror:
         chosen = (torch.rand(B, device=x.device) < mirror).view(B, 1, 1, 1)
-        flipped = torch.cat([xy * xy.new_tensor([-1.0, 1.0]), seen], -1)[:, :, MIRROR]
+        flipped = torch.cat([xy * xy.new_tensor([-1.0, 1.0]), seen], -1)[:, :, _MIRROR.to(x.device)]
         xy, seen = torch.where(chosen, flipped[..., :2], xy), torch.where(chosen, flipped[..., 2:], seen)
     if proportions or turn:
         xy = _move_hands(xy, uniform, proportions, turn)

@@ -17,7 +17,7 @@ def check_mask(mask: Tensor, like: Tensor) -> None:
 
 
 def mlp(width: int, out: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, out))
+    return nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out))
 
 
 class ConvBlock(nn.Module):
@@ -37,7 +37,7 @@ class ConvBlock(nn.Module):
         """x (B, T, D), mask (B, T) -> (B, T, D). Padding counts as zero, so that it changes nothing."""
         y = self.norm(x) * mask.unsqueeze(-1)
         y = self.conv(y.transpose(1, 2)).transpose(1, 2)
-        return x + self.dropout(self.out(F.gelu(y)))
+        return x + self.dropout(self.out(F.relu(y)))
 
 
 class Rotary(nn.Module):

@@ -44,7 +44,7 @@ class TextModel(nn.Module):
         """A T5 decoder with random weights; the temporal model is its encoder."""
         config = T5Config(
             vocab_size=vocabulary, d_model=width, d_kv=width // heads, d_ff=4 * width, num_layers=0,
-            num_decoder_layers=layers, num_heads=heads, dropout_rate=dropout, feed_forward_proj="gelu",
+            num_decoder_layers=layers, num_heads=heads, dropout_rate=dropout, feed_forward_proj="relu",
             tie_word_embeddings=False, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
         )
         return cls(T5ForConditionalGeneration(config))

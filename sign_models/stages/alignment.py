@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from sign_models import evaluation
@@ -23,7 +22,7 @@ from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.generate import stack
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
-from sign_models.training import Recorder, fit, make_accelerator
+from sign_models.training import Hardware, Recorder, fit, hardware
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -63,11 +62,11 @@ class Translation(nn.Module):
 class AlignmentTask:
     def __init__(
         self, params: AlignmentParams, corpus: Corpus, texts: dict[str, str], temporal: TemporalModel,
-        accelerator: Accelerator, scoring: str, representations: dict[str, np.ndarray] | None,
+        machine: Hardware, scoring: str, representations: dict[str, np.ndarray] | None,
     ) -> None:
         self.params, self.scoring = params, scoring
         self.representations = None if params.finetune else representations
-        self.frames = DeviceCorpus(corpus, accelerator.device)
+        self.frames = DeviceCorpus(corpus, machine.device)
         self.texts = [texts.get(name) for name in corpus.ids]
         labelled = np.array([text is not None for text in self.texts])
         train, dev = (clips[labelled[clips]] for clips in (of_split(corpus, "train", None), of_split(corpus, "dev")))
@@ -85,7 +84,7 @@ class AlignmentTask:
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
         labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (labels != IGNORED).sum(1).numpy()
-        self.labels = labels.to(accelerator.device)
+        self.labels = labels.to(machine.device)
         alignment = AlignmentModel(temporal.width, text.model.config.vocab_size, text)
         model = Translator(temporal, alignment, tokenizer, Generation(**params.generation.model_dump()), params.finetune)
         if not params.finetune:
@@ -203,8 +202,8 @@ def train(
 ) -> Trained:
     """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by video
     id, made by `temporal`; read in place of the videos where params say that the temporal model is not fine-tuned."""
-    accelerator = make_accelerator(temporal.width)
-    task = AlignmentTask(params, corpus, texts, temporal, accelerator, scoring, representations)
-    progress = fit(task, accelerator, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
+    machine = hardware(temporal.width)
+    task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
+    progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

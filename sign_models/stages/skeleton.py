@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
@@ -17,7 +16,7 @@ from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.pictures import restorations
-from sign_models.training import FixedTask, Progress, Recorder, fit, make_accelerator
+from sign_models.training import FixedTask, Hardware, Progress, Recorder, fit, hardware
 
 PICTURED = 4  # clips in the picture of restorations
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch
@@ -49,9 +48,9 @@ class Restoration(nn.Module):
 
 
 class SkeletonTask(FixedTask):
-    def __init__(self, params: SkeletonParams, corpus: Corpus, accelerator: Accelerator) -> None:
+    def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Hardware) -> None:
         self.params = params
-        self.frames = DeviceCorpus(corpus, accelerator.device)
+        self.frames = DeviceCorpus(corpus, machine.device)
         train, self.validation = hold_out(corpus, params.validation, params.training.seed)
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
@@ -77,9 +76,9 @@ class SkeletonTask(FixedTask):
 
 
 def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:
-    accelerator = make_accelerator(params.model.width)
-    task = SkeletonTask(params, corpus, accelerator)
-    progress = fit(task, accelerator, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
+    machine = hardware(params.model.width)
+    task = SkeletonTask(params, corpus, machine)
+    progress = fit(task, machine, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
     show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
@@ -17,7 +16,7 @@ from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
-from sign_models.training import FixedTask, Recorder, fit, make_accelerator
+from sign_models.training import FixedTask, Hardware, Recorder, fit, hardware
 
 class TwoViews(nn.Module):
     def __init__(self, model: TemporalModel, params: TemporalParams) -> None:
@@ -41,10 +40,10 @@ class TwoViews(nn.Module):
 
 class TemporalTask(FixedTask):
     def __init__(
-        self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, accelerator: Accelerator
+        self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Hardware
     ) -> None:
         self.params = params
-        self.frames = DeviceCorpus(corpus, accelerator.device)
+        self.frames = DeviceCorpus(corpus, machine.device)
         train, self.validation = hold_out(corpus, params.validation, params.training.seed)
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
@@ -80,9 +79,9 @@ class TemporalTask(FixedTask):
 
 def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:
     """skeleton: the registered model; its weights go on learning at skeleton_lr, inside the temporal model."""
-    accelerator = make_accelerator(params.model.width)
-    task = TemporalTask(params, corpus, skeleton, accelerator)
-    progress = fit(task, accelerator, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
+    machine = hardware(params.model.width)
+    task = TemporalTask(params, corpus, skeleton, machine)
+    progress = fit(task, machine, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
     show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

@@ -51,7 +51,7 @@ def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path
     from sign_models.stages.generate import generate
 
     recorder = Memory(tmp_path / "x")
-    length = {"steps": 250, "batch_size": 12, "lr": 3e-3, "evaluations": 1, "ema": 0.9}
+    length = {"steps": 300, "batch_size": 12, "lr": 3e-3, "evaluations": 1, "ema": 0.9}
     trained = train(
         "alignment", recorder, **still("alignment"), alignment__losses__label_smoothing=0, temporal__model__dropout=0,
         alignment__decoder__dropout=0, alignment__encoder_lr=1, alignment__self_training__share=0,
@@ -59,8 +59,8 @@ def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path
     )
     asked = GenerateParams(splits=["train"], scoring="cased", beams=2, length_penalty=None, batch_size=8)
     found = generate(trained.model, inputs.videos, inputs.texts, asked)
-    assert found.scores["train"].exact_match == 100
-    assert recorder.points["train.token_accuracy"][249] > 0.95
+    assert found.scores["train"].exact_match > 90  # 12 texts
+    assert recorder.points["train.token_accuracy"][299] > 0.99
 
 
 # resuming -------------------------------------------------------------------------------------------------------------

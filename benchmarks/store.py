@@ -1,0 +1,276 @@
+"""Import and reading of a store: speed, memory, padding, at several sizes; import beside Uni-Sign's own loader.
+
+usage: python -m benchmarks.store [--frames N ...] [--folder DIR] [--peer unisign=DIR] [--peer-frames N]
+
+Clips are generated: 133 landmarks, lengths as in PHOENIX14T (mean 117, 95 % below 208 frames). Each measurement is a
+process of its own, so that its peak of resident memory is its own; mapped pages of the store count. `cpu` is processor
+time, which other work on the machine disturbs less. DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import json
+import os
+import pickle
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sign_models.data.importing import AS_TOLD, finish, write
+from sign_models.data.samples import Files, prepare, read_samples
+from sign_models.data.store import open_store
+from sign_models.data.store_writer import StoreWriter
+from sign_models.keypoints.sequence import KeypointSequence
+
+LAYOUT, LANDMARKS = "coco_wholebody_133", 133
+SHAPE, MEAN, SHORTEST, LONGEST = 5.2, 117, 16, 475  # of a gamma distribution with PHOENIX14T's mean and 95th percentile
+READERS = 2
+BATCH = 32  # clips
+PEER_LONGEST = 256  # frames; Uni-Sign drops frames of longer clips
+WORDS = "der die das regen wind sonne norden süden morgen abend grad meter und im am kommt bleibt stark schwach".split()
+
+
+def lengths(frames: int, longest: int = LONGEST) -> Iterator[int]:
+    rng = np.random.default_rng(0)
+    while frames > 0:
+        length = int(np.clip(rng.gamma(SHAPE, MEAN / SHAPE), SHORTEST, longest))
+        yield length
+        frames -= length
+
+
+def generated(frames: int) -> Iterator[KeypointSequence]:
+    """Clips cut out of one long movement, each moved and scaled by amounts of its own: cheap to make, none equal."""
+    rng = np.random.default_rng(1)
+    steps = rng.normal(0, 1, (4096, LANDMARKS, 2)).astype(np.float32).cumsum(0) / 8
+    movement = rng.uniform(100, 400, (1, LANDMARKS, 2)).astype(np.float32) + steps
+    confidence = rng.uniform(0.2, 1, (4096, LANDMARKS)).astype(np.float32)
+    confidence[confidence < 0.25] = 0
+    for i, length in enumerate(lengths(frames)):
+        start = int(rng.integers(len(movement) - length))
+        part = slice(start, start + length)
+        points = movement[part] * np.float32(rng.uniform(0.8, 1.2)) + rng.normal(0, 20, 2).astype(np.float32)
+        text = " ".join(WORDS[k] for k in rng.integers(0, len(WORDS), 8))
+        yield KeypointSequence(
+            f"clip_{i:07}", points, confidence[part], LAYOUT, size=(512, 512), fps=25.0, text=text, group=f"signer {i % 9}"
+        )
+
+
+# Measurements, each in a process of its own ---------------------------------------------------------------------------
+
+
+def measure_generate(frames: int, _: Path) -> int:
+    return sum(map(len, generated(frames)))
+
+
+def measure_import(frames: int, store: Path) -> int:
+    """Everything that `-e import` does but reading files and MLflow."""
+    writer = StoreWriter(store, {"source": "generated"})
+    write(writer, (prepare(partial(_same, sequence)) for sequence in generated(frames)), {}, "stop")
+    finish(writer, "", None, "stop")
+    return len(writer.frames())
+
+
+def _same(sequence: KeypointSequence) -> KeypointSequence:
+    return sequence
+
+
+def measure_read(_: int, store: Path, reader: int = 0) -> int:
+    """Every `READERS`th batch of an epoch, as half-precision arrays padded to the longest clip."""
+    from sign_models.data.batching import Sampler, bucket
+
+    corpus = open_store(store)
+    sampler = Sampler(corpus.lengths, np.arange(len(corpus)), BATCH, seed=0)
+    print("ready", flush=True)
+    sys.stdin.readline()  # the clock starts when all readers are ready
+    began, frames, padded = time.perf_counter(), 0, 0
+    for step in range(reader, sampler.steps, READERS):
+        clips = sampler[step]
+        count = corpus.lengths[clips]
+        steps = np.minimum(np.arange(bucket(count.max())), count[:, None] - 1)
+        x = corpus.frames[corpus.offsets[clips][:, None] + steps]
+        frames, padded = frames + int(count.sum()), padded + x.shape[0] * x.shape[1]
+    tell(frames, began, padded=padded)
+    return frames
+
+
+def measure_batches(_: int, store: Path) -> int:
+    """An epoch of single-precision batches with masks, as evaluation gets them on a CPU."""
+    import torch
+
+    from sign_models.data.batching import DeviceCorpus, Sampler
+
+    torch.set_num_threads(1)
+    corpus = open_store(store)
+    device_corpus = DeviceCorpus(corpus, torch.device("cpu"))
+    sampler = Sampler(corpus.lengths, np.arange(len(corpus)), BATCH, seed=0)
+    return sum(int(device_corpus.whole(sampler[step]).lengths.sum()) for step in range(sampler.steps))
+
+
+def measure_files(_: int, folder: Path, workers: int) -> int:
+    """Read a folder and write a store, without the report."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as out:
+        writer = StoreWriter(Path(out) / "store", {"source": str(folder)})
+        write(writer, read_samples(folder, AS_TOLD, workers=workers), {}, "stop")
+        writer.finish(None)
+        return len(writer.frames())
+
+
+def measure_peer(_: int, folder: Path, checkout: Path, share: int, of: int) -> int:
+    """Uni-Sign's own reading of a clip, cut out of its datasets.py, which would import its whole training."""
+    import torch
+
+    torch.set_num_threads(1)
+    tree = ast.parse((checkout / "datasets.py").read_text())
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in ("load_part_kp", "crop_scale")]
+    dataset = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "S2T_Dataset")
+    functions += [n for n in dataset.body if isinstance(n, ast.FunctionDef) and n.name == "load_pose"]
+    names: dict[str, Any] = {"np": np, "torch": torch, "copy": copy, "random": random, "os": os, "pickle": pickle}
+    exec(compile(ast.Module(functions, []), "datasets.py", "exec"), names)
+    settings = argparse.Namespace(pose_dir=str(folder), max_length=PEER_LONGEST, rgb_support=False)
+    clips = sorted(path.stem for path in folder.glob("*.pkl"))[share::of]
+    return sum(len(names["load_pose"](settings, f"{clip}.mp4")[0]["body"]) for clip in clips)
+
+
+def tell(frames: int, began: float, **more: int) -> None:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told = {
+        "frames": frames, "seconds": time.perf_counter() - began,
+        "cpu": sum((used.ru_utime, used.ru_stime, children.ru_utime, children.ru_stime)),
+        "bytes": used.ru_maxrss * 1024, **more,
+    }  # fmt: skip
+    print(json.dumps(told), flush=True)
+
+
+MEASURES = {
+    "generate": measure_generate, "import": measure_import, "read": measure_read, "batches": measure_batches,
+    "files": measure_files, "peer": measure_peer,
+}  # fmt: skip
+
+
+def start(name: str, *arguments: object) -> subprocess.Popen[str]:
+    line = [sys.executable, "-m", "benchmarks.store", "--measure", json.dumps([name, *map(str, arguments)])]
+    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def result(process: subprocess.Popen[str]) -> dict[str, float]:
+    output, _ = process.communicate("\n")
+    if process.returncode:
+        raise SystemExit(f"a measurement failed: {process.args}")
+    return json.loads(output.splitlines()[-1])
+
+
+def child(arguments: list[str]) -> None:
+    name, frames, folder, *rest = arguments
+    began = time.perf_counter()
+    more = [int(value) if value.isdigit() else Path(value) for value in rest]
+    count = MEASURES[name](int(frames), Path(folder), *more)
+    if name != "read":
+        tell(count, began)
+
+
+# The tables -----------------------------------------------------------------------------------------------------------
+
+
+def sizes(frames: list[int], folder: Path) -> None:
+    print("| frames | import us/frame (cpu) | import MB | read us/frame (cpu) | read MB | read frames/s | padding |")
+    print("|---|---|---|---|---|---|---|")
+    columns = []
+    for count in frames:
+        store = folder / f"store-{count}"
+        made = result(start("import", count, store))
+        empty = result(start("generate", count, store))
+        readers = [start("read", count, store, i) for i in range(READERS)]
+        for reader in readers:
+            assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
+        read = [result(reader) for reader in readers]
+        total = sum(r["frames"] for r in read)
+        rate = total / max(r["seconds"] for r in read)
+        wall, cpu = ((made[k] - empty[k]) / made["frames"] * 1e6 for k in ("seconds", "cpu"))
+        memory = max(r["bytes"] for r in read)
+        spent, busy = max(r["seconds"] for r in read) / total * 1e6, sum(r["cpu"] for r in read) / total * 1e6
+        padding = 1 - total / sum(r["padded"] for r in read)
+        columns.append((wall, made["bytes"], spent, memory))
+        print(
+            f"| {made['frames']:,} | {wall:.2f} ({cpu:.2f}) | {made['bytes'] / 1e6:.0f} | {spent:.2f} ({busy:.2f}) "
+            f"| {memory / 1e6:.0f} | {rate:,.0f} | {padding:.2%} |", flush=True,
+        )  # fmt: skip
+        batches = result(start("batches", count, store))
+        told = f"{batches['frames'] / batches['seconds']:,.0f} frames/s, {batches['bytes'] / 1e6:.0f} MB"
+        print(f"  single-precision batches on the CPU, one process: {told}", flush=True)
+        shutil.rmtree(store)
+    if len(columns) > 1:
+        names = ("import time", "import memory", "read time", "read memory")
+        spread = (max(column) / min(column) - 1 for column in zip(*columns, strict=True))
+        print("spread over the sizes: " + ", ".join(f"{n} {s:.1%}" for n, s in zip(names, spread, strict=True)))
+
+
+def beside(checkout: Path, frames: int, folder: Path) -> None:
+    """Uni-Sign's files, read by its loader and imported by us."""
+    clips = folder / "unisign"
+    clips.mkdir()
+    rng = np.random.default_rng(2)
+    source = generated(frames * 2)
+    for i, length in enumerate(lengths(frames, PEER_LONGEST)):
+        points = next(source).points.astype(np.float64) / 512
+        points = points[rng.integers(0, len(points), length)]
+        scores = rng.uniform(0.3, 1, (length, 1, LANDMARKS)).astype(np.float32)
+        clip = {"keypoints": [frame[None] for frame in points], "scores": list(scores)}
+        (clips / f"clip_{i:06}.pkl").write_bytes(pickle.dumps(clip))
+    files = Files.of(clips)
+    print(f"\n{files.count} clips of Uni-Sign's layout, {frames:,} frames; frames a second, best of 3 in turn")
+    best: dict[str, float] = {}
+    for _ in range(3):
+        for processes in (1, READERS):
+            peers = [start("peer", 0, clips, checkout, share, processes) for share in range(processes)]
+            peer = [result(p) for p in peers]
+            ours = result(start("files", 0, clips, 0 if processes == 1 else processes))
+            rates = {
+                f"Uni-Sign load_pose, {processes} process(es)": sum(p["frames"] for p in peer)
+                / max(p["seconds"] for p in peer),
+                f"import, {processes} reading": ours["frames"] / ours["seconds"],
+            }
+            for name, rate in rates.items():
+                best[name] = max(rate, best.get(name, 0))
+    for name, rate in best.items():
+        print(f"{name}: {rate:,.0f}")
+    theirs, mine = ([rate for name, rate in best.items() if ("import" in name) == ours] for ours in (False, True))
+    ratios = ", ".join(f"{b / a:.1f} with {n}" for a, b, n in zip(theirs, mine, (1, READERS), strict=True))
+    print(f"import is faster by: {ratios} process(es)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--folder", type=Path, help="where stores are written; removed afterwards")
+    parser.add_argument("--peer", help="unisign=DIR")
+    parser.add_argument("--peer-frames", type=int, default=50_000)
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.measure:
+        child(json.loads(given.measure))
+        return
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        if given.peer:
+            name, _, checkout = given.peer.partition("=")
+            if name != "unisign" or not (Path(checkout) / "datasets.py").is_file():
+                parser.error("--peer is unisign=DIR with Uni-Sign's datasets.py in it")
+            beside(Path(checkout).resolve(), given.peer_frames, Path(folder))
+        sizes(given.frames, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,256 @@
+"""Training batches: which clips, which of their frames, and how they are varied."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sign_models.data.augment import augment, spans
+from sign_models.data.batching import DeviceCorpus, Sampler, bucket, drop, in_order, varied, warp
+from sign_models.data.corpus import Corpus
+from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS
+from sign_models.keypoints.sequence import of_canonical
+from sign_models.params.load import resolve
+from sign_models.params.schema import Augment
+
+K = len(CANONICAL)
+LENGTHS = (3, 9, 14, 40, 40, 25, 1)
+STILL = {name: 0.0 for name in Augment.model_fields}
+STRONG = STILL | {"rotate": 15, "turn": 30, "shear": 0.2, "scale": 0.2, "translate": 0.1, "proportions": 0.2, "noise": 0.05}
+
+
+@pytest.fixture(scope="module")
+def frames() -> DeviceCorpus:
+    """Clip i holds, in every seen landmark, x = its frame's number and y = i."""
+    sequences = []
+    for i, length in enumerate(LENGTHS):
+        rng = np.random.default_rng(i)
+        clip = np.empty((length, K, 3), np.float32)
+        clip[..., 0], clip[..., 1] = np.arange(length)[:, None], i
+        clip[..., 2] = rng.random((length, K)) > 0.2
+        clip[..., :2] *= clip[..., 2:]
+        sequences.append(of_canonical(f"clip {i}", clip))
+    return DeviceCorpus(_raw(sequences), torch.device("cpu"))
+
+
+def _raw(sequences) -> Corpus:
+    """A corpus of clips as they are: Corpus.of would normalise them."""
+    clips = [np.concatenate([s.points, s.confidence[..., None]], -1).astype(np.float16) for s in sequences]
+    offsets = np.cumsum([0, *map(len, clips)])
+    nothing: list = [None] * len(clips)
+    return Corpus([s.id for s in sequences], np.concatenate(clips), offsets, nothing, nothing, nothing, nothing, "")
+
+
+def clip(frames: DeviceCorpus, i: int) -> Tensor:
+    return torch.from_numpy(np.asarray(frames.corpus.clip(i))).float()
+
+
+# which clips ----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(1, 500), min_size=1, max_size=60), st.integers(1, 70), st.integers(0, 5), st.integers(0, 3)
+)
+def test_an_epoch_has_every_clip_and_no_more_than_fill_the_last_batch(lengths, batch_size, seed, epoch) -> None:
+    clips = np.arange(len(lengths))[::2]
+    sampler = Sampler(np.array(lengths), clips, batch_size, seed)
+    batches = [sampler[epoch * sampler.steps + i] for i in range(sampler.steps)]
+    assert {len(batch) for batch in batches} == {min(batch_size, len(clips))}
+    drawn = np.concatenate(batches)
+    assert set(drawn) == set(clips)
+    assert len(drawn) - len(clips) < len(batches[0])
+    assert np.unique(drawn, return_counts=True)[1].max() <= 2
+
+
+def test_any_step_can_be_asked_for_at_any_time() -> None:
+    """As a resumed training does."""
+    lengths = np.random.default_rng(0).integers(5, 300, 50)
+    one, other = (Sampler(lengths, np.arange(50), 8, 3) for _ in range(2))
+    forwards = [one[step].tolist() for step in range(30)]
+    backwards = [other[step].tolist() for step in reversed(range(30))]
+    assert forwards == backwards[::-1]
+    assert Sampler(lengths, np.arange(50), 8, 4)[0].tolist() != forwards[0]
+    epochs = [sorted(map(tuple, forwards[i : i + one.steps])) for i in (0, one.steps)]
+    assert epochs[0] != epochs[1]
+
+
+def test_clips_of_a_batch_are_of_like_length() -> None:
+    lengths = np.random.default_rng(0).integers(5, 300, 640)
+    sampler = Sampler(lengths, np.arange(640), 16, 0)
+    real = sum(lengths[sampler[i]].sum() for i in range(sampler.steps))
+    padded = sum(bucket(lengths[sampler[i]].max()) * 16 for i in range(sampler.steps))
+    assert real / padded > 0.95
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 2000))
+def test_evaluation_has_every_clip_once_within_its_frames(lengths: list[int], most: int) -> None:
+    clips = [np.zeros((length, 1, 3), np.float16) for length in lengths]
+    offsets = np.cumsum([0, *lengths])
+    nothing: list = [None] * len(lengths)
+    corpus = Corpus([str(i) for i in range(len(lengths))], np.concatenate(clips), offsets, nothing, nothing, nothing, nothing, "")
+    batches = list(in_order(corpus, np.arange(len(lengths)), most))
+    assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or bucket(corpus.lengths[batch].max()) * len(batch) <= most
+
+
+# which frames ---------------------------------------------------------------------------------------------------------
+
+
+def test_whole_clips_are_what_the_corpus_holds(frames: DeviceCorpus) -> None:
+    clips = np.array([3, 0, 5])
+    batch = frames.whole(clips)
+    assert batch.x.shape == (3, bucket(40), K, 3) and batch.mask.sum(1).tolist() == [40, 3, 25]
+    for x, mask, i in zip(batch.x, batch.mask, clips, strict=True):
+        assert torch.equal(x[mask], clip(frames, i)) and not x[~mask].any()
+
+
+def test_between_two_frames_lies_what_lies_between_them(frames: DeviceCorpus) -> None:
+    where = torch.tensor([[0.0, 0.5, 1.25, 7.0]])
+    x = frames.gather(np.array([1]), where, torch.tensor([4])).x[0]
+    source = clip(frames, 1)
+    for position, found in zip(where[0].tolist(), x, strict=True):
+        low, high = source[int(position)], source[min(int(position) + 1, 8)]
+        both = (low[:, 2] > 0) & (high[:, 2] > 0)
+        assert torch.allclose(found[both, 0], torch.tensor(position)) and (found[both, 1] == 1).all()
+        unseen = (low[:, 2] == 0) & ((high[:, 2] == 0) | (position % 1 == 0))
+        assert not found[unseen].any()
+        # seen in one of the two only: that one's place, never something between it and nothing
+        one = found[~both & ~unseen]
+        assert ((one[:, 0] == int(position)) | (one[:, 0] == int(position) + 1)).all() and (one[:, 2] > 0).all()
+
+
+@given(st.integers(1, 200), st.floats(0, 0.9), st.integers(0, 100))
+def test_warped_positions_stay_in_the_clip_and_go_forwards(frames_of_clip: int, tempo: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    span = rng.uniform(1, frames_of_clip, 3)
+    start = rng.uniform(0, 1, 3) * (frames_of_clip - span)
+    count = rng.integers(1, 60, 3)
+    length = int(count.max())
+    where = warp(*(torch.from_numpy(a).float() for a in (start, span)), torch.from_numpy(count), length, tempo)
+    for row, n in zip(where, count, strict=True):
+        there = row[:n]
+        assert there.min() >= -0.5 and there.max() <= frames_of_clip - 1 + 0.5 * (not tempo) + 1e-3
+        assert (there.diff() >= 0).all()
+
+
+@given(st.integers(1, 50), st.floats(0, 1), st.integers(0, 100))
+def test_dropped_frames_leave_others_in_their_order(length: int, most: float, seed: int) -> None:
+    torch.manual_seed(seed)
+    where = torch.arange(length, dtype=torch.float).expand(4, -1)
+    count = torch.randint(1, length + 1, (4,))
+    left, kept = drop(where, count, most)
+    for row, n, before in zip(left, kept, count, strict=True):
+        assert 1 <= n <= before
+        assert (row[:n].diff() > 0).all() and row[:n].max() < before and row[0] == 0
+
+
+@pytest.mark.parametrize("longest", [8, 100])
+def test_a_training_batch_shows_frames_of_its_clips(frames: DeviceCorpus, longest: int) -> None:
+    clips = np.array([0, 1, 3, 5, 6])
+    strengths = Augment(**(STILL | {"tempo": 0.5, "drop_frames": 0.4}))
+    torch.manual_seed(0)
+    batch = varied(frames, clips, slice(0, 5), np.random.default_rng(0), longest, strengths)
+    for x, mask, i in zip(batch.x, batch.mask, clips, strict=True):
+        assert 1 <= mask.sum() <= 1.5 * min(longest, LENGTHS[i]) + 1
+        assert not x[~mask].any()
+        seen = x[mask][x[mask][..., 2] > 0]
+        assert (seen[:, 1] == i).all() and seen[:, 0].min() >= 0 and seen[:, 0].max() <= LENGTHS[i] - 1
+
+
+def test_without_variation_a_batch_is_the_clips(frames: DeviceCorpus) -> None:
+    clips = np.array([3, 4])
+    batch = varied(frames, clips, slice(0, 2), np.random.default_rng(0), 100, Augment(**STILL))
+    whole = frames.whole(clips)
+    assert torch.equal(batch.x[batch.mask], whole.x[whole.mask])
+
+
+def test_parts_of_a_step_show_the_windows_of_the_whole(frames: DeviceCorpus) -> None:
+    """Where memory makes parts of a batch, the clips are cut and played as they would have been."""
+    clips = np.array([3, 4, 5, 2])
+    strengths = Augment(**(STILL | {"tempo": 0.0}))
+    whole = varied(frames, clips, slice(0, 4), np.random.default_rng(7), 10, strengths)
+    halves = [varied(frames, clips, part, np.random.default_rng(7), 10, strengths) for part in (slice(0, 2), slice(2, 4))]
+    found = [x[mask] for half in halves for x, mask in zip(half.x, half.mask, strict=True)]
+    wanted = [x[mask] for x, mask in zip(whole.x, whole.mask, strict=True)]
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+# variation ------------------------------------------------------------------------------------------------------------
+
+
+def clips(B: int = 3, T: int = 12, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    seen = (torch.rand(B, T, K, 1, generator=generator) > 0.3).float()
+    return torch.cat([torch.randn(B, T, K, 2, generator=generator) * seen, seen], -1)
+
+
+def vary(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
+    torch.manual_seed(seed)
+    wanted = STILL | strengths
+    return augment(x, **{name: wanted[name] for name in wanted if name not in ("tempo", "drop_frames")})
+
+
+@pytest.mark.parametrize("name", [name for name in STILL if name not in ("tempo", "drop_frames", "mirror")])
+def test_what_is_unseen_stays_unseen(name: str) -> None:
+    x = clips()
+    strength = max(getattr(resolve().temporal.augment, name), 0.3)
+    out = vary(x, **{name: strength})
+    assert not torch.equal(out, x)
+    unseen = x[..., 2] == 0
+    assert not out[unseen].any()
+    assert (out[..., 2] <= x[..., 2]).all() and not out[..., :2][out[..., 2] == 0].any()
+
+
+def test_mirroring_swaps_left_and_right_and_twice_is_nothing() -> None:
+    x = clips()
+    out = vary(x, mirror=1)
+    assert torch.equal(out[..., 2], x[..., 2][:, :, MIRROR])
+    assert torch.equal(out[..., 0], -x[..., 0][:, :, MIRROR])
+    assert torch.equal(vary(out, mirror=1), x)
+
+
+def test_variation_follows_from_the_seed() -> None:
+    x = clips()
+    everything = STRONG | {"mirror": 0.5, "drop_hand": 0.3}
+    everything = {name: value for name, value in everything.items() if name not in ("tempo", "drop_frames")}
+    assert torch.equal(vary(x, 1, **everything), vary(x, 1, **everything))
+    assert not torch.equal(vary(x, 1, **everything), vary(x, 2, **everything))
+
+
+def test_no_strength_is_no_variation() -> None:
+    assert torch.equal(vary(clips()), clips())
+
+
+def test_strengths_are_what_they_say() -> None:
+    x = torch.cat([torch.randn(64, 2, K, 2, generator=torch.Generator().manual_seed(0)), torch.ones(64, 2, K, 1)], -1)
+    moved = (vary(x, translate=0.1) - x)[..., :2]
+    assert moved.abs().max() <= 0.1 + 1e-6
+    assert (moved - moved[:, :1, :1]).abs().max() < 1e-5  # a clip moves as a whole
+    turned = vary(x, rotate=15)[..., :2]
+    assert torch.allclose(turned.norm(dim=-1), x[..., :2].norm(dim=-1), atol=1e-4)
+    cosine = (turned * x[..., :2]).sum(-1) / x[..., :2].square().sum(-1)
+    assert cosine.min() >= np.cos(np.deg2rad(15)) - 1e-4
+    hands = [k for part in ("left_hand", "right_hand") for k in range(K)[PARTS[part]]]
+    others = [k for k in range(K) if k not in hands]
+    stretched = vary(x, proportions=0.2)
+    assert torch.equal(stretched[:, :, others], x[:, :, others]) and not torch.equal(stretched, x)
+    lost = vary(clips(B=16, T=60), drop_hand=0.5)
+    assert torch.equal(lost[:, :, others], clips(B=16, T=60)[:, :, others])
+    for part in ("left_hand", "right_hand"):
+        whole = (lost[:, :, PARTS[part], 2] == 0).all(-1).float().mean()
+        assert 0.05 < whole < 0.5
+
+
+@given(st.floats(0, 0.9), st.integers(1, 12), st.integers(0, 20))
+def test_spans_hide_about_their_share(share: float, length: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    hidden = spans(8, 400, torch.full((8, 1), share), length, torch.device("cpu"))
+    assert hidden.shape == (8, 400) and hidden.dtype == torch.bool
+    expected = 1 - (1 - share / length) ** length  # starts may overlap
+    assert abs(hidden.float().mean().item() - expected) < 0.12
