@@ -210,8 +210,8 @@ def test_what_is_unseen_stays_unseen(name: str) -> None:
 def test_mirroring_swaps_left_and_right_and_twice_is_nothing() -> None:
     x = clips()
     out = vary(x, mirror=1)
-    assert torch.equal(out[..., 2], x[..., 2][:, :, MIRROR])
-    assert torch.equal(out[..., 0], -x[..., 0][:, :, MIRROR])
+    assert torch.equal(out[..., 2], x[..., 2][:, :, torch.from_numpy(MIRROR.copy())])
+    assert torch.equal(out[..., 0], -x[..., 0][:, :, torch.from_numpy(MIRROR.copy())])
     assert torch.equal(vary(out, mirror=1), x)
 
 
