@@ -108,7 +108,7 @@ def test_steps_and_epochs_at_once_or_neither_are_refused() -> None:
     with pytest.raises(ParamsError, match="both steps and epochs"):
         load.resolve("skeleton", sets={"steps": "2", "epochs": "2"})
     with pytest.raises(ParamsError, match="both null"):
-        load.resolve("skeleton", sets={"steps": "null"})
+        load.resolve("skeleton", sets={"epochs": "null"})
 
 
 @pytest.mark.parametrize("text", ["dev,test", "[dev, test]"])
@@ -203,5 +203,5 @@ def test_flat_names_are_dotted_and_lead_back(stage: str) -> None:
     flat = load.flatten(getattr(params, stage), stage)
     assert set(flat) == {name for name in load.names() if name.startswith(f"{stage}.")}
     assert all("." in name for name in flat)
-    again = load.resolve(sets={name: str(value) for name, value in flat.items() if "steps" not in name})
+    again = load.resolve(sets={name: str(value) for name, value in flat.items() if not name.endswith(".steps")})
     assert load.flatten(getattr(again, stage), stage) == flat
