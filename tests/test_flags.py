@@ -9,6 +9,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -245,6 +246,7 @@ def test_a_log_gets_lines_and_a_terminal_gets_bars(built: Path, tmp_path: Path, 
     assert "\r" not in done.stderr and "Warning" not in done.stderr
     assert [text.split()[2] for text in done.stderr.splitlines() if "train loss" in text] == ["2/6", "4/6", "6/6"]
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))  # a bar on a terminal of no width is empty
     with subprocess.Popen(line, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=theirs) as process:
         os.close(theirs)
         shown = b""

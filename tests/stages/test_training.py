@@ -54,7 +54,7 @@ def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path
     length = {"steps": 300, "batch_size": 12, "lr": 3e-3, "evaluations": 1, "ema": 0.9}
     trained = train(
         "alignment", recorder, **still("alignment"), alignment__losses__label_smoothing=0, temporal__model__dropout=0,
-        alignment__decoder__dropout=0, alignment__encoder_lr=1, alignment__self_training__share=0,
+        alignment__decoder__dropout=0, alignment__encoder_lr=1, alignment__self_training__share=0, alignment__max_frames=64,
         **{f"alignment__training__{k}": v for k, v in length.items()},
     )
     asked = GenerateParams(splits=["train"], scoring="cased", beams=2, length_penalty=None, batch_size=8)
