@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -58,6 +58,8 @@ GENERAL: tuple[Decorator, ...] = (
     option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME"),
     option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR"),
 )
+DATA, _, VIDEOS, TEXTS = INPUTS
+EXPERIMENT, RELATIVE_TO = GENERAL[2:]
 SHORTS: dict[str, Decorator] = {
     "epochs": option("--epochs", "Passes over the training clips; ends an earlier --steps.", metavar="NUMBER"),
     "steps": option("--steps", "Optimizer steps; ends an earlier --epochs.", metavar="INTEGER"),
@@ -140,6 +142,19 @@ def command(
     return make
 
 
+def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a function of what was given, name -> text, a command that knows no parameters of a stage."""
+
+    def make(function: Callable[..., None]) -> click.Command:
+        decorated: Any = function
+        for decorator in reversed((*options, EXPERIMENT, RELATIVE_TO)):
+            decorated = decorator(decorated)
+        lines = ["\b\nExamples:", *(f"  {line}" for line in examples.strip().splitlines())]
+        return click.command(name, epilog="\n".join(lines), context_settings={"max_content_width": 120})(decorated)
+
+    return make
+
+
 def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) -> Options:
     """Options from what click read; raises ParamsError or UpstreamError before any work.
 
@@ -151,9 +166,6 @@ def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) 
     accepted = tuple(name for name in given if name not in load.SHORT)
     sets = {name: given[name] for name in load.SHORT if given.get(name)} | _pairs(overrides)
     override = _path(given["config_override"], base)
-    if given["experiment"] and "MLFLOW_RUN_ID" in os.environ:
-        remedy = f"use mlflow run --experiment-name {given['experiment']}"
-        raise ParamsError("mlflow run has already made the run elsewhere", place="experiment", remedy=remedy)
     for name in UPSTREAM:
         refuse_file(name, given.get(name, ""), base)
     embedded = not any(given[name] for name in ("data", "keypoints", "videos", "texts"))
@@ -165,10 +177,10 @@ def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) 
         videos=_path(given["videos"], base),
         texts=_path(given["texts"], base),
         stage=chosen if stage is None else None,
-        skip_trained=_truth("skip_trained", given.get("skip_trained", ""), False),
+        skip_trained=truth("skip_trained", given.get("skip_trained", ""), False),
         inference=_inference(given),
         force=_force(given.get("force", "")),
-        experiment=given["experiment"],
+        experiment=experiment(given),
         preset=preset,
         config_override=override,
         **{name: given[name] for name in UPSTREAM if given.get(name)},
@@ -220,7 +232,21 @@ def _path(value: str, base: Path) -> Path | None:
     return base / Path(value).expanduser() if value else None
 
 
-def _truth(name: str, value: str, default: bool) -> bool:
+def path(given: Mapping[str, str], name: str) -> Path | None:
+    """The path that an option names, counted from relative_to; None where it is not given."""
+    return _path(given[name], Path(given["relative_to"] or "."))
+
+
+def experiment(given: Mapping[str, str]) -> str:
+    """ParamsError where a name is given to a process whose run `mlflow run` has already made."""
+    if given["experiment"] and "MLFLOW_RUN_ID" in os.environ:
+        remedy = f"use mlflow run --experiment-name {given['experiment']}"
+        raise ParamsError("mlflow run has already made the run elsewhere", place="experiment", remedy=remedy)
+    return given["experiment"]
+
+
+def truth(name: str, value: str, default: bool = False) -> bool:
+    """Of a flag's text; ParamsError where it is neither true nor false."""
     if not value:
         return default
     if value.lower() not in TRUE + FALSE:
@@ -230,7 +256,7 @@ def _truth(name: str, value: str, default: bool) -> bool:
 
 def _inference(given: dict[str, Any]) -> bool:
     off = bool(given.get("no_inference", False))
-    wanted = _truth("inference", given.get("inference", ""), not off)
+    wanted = truth("inference", given.get("inference", ""), not off)
     if off and wanted:
         raise ParamsError("both --no-inference and --inference true", place="inference", remedy="leave one out")
     return wanted

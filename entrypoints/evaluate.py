@@ -1,0 +1,48 @@
+"""Score versions or files of sentences, side by side."""
+
+from sign_models import cli
+
+EXAMPLES = """
+mlflow run . -e evaluate -P models=champion,candidate,3 -P data=my_data -P splits=test
+python -m entrypoints.evaluate --models champion --beams 8 --scoring lowercased
+python -m entrypoints.evaluate --hypotheses ours.txt,theirs.txt --references references.txt --scoring phoenix14t
+"""
+
+
+@cli.tool(
+    "evaluate",
+    cli.option(
+        "--models",
+        "Versions of sign-translator, by comma: alias, version, run ID or MLflow URI; or sign-alignment@ALIAS.  "
+        "[default: candidate]",
+        metavar="MODELS",
+    ),
+    cli.DATA,
+    cli.VIDEOS,
+    cli.TEXTS,
+    cli.option(
+        "--splits",
+        "Whose videos are translated, by comma: test, dev, train, none.  [default: test,dev, else what has texts]",
+        metavar="SPLITS",
+    ),
+    cli.option("--scoring", "Preset of docs/scoring.md.  [default: cased]", metavar="NAME"),
+    cli.option("--beams", "Texts followed at once.  [default: as each version was made to]", metavar="INTEGER"),
+    cli.option(
+        "--length-penalty", "Above 0 favours long texts.  [default: as each version was made to]", metavar="NUMBER"
+    ),
+    cli.option("--batch-size", "Clips a step; less where memory runs out.", metavar="INTEGER"),
+    cli.option(
+        "--hypotheses", "Score these files in place of models: one sentence a line; several by comma.", metavar="FILES"
+    ),
+    cli.option("--references", "What should stand there: one sentence a line.", metavar="FILE"),
+    examples=EXAMPLES,
+)
+def main(**given: str) -> None:
+    """Scores, 95 % intervals and p-values of a paired bootstrap, with a table of every text in the run."""
+    from sign_models import evaluation_phase
+
+    evaluation_phase.run_evaluate(evaluation_phase.parse(given))
+
+
+if __name__ == "__main__":
+    cli.run(main)

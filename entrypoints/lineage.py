@@ -1,0 +1,26 @@
+"""Where a version comes from, back to the data."""
+
+from sign_models import cli
+
+EXAMPLES = """
+mlflow run . -e lineage -P model=sign-translator@champion
+python -m entrypoints.lineage --model sign-alignment/3
+"""
+
+
+@cli.tool(
+    "lineage",
+    cli.option(
+        "--model", "sign-translator@champion, sign-skeleton/2 and so on.  [default: sign-translator]", metavar="MODEL"
+    ),
+    examples=EXAMPLES,
+)
+def main(**given: str) -> None:
+    """Print and log versions, runs, scores, params, commits and data digests, and what of them is missing."""
+    from sign_models import registry_phase
+
+    registry_phase.run_lineage(registry_phase.parse_lineage(given))
+
+
+if __name__ == "__main__":
+    cli.run(main)
