@@ -12,10 +12,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,18 +81,28 @@ class Command:
         forced = {"all", stage} & set(self.options.force)
         return self.options.skip_trained and not forced
 
-    def run(self, stage: str, wanted: Fingerprint | None) -> AbstractContextManager[Run]:
+    @contextmanager
+    def run(self, stage: str, wanted: Fingerprint | None) -> Iterator[Run]:
         """The stage's run: one that was cut off while it did this very work goes on, else a new one."""
         experiment = self.options.experiment or None
+        start = partial(
+            stage_run, stage, experiment=experiment, nested=self.nested, tags=wanted.tags() if wanted else None
+        )
         unfinished = None
         if wanted is not None and "MLFLOW_RUN_ID" not in os.environ:  # else `mlflow run` says which run it is
             unfinished = find_unfinished(wanted, connect(experiment))
+        with ExitStack() as stack:
+            try:
+                run = stack.enter_context(start(run_id=unfinished))
+            except UpstreamError as error:
+                if unfinished is None:
+                    raise
+                logger.info("%s: %s; a new run does this work", stage, error)  # another command was a moment faster
+                unfinished = None
+                run = stack.enter_context(start())
             if unfinished:
                 logger.info("%s: goes on with run %s, which was cut off", stage, unfinished)
-        return stage_run(
-            stage, experiment=experiment, run_id=unfinished, nested=self.nested,
-            tags=wanted.tags() if wanted else None,
-        )
+            yield run
 
     def describe(self, run: Run, stage: str, upstream: Mapping[str, Upstream]) -> None:
         """What every run of a stage says of itself before it works."""
