@@ -132,7 +132,9 @@ class Corpus:
             texts.append(clip.text)
             digest.add(clip.id, len(clip.values), clip.fps, clip.split, clip.group, clip.text, clip.sha256)
         if not clips:
-            raise DataError("no clip in it", place=source, wanted="at least one keypoint sequence")
+            raise DataError(
+                "no clip in it", place=source, wanted="at least one keypoint sequence", remedy="check the path"
+            )
         offsets = np.cumsum([0, *map(len, clips.values())], dtype=np.int64)
         frames = np.concatenate(list(clips.values()))
         return cls(list(clips), frames, offsets, fps, splits, groups, texts, str(digest), source)

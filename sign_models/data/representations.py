@@ -31,7 +31,10 @@ def read_representations(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot be read: {error}", place=str(path), wanted=f"{FILE} of a represent run") from error
+        raise DataError(
+            f"cannot be read: {error}", place=str(path), wanted=f"{FILE} of a represent run",
+            remedy="run -e represent again",
+        ) from error
     for name, array in arrays.items():
         if array.ndim != 2:
             raise DataError(

@@ -17,6 +17,9 @@ from sign_models.errors import DataError
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 FORMS = '{"id": "text", ...} or [{"id": ..., "text": ..., "split": "train|dev|test" where known}, ...]'
 
+SCHEMA, AGAIN = "see docs/formats/texts.md", "copy or export it again"
+ADD, ONE = "add texts, or leave the file out to pretrain only", "keep one of them, or rename the other's video"
+
 
 @dataclass(frozen=True)
 class TextRow:
@@ -36,15 +39,17 @@ def read_texts(path: Path | str) -> list[TextRow]:
     path = Path(path)
     rows = [_row(entry, place) for entry, place in _entries(_load(path), path.name)]
     if not rows:
-        raise DataError("no text in it", place=path.name, wanted=FORMS)
+        raise DataError("no text in it", place=path.name, wanted=FORMS, remedy=ADD)
     if empty := [row.id for row in rows if not row.text.strip()]:
         raise DataError(f"empty texts: {_some(empty)}", place=path.name, wanted="a text for each id",
                         remedy="take them out; videos without a text still serve pretraining")
     if repeated := [name for name, count in Counter(row.id for row in rows).items() if count > 1]:
         splits = {name: {row.split for row in rows if row.id == name} for name in repeated[:100]}
         if torn := [name for name, found in splits.items() if len(found) > 1]:
-            raise DataError(f"ids in more than one split: {_some(torn)}", place=path.name, wanted="one split for an id")
-        raise DataError(f"ids given more than once: {_some(repeated)}", place=path.name, wanted="one text for an id")
+            raise DataError(f"ids in more than one split: {_some(torn)}", place=path.name, wanted="one split for an id",
+                            remedy="keep each in one of them")
+        raise DataError(f"ids given more than once: {_some(repeated)}", place=path.name, wanted="one text for an id",
+                        remedy=ONE)
     return rows
 
 
@@ -52,25 +57,27 @@ def _load(path: Path) -> Any:
     try:
         content = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})", place=str(path), wanted="a JSON file") from error
+        raise DataError(f"cannot be read ({error.strerror or error})", place=str(path), wanted="a JSON file",
+                        remedy="check the path and who may read it") from error
     except UnicodeDecodeError as error:
         raise DataError(f"byte {error.start} is not UTF-8", place=path.name, wanted="JSON in UTF-8",
                         remedy=f"save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {path.name}") from error
     if not content.strip():
-        raise DataError("is empty", place=path.name, wanted=FORMS)
+        raise DataError("is empty", place=path.name, wanted=FORMS, remedy=AGAIN)
     try:
         return json.loads(content, object_pairs_hook=partial(_object, path.name))
     except json.JSONDecodeError as error:
         raise DataError(f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", place=path.name,
-                        wanted=FORMS) from error
+                        wanted=FORMS, remedy=AGAIN) from error
     except RecursionError as error:
-        raise DataError("is nested too deep", place=path.name, wanted=FORMS) from error
+        raise DataError("is nested too deep", place=path.name, wanted=FORMS, remedy=AGAIN) from error
 
 
 def _object(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of a key given twice json itself would silently keep the last."""
     if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise DataError(f"keys given more than once: {_some(repeated)}", place=place, wanted="one text for an id")
+        raise DataError(f"keys given more than once: {_some(repeated)}", place=place, wanted="one text for an id",
+                        remedy=ONE)
     return dict(pairs)
 
 
@@ -79,10 +86,10 @@ def _entries(data: Any, name: str) -> list[tuple[dict[str, Any], str]]:
     if isinstance(data, dict):
         return [({"id": key, "text": text}, f"{name}: {key!r}") for key, text in data.items()]
     if not isinstance(data, list):
-        raise DataError(f"holds {_kind(data)}", place=name, wanted=FORMS)
+        raise DataError(f"holds {_kind(data)}", place=name, wanted=FORMS, remedy=SCHEMA)
     for number, entry in enumerate(data, 1):
         if not isinstance(entry, dict):
-            raise DataError(f"is {_kind(entry)}", place=f"{name}: entry {number}", wanted=FORMS)
+            raise DataError(f"is {_kind(entry)}", place=f"{name}: entry {number}", wanted=FORMS, remedy=SCHEMA)
     return [(entry, f"{name}: entry {number}") for number, entry in enumerate(data, 1)]
 
 
@@ -90,14 +97,15 @@ def _row(entry: dict[str, Any], place: str) -> TextRow:
     for key in ("id", "text"):
         if key not in entry:
             near = get_close_matches(key, entry, 1) or list(entry)[:5]
-            raise DataError(f"has no {key!r}, but {_some(near)}", place=place, wanted=FORMS)
+            raise DataError(f"has no {key!r}, but {_some(near)}", place=place, wanted=FORMS, remedy=SCHEMA)
     name, text = entry["id"], entry["text"]
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
     if not isinstance(name, str) or not name:
-        raise DataError(f"its id is {_kind(name)}", place=place, wanted="an id: a string, not empty")
+        raise DataError(f"its id is {_kind(name)}", place=place, wanted="an id: a string, not empty",
+                        remedy="give it the id of its video")
     if not isinstance(text, str):
-        raise DataError(f"the text of {name!r} is {_kind(text)}", place=place, wanted=FORMS)
+        raise DataError(f"the text of {name!r} is {_kind(text)}", place=place, wanted=FORMS, remedy=SCHEMA)
     if any("\ud800" <= letter <= "\udfff" for letter in name + text):
         raise DataError(f"{name!r} holds half of a surrogate pair", place=place, wanted="valid Unicode",
                         remedy="write the file anew from its source")

@@ -287,7 +287,12 @@ def to_canonical(points: np.ndarray, confidence: np.ndarray, layout: str) -> tup
 def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:
     """The landmark names of a layout, or DataError with the nearest known layout."""
     if not isinstance(layout, str):
-        raise DataError(f"a layout that is a {type(layout).__name__}", place=place, wanted="a layout's name")
+        raise DataError(
+            f"a layout that is a {type(layout).__name__}",
+            place=place,
+            wanted="a layout's name",
+            remedy="leave it out to have it told by the count of landmarks",
+        )
     if layout not in LAYOUTS:
         near = get_close_matches(layout, LAYOUTS, 1, 0.3)
         raise DataError(

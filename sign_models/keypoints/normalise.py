@@ -82,7 +82,7 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
             f"no landmark is seen in any of its {len(sequence)} frames",
             place=sequence.source or sequence.id,
             wanted="at least one landmark that the models use, with confidence above 0",
-            remedy="leave the clip out, or set on_bad_sample=reject",
+            remedy="leave the clip out, or have `-e import -P on_bad_sample=reject` do so",
         )
     if sequence.unit == "picture":
         width, height = sequence.size or (aspect, 1.0)
@@ -117,7 +117,7 @@ def _frame_of_reference(
             "every landmark that is seen lies in the same place",
             place=place,
             wanted="a body or a hand",
-            remedy="leave the clip out, or set on_bad_sample=reject",
+            remedy="leave the clip out, or have `-e import -P on_bad_sample=reject` do so",
         )
     return width, np.complex64(complex(*(low + high) / 2))
 

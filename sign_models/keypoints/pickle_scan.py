@@ -64,8 +64,12 @@ class Scanner:
             if at >= len(data):
                 raise self.broken("it ends too early")
             if self.objects > MAX_OBJECTS:
-                found = f"holds more than {MAX_OBJECTS:,} objects"
-                raise DataError(found, place=self.place, remedy="store numbers as arrays, not as lists")
+                raise DataError(
+                    f"holds more than {MAX_OBJECTS:,} objects",
+                    place=self.place,
+                    wanted="numbers as arrays, not as lists",
+                    remedy="save each clip as one numpy array",
+                )
             if run.lastindex:
                 continue
             code = data[at]

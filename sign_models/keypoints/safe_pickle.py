@@ -47,7 +47,9 @@ def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
-                raise DataError(f"holds {size:,} bytes", place=place, wanted=f"at most {max_bytes:,}")
+                raise DataError(
+                    f"holds {size:,} bytes", place=place, wanted=f"at most {max_bytes:,}", remedy="split the file"
+                )
             if file.read(2) == b"\x1f\x8b":
                 file.seek(0)
                 return loads(_unzip(file, place, max_bytes), place)
@@ -56,13 +58,18 @@ def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
             small = size < _CHUNK
             return loads(file.read() if small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), place)
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})", place=place, wanted="a pickle") from error
+        raise DataError(
+            f"cannot be read ({error.strerror or error})",
+            place=place,
+            wanted="a pickle",
+            remedy="see who may read it, or copy it again",
+        ) from error
 
 
 def loads(data: Buffer, place: str) -> Any:
     """What one pickle in memory holds; `place` is what errors name."""
     if not len(data):
-        raise DataError("is empty", place=place, wanted="a pickle")
+        raise DataError("is empty", place=place, wanted="a pickle", remedy="copy or export it again")
     return _Stream(data, place).next()
 
 
@@ -73,9 +80,16 @@ def _unzip(file: BinaryIO, place: str, max_bytes: int) -> bytearray:
             while chunk := unzipped.read(_CHUNK):
                 data += chunk
                 if len(data) > max_bytes:
-                    raise DataError(f"unzips to more than {max_bytes:,} bytes", place=place, wanted="a smaller file")
+                    raise DataError(
+                        f"unzips to more than {max_bytes:,} bytes",
+                        place=place,
+                        wanted="a smaller file",
+                        remedy="split it",
+                    )
     except (EOFError, zlib.error, BadGzipFile) as error:
-        raise DataError("is a broken or truncated gzip file", place=place, remedy="copy it again") from error
+        raise DataError(
+            "is a broken or truncated gzip file", place=place, wanted="a whole one", remedy="copy or export it again"
+        ) from error
     return data
 
 

@@ -84,6 +84,7 @@ class Upstream:
         return UpstreamError(
             "the files of this version are gone from the store",
             place=self.uri,
+            wanted="a version that still has them",
             remedy="choose another, or train it again",
         )
 
@@ -200,7 +201,7 @@ def _refuse(spec: str, found: str, name: str) -> NoReturn:
         found,
         place=place,
         wanted=f"an alias ({', '.join(choices) or 'there is none'}), a version ({listed}), a run ID or an MLflow URI",
-        remedy=f"did you mean {near[0]!r}?" if near else "",
+        remedy=f"did you mean {near[0]!r}?" if near else "name one of these, or none to have 'candidate'",
     )
 
 

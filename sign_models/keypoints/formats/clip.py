@@ -60,7 +60,7 @@ def clip(
             f"no landmark is seen in any of its {len(points)} frames",
             place=source,
             wanted="confidence above 0 somewhere",
-            remedy="leave the clip out, or set on_bad_sample=reject",
+            remedy="leave the clip out, or have `-e import -P on_bad_sample=reject` do so",
         )
     if not np.isfinite(points).all() and not np.isfinite(points[seen]).all():
         frame, landmark = np.argwhere(seen & ~np.isfinite(points).all(-1))[0]
@@ -68,7 +68,7 @@ def clip(
             f"NaN or Inf at frame {frame}, landmark {landmark}, which has confidence {confidence[frame, landmark]:g}",
             place=source,
             wanted="numbers wherever a landmark is seen",
-            remedy="give unseen landmarks confidence 0, or set on_bad_sample=reject",
+            remedy="give unseen landmarks confidence 0, or have `-e import -P on_bad_sample=reject` do so",
         )
     return KeypointSequence(
         id=id,
@@ -108,7 +108,8 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
             sure = sure[..., 0]
         if sure.shape != points.shape[:2]:
             raise DataError(
-                f"confidence of shape {sure.shape}", place=source, wanted=f"{points.shape[:2]}, as keypoints"
+                f"confidence of shape {sure.shape}", place=source, wanted=f"{points.shape[:2]}, as keypoints",
+                remedy="leave it out, or save one number a landmark and frame",
             )
     elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2])):
         sure = _float32(array[..., -1])
@@ -119,7 +120,7 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
             "NaN among the confidences or depths",
             place=source,
             wanted="0 to 1, 0 where a landmark is unseen",
-            remedy="set the confidence of unseen landmarks to 0, or set on_bad_sample=reject",
+            remedy="set the confidence of unseen landmarks to 0, or have `-e import -P on_bad_sample=reject` do so",
         )
     if not is_score(sure):
         raise DataError(
@@ -148,10 +149,15 @@ def as_numbers(values: Any, source: str) -> np.ndarray:
             array = np.asarray(values, np.float32)
     except (ValueError, TypeError, OverflowError, MemoryError, RecursionError) as error:
         raise DataError(
-            f"keypoints that are no regular array ({str(error)[:80]})", place=source, wanted="(T, K, C)"
+            f"keypoints that are no regular array ({str(error)[:80]})",
+            place=source,
+            wanted="(frames, landmarks, channels)",
+            remedy="give every frame the same landmarks, the unseen ones with confidence 0",
         ) from error
     if array.dtype.kind not in "biuf":
-        raise DataError(f"keypoints of type {array.dtype}", place=source, wanted="numbers")
+        raise DataError(
+            f"keypoints of type {array.dtype}", place=source, wanted="numbers", remedy="save it again as float32"
+        )
     return array
 
 
@@ -178,7 +184,9 @@ def _unit(unit: Any, source: str) -> Unit | None:
             return known
     if unit is None:
         return None
-    raise DataError("an unknown unit", place=source, wanted=", ".join(get_args(Unit)))
+    raise DataError(
+        "an unknown unit", place=source, wanted=", ".join(get_args(Unit)), remedy="leave it out to have it told"
+    )
 
 
 def _size(size: Any, source: str) -> tuple[float, float] | None:
@@ -189,7 +197,12 @@ def _size(size: Any, source: str) -> tuple[float, float] | None:
     except (TypeError, ValueError, OverflowError):
         width = height = 0.0
     if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE):
-        raise DataError("a size that is no width and height", place=source, wanted="pixels, such as (640, 480)")
+        raise DataError(
+            "a size that is no width and height",
+            place=source,
+            wanted="pixels, such as (640, 480)",
+            remedy="leave it out where it is unknown",
+        )
     return width, height
 
 
@@ -197,7 +210,12 @@ def _rate(fps: Any, source: str) -> float | None:
     if fps is None:
         return None
     if not isinstance(fps, int | float) or not 0 <= fps <= 10_000:
-        raise DataError("a frame rate that is no number of frames a second", place=source, wanted="such as 25")
+        raise DataError(
+            "a frame rate that is no number of frames a second",
+            place=source,
+            wanted="a number such as 25",
+            remedy="leave it out where it is unknown",
+        )
     return float(fps) or None
 
 
@@ -206,4 +224,9 @@ def _string(value: Any, what: str, source: str) -> str | None:
         return value
     if isinstance(value, int):
         return str(value)
-    raise DataError(f"a {what} that is a {type(value).__name__}", place=source, wanted="a string")
+    raise DataError(
+        f"a {what} that is a {type(value).__name__}",
+        place=source,
+        wanted="a string",
+        remedy="leave it out where there is none",
+    )

@@ -47,7 +47,9 @@ def clips(
     header = dict(header or {})
     keyed = list(_keyed(tree, source, header))
     if not keyed:
-        raise DataError("holds no clips", place=source.path.name, wanted="at least one")
+        raise DataError(
+            "holds no clips", place=source.path.name, wanted="at least one", remedy="copy or export it again"
+        )
     if options.unit is None and "unit" not in header:
         header["unit"] = _unit(tree, keyed)
     if split:
@@ -70,7 +72,12 @@ def _keyed(tree: Any, source: Source, header: Mapping[str, Any]) -> Iterator[tup
 def _id(value: Any, default: str, source: Source) -> str:
     id = value.get("id", default) if isinstance(value, Mapping) else default
     if not isinstance(id, str | int):
-        raise DataError(f"an id that is a {type(id).__name__}", place=source.path.name, wanted="a string")
+        raise DataError(
+            f"an id that is a {type(id).__name__}",
+            place=source.path.name,
+            wanted="a string or a whole number",
+            remedy="name each clip, or leave the id out of all",
+        )
     return str(id)
 
 

@@ -70,7 +70,9 @@ class Source:
                 with gzip.open(self.path) as unzipped:
                     head = unzipped.read(HEAD)
         except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"cannot be read ({error})", place=self.path.name, remedy="copy it again") from error
+            raise DataError(
+                f"cannot be read ({error})", place=self.path.name, wanted="a whole file", remedy="copy it again"
+            ) from error
         return head
 
     @cached_property
@@ -129,7 +131,12 @@ def read_json(path: Path) -> Any:
         with open_binary(path) as file:
             data = file.read(MAX_JSON_BYTES + 1)
         if len(data) > MAX_JSON_BYTES:
-            raise DataError(f"holds more than {MAX_JSON_BYTES:,} bytes of JSON", place=path.name, remedy="split it")
+            raise DataError(
+                "holds too much JSON",
+                place=path.name,
+                wanted=f"at most {MAX_JSON_BYTES:,} bytes",
+                remedy="save it as a pickle or npz of arrays, or split it",
+            )
         return json.loads(data)
     except (OSError, EOFError, zlib.error, ValueError, RecursionError, MemoryError) as error:
         raise DataError(
@@ -183,7 +190,12 @@ def _read_array(file: IO[bytes], size: int, place: str) -> np.ndarray:
             raise DataError(f"holds {dtype} values", place=place, wanted="numbers", remedy="save plain arrays")
         impossible = any(not 0 <= n < 2**31 for n in shape)
         if impossible or count * dtype.itemsize > min(size, MAX_ARRAY_BYTES):
-            raise DataError(f"says it holds {count} values, more than its {size} bytes can", place=place)
+            raise DataError(
+                f"says it holds {count} values, more than its {size} bytes can",
+                place=place,
+                wanted="a whole npy array",
+                remedy="save it again",
+            )
         data = file.read(count * dtype.itemsize)
         return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
     except _BROKEN_ARRAY as error:
@@ -200,24 +212,40 @@ class Npz(Mapping[str, Any]):
         try:
             self.archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise DataError(f"is a broken zip file ({error})", place=path.name, remedy="save it again") from error
+            raise DataError(
+                f"is a broken zip file ({error})",
+                place=path.name,
+                wanted="the npz of numpy.savez",
+                remedy="copy or save it again",
+            ) from error
         members = [m for m in self.archive.infolist() if m.filename.endswith(".npy")]
         if not members:
-            raise DataError("holds no arrays", place=path.name, wanted="the npz of numpy.savez")
+            raise DataError(
+                "holds no arrays", place=path.name, wanted="the npz of numpy.savez", remedy="save it again"
+            )
         self.members = {m.filename.removesuffix(".npy"): m for m in members}
         if len(self.members) < len(members):
-            raise DataError("holds two arrays of one name", place=path.name, wanted="each id once")
+            raise DataError(
+                "holds two arrays of one name", place=path.name, wanted="each id once", remedy="rename one of the two"
+            )
 
     def __getitem__(self, name: str) -> Any:
         member = self.members[name]
         place = f"{self.path.name}: array {name!r}"
         if member.file_size > MAX_ARRAY_BYTES:
-            raise DataError(f"unzips to {member.file_size:,} bytes", place=place, wanted=f"at most {MAX_ARRAY_BYTES:,}")
+            raise DataError(
+                f"unzips to {member.file_size:,} bytes",
+                place=place,
+                wanted=f"at most {MAX_ARRAY_BYTES:,}",
+                remedy="split the clip",
+            )
         try:
             with self.archive.open(member) as file:
                 array = _read_array(file, member.file_size, place)
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-            raise DataError(f"cannot be unzipped ({error})", place=place, remedy="save it again") from error
+            raise DataError(
+                f"cannot be unzipped ({error})", place=place, wanted="a whole npz", remedy="copy or save it again"
+            ) from error
         return array.item() if array.ndim == 0 else array
 
     def __iter__(self) -> Iterator[str]:
