@@ -129,10 +129,12 @@ class Command:
             return
         for part in dict.fromkeys(part for stage in self.stages for part in DATA_OF[stage]):
             getattr(self.inputs, part)
-        if "alignment" in self.stages and self.options.params.alignment.decoder.pretrained:
-            from sign_models.models.text import read_pretrained
+        if "alignment" in self.stages:
+            self.inputs.check_training_texts()
+            if pretrained := self.options.params.alignment.decoder.pretrained:
+                from sign_models.models.text import read_pretrained
 
-            read_pretrained(self.options.params.alignment.decoder.pretrained)
+                read_pretrained(pretrained)
         self._checked = True
 
     def _profile(self, part: str) -> dict[str, object]:
@@ -259,11 +261,11 @@ def _train(command: Command, stage: str, upstream: dict[str, Upstream], train: T
             return found.run_id
         logger.info("%s: nothing to skip: %s", stage, "; ".join(reasons))
     with command.run(stage, wanted) as run:
+        command.describe(run, stage, upstream)
         from sign_models.models.storage import save
         from sign_models.tracking.recorder import RunRecorder
         from sign_models.tracking.registration import register
 
-        command.describe(run, stage, upstream)
         trained = train(RunRecorder(run))
         progress = trained.progress
         run.set_tags({"sign.parameters": trained.parameters, "sign.best_step": progress.best_step})
@@ -294,11 +296,11 @@ def represent(command: Command) -> str:
             command.representations = found
             return found
     with command.run("represent", None) as run:
+        run.set_tags(wanted.tags())
+        command.describe(run, "represent", upstream)
         from sign_models.models.storage import load
         from sign_models.stages.represent import represent
 
-        run.set_tags(wanted.tags())
-        command.describe(run, "represent", upstream)
         corpus = command.inputs.videos
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="sign-represent-") as folder:
@@ -316,10 +318,10 @@ def represent(command: Command) -> str:
 def _fitting_representations(command: Command, temporal: Upstream, asked: str) -> str:
     """Run ID of the representations that `temporal` made; UpstreamError where another version made those asked for."""
     if asked:
-        made = made_by(asked)
-        if made != temporal.model_id:
+        model_id, version = made_by(asked)
+        if model_id != temporal.model_id:
             raise UpstreamError(
-                f"made by another temporal model ({made})", place=f"representations {asked}",
+                f"made by another temporal model, {version} ({model_id})", place=f"representations {asked}",
                 wanted=f"those of {temporal.uri} ({temporal.model_id})",
                 remedy=f"run -e represent -P temporal_model={temporal.version}, or name the temporal model that made them",
             )
@@ -350,12 +352,12 @@ def generate(command: Command) -> str:
             return found.run_id
         logger.info("generate: nothing to skip: %s", "; ".join(reasons))
     with command.run("generate", None) as run:
+        run.set_tags(wanted.tags())
+        command.describe(run, "generate", upstream)
         from sign_models.models.storage import load, save
         from sign_models.stages.generate import generate, generation
         from sign_models.tracking.registration import register
 
-        run.set_tags(wanted.tags())
-        command.describe(run, "generate", upstream)
         params = command.options.params.generate
         model = load(upstream["alignment"].path())
         arrays = None

@@ -13,6 +13,7 @@ import numpy as np
 
 from sign_models.data import demo
 from sign_models.data.corpus import Corpus
+from sign_models.data.splits import of_split
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
@@ -41,7 +42,10 @@ class Inputs:
         """
         for path in (data, keypoints, videos, texts):
             if path is not None and not path.exists():
-                raise DataError("no such file or folder", place=str(path), remedy="check the path")
+                raise DataError(
+                    "no such file or folder", place=str(path), wanted="an existing path",
+                    remedy="check the path; it counts from the folder in which the command was typed",
+                )
         if data is not None:
             seed = data.is_dir() and any((data / name).exists() for name in (KEYPOINTS, VIDEOS, TEXTS))
             found = [data / name if seed else data for name in (KEYPOINTS, VIDEOS)]
@@ -85,6 +89,16 @@ class Inputs:
             return {row.id: row.text for row in self._rows}
         return {name: text for name, text in zip(videos.ids, videos.texts, strict=True) if text}
 
+    def check_training_texts(self) -> None:
+        """DataError where no video to train on has a text."""
+        videos, texts = self.videos, self.texts
+        if not any(texts.get(videos.ids[i]) for i in of_split(videos, "train", None)):
+            raise DataError(
+                "no video of the training split has a text", place=str(self.texts_path or videos.sources),
+                wanted=f"texts for some of them, in {TEXTS} or beside the keypoints",
+                remedy="add their ids there, or run -e skeleton and -e temporal alone, which need no text",
+            )
+
     def digest(self, *parts: str) -> str:
         """sha256 over the bytes of these inputs ("keypoints", "videos", "texts"); of the embedded ones, over what they are
         made from. Cheap: nothing is parsed."""
@@ -115,17 +129,23 @@ class Inputs:
 
 
 def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise _missing(path, path.name)
     return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
 def _read(path: Path | None, usual: str) -> Corpus:
     if path is None or not path.exists():
-        raise DataError(
-            "missing", place=str(path or usual), wanted=f"{usual}, or a folder of keypoint files",
-            remedy="give it with -P data=DIR or one by one; docs/formats tells what is read",
-        )
+        raise _missing(path, usual)
     sequences: Iterable[KeypointSequence] = formats.read(path)
     return Corpus.of(sequences, str(path))
+
+
+def _missing(path: Path | None, usual: str) -> DataError:
+    return DataError(
+        "missing", place=str(path or usual), wanted=f"{usual}, or a folder of keypoint files",
+        remedy="give it with -P data=DIR or one by one; docs/formats tells what is read",
+    )
 
 
 def _join(corpus: Corpus, rows: list[TextRow], place: str) -> None:

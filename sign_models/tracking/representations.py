@@ -12,7 +12,8 @@ from sign_models.tracking.fingerprint import SHA, Fingerprint
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, asking, client, local_copy
 
-MODEL = "sign.upstream.temporal.model_id"
+MODEL, VERSION = "sign.upstream.temporal.model_id", "sign.upstream.temporal"
+LEAVE = "leave it out to have the newest that fits model and data"
 
 
 def find_finished(wanted: Fingerprint) -> str | None:
@@ -27,8 +28,8 @@ def find_finished(wanted: Fingerprint) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
-def made_by(run_id: str) -> str:
-    """Model ID of the temporal model that made a run's representations. UpstreamError where it is no such run."""
+def made_by(run_id: str) -> tuple[str, str]:
+    """Model ID and URI of the version that made a run's representations. UpstreamError where it is no such run."""
     import mlflow
 
     place = f"representations {run_id}"
@@ -36,15 +37,17 @@ def made_by(run_id: str) -> str:
         with asking(place):
             run = client().get_run(run_id)
     except mlflow.MlflowException as error:
-        raise UpstreamError("no such run", place=place, wanted="the ID of a represent run") from error
+        raise UpstreamError("no such run", place=place, wanted="the ID of a represent run", remedy=LEAVE) from error
     stage = run.data.tags.get(STAGE, "unknown")
     if stage != "represent" or MODEL not in run.data.tags:
-        raise UpstreamError(f"a run of stage {stage!r}", place=place, wanted="the ID of a represent run")
+        raise UpstreamError(
+            f"a run of stage {stage!r}", place=place, wanted="the ID of a represent run", remedy=LEAVE
+        )
     if run.info.status != "FINISHED":
         raise UpstreamError(
             f"the run is {run.info.status}", place=place, wanted="a finished run", remedy="run -e represent again"
         )
-    return str(run.data.tags[MODEL])
+    return run.data.tags[MODEL], run.data.tags[VERSION]
 
 
 @contextmanager
@@ -58,6 +61,7 @@ def fetch(run_id: str, path: str) -> Iterator[Path]:
                 local = local_copy(artifacts_at(client().get_run(run_id).info.artifact_uri), path, scratch)
         except (mlflow.MlflowException, FileNotFoundError) as error:
             raise UpstreamError(
-                f"{path} is gone from the store", place=f"run {run_id}", remedy="run the stage again"
+                f"{path} is gone from the store", place=f"run {run_id}", wanted="a run that still has its artifacts",
+                remedy="run the stage again",
             ) from error
         yield local
