@@ -124,7 +124,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
     to_terminal()
     with stage_run("evaluate", experiment=o.experiment or None) as run:
         run.log_code_state()
-        run.log_params({f"evaluate.{name}": value for name, value in load.flatten(o.params, "generate").items()})
+        run.log_params(load.flatten(o.params, "evaluate"))
         parts = _of_files(o, run) if o.references else _of_models(o, run)
         rows = [row for part in parts for row in figures(part, o.params.scoring)]
         _log(run, parts, rows)
@@ -228,7 +228,8 @@ def figures(part: Part, preset: str) -> list[Row]:
     sampled: dict[str, dict[str, float]] = {name: {} for name in part.texts}
     for found in compare(part.texts, part.references, preset):
         metric, figures = BOOTSTRAPPED[found.metric], sampled[found.system]
-        figures |= {f"{metric}_low": found.mean - found.interval, f"{metric}_high": found.mean + found.interval}
+        low, high = found.mean - found.interval, found.mean + found.interval  # few sentences give more than there is
+        figures |= {f"{metric}_low": max(0.0, low), f"{metric}_high": min(100.0, high)}
         if found.p_value is not None:
             figures[f"{metric}_p"] = found.p_value
     scores = {name: score(texts, part.references, preset) for name, texts in part.texts.items()}

@@ -390,6 +390,7 @@ def test_readme_tells_commands_that_work(name: str, tmp_path: Path, monkeypatch:
 
     text = (ROOT / name).read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_data").mkdir()
     (tmp_path / "my.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.S).group(1))
     lines = re.findall(r"(?:^|`)((?:mlflow run \.|python -m entrypoints\.\w).*?)(?: {2,}#|`|$)", text, re.M)
     assert len(lines) > 12

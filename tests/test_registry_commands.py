@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -186,7 +187,7 @@ def test_versions_of_different_data_are_scored_again_on_the_same(tool: Tool, tin
 
 def test_a_version_made_on_the_embedded_data_needs_no_folder(tool: Tool) -> None:
     assert tool("promote", "--version", "1").code == 0
-    assert tool("generate", "--alignment-model", "1", "--splits", "dev", "--beams", "1").code == 0
+    assert tool("generate", "--alignment-model", "1", "--splits", "dev").code == 0
     done = tool("promote", "--metric", "dev.chrf")
     said = fetched(run_of("promote"), "promotion.json")
     assert done.code == 0 and said["scored_again"] and said["metric"] == "dev.chrf"
@@ -215,10 +216,13 @@ def test_every_stage_is_scored_again(tool: Tool, three: Path, tiny_data: Path, s
 # evaluate ------------------------------------------------------------------------------------------------------------
 
 
-def test_versions_side_by_side_score_what_generate_scored(tool: Tool, tiny_data: Path) -> None:
+def test_versions_side_by_side_score_what_generate_scored(
+    tool: Tool, tiny_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     client().set_registered_model_alias("sign-translator", "champion", "1")
     done = tool("evaluate", "--models", "champion,2,1,sign-alignment/1", "--data", tiny_data)
-    assert done.code == 0 and "1 is the version that champion is" in done.err
+    assert done.code == 0 and "1 is the version that champion is" in caplog.text
     run = run_of("evaluate")
     metrics = run.data.metrics
     for system, version in (("champion", "1"), ("2", "2"), ("sign-alignment/1", "1")):
@@ -231,8 +235,8 @@ def test_versions_side_by_side_score_what_generate_scored(tool: Tool, tiny_data:
         (split, system) for split in ("test", "dev") for system in ("champion", "2", "sign-alignment/1")
     ]
     for row in rows:
-        assert row["chrf_low"] <= row["chrf_high"] and row["sentences"] == tiny.SPLITS[row["split"]]
-        assert metrics[f"{row['system']}.{row['split']}.chrf_low"] == row["chrf_low"]
+        assert 0 <= row["chrf_low"] <= row["chrf_high"] <= 100 and row["sentences"] == tiny.SPLITS[row["split"]]
+        assert metrics[f"{row['system']}.{row['split']}.chrf_low"] == pytest.approx(row["chrf_low"])
         assert (row["chrf_p"] is None) == (row["system"] == "champion")
     texts = fetched(run, "translations_table.json")
     assert texts["columns"] == ["split", "id", "reference", "champion", "2", "sign-alignment/1"]
@@ -334,8 +338,9 @@ def test_pruning_lists_then_deletes_and_the_champion_goes_on(tool: Tool, tiny_da
     assert "version 2 of sign-translator" in done.out and "version 2 of sign-alignment" not in done.out
     listed = fetched(run_of("prune"), "prune.json")
     assert not listed["deleted"] and [v["name"] for v in listed["versions"]] == ["sign-translator"]
-    checkpoints = list((tmp_path / "mlruns").rglob("checkpoints"))
-    assert len(versions_of("sign-translator")) == 3 and len(checkpoints) == len(listed["checkpoints"]) == 4
+    checkpoints = [tmp_path / "mlruns" / "0" / run_id / "artifacts" / "checkpoints" for run_id in listed["checkpoints"]]
+    assert len(versions_of("sign-translator")) == 3 and len(checkpoints) == 4
+    assert all(any(folder.iterdir()) for folder in checkpoints)
     done = tool("prune", "--yes")
     assert done.code == 0 and "nothing is deleted yet" not in done.out
     assert fetched(run_of("prune"), "prune.json") == listed | {"deleted": True}
@@ -351,23 +356,21 @@ def test_pruning_lists_then_deletes_and_the_champion_goes_on(tool: Tool, tiny_da
 # mlflow run ----------------------------------------------------------------------------------------------------------
 
 
-def test_through_mlflow_run(three: Path, tmp_path: Path, root: Path) -> None:
-    shutil.copy(three / "mlflow.db", tmp_path)
-    env = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {"PYTHONPATH": str(root)}
-    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
-
-    def run(*given: str) -> subprocess.CompletedProcess:
-        line = ["mlflow", "run", str(root), "-e", "promote", "--env-manager", "local"]
-        line += [word for text in given for word in ("-P", text)]
-        return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
-
-    done = run("version=1")
+def test_through_mlflow_run(tool: Tool, tiny_data: Path, root: Path) -> None:
+    """With a path that counts from the caller's folder, and a reason that no shell may read."""
+    client().set_registered_model_alias("sign-translator", "champion", "1")
+    shutil.copytree(tiny_data, "my_data")
+    given = ("version=3", "data=my_data", "reason=it's; $(touch x)")
+    line = ["mlflow", "run", str(root), "-e", "promote", "--env-manager", "local"]
+    done = subprocess.run(
+        [*line, *(word for text in given for word in ("-P", text))],
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
-    assert "champion is version 1" in done.stdout
-    done = run("version=2", "reason=it's; $(touch x)")
-    assert done.returncode == 1 and "the present champion (version 1) has" in done.stderr
-    assert "Traceback" not in done.stderr.partition("UpstreamError")[0]
-    store = client(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    statuses = [run.info.status for run in store.search_runs(["0"], "tags.`sign.stage` = 'promote'")]
-    assert sorted(statuses) == ["FAILED", "FINISHED"]
-    assert store.get_model_version_by_alias("sign-translator", "champion").version == 1
+    assert "champion is version 3 (was 1)" in done.stdout and not Path("x").exists()
+    run = run_of("promote")
+    assert run.info.status == "FINISHED" and fetched(run, "promotion.json")["reason"] == "it's; $(touch x)"
+    assert run.data.params["version"] == "3" and aliases() == {"champion": 3, "previous": 1}
