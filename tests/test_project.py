@@ -7,6 +7,7 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -359,6 +360,37 @@ def test_bare_mlflow_run_from_another_folder_without_conda(standin: Path, tmp_pa
 
     (run,) = MlflowClient(f"sqlite:///{away / 'mlflow.db'}").search_runs(["0"])
     assert run.info.status == "FAILED"
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="`source activate` needs a virtual environment")
+@pytest.mark.parametrize("manager", ["", "--env-manager local"])
+def test_mlflow_run_from_another_folder_trains_and_registers_there(
+    manager: str, standin: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    away = tmp_path / "away"
+    away.mkdir()
+    shutil.copytree(tiny_data, tmp_path / "data")
+    given = ["-P", "data=../data", "-P", "config_override=../data/tiny.yaml", "-P", "steps=2"]
+    done = subprocess.run(
+        ["mlflow", "run", str(ROOT), "-e", "skeleton", *manager.split(), *given],
+        cwd=away,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "skeleton: registered models:/sign-skeleton/1" in done.stderr
+    client = MlflowClient(f"sqlite:///{away / 'mlflow.db'}")
+    (run,) = client.search_runs(["0"])
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.project.entryPoint"] == run.data.tags["sign.stage"] == "skeleton"
+    assert run.data.params["skeleton.training.steps"] == "2"
+    version = client.get_model_version_by_alias("sign-skeleton", "candidate")
+    assert (version.run_id, version.status) == (run.info.run_id, "READY")
+    assert {path.name for path in away.iterdir()} <= {"mlflow.db", "mlflow.db.lock", "mlruns", "mlartifacts"}
+    assert list(away.glob("ml*s/**/model.safetensors"))
 
 
 # Makefile, CI, text ---------------------------------------------------------------------------------------------------
