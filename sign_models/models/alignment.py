@@ -17,6 +17,7 @@ from sign_models.models.text import IGNORED, TextModel
 
 BLANK = 0  # CTC's blank is the padding token
 SHARED = 128
+IMPOSSIBLE = -20.0
 
 
 @dataclass(frozen=True)
@@ -68,15 +69,20 @@ class AlignmentModel(nn.Module):
         )
 
     def ctc_loss(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Negative log likelihood a token of each clip (B,); 0 where a text is longer than its clip."""
+        """Negative log likelihood a token of each clip (B,); 0 where its clip is too short for a text."""
+        loss, lengths = self._ctc(ctc, mask, labels, zero_infinity=True)
+        return loss / lengths.clamp(min=1)
+
+    def _ctc(self, ctc: Tensor, mask: Tensor, labels: Tensor, zero_infinity: bool) -> tuple[Tensor, Tensor]:
+        """-> negative log likelihood of each text, infinite (or 0) where its clip is too short; its tokens that count: (B,)."""
         words = self.spoken(labels)
         lengths = words.sum(1)
         order = torch.argsort(~words, dim=1, stable=True)  # tokens that count, moved to the front
         targets = labels.clamp(min=0).gather(1, order)
         loss = F.ctc_loss(
-            ctc.transpose(0, 1), targets, mask.sum(1), lengths, blank=BLANK, reduction="none", zero_infinity=True
+            ctc.transpose(0, 1), targets, mask.sum(1), lengths, blank=BLANK, reduction="none", zero_infinity=zero_infinity
         )
-        return loss / lengths.clamp(min=1)
+        return loss, lengths
 
     def spoken(self, labels: Tensor) -> Tensor:
         """Which labels CTC aligns: all but padding and the end of the sentence. (B, L) bool."""
@@ -125,9 +131,10 @@ class AlignmentModel(nn.Module):
         log_p = self.text.logits(prefix[who], mask[who], labels).log_softmax(-1)
         known = labels != IGNORED
         token = log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known
-        score = token.sum(1) / known.sum(1) ** length_penalty
-        if ctc_weight:
-            score = (1 - ctc_weight) * score - ctc_weight * self._ctc_score(ctc[who], mask[who], labels)
+        score = token.sum(1)
+        if ctc_weight:  # joint scoring (Watanabe et al. 2017): both are log likelihoods of the whole text
+            score = (1 - ctc_weight) * score + ctc_weight * self.ctc_score(ctc[who], mask[who], labels)
+        score = score / known.sum(1) ** length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
         scores: list[list[float]] = [[] for _ in range(len(mask))]
         for row in torch.argsort(score, descending=True, stable=True).tolist():
@@ -135,10 +142,10 @@ class AlignmentModel(nn.Module):
             scores[owner[row]].append(float(score[row]))
         return texts, scores
 
-    def _ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        loss = self.ctc_loss(ctc, mask, labels)
-        impossible = self.spoken(labels).sum(1) > mask.sum(1)
-        return loss.masked_fill(impossible, 20.0)
+    def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Log likelihood of each text (B,); `IMPOSSIBLE` a token where its clip is too short for it."""
+        loss, lengths = self._ctc(ctc, mask, labels, zero_infinity=False)
+        return torch.where(loss.isinf(), IMPOSSIBLE * lengths, -loss)
 
     def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
         """The best CTC path of each clip with repeats and blanks taken out."""

@@ -149,7 +149,7 @@ class SelfTraining(Closed):
 
 class Generation(Closed):
     beams: Positive
-    max_length: Positive  # tokens
+    max_length: Positive  # tokens; never more than half as many again as the longest training text has
     length_penalty: float
     ctc_weight: Fraction  # of the side head's score when hypotheses are ranked; 0: its reading is no candidate either
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
+LONGER = 1.5  # than the longest training text, in tokens: what generation may write
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
@@ -86,7 +88,11 @@ class AlignmentTask:
         self.label_lengths = (labels != IGNORED).sum(1).numpy()
         self.labels = labels.to(machine.device)
         alignment = AlignmentModel(temporal.width, text.model.config.vocab_size, text)
-        model = Translator(temporal, alignment, tokenizer, Generation(**params.generation.model_dump()), params.finetune)
+        self.generation = Generation(**params.generation.model_dump())
+        self.generation = replace(  # a beam that has lost its way would go on to the end
+            self.generation, max_length=min(self.generation.max_length, round(LONGER * self.label_lengths[train].max()))
+        )
+        model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
         if not params.finetune:
             temporal.requires_grad_(False)
         self.objective = Translation(model, params)
@@ -105,7 +111,7 @@ class AlignmentTask:
         if not p.share or done < p.start or not len(self.unlabelled):
             return
         model = averaged.model
-        greedy = Generation(**(self.params.generation.model_dump() | {"beams": 1}))
+        greedy = replace(self.generation, beams=1)
         end = model.alignment.text.model.config.eos_token_id
         rows = torch.full((len(self.unlabelled), self.labels.shape[1]), IGNORED)
         place = {int(clip): i for i, clip in enumerate(self.unlabelled)}
@@ -156,7 +162,7 @@ class AlignmentTask:
         """Losses, and scores of texts found by greedy search; the beam is for the end."""
         sums = np.zeros(3)
         hypotheses, references = [], []
-        greedy = Generation(**(self.params.generation.model_dump() | {"beams": 1}))
+        greedy = replace(self.generation, beams=1)
         for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
             batch = self._whole(clips)
             out = objective(Labelled(batch, self._labels(clips)))

@@ -75,6 +75,17 @@ def test_the_ctc_loss_is_the_probability_of_all_paths(translator: Translator) ->
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(("tokens", "vectors", "possible"), [([4, 4], 3, True), ([4, 4], 2, False), ([4, 5], 1, False)])
+def test_a_text_that_its_clip_is_too_short_for_ranks_behind_any_that_fits(translator, tokens, vectors, possible) -> None:
+    model = translator.alignment
+    ctc = torch.randn(1, vectors, model.vocabulary, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
+    mask = torch.ones(1, vectors, dtype=torch.bool)
+    found = model.ctc_score(ctc, mask, torch.tensor([[*tokens, 2]])).item()
+    worst = (ctc.min() * vectors).item()
+    assert found > worst if possible else found < worst
+
+
+@torch.no_grad()
 def test_a_text_longer_than_its_clip_costs_the_ctc_head_nothing(translator: Translator) -> None:
     ctc = torch.zeros(1, 1, translator.alignment.vocabulary).log_softmax(-1)
     labels = labels_of(translator, ["tea please"])
