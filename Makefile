@@ -15,10 +15,11 @@ help: ## Show this list
 
 setup: $(READY) ## Make .venv with the locked versions; nothing to do when it is up to date
 
-$(READY): requirements.lock tools/conda_standin.py
+$(READY): requirements.lock pyproject.toml tools/conda_standin.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("Python 3.11 is needed, $(PYTHON) is %d.%d: make setup PYTHON=/path/to/python3.11" % v)'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@$(RUN) $(VENV)/bin/python tools/conda_standin.py install-standin
 	@touch $(READY)
 
@@ -42,7 +43,7 @@ ui: setup ## Show runs and models in the browser
 
 lock: setup ## Write requirements.lock from what .venv holds now
 	@{ sed -n '/^#/p' requirements.lock; \
-	   $(VENV)/bin/python -m pip freeze --all --disable-pip-version-check \
+	   $(VENV)/bin/python -m pip freeze --all --exclude-editable --disable-pip-version-check \
 	   | grep -v -i -E '^(pip|wheel|nvidia-|cuda-|triton)' | sed 's/+[a-z0-9]*$$//'; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock
 
