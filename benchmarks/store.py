@@ -3,8 +3,10 @@
 usage: python -m benchmarks.store [--frames N ...] [--folder DIR] [--peer unisign=DIR] [--peer-frames N]
 
 Clips are generated: 133 landmarks, lengths as in PHOENIX14T (mean 117, 95 % below 208 frames). Each measurement is a
-process of its own, so that its peak of resident memory is its own; mapped pages of the store count. `cpu` is processor
-time, which other work on the machine disturbs less. DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
+process of its own, so that its peak of resident memory is its own; mapped pages of the store count. The time of an
+import is what it takes beyond one of START frames, which is told apart: starting, drawing the report. Reading goes on,
+epoch after epoch, until WARM frames are read. Beside a peer, starting is not counted either.
+DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
 """
 
 from __future__ import annotations
@@ -30,15 +32,18 @@ from typing import Any
 import numpy as np
 
 from sign_models.data.importing import AS_TOLD, finish, write
-from sign_models.data.samples import Files, prepare, read_samples
+from sign_models.data.samples import Files, Place, Sample, prepare, read_samples
 from sign_models.data.store import open_store
 from sign_models.data.store_writer import StoreWriter
+from sign_models.errors import DataError
 from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133
 SHAPE, MEAN, SHORTEST, LONGEST = 5.2, 117, 16, 475  # of a gamma distribution with PHOENIX14T's mean and 95th percentile
 READERS = 2
 BATCH = 32  # clips
+START, WARM = 1000, 1_000_000  # frames
+ROUNDS = 3
 PEER_LONGEST = 256  # frames; Uni-Sign drops frames of longer clips
 WORDS = "der die das regen wind sonne norden süden morgen abend grad meter und im am kommt bleibt stark schwach".split()
 
@@ -64,22 +69,35 @@ def generated(frames: int) -> Iterator[KeypointSequence]:
         points = movement[part] * np.float32(rng.uniform(0.8, 1.2)) + rng.normal(0, 20, 2).astype(np.float32)
         text = " ".join(WORDS[k] for k in rng.integers(0, len(WORDS), 8))
         yield KeypointSequence(
-            f"clip_{i:07}", points, confidence[part], LAYOUT, size=(512, 512), fps=25.0, text=text, group=f"signer {i % 9}"
+            f"clip_{i:07}",
+            points,
+            confidence[part],
+            LAYOUT,
+            size=(512, 512),
+            fps=25.0,
+            text=text,
+            group=f"signer {i % 9}",
         )
 
 
 # Measurements, each in a process of its own ---------------------------------------------------------------------------
 
 
-def measure_generate(frames: int, _: Path) -> int:
-    return sum(map(len, generated(frames)))
-
-
 def measure_import(frames: int, store: Path) -> int:
-    """Everything that `-e import` does but reading files and MLflow."""
-    writer = StoreWriter(store, {"source": "generated"})
-    write(writer, (prepare(partial(_same, sequence)) for sequence in generated(frames)), {}, "stop")
+    """Everything that `-e import` does but reading files and MLflow; making the clips is not counted."""
+    began, making, writer = time.perf_counter(), 0.0, StoreWriter(store, {"source": "generated"})
+
+    def samples() -> Iterator[tuple[Place, Sample | DataError]]:
+        nonlocal making
+        clips, made = generated(frames), time.perf_counter()
+        for i, sequence in enumerate(clips, 1):
+            making += time.perf_counter() - made
+            yield Place(i, 0), prepare(partial(_same, sequence))
+            made = time.perf_counter()
+
+    write(writer, samples(), {}, "stop")
     finish(writer, "", None, "stop")
+    tell(len(writer.frames()), began + making)
     return len(writer.frames())
 
 
@@ -95,10 +113,10 @@ def measure_read(_: int, store: Path, reader: int = 0) -> int:
     sampler = Sampler(corpus.lengths, np.arange(len(corpus)), BATCH, seed=0)
     print("ready", flush=True)
     sys.stdin.readline()  # the clock starts when all readers are ready
-    began, frames, padded = time.perf_counter(), 0, 0
-    for step in range(reader, sampler.steps, READERS):
+    began, frames, padded, lengths = time.perf_counter(), 0, 0, corpus.lengths
+    for step in range(reader, sampler.steps * max(1, WARM // len(corpus.frames)), READERS):
         clips = sampler[step]
-        count = corpus.lengths[clips]
+        count = lengths[clips]
         steps = np.minimum(np.arange(bucket(count.max())), count[:, None] - 1)
         x = corpus.frames[corpus.offsets[clips][:, None] + steps]
         frames, padded = frames + int(count.sum()), padded + x.shape[0] * x.shape[1]
@@ -140,25 +158,23 @@ def measure_peer(_: int, folder: Path, checkout: Path, share: int, of: int) -> i
     names: dict[str, Any] = {"np": np, "torch": torch, "copy": copy, "random": random, "os": os, "pickle": pickle}
     exec(compile(ast.Module(functions, []), "datasets.py", "exec"), names)
     settings = argparse.Namespace(pose_dir=str(folder), max_length=PEER_LONGEST, rgb_support=False)
-    clips = sorted(path.stem for path in folder.glob("*.pkl"))[share::of]
-    return sum(len(names["load_pose"](settings, f"{clip}.mp4")[0]["body"]) for clip in clips)
+    clips, began = sorted(path.stem for path in folder.glob("*.pkl"))[share::of], time.perf_counter()
+    frames = sum(len(names["load_pose"](settings, f"{clip}.mp4")[0]["body"]) for clip in clips)
+    tell(frames, began)
+    return frames
 
 
 def tell(frames: int, began: float, **more: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told = {
-        "frames": frames, "seconds": time.perf_counter() - began,
-        "cpu": sum((used.ru_utime, used.ru_stime, children.ru_utime, children.ru_stime)),
-        "bytes": used.ru_maxrss * 1024, **more,
-    }  # fmt: skip
+    told = {"frames": frames, "seconds": time.perf_counter() - began, "bytes": used.ru_maxrss * 1024, **more}
     print(json.dumps(told), flush=True)
 
 
 MEASURES = {
-    "generate": measure_generate, "import": measure_import, "read": measure_read, "batches": measure_batches,
-    "files": measure_files, "peer": measure_peer,
+    "import": measure_import, "read": measure_read, "batches": measure_batches, "files": measure_files,
+    "peer": measure_peer,
 }  # fmt: skip
+OWN_CLOCK = ("import", "read", "peer")
 
 
 def start(name: str, *arguments: object) -> subprocess.Popen[str]:
@@ -178,7 +194,7 @@ def child(arguments: list[str]) -> None:
     began = time.perf_counter()
     more = [int(value) if value.isdigit() else Path(value) for value in rest]
     count = MEASURES[name](int(frames), Path(folder), *more)
-    if name != "read":
+    if name not in OWN_CLOCK:
         tell(count, began)
 
 
@@ -186,31 +202,28 @@ def child(arguments: list[str]) -> None:
 
 
 def sizes(frames: list[int], folder: Path) -> None:
-    print("| frames | import us/frame (cpu) | import MB | read us/frame (cpu) | read MB | read frames/s | padding |")
-    print("|---|---|---|---|---|---|---|")
+    least = result(start("import", START, folder / "start"))
+    print(f"an import of {least['frames']:,} frames: {least['seconds']:.1f} s, {least['bytes'] / 1e6:.0f} MB")
+    print("| frames | import us/frame | MB | read us/frame | MB | frames/s | padding | batches frames/s, one process |")
+    print("|---|---|---|---|---|---|---|---|")
     columns = []
     for count in frames:
         store = folder / f"store-{count}"
         made = result(start("import", count, store))
-        empty = result(start("generate", count, store))
         readers = [start("read", count, store, i) for i in range(READERS)]
         for reader in readers:
             assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
         read = [result(reader) for reader in readers]
-        total = sum(r["frames"] for r in read)
-        rate = total / max(r["seconds"] for r in read)
-        wall, cpu = ((made[k] - empty[k]) / made["frames"] * 1e6 for k in ("seconds", "cpu"))
-        memory = max(r["bytes"] for r in read)
-        spent, busy = max(r["seconds"] for r in read) / total * 1e6, sum(r["cpu"] for r in read) / total * 1e6
-        padding = 1 - total / sum(r["padded"] for r in read)
-        columns.append((wall, made["bytes"], spent, memory))
-        print(
-            f"| {made['frames']:,} | {wall:.2f} ({cpu:.2f}) | {made['bytes'] / 1e6:.0f} | {spent:.2f} ({busy:.2f}) "
-            f"| {memory / 1e6:.0f} | {rate:,.0f} | {padding:.2%} |", flush=True,
-        )  # fmt: skip
         batches = result(start("batches", count, store))
-        told = f"{batches['frames'] / batches['seconds']:,.0f} frames/s, {batches['bytes'] / 1e6:.0f} MB"
-        print(f"  single-precision batches on the CPU, one process: {told}", flush=True)
+        total = sum(r["frames"] for r in read)
+        imported = (made["seconds"] - least["seconds"]) / (made["frames"] - least["frames"]) * 1e6
+        spent, memory = max(r["seconds"] for r in read) / total * 1e6, max(r["bytes"] for r in read)
+        columns.append((imported, made["bytes"], spent, memory))
+        print(
+            f"| {made['frames']:,} | {imported:.2f} | {made['bytes'] / 1e6:.0f} | {spent:.3f} | {memory / 1e6:.0f} "
+            f"| {1e6 / spent:,.0f} | {1 - total / sum(r['padded'] for r in read):.2%} "
+            f"| {batches['frames'] / batches['seconds']:,.0f} |", flush=True,
+        )  # fmt: skip
         shutil.rmtree(store)
     if len(columns) > 1:
         names = ("import time", "import memory", "read time", "read memory")
@@ -220,8 +233,9 @@ def sizes(frames: list[int], folder: Path) -> None:
 
 def beside(checkout: Path, frames: int, folder: Path) -> None:
     """Uni-Sign's files, read by its loader and imported by us."""
-    clips = folder / "unisign"
+    clips, few = folder / "unisign", folder / "few"
     clips.mkdir()
+    few.mkdir()
     rng = np.random.default_rng(2)
     source = generated(frames * 2)
     for i, length in enumerate(lengths(frames, PEER_LONGEST)):
@@ -230,34 +244,37 @@ def beside(checkout: Path, frames: int, folder: Path) -> None:
         scores = rng.uniform(0.3, 1, (length, 1, LANDMARKS)).astype(np.float32)
         clip = {"keypoints": [frame[None] for frame in points], "scores": list(scores)}
         (clips / f"clip_{i:06}.pkl").write_bytes(pickle.dumps(clip))
+    shutil.copy(clips / "clip_000000.pkl", few)
     files = Files.of(clips)
-    print(f"\n{files.count} clips of Uni-Sign's layout, {frames:,} frames; frames a second, best of 3 in turn")
-    best: dict[str, float] = {}
-    for _ in range(3):
+    print(f"{files.count} clips of Uni-Sign's layout, {frames:,} frames; frames a second, the best of {ROUNDS} in turn")
+    best: dict[tuple[str, int], float] = {}
+    for _ in range(ROUNDS):
         for processes in (1, READERS):
-            peers = [start("peer", 0, clips, checkout, share, processes) for share in range(processes)]
-            peer = [result(p) for p in peers]
-            ours = result(start("files", 0, clips, 0 if processes == 1 else processes))
+            peer = [result(p) for p in [start("peer", 0, clips, checkout, i, processes) for i in range(processes)]]
+            workers = 0 if processes == 1 else processes
+            ours, least = (result(start("files", 0, source, workers)) for source in (clips, few))
             rates = {
-                f"Uni-Sign load_pose, {processes} process(es)": sum(p["frames"] for p in peer)
-                / max(p["seconds"] for p in peer),
-                f"import, {processes} reading": ours["frames"] / ours["seconds"],
+                "Uni-Sign": sum(p["frames"] for p in peer) / max(p["seconds"] for p in peer),
+                "import": (ours["frames"] - least["frames"]) / (ours["seconds"] - least["seconds"]),
             }
             for name, rate in rates.items():
-                best[name] = max(rate, best.get(name, 0))
-    for name, rate in best.items():
-        print(f"{name}: {rate:,.0f}")
-    theirs, mine = ([rate for name, rate in best.items() if ("import" in name) == ours] for ours in (False, True))
-    ratios = ", ".join(f"{b / a:.1f} with {n}" for a, b, n in zip(theirs, mine, (1, READERS), strict=True))
-    print(f"import is faster by: {ratios} process(es)")
+                best[name, processes] = max(rate, best.get((name, processes), 0))
+    print("| processes that read | Uni-Sign's load_pose | import | times |")
+    print("|---|---|---|---|")
+    for processes in (1, READERS):
+        theirs, mine = best["Uni-Sign", processes], best["import", processes]
+        print(f"| {processes} | {theirs:,.0f} | {mine:,.0f} | {mine / theirs:.1f} |")
+    default = files.workers(None) or 1
+    print(f"import by default ({default} reading) beside one process of theirs: "
+          f"{best['import', default] / best['Uni-Sign', 1]:.1f}")  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--frames", type=int, nargs="*", default=[100_000])
     parser.add_argument("--folder", type=Path, help="where stores are written; removed afterwards")
     parser.add_argument("--peer", help="unisign=DIR")
-    parser.add_argument("--peer-frames", type=int, default=50_000)
+    parser.add_argument("--peer-frames", type=int, default=200_000)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
@@ -269,7 +286,8 @@ def main() -> None:
             if name != "unisign" or not (Path(checkout) / "datasets.py").is_file():
                 parser.error("--peer is unisign=DIR with Uni-Sign's datasets.py in it")
             beside(Path(checkout).resolve(), given.peer_frames, Path(folder))
-        sizes(given.frames, Path(folder))
+        if given.frames:
+            sizes(given.frames, Path(folder))
 
 
 if __name__ == "__main__":

@@ -54,10 +54,13 @@ class Clip:
     def of(cls, sequence: KeypointSequence) -> Clip:
         """DataError where the sequence shows nobody."""
         s = sequence
-        text = None if s.text is None else unicodedata.normalize("NFC", s.text)
         fps = None if s.fps is None else float(s.fps)
         values = normalise(s).astype(np.float16)
-        return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, text)
+        return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, nfc(s.text))
+
+
+def nfc(text: str | None) -> str | None:
+    return None if text is None else unicodedata.normalize("NFC", text)
 
 
 class Digest:

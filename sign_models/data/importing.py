@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from sign_models.data import checks, report
-from sign_models.data.samples import BY_FILE, Files, Reading, Sample, read_samples
+from sign_models.data.samples import BY_FILE, Files, Place, Reading, Sample, read_samples
 from sign_models.data.store import open_store
 from sign_models.data.store_writer import LOCK, StoreWriter
 from sign_models.data.texts import TextRow, read_texts
@@ -91,16 +91,16 @@ def _content(path: Path) -> str:
 
 def write(
     writer: StoreWriter,
-    samples: Iterable[Sample | DataError],
+    samples: Iterable[tuple[Place, Sample | DataError]],
     rows: dict[str, TextRow],
     on_bad_sample: OnBad,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> None:
-    for sample in samples:
+    for position, sample in samples:
         if isinstance(sample, DataError):
             if on_bad_sample == "stop":
                 raise sample
-            writer.reject(str(sample))
+            writer.reject(str(sample), position)
             continue
         clip = sample.clip
         if row := rows.get(clip.id):
@@ -112,7 +112,7 @@ def write(
                     remedy="make the two agree",
                 )
             clip = replace(clip, text=row.text, split=row.split or clip.split)
-        writer.add(clip, sample.layout, sample.measures, sample.place)
+        writer.add(sample._replace(clip=clip), position)
         progress(len(clip.values))
 
 

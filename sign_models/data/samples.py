@@ -8,23 +8,26 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from itertools import groupby, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from sign_models.data.checks import measure
-from sign_models.data.corpus import Clip
+from sign_models.data.corpus import Clip, nfc
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats
+from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.source import Options as Reading
-from sign_models.keypoints.layouts import load_layout, names_of
+from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.sequence import KeypointSequence
 
-BLOCK = 32  # samples that a reading process hands over at a time
+BLOCK = 32  # parts of a source, most of them files, that a reading process takes at a time
+SENT = 32  # samples that it hands over at a time
 WORKERS = 4  # reading processes at most; one process writes
 SMALL = 128  # files of a source that one process reads as fast
 LARGE = 2**26  # bytes: every process would read such a file whole
@@ -38,6 +41,16 @@ class Sample(NamedTuple):
     layout: str
     measures: np.ndarray
     place: str
+
+
+class Place(NamedTuple):
+    """Where reading goes on: sample `sample` of part `part`. A part is a file, or a folder of a clip's frames."""
+
+    part: int
+    sample: int
+
+
+BEGIN = Place(0, 0)
 
 
 @dataclass(frozen=True)
@@ -75,48 +88,46 @@ class Files:
 
 
 def read_samples(
-    source: Path, reading: Reading, group: str = "", begin: int = 0, workers: int = 0, block: int = BLOCK
-) -> Iterator[Sample | DataError]:
-    """The samples of a source from the `begin`th on, in a stable order, a bad one as the error that it is.
+    source: Path, reading: Reading, group: str = "", begin: Place = BEGIN, workers: int = 0
+) -> Iterator[tuple[Place, Sample | DataError]]:
+    """The samples of a source from `begin` on, in a stable order, a bad one as the error that it is.
 
-    workers: processes that read blocks of `block` samples in turn; 0: this one reads.
+    Each comes with the place where reading goes on after it. workers: processes that read blocks of BLOCK parts in
+    turn; 0: this one reads. DataError where no file is of a known kind.
     """
-    if not workers:
-        for _, make in _from(begin, _made(source, reading)):
-            yield prepare(make, group)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and connections of MLflow
-    ends: list[Connection] = []
-    processes = []
-    for i in range(workers):
-        here, there = context.Pipe(duplex=False)
-        task = (there, i, workers, block, source, reading, group, begin)
-        processes.append(context.Process(target=_work, args=task, daemon=True, name=f"import-{i}"))
-        processes[-1].start()
-        there.close()
-        ends.append(here)
-    try:
-        turn = begin // block
-        while (samples := _receive(ends[turn % workers], source)) is not None:
-            yield from samples
-            turn += 1
-    finally:
-        for end in ends:
-            end.close()
-        for process in processes:
-            process.terminate()
-            process.join()
+    root, reading = formats.source_at(source), formats.loaded(reading)
+    bad: list[DataError] = []
+    with _read_by(workers, source, reading, begin) as read:
+        labels = formats.labels_of(root, bad.append)  # while the processes start
+        found = begin > BEGIN or bool(bad)
+        for i, error in enumerate(bad, 1):
+            if begin < (place := Place(0, i)):
+                yield place, error
+        for place, sample in read:
+            found = True
+            yield place, sample if isinstance(sample, DataError) else _labelled(sample, labels, group)
+    if not found:
+        raise formats.unknown(root)
 
 
-def prepare(make: Callable[[], KeypointSequence], group: str = "") -> Sample | DataError:
+def prepare(make: Callable[[], KeypointSequence]) -> Sample | DataError:
     """Read and normalise one clip."""
     try:
         sequence = make()
         clip = Clip.of(sequence)
-        clip = replace(clip, group=_group(clip, group, sequence.source))
     except DataError as error:
         return error
     return Sample(clip, sequence.layout, measure(clip.values), sequence.source)
+
+
+def _labelled(sample: Sample, labels: Labels, group: str) -> Sample | DataError:
+    clip = sample.clip
+    known = labels.find(clip.id).beside(clip.text, clip.split, clip.group)
+    clip = replace(clip, text=nfc(known.text), split=known.split, group=known.group)
+    try:
+        return sample._replace(clip=replace(clip, group=_group(clip, group, sample.place)))
+    except DataError as error:
+        return error
 
 
 def _group(clip: Clip, group: str, place: str) -> str | None:
@@ -130,44 +141,79 @@ def _group(clip: Clip, group: str, place: str) -> str | None:
     return found[1] if found.re.groups else found[0]
 
 
-def _made(source: Path, reading: Reading) -> Iterator[Callable[[], KeypointSequence]]:
-    """What reads each sample, unread; a file that is bad as a whole is a sample whose reading fails."""
-    layout = reading.layout
-    if layout is not None:
-        layout = load_layout(layout) if layout.endswith((".yaml", ".yml")) else layout
-        names_of(layout)
-    bad: list[DataError] = []
-    for make in formats._clips(formats._source(source), replace(reading, layout=layout), bad.append):
-        while bad:
-            yield partial(_fail, bad.pop(0))
-        yield make
-    while bad:
-        yield partial(_fail, bad.pop(0))
+def _parts(source: Path, begin: Place) -> Iterator[tuple[int, Source | DataError]]:
+    """The parts of a source by number, which counts from 1: part 0 are the label files."""
+    return (
+        (number, part)
+        for number, part in enumerate(formats.parts(formats.source_at(source)), 1)
+        if number >= begin.part
+    )
 
 
-def _fail(error: DataError) -> KeypointSequence:
-    raise error
+def _samples(
+    parts: Iterable[tuple[int, Source | DataError]], reading: Reading, begin: Place
+) -> Iterator[tuple[Place, Sample | DataError]]:
+    for number, part in parts:
+        first = begin.sample if number == begin.part else 0
+        for i, make in islice(enumerate(_of_part(part, reading), 1), first, None):
+            yield Place(number, i), make if isinstance(make, DataError) else prepare(make)
 
 
-def _from(begin: int, items: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    return ((number, item) for number, item in enumerate(items) if number >= begin)
-
-
-def _work(
-    end: Connection, mine: int, workers: int, block: int, source: Path, reading: Reading, group: str, begin: int
-) -> None:
-    """A reading process: hands over every `workers`th block of samples, then None; or the error that ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that writes
-    samples: list[Sample | DataError] = []
+def _of_part(part: Source | DataError, reading: Reading) -> Iterator[Callable[[], KeypointSequence] | DataError]:
+    """What reads each sample, unread; a part that is bad as a whole is one bad sample."""
     try:
-        for number, make in _from(begin, _made(source, reading)):
-            if number // block % workers == mine:
-                samples.append(prepare(make, group))
-            if samples and number % block == block - 1:
-                end.send(samples)
-                samples = []
-        if samples:
-            end.send(samples)
+        if isinstance(part, DataError):
+            raise part
+        yield from formats.clips(part, reading)
+    except DataError as error:
+        yield error
+
+
+@contextmanager
+def _read_by(
+    workers: int, source: Path, reading: Reading, begin: Place
+) -> Iterator[Iterator[tuple[Place, Sample | DataError]]]:
+    """The samples, read by `workers` processes beside this one, if any."""
+    if not workers:
+        yield _samples(_parts(source, begin), reading, begin)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and connections of MLflow
+    ends: list[Connection] = []
+    processes = []
+    for i in range(workers):
+        here, there = context.Pipe(duplex=False)
+        task = (there, source, reading, begin, i, workers)
+        processes.append(context.Process(target=_work, args=task, daemon=True, name=f"import-{i}"))
+        processes[-1].start()
+        there.close()
+        ends.append(here)
+    try:
+        yield _in_turn(ends, source, begin.part // BLOCK)
+    finally:
+        for end in ends:
+            end.close()
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _in_turn(ends: list[Connection], source: Path, block: int) -> Iterator[tuple[Place, Sample | DataError]]:
+    while (samples := _receive(ends[block % len(ends)], source)) is not None:
+        yield from samples
+        block += not samples
+
+
+def _work(end: Connection, source: Path, reading: Reading, begin: Place, mine: int, workers: int) -> None:
+    """A reading process: hands over samples, an empty list after each of its blocks, then None; or what ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that writes
+    try:
+        reading = formats.loaded(reading)
+        for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK):
+            if block % workers == mine:
+                samples = _samples(parts, reading, begin)
+                while some := list(islice(samples, SENT)):
+                    end.send(some)
+                end.send([])
         end.send(None)
     except SignError as error:
         end.send(error)
@@ -175,7 +221,7 @@ def _work(
         return
 
 
-def _receive(end: Connection, source: Path) -> list[Sample | DataError] | None:
+def _receive(end: Connection, source: Path) -> list[tuple[Place, Sample | DataError]] | None:
     try:
         received = end.recv()
     except EOFError as error:

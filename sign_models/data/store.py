@@ -36,8 +36,8 @@ class Shard:
     """A whole shard without its frames.
 
     offsets (N + 1,). measures (N, M) float32: checks.MEASURES of each clip. known: column of COLUMNS -> one value a
-    clip. rejected: place and reason of each sample left out since the shard before. position: samples of the source,
-    good or bad, up to its end.
+    clip. rejected: place and reason of each sample left out since the shard before. position: where
+    reading the source goes on after it, samples.Place.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Shard:
     measures: np.ndarray
     known: dict[str, list[Any]]
     rejected: list[str]
-    position: int
+    position: list[int]
 
     @classmethod
     def read(cls, path: Path) -> Shard:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from sign_models.data.corpus import Clip, Digest
+from sign_models.data.corpus import Digest
+from sign_models.data.samples import BEGIN, Place, Sample
 from sign_models.data.store import (
     COLUMNS,
     FRAME_BYTES,
@@ -39,13 +40,13 @@ class StoreWriter:
     """path: a folder that is new, empty, or holds this import unfinished; one that was made otherwise begins anew.
 
     made: all that decides what the shards hold, e.g. the source's fingerprint.
-    position: samples of the source, good or bad, that were taken or lie in finished shards.
+    position: where reading the source goes on after the samples that were taken or lie in finished shards.
     ids: of the clips so far, in order. rejected: place and reason of each sample left out.
     Raises DataError where a finished store, or anything else, lies at `path`.
     """
 
     def __init__(self, path: Path, made: dict[str, Any]) -> None:
-        self.path, self.made, self.position = path, made, 0
+        self.path, self.made, self.position = path, made, BEGIN
         self.ids: dict[str, None] = {}
         self.rejected: list[str] = []
         self._shards: list[dict[str, Any]] = []
@@ -75,7 +76,7 @@ class StoreWriter:
             self._enter(path, checksum, len(shard), int(shard.offsets[-1]))
             self.ids.update(dict.fromkeys(shard.known["ids"]))
             self.rejected += shard.rejected
-            self.position = shard.position
+            self.position = Place(*shard.position)
 
     def _enter(self, path: Path, checksum: str, clips: int, frames: int) -> None:
         size = path.stat().st_size
@@ -87,20 +88,21 @@ class StoreWriter:
         self._ends, self._measures = [0], list[np.ndarray]()
         self._told = len(self.rejected)
 
-    def add(self, clip: Clip, layout: str, measures: np.ndarray, place: str = "") -> None:
-        """The next sample of the source. layout: of its file; measures: checks.MEASURES. DataError on an id again."""
+    def add(self, sample: Sample, position: Place) -> None:
+        """The next sample of the source; reading goes on at `position` after it. DataError on an id again."""
+        clip = sample.clip
         if clip.id in self.ids:
             remedy = "rename or remove one of the two"
-            raise DataError(f"id {clip.id!r} appears twice", place=place, wanted="one clip an id", remedy=remedy)
+            raise DataError(f"id {clip.id!r} appears twice", place=sample.place, wanted="one clip an id", remedy=remedy)
         length = len(clip.values)
         if self._ends[-1] + length > len(self._frames) or len(self._ends) > SHARD_CLIPS:
             self.flush()
         self.ids[clip.id] = None
-        self.position += 1
-        known = (clip.id, clip.fps, clip.split, clip.group, clip.text, layout, clip.sha256)
+        self.position = position
+        known = (clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256)
         for column, value in zip(self._known.values(), known, strict=True):
             column.append(value)
-        self._measures.append(measures)
+        self._measures.append(sample.measures)
         if length > len(self._frames):
             self._ends.append(length)
             self._write_shard(clip.values)
@@ -108,9 +110,9 @@ class StoreWriter:
             self._frames[self._ends[-1] : self._ends[-1] + length] = clip.values
             self._ends.append(self._ends[-1] + length)
 
-    def reject(self, reason: str) -> None:
+    def reject(self, reason: str, position: Place) -> None:
         """The next sample of the source is left out."""
-        self.position += 1
+        self.position = position
         self.rejected.append(reason)
 
     def flush(self) -> None:

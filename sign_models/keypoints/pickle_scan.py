@@ -17,7 +17,9 @@ from sign_models.errors import DataError
 
 MAX_OBJECTS = 2**25  # opcodes of a file, bytes of strings and arrays not counted
 NEW_DICT = b"NQ"  # None, then BINPERSID: the unpickler's persistent_load(None) makes the dict
-_WINDOW = 64
+# The array on top of the stack again, then BINPERSID: persistent_load(array) gives the next one like it. Last, as often
+# in the memo as the array's own opcodes would stand there.
+NEXT_ARRAY = b"2Q" + 6 * b"\x94"
 
 # A run of opcodes of fixed length, or ended by a line feed, that need no further look ("(d" is an empty dict of
 # protocol 0), then perhaps an opcode that is followed by as many bytes as its argument of 4, 1 or 8 bytes says.
@@ -25,6 +27,14 @@ _RUN = re.compile(
     rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]++|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
     rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)*+"
     rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?+",
+    re.DOTALL,
+)
+# What stands before the numbers of an array in a list, after those of the array before it: the end of that one, of which a
+# frame may have cut off the start, then this one up to its own numbers.
+_END_OF_ARRAY = b"\x94t\x94b"
+_ARRAY = re.compile(
+    rb"(?:\x94?t\x94b)?(?:e\()?"
+    rb"(h.h.K\x00\x85\x94h.\x87\x94R\x94\(K\x01(?:K.|M..)+[\x85-\x87]\x94(?:h.|j....)\x89(?:B....|C.))",
     re.DOTALL,
 )
 _DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
@@ -38,15 +48,17 @@ class Scanner:
     """The pickles in one buffer, one after another.
 
     storages: whether they may refer to a tensor's memory, which only the pickle inside a tensor may.
-    position: where the next one starts. Raises DataError that names `place`.
+    position: where the next one starts. blocks: (N, bytes) uint8 each, the numbers of N arrays that NEXT_ARRAY stands
+    for, in order. Raises DataError that names `place`.
     """
 
     def __init__(self, data: Buffer, place: str, *, storages: bool = False) -> None:
         self.data, self.place, self.storages = data, place, storages
         self.position, self.objects = 0, 0
+        self.blocks: list[np.ndarray] = []
 
     def scan(self) -> list[memoryview]:
-        """The opcodes up to STOP, frames left out and every new dict replaced by a checked one."""
+        """The opcodes up to STOP: frames left out, new dicts replaced by checked ones, like arrays by NEXT_ARRAY."""
         data, view = self.data, memoryview(self.data)
         pieces: list[memoryview] = []
         start = at = self.position
@@ -56,10 +68,20 @@ class Scanner:
             self.objects += at - before + 1
             if run.lastindex:
                 at += int.from_bytes(run[run.lastindex], "little")
-                if (head := run[0]) == last:
-                    again = _repeats(data, at, head, at - before)
+                head = run[0]
+                array = None if self.storages else _ARRAY.fullmatch(head)
+                if array:
+                    head = _END_OF_ARRAY + array[1]
+                if array or head == last:
+                    size = at - run.end()
+                    again, period = _repeats(data, at, head, size), len(head) + size
                     self.objects += again * len(head)
-                    at += again * (at - before)
+                    if array and again > 1 and size:
+                        pieces += [view[start : at + len(_END_OF_ARRAY)], memoryview(NEXT_ARRAY * (again - 1))]
+                        block = (again - 1, size), np.uint8, data, at + len(head), (period, 1)
+                        self.blocks.append(np.ndarray(*block).copy())
+                        start = at + (again - 1) * period + len(_END_OF_ARRAY)
+                    at += again * period
                 last = head
             if at >= len(data):
                 raise self.broken("it ends too early")
@@ -104,20 +126,14 @@ class Scanner:
         )
 
 
-def _repeats(data: Buffer, at: int, head: bytes, period: int) -> int:
-    """How many more times the same opcodes follow at equal distances: the arrays of a list, one a frame.
+def _repeats(data: Buffer, at: int, head: bytes, size: int) -> int:
+    """How many more times the same opcodes follow, each before `size` bytes: the arrays of a list, one a frame.
 
-    Equal opcodes before values of equal length need no second look. At most a window of them is compared at once.
+    Equal opcodes before values of equal length need no second look.
     """
-    found, expected = 0, np.frombuffer(head, np.uint8)
-    while (rows := min((len(data) - at) // period, _WINDOW)) > 0:
-        blocks = np.frombuffer(data, np.uint8, rows * period, at).reshape(rows, period)
-        same = (blocks[:, : len(head)] == expected).all(1)
-        count = rows if same.all() else int(same.argmin())
-        found += count
-        at += count * period
-        if count < rows:
-            break
+    found, length = 0, len(head)
+    while data[at : at + length] == head and at + length + size <= len(data):
+        found, at = found + 1, at + length + size
     return found
 
 

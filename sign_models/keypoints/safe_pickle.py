@@ -100,9 +100,11 @@ class _Stream:
         self.scanner = Scanner(data, place, storages=storages)
 
     def next(self) -> Any:
-        file = io.BufferedReader(Pieces(self.scanner.scan()), _CHUNK)
+        pieces = self.scanner.scan()
+        small = sum(map(len, pieces)) < _CHUNK
+        file = io.BytesIO(b"".join(pieces)) if small else Pieces(pieces)
         try:
-            return _Unpickler(file, self.scanner.place, storages=self.scanner.storages).load()
+            return _Unpickler(io.BufferedReader(file, _CHUNK), self.scanner).load()  # type: ignore[arg-type]
         except _BROKEN as error:
             raise self.scanner.broken(f"{type(error).__name__}: {error}"[:200]) from error
 
@@ -304,9 +306,10 @@ ALLOWED = tuple(sorted({*_FUNCTIONS, *_NAMES, _LOAD_STORAGE}))
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: Any, place: str, *, storages: bool) -> None:
+    def __init__(self, file: Any, scanner: Scanner) -> None:
         super().__init__(file, encoding="latin1")
-        self.place, self.storages = place, storages
+        self.place, self.storages = scanner.place, scanner.storages
+        self.blocks, self.arrays = iter(scanner.blocks), iter(())
 
     def find_class(self, module: str, name: str) -> Any:
         if isinstance(module, str) and isinstance(name, str):
@@ -328,6 +331,12 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         if pid is None:
             return _Dict()
+        if type(pid) is _Array:  # the next of the arrays that the scan has taken out, like the one before it
+            if (array := next(self.arrays, None)) is not None:
+                return array
+            numbers = next(self.blocks).view(pid.dtype)
+            self.arrays = iter(numbers.reshape(-1, *pid.shape).view(_Array))
+            return next(self.arrays)
         if not self.storages or type(pid) is not tuple or len(pid) not in (5, 6) or pid[0] != "storage":
             raise pickle.UnpicklingError("a reference to something outside the pickle")
         kind, count, view = pid[1], pid[4], pid[5:]

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from sign_models.data import store, store_writer
 from sign_models.data.batching import DeviceCorpus, Sampler, bucket
-from sign_models.data.corpus import Clip, Corpus
-from sign_models.data.samples import prepare
+from sign_models.data.corpus import Corpus
+from sign_models.data.samples import BEGIN, Place, prepare
 from sign_models.data.store import INDEX, UNFINISHED, is_store, open_store
 from sign_models.data.store_writer import StoreWriter
 from sign_models.errors import DataError
@@ -41,8 +41,7 @@ def write(path: Path, clips, shard_bytes: int = SHARD, splits=None) -> StoreWrit
         patch.setattr(store_writer, "SHARD_BYTES", shard_bytes)
         writer = StoreWriter(path, {"source": "generated"})
         for clip in clips:
-            sample = prepare(lambda clip=clip: clip)
-            writer.add(sample.clip, sample.layout, sample.measures)
+            writer.add(prepare(lambda clip=clip: clip), BEGIN)
         writer.finish(splits)
     return writer
 
@@ -220,20 +219,19 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add(writer: StoreWriter, clips) -> None:
     for clip in clips:
-        sample = prepare(lambda clip=clip: clip)
-        writer.add(sample.clip, sample.layout, sample.measures)
+        writer.add(prepare(lambda clip=clip: clip), Place(writer.position.part + 1, 0))
 
 
 def test_writing_goes_on_from_the_finished_shards(tmp_path: Path, small_shards: None, memory: Corpus) -> None:
     made = {"source": "generated"}
     first = StoreWriter(tmp_path / "store", made)
-    first.reject("a: bad")
+    first.reject("a: bad", Place(1, 0))
     add(first, list(all_sequences())[:25])
     (tmp_path / "store" / "frames-00099-0123456789abcdef.safetensors.making").write_bytes(b"half")
     finished = {file: file.stat().st_mtime_ns for file in (tmp_path / "store").glob("frames-*.safetensors")}
     second = StoreWriter(tmp_path / "store", made)
     assert second.rejected == ["a: bad"]
-    done = second.position - 1  # of which the first was rejected
+    done = second.position.part - 1  # of which the first was rejected
     assert 0 < done < 25 and list(second.ids) == memory.ids[:done]
     add(second, list(all_sequences())[done:])
     assert second.finish(None) == memory.digest
@@ -249,12 +247,12 @@ def test_a_damaged_finished_shard_and_all_after_it_are_made_again(tmp_path: Path
     shards[1].write_bytes(shards[1].read_bytes()[:-1] + b"\0")
     second = StoreWriter(tmp_path / "store", {})
     assert sorted((tmp_path / "store").glob("frames-*")) == shards[:1]
-    assert second.position == len(second.ids) == len(store.Shard.read(shards[0]))
+    assert second.position.part == len(second.ids) == len(store.Shard.read(shards[0]))
 
 
 def test_an_import_made_otherwise_begins_anew(tmp_path: Path, small_shards: None) -> None:
     add(StoreWriter(tmp_path / "store", {"layout": "a"}), sequences(25))
-    assert StoreWriter(tmp_path / "store", {"layout": "b"}).position == 0
+    assert StoreWriter(tmp_path / "store", {"layout": "b"}).position == BEGIN
     assert not list((tmp_path / "store").glob("frames-*"))
 
 
@@ -267,10 +265,10 @@ def test_nothing_that_lies_there_is_overwritten(tmp_path: Path, copy: Path) -> N
 
 
 def test_a_second_clip_of_one_id_is_refused(tmp_path: Path) -> None:
-    writer, clip = StoreWriter(tmp_path / "store", {}), Clip.of(next(sequences(1)))
-    writer.add(clip, "", np.zeros(6, np.float32))
+    writer, sample = StoreWriter(tmp_path / "store", {}), prepare(lambda: next(sequences(1)))
+    writer.add(sample, BEGIN)
     with pytest.raises(DataError, match="b.pkl: id 'clip_0000' appears twice"):
-        writer.add(clip, "", np.zeros(6, np.float32), "b.pkl")
+        writer.add(sample._replace(place="b.pkl"), BEGIN)
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------
@@ -281,7 +279,7 @@ import numpy as np
 from pathlib import Path
 from sign_models.data import store, store_writer
 from sign_models.data.importing import finish, write
-from sign_models.data.samples import Sample, prepare
+from sign_models.data.samples import BEGIN, prepare
 from tests.data.generated import sequence
 
 def resident():
@@ -295,7 +293,7 @@ def samples():
     global peak
     for i in range(count):
         sha256 = f"{i << 224:064x}"  # as if each clip had a content of its own
-        yield one._replace(clip=dataclasses.replace(one.clip, id=f"clip_{i:06}", sha256=sha256))
+        yield BEGIN, one._replace(clip=dataclasses.replace(one.clip, id=f"clip_{i:06}", sha256=sha256))
         if i % 50 == 0:
             peak = max(peak, resident())
 

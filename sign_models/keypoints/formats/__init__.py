@@ -6,11 +6,11 @@ a Clip is a function that reads one sequence or raises DataError, so that one ba
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 
 from sign_models.errors import DataError
@@ -78,19 +78,12 @@ def read(
     layout (a name, or the path of a YAML file), fps, unit, size: for files that do not tell them. A bad clip raises
     DataError, or is handed to `on_bad` and left out. A repeated id and a source without any clip always raise.
     """
-    source = _source(path)
-    if layout is not None:
-        layout = load_layout(layout) if layout.endswith((".yaml", ".yml")) else layout
-        names_of(layout)
+    source, options = source_at(path), loaded(Options(layout, fps, unit, size))
+    labels = labels_of(source, on_bad)
     ids: dict[str, str] = {}
-    for make in _clips(source, Options(layout, fps, unit, size), on_bad):
-        try:
-            sequence = make()
-        except DataError as error:
-            if on_bad is None:
-                raise
-            on_bad(error)
-            continue
+    for sequence in _sequences(source, options, on_bad):
+        known = labels.find(sequence.id).beside(sequence.text, sequence.split, sequence.group)
+        sequence = replace(sequence, **vars(known))
         if sequence.id in ids:
             raise DataError(
                 f"id {sequence.id!r} again, after {ids[sequence.id]}",
@@ -102,15 +95,42 @@ def read(
         yield sequence
 
 
+def loaded(options: Options) -> Options:
+    """The options, with a layout that is a YAML file read and registered. DataError on one that is unknown."""
+    if options.layout is None:
+        return options
+    layout = load_layout(options.layout) if options.layout.endswith((".yaml", ".yml")) else options.layout
+    names_of(layout)
+    return replace(options, layout=layout)
+
+
+def _sequences(source: Source, options: Options, on_bad: OnBad) -> Iterator[KeypointSequence]:
+    found = False
+    for part in parts(source):
+        with _handing(on_bad):
+            if isinstance(part, DataError):
+                raise part
+            for make in clips(part, options):
+                found = True
+                with _handing(on_bad):
+                    yield make()
+    if not found:
+        raise unknown(source)
+
+
 def detect(path: Path | str) -> str:
     """The name of the reader of a file, or of the first file in a folder that any reader knows. DataError if none."""
-    source = _source(path)
-    if found := next(_walk(source, None), None):
-        return found[0].name
-    raise _unknown(source)
+    source = source_at(path)
+    for part in parts(source):
+        if isinstance(part, DataError):
+            raise part
+        if reader := _reader(part):
+            return reader.name
+    raise unknown(source)
 
 
-def _source(path: Path | str) -> Source:
+def source_at(path: Path | str) -> Source:
+    """DataError where nothing lies there, or an empty file."""
     path = Path(path)
     if not path.exists():
         near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1) if path.parent.is_dir() else []
@@ -129,49 +149,55 @@ def _reader(source: Source) -> Reader | None:
     return next((reader for reader in READERS if reader.detect(source)), None)
 
 
-def _clips(source: Source, options: Options, on_bad: OnBad) -> Iterator[Clip]:
+def labels_of(source: Source, on_bad: OnBad = None) -> Labels:
+    """What the label files among the files of a source say of its clips."""
     labels = Labels()
     for file in _files(source):
         with _handing(on_bad):
             labels.add(file)
-    found = False
-    for reader, part in _walk(source, on_bad):
-        with _handing(on_bad):
-            for make in reader.read(part, options):
-                found = True
-                yield partial(_labelled, make, labels)
-    if not found:
-        raise _unknown(source)
+    return labels
 
 
-def _labelled(make: Clip, labels: Labels) -> KeypointSequence:
-    return labels.of(make())
+def parts(source: Source) -> Iterator[Source | DataError]:
+    """Each file, and each folder that holds a clip's frames, in the order of their names; what is bad as its error.
 
-
-def _walk(source: Source, on_bad: OnBad) -> Iterator[tuple[Reader, Source]]:
-    """What holds clips at and below a source, in the order of its names; a folder of frames is one source."""
-    with _handing(on_bad):
-        if reader := _reader(source):
-            yield reader, source
+    No file's clips are read, so that processes can share the parts of a source.
+    """
+    if source.kind == "folder":
+        try:
+            whole = _reader(source)
+        except DataError as error:
+            yield error
+            whole = None
+        if not whole:
+            for below in _children(source):
+                yield from parts(below)
             return
-    for below in _children(source):
-        yield from _walk(below, on_bad)
+    yield source
+
+
+def clips(part: Source, options: Options) -> Iterator[Clip]:
+    """What reads each clip of a part; none where no reader knows it."""
+    if reader := _reader(part):
+        yield from reader.read(part, options)
 
 
 def _children(source: Source) -> Iterator[Source]:
     """What lies in a folder, by name. An id is the path below the folder that was asked for, without the ending."""
-    for path in sorted(source.path.iterdir()) if source.path.is_dir() else ():
-        folder = path.is_dir()
-        circle = folder and path.is_symlink() and path.resolve() in (source.path.resolve() / "x").parents
-        if not path.name.startswith(".") and not circle:
+    with os.scandir(source.path) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        path, folder = source.path / entry.name, entry.is_dir()
+        circle = folder and entry.is_symlink() and path.resolve() in (source.path.resolve() / "x").parents
+        if not entry.name.startswith(".") and not circle:
             name = path.name if folder else path.stem
             yield Source(path, f"{source.id}/{name}" if source.id else name)
 
 
 def _files(source: Source) -> Iterator[Source]:
     """The files below a folder."""
-    for below in _children(source):
-        if below.path.is_dir():
+    for below in _children(source) if source.kind == "folder" else ():
+        if below.kind == "folder":
             yield from _files(below)
         else:
             yield below
@@ -188,7 +214,7 @@ def _handing(on_bad: OnBad) -> Iterator[None]:
         on_bad(error)
 
 
-def _unknown(source: Source) -> DataError:
+def unknown(source: Source) -> DataError:
     known = "; ".join(reader.holds for reader in READERS)
     found = "a folder without a file of keypoints" if source.kind == "folder" else f"a file of kind {source.kind!r}"
     return DataError(found, place=source.path.name, wanted=known, remedy="see docs/formats for each layout")

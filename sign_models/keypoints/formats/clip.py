@@ -20,6 +20,7 @@ MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channe
 MAX_SIDE = 1e6  # pixels
 PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
 BEYOND = 0.05  # share of the points that must be, so that a few failures of the detector decide nothing
+UNIT_FRAMES = 32  # of a clip that its unit is told from
 LEFT = 0.1  # share of the points that may lie left of a picture; of a centred body about half do
 
 
@@ -62,7 +63,9 @@ def clip(
             wanted="confidence above 0 somewhere",
             remedy="leave the clip out, or have `-e import -P on_bad_sample=reject` do so",
         )
-    if not np.isfinite(points).all() and not np.isfinite(points[seen]).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(points.sum())  # quick, and true of nearly all clips
+    if not finite and not np.isfinite(points[seen]).all():
         frame, landmark = np.argwhere(seen & ~np.isfinite(points).all(-1))[0]
         raise DataError(
             f"NaN or Inf at frame {frame}, landmark {landmark}, which has confidence {confidence[frame, landmark]:g}",
@@ -115,26 +118,27 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
         sure = _float32(array[..., -1])
     else:
         sure = (array != 0).any(-1).astype(np.float32)
-    if np.isnan(sure).any() or (confidence is None and np.isnan(array[..., 2:]).any()):
+    low, high = (sure.min(), sure.max()) if sure.size else (0.0, 0.0)  # NaN where any is
+    if np.isnan(low) or (confidence is None and np.isnan(array[..., 2:]).any()):
         raise DataError(
             "NaN among the confidences or depths",
             place=source,
             wanted="0 to 1, 0 where a landmark is unseen",
             remedy="set the confidence of unseen landmarks to 0, or have `-e import -P on_bad_sample=reject` do so",
         )
-    if not is_score(sure):
+    if not 0 <= low <= high <= MAX_SCORE:
         raise DataError(
-            f"confidence from {sure.min():g} to {sure.max():g}",
+            f"confidence from {low:g} to {high:g}",
             place=source,
             wanted="0 (unseen) to 1",
             remedy="divide the scores by their maximum, or set unseen landmarks to 0",
         )
-    return points, np.minimum(sure, 1, out=sure)
+    return points, sure if high <= 1 else np.minimum(sure, 1)
 
 
 def _float32(array: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # what is too large becomes Inf, which is refused where it is seen
-        return array.astype(np.float32)
+        return array.astype(np.float32, copy=False)
 
 
 def is_score(channel: np.ndarray) -> bool:
@@ -168,11 +172,12 @@ def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
     """
     counted = beyond = left = 0
     for points, seen in clips:
-        x, y = points[..., 0], points[..., 1]
-        usable = seen & np.isfinite(x) & np.isfinite(y)
-        counted += int(usable.sum())
-        beyond += int((usable & ((np.abs(x) > PIXELS) | (np.abs(y) > PIXELS))).sum())
-        left += int((usable & (x < 0)).sum())
+        step = -(-len(points) // UNIT_FRAMES)
+        x, y = points[::step, :, 0], points[::step, :, 1]
+        usable = seen[::step] & np.isfinite(x) & np.isfinite(y)
+        counted += np.count_nonzero(usable)
+        beyond += np.count_nonzero(usable & ((np.abs(x) > PIXELS) | (np.abs(y) > PIXELS)))
+        left += np.count_nonzero(usable & (x < 0))
     if not counted or beyond > BEYOND * counted:
         return "pixel"
     return "picture" if left <= LEFT * counted else "body"

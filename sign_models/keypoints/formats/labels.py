@@ -9,14 +9,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import SPLITS
 from sign_models.keypoints.formats.source import Source, lines
-from sign_models.keypoints.sequence import KeypointSequence
 
 # What the field calls the same thing, most particular first.
 NAME = (
@@ -43,9 +42,16 @@ _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
 
 @dataclass(frozen=True)
 class Label:
-    text: str | None
-    split: str | None
-    group: str | None
+    text: str | None = None
+    split: str | None = None
+    group: str | None = None
+
+    def beside(self, text: str | None, split: str | None, group: str | None) -> Label:
+        """The same, but what the clip's own file tells goes first."""
+        return Label(self.text if text is None else text, split or self.split, group or self.group)
+
+
+NOTHING = Label()
 
 
 class Labels:
@@ -69,17 +75,9 @@ class Labels:
                 self._by_name[form] = label if known == label else None
         return True
 
-    def of(self, sequence: KeypointSequence) -> KeypointSequence:
-        """The sequence with what it lacks itself."""
-        label = next((found for form in _forms(sequence.id) if (found := self._by_name.get(form))), None)
-        if label is None:
-            return sequence
-        return replace(
-            sequence,
-            text=label.text if sequence.text is None else sequence.text,
-            split=sequence.split or label.split,
-            group=sequence.group or label.group,
-        )
+    def find(self, id: str) -> Label:
+        """What is known of a clip; nothing where no file tells of it."""
+        return next((found for form in _forms(id) if (found := self._by_name.get(form))), NOTHING)
 
 
 def split_of(name: str) -> str | None:
