@@ -14,6 +14,7 @@ import numpy as np
 from sign_models.data import demo
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
+from sign_models.data.store import is_store, open_store, store_digest
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
@@ -47,10 +48,10 @@ class Inputs:
                     remedy="check the path; it counts from the folder in which the command was typed",
                 )
         if data is not None:
-            seed = data.is_dir() and any((data / name).exists() for name in (KEYPOINTS, VIDEOS, TEXTS))
+            seed = any((data / name).exists() for name in (KEYPOINTS, VIDEOS))
             found = [data / name if seed else data for name in (KEYPOINTS, VIDEOS)]
             keypoints, videos = keypoints or found[0], videos or found[1]
-            texts = texts or (data / TEXTS if seed and (data / TEXTS).exists() else None)
+            texts = texts or (data / TEXTS if (data / TEXTS).exists() else None)
         return cls(keypoints, videos, texts)
 
     @property
@@ -101,7 +102,7 @@ class Inputs:
 
     def digest(self, *parts: str) -> str:
         """sha256 over the bytes of these inputs ("keypoints", "videos", "texts"); of the embedded ones, over what they are
-        made from. Cheap: nothing is parsed."""
+        made from; of a store, its own digest. Cheap: nothing is parsed."""
         digest = hashlib.sha256()
         if self.embedded:
             for path in demo.sources():
@@ -111,6 +112,9 @@ class Inputs:
         for part in parts:
             path = getattr(self, f"{part}_path")
             digest.update(part.encode())
+            if path and is_store(path):
+                digest.update(store_digest(path).encode())
+                continue
             for file in _files(path) if path else ():
                 digest.update(f"{file.relative_to(path.parent)}".encode())
                 with file.open("rb") as content:
@@ -137,6 +141,8 @@ def _files(path: Path) -> list[Path]:
 def _read(path: Path | None, usual: str) -> Corpus:
     if path is None or not path.exists():
         raise _missing(path, usual)
+    if is_store(path):
+        return open_store(path)
     sequences: Iterable[KeypointSequence] = formats.read(path)
     return Corpus.of(sequences, str(path))
 

@@ -210,11 +210,11 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_at_once_in_little_memory(name: str) -> None:
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with pytest.raises(DataError, match="^evil.pkl: "):
             loads(BOMBS[name], "evil.pkl")
-        assert time.perf_counter() - start < 3
+        assert time.process_time() - start < 3
         assert tracemalloc.get_traced_memory()[1] < 64 * MEBIBYTE
     finally:
         tracemalloc.stop()
