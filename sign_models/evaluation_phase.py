@@ -226,12 +226,15 @@ def read_lines(path: Path) -> list[str]:
 def figures(part: Part, preset: str) -> list[Row]:
     """Every system's scores, with the paired bootstrap against the first system."""
     sampled: dict[str, dict[str, float]] = {name: {} for name in part.texts}
+    first: dict[str, float] = {}
     for found in compare(part.texts, part.references, preset):
         metric, figures = BOOTSTRAPPED[found.metric], sampled[found.system]
         low, high = found.mean - found.interval, found.mean + found.interval  # few sentences give more than there is
         figures |= {f"{metric}_low": max(0.0, low), f"{metric}_high": min(100.0, high)}
-        if found.p_value is not None:
-            figures[f"{metric}_p"] = found.p_value
+        if found.p_value is None:
+            first[metric] = found.score
+        else:  # sacrebleu gives equal scores its smallest p, which reads as if a difference were proven
+            figures[f"{metric}_p"] = found.p_value if found.score != first[metric] else 1.0
     scores = {name: score(texts, part.references, preset) for name, texts in part.texts.items()}
     return [Row(part.split, name, found, found.metrics() | sampled[name]) for name, found in scores.items()]
 
@@ -270,19 +273,18 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 def as_text(rows: list[Row], preset: str) -> str:
     """A table a split, for a terminal."""
     lines: list[str] = []
-    width = max(len(row.system) for row in rows)
     for split in dict.fromkeys(row.split for row in rows):
         chosen = [row for row in rows if row.split == split]
         count, first = chosen[0].scores.sentences, chosen[0].system
         lines += ["", f"{split} ({preset}), {count} sentences; [95 % intervals]; p against {first}"]
-        for row in chosen:
-            shown = "  ".join(_shown(row.figures, name) for name in SHOWN)
-            lines.append(f"  {row.system:<{width}}  {shown}")
-    return "\n".join(lines)
+        table = [["", *SHOWN], *([row.system, *(_shown(row.figures, name) for name in SHOWN)] for row in chosen)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _shown(figures: Mapping[str, float], name: str) -> str:
-    text = f"{name} {figures[name]:.1f}"
+    text = f"{figures[name]:.1f}"
     if f"{name}_low" in figures:
         text += f" [{figures[f'{name}_low']:.1f}, {figures[f'{name}_high']:.1f}]"
     if f"{name}_p" in figures:

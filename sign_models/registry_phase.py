@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from sign_models.tracking.registration import CANDIDATE
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
+logger = logging.getLogger(__name__)
 TRANSLATOR = MODEL_NAMES["translator"]
 SPLITS = ("train", "dev", "test", "none")
 FIGURES = [name for name, kind in Scores.__annotations__.items() if kind == "float"]
@@ -99,10 +101,13 @@ def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
             log_inputs(run, inputs)
         return score_again(version, inputs, o.params)
 
-    return promotion.promote(
+    said = promotion.promote(
         o.model, str(chosen.version), o.alias, metric=o.metric, force=o.force, reason=o.reason,
         score=score if inputs else None,
     )  # fmt: skip
+    if o.inputs and not said.scored_again:
+        logger.info("%s was not read: the versions need no scoring on other data", o.inputs.source)
+    return said
 
 
 def _embedded(version: Upstream) -> Inputs | None:

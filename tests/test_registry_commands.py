@@ -169,7 +169,10 @@ def test_promoting_refusing_forcing_and_going_back(tool: Tool) -> None:
     assert aliases() == {"champion": 1, "previous": 2}
 
 
-def test_versions_of_different_data_are_scored_again_on_the_same(tool: Tool, tiny_data: Path) -> None:
+def test_versions_of_different_data_are_scored_again_on_the_same(
+    tool: Tool, tiny_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     assert tool("promote", "--version", "1").code == 0
     done = tool("promote", "--version", "3")
     assert done.code == 2 and "give data=DIR to score both on" in done.err
@@ -181,6 +184,7 @@ def test_versions_of_different_data_are_scored_again_on_the_same(tool: Tool, tin
     assert said["score"] == said["previous_score"] == resolve("1", "translator").metrics()["test.chrf"]  # same weights
     digests = [resolve("1", "translator").tags[f"sign.data.generate.{part}"] for part in ("videos", "texts")]
     assert [run.data.tags[f"sign.data.promote.{part}"] for part in ("videos", "texts")] == digests
+    assert tool("promote", "--version", "3", "--data", tiny_data).code == 0 and "was not read" in caplog.text
     done = tool("promote", "--version", "2", "--data", tiny_data, "--metric", "dev.character_error_rate")
     assert done.code == 2 and "dev.character_error_rate" in done.err
 
@@ -278,12 +282,15 @@ def test_files_get_the_numbers_of_the_peers_own_scripts(tool: Tool, preset: str,
     for name, lines in zip(("ours.txt", "references.txt"), texts, strict=True):
         Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     Path("empty.txt").write_text("\n" * len(texts[1]))
-    files = ["--hypotheses", "ours.txt,empty.txt", "--references", "references.txt"]
+    shutil.copy("ours.txt", "same.txt")
+    files = ["--hypotheses", "ours.txt,empty.txt,same.txt", "--references", "references.txt"]
     assert tool("evaluate", *files, "--scoring", preset).code == 0
     run = run_of("evaluate")
     assert run.data.metrics["ours.txt.files.bleu4"] == pytest.approx(bleu4, abs=1e-4)
     assert run.data.metrics["empty.txt.files.bleu4"] == 0 and run.data.metrics["empty.txt.files.bleu4_p"] < 0.5
-    assert {entry.dataset.name for entry in run.inputs.dataset_inputs} == {"ours.txt", "empty.txt", "references.txt"}
+    assert run.data.metrics["same.txt.files.bleu4_p"] == run.data.metrics["same.txt.files.chrf_p"] == 1
+    names = {entry.dataset.name for entry in run.inputs.dataset_inputs}
+    assert names == {"ours.txt", "empty.txt", "same.txt", "references.txt"}
 
 
 @pytest.mark.parametrize(
