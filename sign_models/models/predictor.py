@@ -5,8 +5,9 @@ B clips, T frames, S vectors, K landmarks, D width.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,30 @@ from sign_models.models.translator import Translator
 BATCH_FRAMES = 16_384  # padded frames at once
 
 
+@dataclass(eq=False)
+class _Question:
+    """Normalised clips (T, K, 3) of one caller; answers: None until they are there."""
+
+    clips: list[np.ndarray]
+    options: tuple[int | None, int | None]  # beams, n_best
+    answers: list[dict[str, Any]] | None = None
+
+    @property
+    def frames(self) -> int:
+        return sum(map(len, self.clips))
+
+
 class Predictor:
-    """On a GPU where there is one. Full precision on the CPU, so that a clip's text does not depend on its batch."""
+    """On a GPU where there is one. Full precision on the CPU, so that a clip's text does not depend on its batch.
+
+    Threads may ask at once: one at a time uses the model, and answers those that wait for it in the same batch.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
+        self._waiting: list[_Question] = []
+        self._in_use = threading.Lock()
 
     def predict(
         self, sequences: Sequence[KeypointSequence], *, beams: int | None = None, n_best: int | None = None
@@ -40,6 +59,32 @@ class Predictor:
         """
         # half precision, as a corpus holds clips: the same clip gets the same answer
         clips = [normalise(sequence).astype(np.float16).astype(np.float32) for sequence in sequences]
+        question = _Question(clips, (beams, n_best))
+        self._waiting.append(question)
+        with self._in_use:
+            if question.answers is None:
+                self._waiting.remove(question)
+                self._answer_with_others(question)
+        assert question.answers is not None
+        return question.answers
+
+    def _answer_with_others(self, first: _Question) -> None:
+        """Answer `first` and those that wait with the same options, as far as one batch holds them.
+
+        Where that fails only `first` fails: the others still wait, and ask for themselves.
+        """
+        together, frames = [first], first.frames
+        for other in list(self._waiting):
+            if other.options == first.options and frames + other.frames <= BATCH_FRAMES:
+                together.append(other)
+                frames += other.frames
+        answers = iter(self._answers([clip for question in together for clip in question.clips], *first.options))
+        for question in together:
+            question.answers = [next(answers) for _ in question.clips]
+        for other in together[1:]:
+            self._waiting.remove(other)
+
+    def _answers(self, clips: list[np.ndarray], beams: int | None, n_best: int | None) -> list[dict[str, Any]]:
         answers: dict[int, dict[str, Any]] = {}
         for places in _batches([len(clip) for clip in clips]):
             x, mask = pad([clips[i] for i in places], self.device)

@@ -6,32 +6,32 @@ It depends on nothing but this package's copy beside it: no repository, no regis
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
-from pydantic import BaseModel, ConfigDict, SkipValidation
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation, ValidationError
 
 from sign_models.errors import DataError, SignError
-from sign_models.keypoints.formats import read
+from sign_models.keypoints.formats import pose
 from sign_models.keypoints.formats.clip import clip as checked_clip
-from sign_models.keypoints.formats.source import Options
-from sign_models.keypoints.sequence import KeypointSequence, Unit
+from sign_models.keypoints.formats.source import Npz, Options, Source
+from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_CLIPS = 64  # a request
 MAX_FRAMES = 10_000  # a clip: over five minutes
-MAX_BYTES = 64 * 2**20  # a clip, unpacked
+MAX_REQUEST_FRAMES = 65_536
+MAX_REQUEST_BYTES = 128 * 2**20  # of its npz and pose files, unpacked
 MAX_BEAMS = 16
+MAX_MESSAGE = 500  # characters of what a client sent
 FORMS = ("npz", "pose", "keypoints")
 
 
@@ -43,11 +43,11 @@ class Clip(BaseModel):
     keypoints  T frames of K landmarks of C numbers, as JSON lists
     C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. Without a confidence, a landmark at 0, 0 is unseen.
     layout     a name of keypoints.layouts; told by K where it is not given
-    unit, size KeypointSequence says what they are; told by the range of the numbers where they are not given
-    beams, n_best  of a translation: how many texts are followed, and how many are answered
+    unit, size, fps  KeypointSequence says what they are; unit is told by the range of the numbers where not given
+    beams, n_best  of a translation: how many texts are followed, and how many are answered at most
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     npz: str | None = None
     pose: str | None = None
     # sequence_of checks it: pydantic takes 300 ms for 1000 frames, numpy 30
@@ -58,6 +58,20 @@ class Clip(BaseModel):
     size: list[float] | None = None
     beams: int | None = None
     n_best: int | None = None
+    _refused: str = PrivateAttr("")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:  # MLflow would set the whole input before the message, three times over
+            super().__init__()
+            told = error.errors(include_url=False, include_context=False, include_input=False)
+            self._refused = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in told)
+
+    def check(self, place: str) -> None:
+        """DataError where a field is unknown or of another type."""
+        if self._refused:
+            raise DataError(self._refused[:MAX_MESSAGE], place=place, wanted=f"fields {', '.join(Clip.model_fields)}")
 
 
 class Refused(MlflowException):
@@ -82,9 +96,7 @@ class ServedModel(PythonModel):
     def predict(self, model_input: list[Clip]) -> list[Mapping[str, Any]]:
         """One answer a clip, in order. Raises Refused where a clip breaks a limit or cannot be read."""
         try:
-            if len(model_input) > MAX_CLIPS:
-                raise DataError(f"{len(model_input)} clips", place="request", wanted=f"at most {MAX_CLIPS}")
-            sequences = [sequence_of(clip, f"clip {i}") for i, clip in enumerate(model_input)]
+            sequences = sequences_of(model_input)
             options = [_options(clip, f"clip {i}") for i, clip in enumerate(model_input)]
             answers: dict[int, dict[str, Any]] = {}
             for wanted in dict.fromkeys(options):
@@ -96,25 +108,54 @@ class ServedModel(PythonModel):
         return [answers[i] for i in range(len(model_input))]
 
 
-def sequence_of(clip: Clip, place: str) -> KeypointSequence:
-    """The clip as the rest of the package knows it. DataError, at `place`, where it breaks a limit or is no clip."""
+def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
+    """The clips of a request. DataError where they break its limits, or one of them is none."""
+    if len(clips) > MAX_CLIPS:
+        remedy = "send several requests; in Spark, set spark.sql.execution.arrow.maxRecordsPerBatch"
+        raise DataError(f"{len(clips)} clips", place="request", wanted=f"at most {MAX_CLIPS}", remedy=remedy)
+    left = Allowance(MAX_REQUEST_BYTES, MAX_REQUEST_FRAMES)
+    return [sequence_of(clip, f"clip {i}", left) for i, clip in enumerate(clips)]
+
+
+@dataclass
+class Allowance:
+    """What a request may still hold."""
+
+    bytes: int
+    frames: int
+
+    def take_bytes(self, count: int, place: str) -> None:
+        self.bytes -= count
+        if self.bytes < 0:
+            raise DataError(f"{count} bytes", place=place, wanted=f"at most {MAX_REQUEST_BYTES} a request, unpacked")
+
+    def take_frames(self, count: int, place: str) -> None:
+        if count > MAX_FRAMES:
+            raise DataError(f"{count} frames", place=place, wanted=f"at most {MAX_FRAMES}")
+        self.frames -= count
+        if self.frames < 0:
+            raise DataError(f"{count} frames more", place=place, wanted=f"at most {MAX_REQUEST_FRAMES} a request")
+
+
+def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
+    """The clip as the rest of the package knows it. DataError, at `place`, where it is none or exceeds what is left."""
+    clip.check(place)
     given = [form for form in FORMS if getattr(clip, form) is not None]
     if len(given) != 1:
         raise DataError(f"{' and '.join(given) or 'no'} keypoints", place=place, wanted=f"one of {', '.join(FORMS)}")
-    if clip.pose is not None:
-        return _pose(_bytes(clip.pose, place), place)
-    unit: Any = clip.unit
-    if unit not in (None, *get_args(Unit)):
-        raise DataError(f"unit {unit!r}", place=place, wanted=f"one of {', '.join(get_args(Unit))}")
-    if clip.size is not None and not (len(clip.size) == 2 and min(clip.size) > 0):
-        raise DataError(f"size {clip.size}", place=place, wanted="[width, height], above 0")
     keypoints: Any = clip.keypoints
     confidence = None
-    if clip.npz is not None:
-        keypoints, confidence = _npz(_bytes(clip.npz, place), place)
-    _limit(len(np.atleast_1d(keypoints) if isinstance(keypoints, np.ndarray) else keypoints), place)
-    told = Options(clip.layout, clip.fps, unit, None if clip.size is None else (clip.size[0], clip.size[1]))
-    return checked_clip(place, keypoints, told, source=place, confidence=confidence)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, place)
+        if clip.pose is not None:
+            path.write_bytes(_decoded(clip.pose, place))
+            return _pose(path, place, left)
+        if clip.npz is not None:
+            path.write_bytes(_decoded(clip.npz, place))
+            keypoints, confidence = _npz(path, place, left)
+    left.take_frames(len(keypoints) if isinstance(keypoints, list) else (*np.shape(keypoints), 0)[0], place)
+    told: Any = {"unit": clip.unit, "size": clip.size, "fps": clip.fps}
+    return checked_clip(place, keypoints, Options(clip.layout), source=place, confidence=confidence, **told)
 
 
 def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
@@ -135,42 +176,29 @@ def _options(clip: Clip, place: str) -> tuple[tuple[str, int], ...]:
     return tuple((name, value) for name, value in (("beams", beams), ("n_best", n_best)) if value is not None)
 
 
-def _bytes(text: str | None, place: str) -> bytes:
+def _decoded(text: str, place: str) -> bytes:
+    """The bytes of base64, which may be broken into lines."""
     try:
-        content = base64.b64decode(text or "", validate=True)
-    except binascii.Error as error:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
         raise DataError(f"no base64 ({error})", place=place, wanted="the file's bytes in base64") from error
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{len(content)} bytes", place=place, wanted=f"at most {MAX_BYTES}")
-    return content
 
 
-def _npz(content: bytes, place: str) -> tuple[np.ndarray, np.ndarray | None]:
+def _npz(path: Path, place: str, left: Allowance) -> tuple[Any, Any]:
     """The arrays `keypoints` and, where there is one, `confidence`."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            unpacked = sum(entry.file_size for entry in packed.infolist())
-        if unpacked > MAX_BYTES:
-            raise DataError(f"{unpacked} bytes when unpacked", place=place, wanted=f"at most {MAX_BYTES}")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return arrays["keypoints"], arrays["confidence"] if "confidence" in arrays else None
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, OSError, RuntimeError) as error:
-        found = f"an npz that cannot be read ({str(error)[:200]})"
-        raise DataError(found, place=place, wanted="one with an array named keypoints") from error
+    arrays = Npz(path)
+    left.take_bytes(sum(member.file_size for member in arrays.members.values()), place)
+    if "keypoints" not in arrays:
+        raise DataError(f"an npz of {', '.join(arrays)}"[:MAX_MESSAGE], place=place, wanted="an array named keypoints")
+    return arrays["keypoints"], arrays.get("confidence")
 
 
-def _pose(content: bytes, place: str) -> KeypointSequence:
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "clip.pose")
-        path.write_bytes(content)
-        [sequence] = read(path)
-    _limit(len(sequence), place)
+def _pose(path: Path, place: str, left: Allowance) -> KeypointSequence:
+    left.take_bytes(path.stat().st_size, place)
+    [read] = pose.read(Source(path, place), Options())
+    sequence = read()
+    left.take_frames(len(sequence), place)
     return sequence
-
-
-def _limit(frames: int, place: str) -> None:
-    if frames > MAX_FRAMES:
-        raise DataError(f"{frames} frames", place=place, wanted=f"at most {MAX_FRAMES}")
 
 
 set_model(ServedModel())

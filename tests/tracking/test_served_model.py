@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
+from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.tracking import served_model
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
@@ -34,6 +35,11 @@ def npz(**arrays: np.ndarray) -> str:
 
 
 POINTS = np.random.default_rng(1).random((6, 75, 3), np.float32)
+
+
+def sequence_of(**fields: Any) -> KeypointSequence:
+    [sequence] = served_model.sequences_of([served_model.Clip(**fields)])
+    return sequence
 
 
 def ask(model: PyFuncModel, *clips: dict[str, Any]) -> tuple[int, Any]:
@@ -65,13 +71,13 @@ def test_a_pose_file_is_read_as_it_is_from_disk() -> None:
 
     file = next(p for p in Path(str(resources.files("spoken_to_signed"))).rglob("*.pose"))
     [here] = read(file)
-    served = served_model.sequence_of(served_model.Clip(pose=base64.b64encode(file.read_bytes()).decode()), "clip 0")
+    served = sequence_of(pose=base64.b64encode(file.read_bytes()).decode())
     assert np.array_equal(served.points, here.points) and served.layout == here.layout and served.fps == here.fps
 
 
 def test_what_a_client_sends_for_a_sequence_is_that_sequence() -> None:
     for sequence in fakes.clips():
-        served = served_model.sequence_of(served_model.Clip(**served_model.clip_of(sequence)), "clip 0")
+        served = sequence_of(**served_model.clip_of(sequence))
         assert np.array_equal(served.points, sequence.points)
         assert np.array_equal(served.confidence, sequence.confidence)
         told = ("layout", "unit", "fps", "size")
@@ -84,11 +90,18 @@ def test_what_a_client_sends_for_a_sequence_is_that_sequence() -> None:
         ({}, "no keypoints; wanted one of npz, pose, keypoints"),
         ({"npz": "a", "pose": "b"}, "npz and pose keypoints"),
         ({"npz": "%%%"}, "no base64"),
-        ({"npz": base64.b64encode(b"PK\x03\x04 not really").decode()}, "cannot be read"),
+        ({"npz": base64.b64encode(b"PK\x03\x04 not really").decode()}, "clip 0: is a broken zip file"),
         ({"npz": npz(points=POINTS)}, "an array named keypoints"),
-        ({"npz": npz(keypoints=np.array({"a": 1}, dtype=object))}, "cannot be read"),
+        ({"npz": npz(keypoints=np.array({"a": 1}, dtype=object))}, "holds object values; wanted numbers"),
         ({"npz": npz(keypoints=np.float32(1.0))}, "shape"),
-        ({"pose": base64.b64encode(b"hello").decode()}, "clip.pose"),
+        ({"pose": base64.b64encode(b"hello").decode()}, "clip 0: is no readable .pose file"),
+        ({"pose": 5}, "pose: Input should be a valid string"),
+        ({"npz": npz(keypoints=POINTS), "beams": 2.5}, "beams: Input should be a valid integer"),
+        ({"npz": npz(keypoints=POINTS), "fps": -1}, "clip 0: a frame rate"),
+        ({"npz": npz(keypoints=POINTS), "fps": float("nan")}, "clip 0: a frame rate"),
+        ({"keypoints": 5}, "keypoints of shape ()"),
+        ({"keypoints": {"a": 1}}, "clip 0: keypoints"),
+        ({"keypoints": "abc"}, "clip 0: keypoints"),
         ({"keypoints": [[[1.0, 2.0]] * 75, [[1.0, 2.0]]]}, "no regular array"),
         ({"keypoints": [[[1.0, "a"]] * 75]}, "clip 0"),
         ({"keypoints": []}, "clip 0"),
@@ -99,7 +112,7 @@ def test_what_a_client_sends_for_a_sequence_is_that_sequence() -> None:
         ({"keypoints": [[[1.0, 1.0]] * 75], "layout": "coco_wholebody_133"}, "coco_wholebody_133"),
         ({"keypoints": [[[1.0, 1.0]] * 75], "layout": "mediapip"}, "mediapipe"),
         ({"keypoints": [[[1.0, 1.0]] * 75], "unit": "metre"}, "pixel, picture, body"),
-        ({"keypoints": [[[1.0, 1.0]] * 75], "size": [640]}, "width, height"),
+        ({"keypoints": [[[1.0, 1.0]] * 75], "size": [640]}, "width and height"),
         ({"npz": npz(keypoints=POINTS), "beams": 99}, "beams 99; wanted 1 to 16"),
         ({"npz": npz(keypoints=POINTS), "beams": 2, "n_best": 3}, "at most as many as beams"),
         ({"keypoint": [[[1.0, 1.0]] * 75]}, "keypoint"),
@@ -118,7 +131,13 @@ def test_limits_are_kept_and_the_input_is_not_sent_back(model: PyFuncModel, monk
     assert status == 400 and "65 clips" in answer and len(answer) < 500
     monkeypatch.setitem(served, "MAX_FRAMES", 5)
     assert "6 frames; wanted at most 5" in ask(model, one)[1]
-    monkeypatch.setitem(served, "MAX_BYTES", 2000)
+    monkeypatch.setitem(served, "MAX_FRAMES", 6)
+    monkeypatch.setitem(served, "MAX_REQUEST_FRAMES", 17)
+    assert ask(model, one, one)[0] == 200
+    assert "clip 2: 6 frames more; wanted at most 17 a request" in ask(model, one, one, one)[1]
+    monkeypatch.setitem(served, "MAX_REQUEST_BYTES", 50_000)
     bomb = {"npz": npz(keypoints=np.zeros((1000, 75, 2)))}
     status, answer = ask(model, bomb)
-    assert status == 400 and "wanted at most 2000" in answer and len(answer) < 500
+    assert status == 400 and "wanted at most 50000" in answer and len(answer) < 500
+    status, answer = ask(model, {"npz": "a", "x" * 100_000: "b" * 100_000})
+    assert status == 400 and len(answer) < 1500

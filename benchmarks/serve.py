@@ -1,0 +1,156 @@
+"""How fast a served translator answers, alone and under load, and whether its memory stays flat.
+
+usage: python -m benchmarks.serve --model models:/sign-translator@champion [--workers N] [--clients N] [--seconds N]
+
+Starts `mlflow models serve --env-manager local` with one thread of computation a worker, asks it over loopback from
+this process, and stops it. Every request is one clip of about FRAMES frames, a phrase of the demo corpus, as base64
+npz. The memory is the resident memory of all processes of the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+import numpy as np
+import psutil
+
+from sign_models.data.inputs import Inputs
+from sign_models.keypoints.sequence import of_canonical
+from sign_models.tracking.served_model import clip_of
+
+FRAMES = 256
+CLIPS = 32
+ALONE = 60  # requests of a single client
+HOST = "127.0.0.1"
+
+
+@dataclass
+class Load:
+    """seconds: of every request; errors: what was answered in place of 200; memory: MiB at start, middle and end."""
+
+    took: float = 0.0
+    seconds: list[float] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+    def row(self, name: str) -> str:
+        p50, p95 = np.percentile(self.seconds, [50, 95]) * 1000
+        memory = ", ".join(f"{m:.0f}" for m in self.memory) or "-"
+        rate = len(self.seconds) / self.took
+        return f"| {name} | {len(self.seconds)} | {len(self.errors)} | {rate:.1f} | {p50:.0f} | {p95:.0f} | {memory} |"
+
+
+def requests() -> list[bytes]:
+    """The clips of the demo corpus whose lengths are nearest to FRAMES."""
+    videos = Inputs.of(None, None, None, None).videos
+    nearest = np.argsort(abs(videos.lengths - FRAMES), kind="stable")[:CLIPS]
+    clips = [(videos.ids[i], videos.frames[videos.offsets[i] : videos.offsets[i + 1]]) for i in nearest]
+    return [json.dumps({"inputs": [clip_of(of_canonical(name, np.asarray(clip)))]}).encode() for name, clip in clips]
+
+
+@contextmanager
+def served(model: str, workers: int) -> Iterator[tuple[int, psutil.Process]]:
+    """-> port, and the server's first process."""
+    with socket.socket() as free:
+        free.bind((HOST, 0))
+        port = free.getsockname()[1]
+    options = ["-m", model, "--env-manager", "local", "--host", HOST, "--port", str(port), "--workers", str(workers)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "models", "serve", *options],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise SystemExit(f"mlflow models serve ended with {process.returncode}")
+            with suppress(OSError):
+                socket.create_connection((HOST, port), 1).close()
+                break
+            time.sleep(0.2)
+        time.sleep(5)  # the other workers load the model
+        yield port, psutil.Process(process.pid)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def ask(port: int, bodies: Iterator[bytes], until: float, load: Load) -> None:
+    """One client: request after request until the clock says so, or none is left."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=120)
+    for body in bodies:
+        if time.monotonic() >= until:
+            break
+        start = time.perf_counter()
+        connection.request("POST", "/invocations", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+        load.seconds.append(time.perf_counter() - start)
+        if answer.status != 200:
+            load.errors.append(said[:200].decode(errors="replace"))
+    connection.close()
+
+
+def under_load(port: int, server: psutil.Process, bodies: list[bytes], clients: int, seconds: float) -> Load:
+    load = Load(memory=[resident(server)])
+    start = time.monotonic()
+    threads = [
+        threading.Thread(target=ask, args=(port, itertools.cycle(bodies[i:] + bodies[:i]), start + seconds, load))
+        for i in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    for part in (1, 2):
+        time.sleep(max(0, start + part * seconds / 2 - time.monotonic()))
+        load.memory.append(resident(server))
+    for thread in threads:
+        thread.join()
+    load.took = time.monotonic() - start
+    return load
+
+
+def resident(server: psutil.Process) -> float:
+    return sum(p.memory_info().rss for p in [server, *server.children(recursive=True)]) / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--seconds", type=float, default=120)
+    given = parser.parse_args()
+    bodies = requests()
+    with served(given.model, given.workers) as (port, server):
+        warm = Load()
+        ask(port, iter(bodies), time.monotonic() + 60, warm)
+        alone = Load()
+        start = time.monotonic()
+        ask(port, itertools.islice(itertools.cycle(bodies), ALONE), start + 60, alone)
+        alone.took = time.monotonic() - start
+        load = under_load(port, server, bodies, given.clients, given.seconds)
+    print("| clients | answers | errors | answers/s | p50 ms | p95 ms | memory MiB: start, middle, end |")
+    print("|---|---|---|---|---|---|---|")
+    print(alone.row("1"))
+    print(load.row(str(given.clients)))
+    if wrong := [*warm.errors, *alone.errors, *load.errors]:
+        raise SystemExit(wrong[0])
+
+
+if __name__ == "__main__":
+    main()
