@@ -6,6 +6,7 @@ here let the next command find out. They are trusted only where they can be chec
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from types import FrameType
 
 import psutil
 
+logger = logging.getLogger(__name__)
 HOST, BOOT, PID, STARTED = "sign.host", "sign.boot", "sign.pid", "sign.started"
 SAME_REQUEST = 3.0  # s: Ctrl-C reaches us from the terminal, then again from `mlflow run`
 LAUNCHER_LOOK = 0.5  # s between two looks at whether `mlflow run` still lives
@@ -121,7 +123,21 @@ def guard_process() -> None:
         if signal.getsignal(signum) not in (_guard, signal.SIG_IGN):
             signal.signal(signum, _guard)
     if os.environ.get("MLFLOW_RUN_ID") and not any(t.name == _watch.__name__ for t in threading.enumerate()):
+        if _adopted():
+            logger.warning("mlflow run has ended already; so does its step")
+            os.kill(os.getpid(), signal.SIGTERM)
         threading.Thread(target=_watch, args=(_launchers(),), name=_watch.__name__, daemon=True).start()
+
+
+def _adopted() -> bool:
+    """Whether `mlflow run` died before anybody could watch it: an orphan's new parent has nothing to do with it.
+
+    `mlflow run` starts its step in its own session. Where a container's first process is `mlflow run`, so is that.
+    """
+    parent = psutil.Process().parent()
+    if parent is None or parent.pid != 1 and parent.name() != "systemd":
+        return False
+    return os.getsid(parent.pid) != os.getsid(0)
 
 
 def _launchers() -> list[psutil.Process]:

@@ -15,7 +15,7 @@ from sign_models.errors import ParamsError, ResourceError, UpstreamError
 from sign_models.tracking import process
 from sign_models.tracking.metrics import MetricLog, stored_points
 from sign_models.tracking.sources import code_state
-from sign_models.tracking.store import alone, asking, client, connect
+from sign_models.tracking.store import alone, asking, client, connect, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -185,8 +185,9 @@ def stage_run(
             os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
     run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
     try:
-        yield run
-        run.flush()
+        with writing(f"run {run.id} of stage {stage}"):
+            yield run
+            run.flush()
     except BaseException as error:
         killed = isinstance(error, KeyboardInterrupt | process.Terminated)
         try:

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,10 +160,11 @@ def alone(uri: str) -> Iterator[None]:
         yield
 
 
-def _sqlite_path(uri: str) -> Path | None:
+def _sqlite_path(uri: str, folder: str | None = None) -> Path | None:
+    """The database's file; a relative one lies in `folder`, by default the working directory."""
     if not uri.startswith(SQLITE) or ":memory:" in uri:
         return None
-    return Path(unquote(uri[len(SQLITE) :].partition("?")[0])).absolute()
+    return Path(folder or ".", unquote(uri[len(SQLITE) :].partition("?")[0])).absolute()
 
 
 def _exists(path: Path) -> bool:
@@ -190,23 +191,27 @@ def _never_began(run: Run) -> bool:
     """
     import mlflow
 
-    tags = run.data.tags
-    if process.HOST in tags or "mlflow.project.entryPoint" not in tags or not _sqlite_path(mlflow.get_tracking_uri()):
+    tags, database = run.data.tags, _sqlite_path(mlflow.get_tracking_uri())
+    if process.HOST in tags or "mlflow.project.entryPoint" not in tags or database is None:
         return False
-    source = Path(tags.get("mlflow.source.name", "").partition("#")[0]).resolve()
-    if source != PROJECT or tags.get("mlflow.user") != getpass.getuser():
+    # MLflow says file://REPOSITORY#FOLDER_IN_IT of a project that is in git, else the folder
+    folder, _, inside = tags.get("mlflow.source.name", "").removeprefix("file://").partition("#")
+    if Path(folder, inside).resolve() != PROJECT or tags.get("mlflow.user") != getpass.getuser():
         return False
-    return not any(_may_be_starting(run.info.run_id, other) for other in psutil.process_iter(["cmdline", "environ"]))
+    others = psutil.process_iter(["cmdline", "environ", "cwd"])
+    return not any(_may_be_starting(run.info.run_id, database, other.info) for other in others)
 
 
-def _may_be_starting(run_id: str, other: psutil.Process) -> bool:
+def _may_be_starting(run_id: str, database: Path, other: Mapping[str, Any]) -> bool:
     """Whether that process may be `mlflow run` before it starts the run's step, or the step before it signs the run."""
-    words = [Path(word).name for word in other.info["cmdline"] or []]
-    if "mlflow" in words and "run" in words:
-        return True
-    if other.info["environ"] is None:  # not to be looked into
-        return any(word.startswith("python") for word in words)
-    return bool(other.info["environ"].get("MLFLOW_RUN_ID") == run_id)
+    words = [Path(word).name for word in other["cmdline"] or []]
+    launches = "mlflow" in words and "run" in words
+    if other["environ"] is None:  # not to be looked into
+        return launches or any(word.startswith("python") for word in words)
+    if launches:
+        uri = other["environ"].get("MLFLOW_TRACKING_URI", f"{SQLITE}mlflow.db")
+        return _sqlite_path(uri, other["cwd"]) == database
+    return bool(other["environ"].get("MLFLOW_RUN_ID") == run_id)
 
 
 # Error codes that asking again cannot change.
@@ -224,20 +229,36 @@ def asking(place: str) -> Iterator[None]:
     import mlflow
     from requests import RequestException
 
+    with writing(place):
+        try:
+            yield
+        except RequestException as error:
+            raise _away(place, str(error)) from error
+        except mlflow.MlflowException as error:
+            if error.error_code in LASTING or _full(error):
+                raise
+            raise _away(place, str(error)) from error
+
+
+@contextmanager
+def writing(place: str) -> Iterator[None]:
+    """A ResourceError at `place` for a full disk, whoever notices it: the system, sqlite or safetensors."""
+    import mlflow
+    from safetensors import SafetensorError
+
     try:
         yield
-    except RequestException as error:  # an OSError too
-        raise _away(place, str(error)) from error
-    except OSError as error:  # shutil.copytree collects those of its files in one without a number
-        if error.errno in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error):
+    except (OSError, SafetensorError, mlflow.MlflowException) as error:
+        if _full(error):
             raise disk_full(place, error) from error
         raise
-    except mlflow.MlflowException as error:
-        if "disk is full" in str(error):
-            raise disk_full(place, error) from error
-        if error.error_code in LASTING:
-            raise
-        raise _away(place, str(error)) from error
+
+
+def _full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # shutil.copytree collects those of its files in one without a number; safetensors and sqlite have none
+    return os.strerror(errno.ENOSPC) in str(error) or "disk is full" in str(error)
 
 
 def _away(place: str, found: str) -> ResourceError:
