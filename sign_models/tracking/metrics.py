@@ -119,6 +119,7 @@ class MetricLog:
             with self._changed:
                 code = error.error_code if isinstance(error, mlflow.MlflowException) else ""
                 if code in LASTING or now - self._failing_since > PATIENCE:
+                    logger.error("metrics of run %s cannot be stored; it stops: %s", self._run_id, str(error)[:200])
                     self._error = error
                     self._changed.notify_all()
                     return False

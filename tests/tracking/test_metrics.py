@@ -58,13 +58,16 @@ def test_points_arrive_without_being_asked_for(store: Store) -> None:
     log.close()
 
 
-def test_an_outage_without_end_stops_the_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_without_end_stops_the_run(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(metrics, "PATIENCE", 0.1)
     store.away.set()
     log = MetricLog(store, "run")  # type: ignore[arg-type]
     log.add({"loss": 1.0}, 1)
     with pytest.raises(ResourceError, match="1 metric points are not stored.*resume"):
         log.flush(5)
+    assert "it stops" in caplog.text  # before the end of the run is tried, which takes its time too
     with pytest.raises(ResourceError):
         log.add({"loss": 1.0}, 2)
 
