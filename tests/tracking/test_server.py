@@ -2,70 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 
+from sign_models.errors import ResourceError
 from sign_models.tracking.checkpoints import RunCheckpoints
 from sign_models.tracking.registration import register
 from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
-
-
-class Server:
-    """`mlflow server` on a port of this machine, started and stopped at will."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder, self.uri = folder, f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        store = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        artifacts = ["--artifacts-destination", str(self.folder / "served"), "--workers", "1"]
-        env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        env.pop("MLFLOW_TRACKING_URI", None)
-        self.process = subprocess.Popen(
-            [*command, *store, *artifacts],
-            env=env,
-            cwd=self.folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        end = time.monotonic() + 90
-        while time.monotonic() < end:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise TimeoutError("mlflow server does not start")
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+from tests.tracking.servers import Server
 
 
 @pytest.fixture
-def server(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
     (tmp_path / "server").mkdir()
     shutil.copy(template, tmp_path / "server/mlflow.db")
-    server = Server(tmp_path / "server")
+    server = Server(tmp_path / "server", getattr(request, "param", ""))
     server.start()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
@@ -96,3 +55,23 @@ def test_a_run_lives_through_a_server_that_goes_away(server: Server, tmp_path: P
     assert [(m.step, m.value) for m in history] == [(step, float(step)) for step in range(1, 2000)]
     path = resolve("candidate", "skeleton").path()
     assert fakes.Fake(path).weight == 1.0 and not path.is_relative_to(server.folder)
+
+
+@pytest.mark.usefixtures("fakes")
+@pytest.mark.parametrize("server", ["a word to pass"], indirect=True)
+def test_a_server_that_asks_who_comes_needs_mlflows_own_variables_only(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ResourceError, match="authenticated"), stage_run("skeleton"):
+        raise AssertionError("entered")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
+    with stage_run("skeleton") as run:
+        run.log_metrics({"loss": 1.0}, 1)
+        work = fakes.write(tmp_path / "work", "skeleton", 1.0)
+        RunCheckpoints(run).save(work, 1, best=True)
+        register(run, "skeleton", work, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=1)
+    latest = RunCheckpoints(run).latest()
+    assert latest is not None and fakes.Fake(latest).weight == 1.0 and not latest.is_relative_to(server.folder)
+    assert [m.step for m in mlflow.MlflowClient().get_metric_history(run.id, "loss")] == [1]
+    assert fakes.Fake(resolve("candidate", "skeleton").path()).weight == 1.0
