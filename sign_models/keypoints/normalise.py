@@ -61,7 +61,8 @@ def _places(points: list[Points]) -> np.ndarray:
     return np.array([[PLACE[name] for name in pair] for pair in points]).T
 
 
-_FROM, _TO = _places([a for a, _, _ in _LENGTHS]), _places([b for _, b, _ in _LENGTHS])  # (2, lengths)
+# (4 * lengths,): the two landmarks of each length's first point, then those of its second.
+_ENDS = np.concatenate([*_places([a for a, _, _ in _LENGTHS]), *_places([b for _, b, _ in _LENGTHS])])
 _RATIO = np.array([ratio for *_, ratio in _LENGTHS], np.float32)
 _ANCHOR = _places([pair for pair, _ in _ANCHORS])  # (2, anchors)
 _OFFSET = np.array([complex(*offset) for _, offset in _ANCHORS], np.complex64)
@@ -125,11 +126,9 @@ def _frame_of_reference(
 
 
 def _shoulder_width(plane: np.ndarray, trusted: np.ndarray) -> np.float32 | None:
-    a, b, c, d = (plane.take(places, 1) for places in (*_FROM, *_TO))  # each (T, lengths)
+    a, b, c, d = plane.T.take(_ENDS, 0).reshape(4, len(_RATIO), -1)  # each (lengths, T)
     distance = np.abs(a + b - c - d) / 2
-    usable = distance > 0
-    for places in (*_FROM, *_TO):
-        usable &= trusted.take(places, 1)
+    usable = trusted.T.take(_ENDS, 0).reshape(4, len(_RATIO), -1).all(0) & (distance > 0)
     widths = _median(distance, usable) / _RATIO  # (lengths,) estimates of the shoulder width, NaN where unseen
     if np.isnan(widths).all():
         return None
@@ -141,18 +140,18 @@ def _shoulder_width(plane: np.ndarray, trusted: np.ndarray) -> np.float32 | None
 
 
 def _middle(plane: np.ndarray, trusted: np.ndarray, scale: np.float32) -> np.complex64 | None:
-    usable = trusted.take(_ANCHOR[0], 1) & trusted.take(_ANCHOR[1], 1)  # (T, anchors)
-    if not usable.any():
-        return None
-    anchor = usable.any(0).argmax()
-    points = plane[usable[:, anchor]].take(_ANCHOR[:, anchor], 1).mean(1)
-    middle = np.median(points.view(np.float32).reshape(-1, 2), axis=0)
-    return np.complex64(complex(*middle)) - _OFFSET[anchor] * scale
+    for (a, b), offset in zip(_ANCHOR.T, _OFFSET, strict=True):
+        usable = trusted[:, a] & trusted[:, b]
+        if usable.any():
+            points = (plane[:, a] + plane[:, b]) / 2
+            x, y = _median(np.stack([points.real, points.imag]), np.stack([usable, usable]))
+            return np.complex64(complex(x, y)) - offset * scale
+    return None
 
 
 def _median(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """(T, N) -> (N,) medians over the usable entries, NaN where none is."""
-    ordered = np.sort(np.where(usable, values, np.inf), axis=0)
-    count, column = usable.sum(0), np.arange(values.shape[1])
-    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(values) - 1)
-    return np.where(count > 0, (ordered[lower, column] + ordered[upper, column]) / 2, np.nan).astype(np.float32)
+    """(N, T) -> (N,) medians over the usable entries, NaN where none is."""
+    ordered = np.sort(np.where(usable, values, np.inf), axis=1)
+    count, row = usable.sum(1), np.arange(len(values))
+    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)
+    return np.where(count > 0, (ordered[row, lower] + ordered[row, upper]) / 2, np.nan).astype(np.float32)

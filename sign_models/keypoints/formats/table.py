@@ -258,8 +258,10 @@ def _read(
     whole = np.zeros((length, count, 3), np.float32)
     whole.reshape(-1, 3)[flat] = clean
     layout = shape.layout
-    if layout == "mediapipe_553" and not whole[:, _IRISES].any():
-        whole, layout = np.delete(whole, _IRISES, axis=1), "mediapipe_543"
+    if layout == "mediapipe_553":  # what no frame has, the layout lacks: other landmarks may stand in for it
+        without = next(((name, places) for name, places in _WITHOUT.items() if not whole[:, places].any()), None)
+        if without:
+            layout, whole = without[0], np.delete(whole, without[1], axis=1)
     return clip(
         source.id if id is None else id,
         whole[..., :2],
@@ -271,4 +273,7 @@ def _read(
     )
 
 
-_IRISES = np.arange(OFFSETS["face"] + len(MESH_468), OFFSETS["face"] + len(MESH_478))
+_WITHOUT = {
+    "mediapipe_75": slice(OFFSETS["face"], OFFSETS["face"] + len(MESH_478)),
+    "mediapipe_543": slice(OFFSETS["face"] + len(MESH_468), OFFSETS["face"] + len(MESH_478)),  # without irises
+}
