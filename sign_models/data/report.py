@@ -70,11 +70,11 @@ class Report:
             },
             "splits": _splits(table, shards, seconds),
             "leaks": {
-                "id": [_ids(table, rows) for rows in leaks.ids[:LISTED]],
-                "content": [_ids(table, rows) for rows in leaks.content[:LISTED]],
+                "id": [_across(table, rows) for rows in leaks.ids[:LISTED]],
+                "content": [_across(table, rows) for rows in leaks.content[:LISTED]],
                 "group": [table.groups[rows[0]] for rows in leaks.groups[:LISTED]],
                 "text": {"texts": len(leaks.texts), "clips": sum(map(len, leaks.texts)),
-                         "clips with one": [_ids(table, rows) for rows in leaks.texts[:LISTED]]},
+                         "clips with one": [_across(table, rows) for rows in leaks.texts[:LISTED]]},
             },
             "duplicates": {"clips": sum(len(rows) - 1 for rows in twins),
                            "equal": [_ids(table, rows) for rows in twins[:LISTED]]},
@@ -148,7 +148,8 @@ class Report:
 def leak_lines(table: checks.Table, leaks: checks.Leaks) -> list[str]:
     """What must not be shared by two splits and is, a line a kind."""
     return _leak_lines({
-        "id": [_ids(table, rows) for rows in leaks.ids], "content": [_ids(table, rows) for rows in leaks.content],
+        "id": [_across(table, rows) for rows in leaks.ids],
+        "content": [_across(table, rows) for rows in leaks.content],
         "group": [table.groups[rows[0]] for rows in leaks.groups],
     })  # fmt: skip
 
@@ -166,6 +167,12 @@ def _leak_lines(leaks: dict[str, Any]) -> list[str]:
 
 def _ids(table: checks.Table, rows: np.ndarray) -> list[str]:
     return [f"{table.ids[i]} ({table.splits[i]})" if table.splits[i] else table.ids[i] for i in rows]
+
+
+def _across(table: checks.Table, rows: np.ndarray) -> list[str]:
+    """The same, the first clip of each split before all others: those that a message shows."""
+    first = {table.splits[i]: i for i in rows[::-1]}
+    return _ids(table, np.array(sorted(rows, key=lambda i: (first[table.splits[i]] != i, i))))
 
 
 def _some(names: Iterable[str], count: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from sign_models.keypoints.layouts import CANONICAL
 
 VERSION = 1
 INDEX, UNFINISHED = "index.json", "unfinished.json"
-MAPPED_BYTES = 2**28  # pages of mapped files count as resident memory once read: beyond this the maps are made anew
+MAPPED_BYTES = 2**25  # pages of mapped files count as resident memory once read: beyond this they are given back
 PAGE_BYTES = 2**21  # the largest that the kernel maps for one byte read
 FRAME_BYTES = len(CANONICAL) * 3 * 2
 COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256")  # what is known of each clip of a shard
@@ -79,7 +80,7 @@ class StoredFrames:
         """starts (shards + 1,): the first frame of each shard, then F."""
         self.paths, self.starts = paths, starts
         self.places = [_place_of_frames(path) for path in paths]
-        self._maps: dict[int, np.ndarray] = {}
+        self._files: dict[int, mmap.mmap] = {}
         self._pages: set[tuple[int, int]] = set()
 
     def __len__(self) -> int:
@@ -118,18 +119,20 @@ class StoredFrames:
 
     def _map(self, i: int, start: int, stop: int) -> np.ndarray:
         if len(self._pages) * PAGE_BYTES > MAPPED_BYTES:
-            self._maps.clear()
+            for read in {place for place, _ in self._pages}:
+                self._files[read].madvise(mmap.MADV_DONTNEED)  # still in the kernel's cache
             self._pages.clear()
-        if i not in self._maps:
-            shape = (int(self.starts[i + 1] - self.starts[i]), *self.shape[1:])
-            self._maps[i] = np.memmap(self.paths[i], np.float16, "r", self.places[i], shape)
+        if i not in self._files:
+            with self.paths[i].open("rb") as file:
+                self._files[i] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         pages = range(start * FRAME_BYTES // PAGE_BYTES, stop * FRAME_BYTES // PAGE_BYTES + 1)
         self._pages.update((i, page) for page in pages)
-        return self._maps[i][start:stop]
+        shape = stop - start, *self.shape[1:]
+        return np.ndarray(shape, np.float16, self._files[i], self.places[i] + start * FRAME_BYTES)
 
     def __getstate__(self) -> dict[str, Any]:
         """For a worker process, which maps the files itself."""
-        return self.__dict__ | {"_maps": {}, "_pages": set()}
+        return self.__dict__ | {"_files": {}, "_pages": set()}
 
 
 def _place_of_frames(path: Path) -> int:

@@ -29,8 +29,8 @@ _RUN = re.compile(
     rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?+",
     re.DOTALL,
 )
-# What stands before the numbers of an array in a list, after those of the array before it: the end of that one, of which a
-# frame may have cut off the start, then this one up to its own numbers.
+# What stands before the numbers of an array in a list, after those of the array before it: the end of that one (a frame
+# may have cut off the start), then this one up to its own numbers.
 _END_OF_ARRAY = b"\x94t\x94b"
 _ARRAY = re.compile(
     rb"(?:\x94?t\x94b)?(?:e\()?"
@@ -78,8 +78,8 @@ class Scanner:
                     self.objects += again * len(head)
                     if array and again > 1 and size:
                         pieces += [view[start : at + len(_END_OF_ARRAY)], memoryview(NEXT_ARRAY * (again - 1))]
-                        block = (again - 1, size), np.uint8, data, at + len(head), (period, 1)
-                        self.blocks.append(np.ndarray(*block).copy())
+                        block = np.ndarray((again - 1, size), np.uint8, data, at + len(head), (period, 1))
+                        self.blocks.append(block.copy() if isinstance(data, mmap.mmap) else block)  # files may change
                         start = at + (again - 1) * period + len(_END_OF_ARRAY)
                     at += again * period
                 last = head

@@ -24,7 +24,7 @@ import zlib
 from collections.abc import Callable
 from gzip import BadGzipFile, GzipFile
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -44,19 +44,16 @@ def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
     """What the pickle at `path`, gzipped or not, holds. DataError on anything but the kinds of data named above."""
     place = path.name
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 raise DataError(
                     f"holds {size:,} bytes", place=place, wanted=f"at most {max_bytes:,}", remedy="split the file"
                 )
-            if file.read(2) == b"\x1f\x8b":
-                file.seek(0)
-                return loads(_unzip(file, place, max_bytes), place)
-            file.seek(0)
             # A large file is mapped, so that its arrays are in memory only once.
-            small = size < _CHUNK
-            return loads(file.read() if small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), place)
+            data = file.read() if size < _CHUNK else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            zipped = data[:2] == b"\x1f\x8b"
+            return loads(_unzip(file, place, max_bytes) if zipped else data, place)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -73,10 +70,11 @@ def loads(data: Buffer, place: str) -> Any:
     return _Stream(data, place).next()
 
 
-def _unzip(file: BinaryIO, place: str, max_bytes: int) -> bytearray:
+def _unzip(file: io.FileIO, place: str, max_bytes: int) -> bytearray:
     data = bytearray()
+    file.seek(0)
     try:
-        with GzipFile(fileobj=file) as unzipped:
+        with GzipFile(fileobj=io.BufferedReader(file)) as unzipped:
             while chunk := unzipped.read(_CHUNK):
                 data += chunk
                 if len(data) > max_bytes:

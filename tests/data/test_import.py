@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sign_models import import_phase
-from sign_models.data import checks, report, samples, store_writer
+from sign_models.data import checks, report, store_writer
 from sign_models.data.corpus import Corpus
 from sign_models.data.importing import Splitting, import_corpus, split_by_ratio
-from sign_models.data.samples import BEGIN, Files, Place, Reading, Sample, read_samples
+from sign_models.data.samples import Reading
 from sign_models.data.store import FRAME_BYTES, open_store
 from sign_models.errors import DataError, ParamsError, ResourceError
 from sign_models.keypoints import formats
@@ -96,71 +96,6 @@ def test_a_source_that_changed_in_between_is_read_anew(source: Path, tmp_path: P
     frames: list[int] = []
     import_corpus(folder, tmp_path / "store", on_leak="report", progress=frames.append)
     assert len(frames) == len(open_store(tmp_path / "store")) == 6
-
-
-@pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of one clip each, one of ten, notes, labels, and three bad files, one of which holds labels."""
-    folder = write_folder(tmp_path_factory.mktemp("mixed") / "clips", sequences(70))
-    many = {f"many_{i}": np.concatenate([c.points, c.confidence[..., None]], -1) for i, c in enumerate(sequences(10))}
-    np.savez(folder / "clip_0040x.npz", **many)
-    (folder / "notes.txt").write_text("nothing")
-    (folder / "clip_0050x.pkl").write_bytes(b"\x80\x04\x95 cut")
-    bad_file(folder, "clip_0007x")
-    (folder / "labels.json").write_text(json.dumps([{"id": "clip_0006", "text": "cafe\u0301"}]))
-    (folder / "labels.csv").write_bytes(b"id,text\na,\xff\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def alone(mixed: Path) -> list[tuple[Place, Sample | DataError]]:
-    return list(read_samples(mixed, Reading()))
-
-
-def told(samples: list[tuple[Place, Sample | DataError]]) -> list[tuple[Place, str, str | None]]:
-    return [
-        (place, str(sample), None) if isinstance(sample, DataError) else (place, sample.clip.sha256, sample.clip.text)
-        for place, sample in samples
-    ]
-
-
-def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[Place, Sample | DataError]]) -> None:
-    bad: list[DataError] = []
-    corpus = Corpus.of(formats.read(mixed, on_bad=bad.append))
-    good = [sample.clip for _, sample in alone if isinstance(sample, Sample)]
-    assert [clip.id for clip in good] == corpus.ids and len(good) == 80
-    assert [clip.text for clip in good] == corpus.texts and corpus.texts[corpus.index["clip_0006"]] == "café"
-    assert sorted(str(s) for _, s in alone if isinstance(s, DataError)) == sorted(map(str, bad))
-    assert len(bad) == 3
-
-
-@pytest.mark.parametrize("done", [0, 1, 2, 8, 9, 33, 45, 70, 83])
-def test_reading_goes_on_after_any_sample(
-    mixed: Path, alone: list[tuple[Place, Sample | DataError]], done: int
-) -> None:
-    begin = alone[done - 1][0] if done else BEGIN
-    assert told(list(read_samples(mixed, Reading(), begin=begin))) == told(alone[done:])
-
-
-@pytest.mark.parametrize("done", [0, 45])
-def test_reading_processes_give_the_samples_of_one(
-    mixed: Path, alone: list[tuple[Place, Sample | DataError]], done: int
-) -> None:
-    begin = alone[done - 1][0] if done else BEGIN
-    assert told(list(read_samples(mixed, Reading(), begin=begin, workers=3))) == told(alone[done:])
-
-
-def test_reading_processes_hand_on_what_is_wrong_with_a_source(tmp_path: Path) -> None:
-    (tmp_path / "clips").mkdir()
-    (tmp_path / "clips" / "notes.txt").write_text("nothing")
-    with pytest.raises(DataError, match="a folder without a file of keypoints"):
-        list(read_samples(tmp_path / "clips", Reading(), workers=2))
-
-
-def test_many_small_files_are_read_by_processes_and_others_are_not(source: Path) -> None:
-    assert Files("", samples.SMALL, 1000).workers(None) in range(samples.WORKERS + 1)
-    assert Files("", samples.SMALL, 2**30).workers(None) == Files("", 1, 1000).workers(None) == 0
-    assert Files("", 1, 1000).workers(3) == 3
 
 
 def test_what_lies_in_the_way_is_refused(source: Path, tmp_path: Path) -> None:
@@ -283,6 +218,13 @@ def test_one_text_in_two_splits_is_a_warning_with_a_count(tmp_path: Path) -> Non
     found = import_corpus(leaking(tmp_path / "clips", "text"), tmp_path / "store")
     assert "- warning: 1 texts are in two splits (2 clips): test/b (test) = train/a (train)" in found.markdown()
     assert "LEAK" not in found.markdown()
+
+
+def test_a_text_in_two_splits_is_named_by_a_clip_of_each(tmp_path: Path) -> None:
+    for i, split in enumerate(("train", "train", "train", "test")):
+        write_folder(tmp_path / "clips", iter([sequence(i, 5)]), split=split, text="eins", group=None)
+    found = import_corpus(tmp_path / "clips", tmp_path / "store")
+    assert "1 texts are in two splits (4 clips): clip_0000 (train) = clip_0003 (test)" in found.markdown()
 
 
 def test_what_shares_nothing_is_no_leak(tmp_path: Path) -> None:

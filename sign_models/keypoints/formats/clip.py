@@ -111,7 +111,9 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
             sure = sure[..., 0]
         if sure.shape != points.shape[:2]:
             raise DataError(
-                f"confidence of shape {sure.shape}", place=source, wanted=f"{points.shape[:2]}, as keypoints",
+                f"confidence of shape {sure.shape}",
+                place=source,
+                wanted=f"{points.shape[:2]}, as keypoints",
                 remedy="leave it out, or save one number a landmark and frame",
             )
     elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2])):
