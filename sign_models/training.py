@@ -175,7 +175,7 @@ def fit(task: Task, machine: Hardware, recorder: Recorder, name: str, *, steps: 
         checkpoint_minutes: float, seed: int, **_: Any) -> Progress:
     """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
     total = total_steps(steps, epochs, min_steps, task.sampler)
-    every = max(1, total // evaluations)
+    every = -(-total // evaluations)
     raw = task.objective.to(machine.device)
     shares, optimizer = _optimizer(task, lr, weight_decay)
     objective, optimizer = machine.accelerator.prepare(raw, optimizer)
