@@ -82,8 +82,13 @@ def words(text: str) -> list[str]:
 
     A text of punctuation only is split at white space, so that no written text is without words.
     """
-    return _pattern(r"(?V1)[\p{Han}\p{Hiragana}\p{Katakana}]"
-                    r"|[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}]]+").findall(text) or text.split()
+    return (
+        _pattern(
+            r"(?V1)[\p{Han}\p{Hiragana}\p{Katakana}]"
+            r"|[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}]]+"
+        ).findall(text)
+        or text.split()
+    )
 
 
 @cache
@@ -181,8 +186,10 @@ class Preset:
 
     def rewritten(self, hypotheses: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:
         reference = self.reference or self.hypothesis
-        return ([self.hypothesis(self.cased(text)) for text in hypotheses],
-                [reference(self.cased(text)) for text in references])
+        return (
+            [self.hypothesis(self.cased(text)) for text in hypotheses],
+            [reference(self.cased(text)) for text in references],
+        )
 
     def plain(self, texts: Sequence[str]) -> list[str]:
         return [(" " if self.spaced else "").join(self.cased(text).split()) for text in texts]
@@ -205,20 +212,42 @@ PRESETS: dict[str, Preset] = {
     "split": Preset("case ignored, split at punctuation", "none", lowercase=True, hypothesis=_punctuation_split),
     "chinese": Preset("sacrebleu's zh tokens: every Han character one", "zh", spaced=False),
     "characters": Preset("every character one token", "char", spaced=False),
-    "phoenix14t": Preset("PHOENIX14T: lower case, ' .' at the end, scored as slt does",
-                         "none", lowercase=True, smooth="none", rouge="coco", hypothesis=_full_stop_at_end),
+    "phoenix14t": Preset(
+        "PHOENIX14T: lower case, ' .' at the end, scored as slt does",
+        "none",
+        lowercase=True,
+        smooth="none",
+        rouge="coco",
+        hypothesis=_full_stop_at_end,
+    ),
     "slt": Preset("slt: words between spaces", "none", smooth="none", rouge="coco"),
     "mska": Preset("MSKA, German: words between spaces", "none", smooth="none", rouge="mska", hypothesis=_one_space),
-    "mska_csl": Preset("MSKA, Chinese: characters", "none", smooth="none", rouge="mska", hypothesis=_characters,
-                       spaced=False),
-    "glofe": Preset("GloFE: references lowered, full stops dropped", "none", smooth="none",
-                    hypothesis=_no_full_stops, reference=lambda text: _no_full_stops(text.lower())),
+    "mska_csl": Preset(
+        "MSKA, Chinese: characters", "none", smooth="none", rouge="mska", hypothesis=_characters, spaced=False
+    ),
+    "glofe": Preset(
+        "GloFE: references lowered, full stops dropped",
+        "none",
+        smooth="none",
+        hypothesis=_no_full_stops,
+        reference=lambda text: _no_full_stops(text.lower()),
+    ),
     "unisign": Preset("Uni-Sign, English", rouge="package"),
-    "unisign_csl": Preset("Uni-Sign, CSL-Daily: characters", rouge="package", spaced=False,
-                          hypothesis=_unisign_hypothesis, reference=_unisign_reference),
+    "unisign_csl": Preset(
+        "Uni-Sign, CSL-Daily: characters",
+        rouge="package",
+        spaced=False,
+        hypothesis=_unisign_hypothesis,
+        reference=_unisign_reference,
+    ),
     "geosign": Preset("Geo-Sign, English (scores as Uni-Sign)", rouge="package"),
-    "geosign_csl": Preset("Geo-Sign, CSL-Daily (scores as Uni-Sign)", rouge="package", spaced=False,
-                          hypothesis=_unisign_hypothesis, reference=_unisign_reference),
+    "geosign_csl": Preset(
+        "Geo-Sign, CSL-Daily (scores as Uni-Sign)",
+        rouge="package",
+        spaced=False,
+        hypothesis=_unisign_hypothesis,
+        reference=_unisign_reference,
+    ),
 }
 
 
@@ -227,20 +256,29 @@ def find_preset(name: str) -> Preset:
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name.lower(), PRESETS, n=1, cutoff=0.5)
-    raise ParamsError(f"no preset {name!r}", place="scoring preset", wanted=f"one of {', '.join(PRESETS)}",
-                      remedy=f"did you mean {near[0]!r}?" if near else "see docs/scoring.md")
+    raise ParamsError(
+        f"no preset {name!r}",
+        place="scoring preset",
+        wanted=f"one of {', '.join(PRESETS)}",
+        remedy=f"did you mean {near[0]!r}?" if near else "see docs/scoring.md",
+    )
 
 
 def _check(hypotheses: Sequence[str], references: Sequence[str], place: str) -> None:
     if not references:
         raise DataError("no references", place=place, wanted="at least one sentence")
     if len(hypotheses) != len(references):
-        raise DataError(f"{len(hypotheses)} hypotheses for {len(references)} references", place=place,
-                        wanted="one for each", remedy="write an empty line where there is no output")
+        raise DataError(
+            f"{len(hypotheses)} hypotheses for {len(references)} references",
+            place=place,
+            wanted="one for each",
+            remedy="write an empty line where there is no output",
+        )
     for number, text in enumerate(references, 1):
         if not text.strip():
-            raise DataError("empty text", place=f"{place}: reference {number}", wanted="a sentence",
-                            remedy="take the pair out")
+            raise DataError(
+                "empty text", place=f"{place}: reference {number}", wanted="a sentence", remedy="take the pair out"
+            )
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str], preset: str = "cased") -> Scores:
@@ -260,11 +298,17 @@ def score(hypotheses: Sequence[str], references: Sequence[str], preset: str = "c
     rouge = [ROUGE_L[recipe.rouge](*pair) for pair in zip(rewritten, targets, strict=True)]
 
     plain = list(zip(recipe.plain(hypotheses), recipe.plain(references), strict=True))
-    word_pairs = [(words(recipe.cased(hypothesis)), words(recipe.cased(reference)))
-                  for hypothesis, reference in zip(hypotheses, references, strict=True)]
+    word_pairs = [
+        (words(recipe.cased(hypothesis)), words(recipe.cased(reference)))
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
     reference_words = sum(len(reference) for _, reference in word_pairs)
-    unchanged = sum(edit.src_end - edit.src_start for hypothesis, reference in word_pairs
-                    for edit in Levenshtein.opcodes(reference, hypothesis) if edit.tag == "equal")
+    unchanged = sum(
+        edit.src_end - edit.src_start
+        for hypothesis, reference in word_pairs
+        for edit in Levenshtein.opcodes(reference, hypothesis)
+        if edit.tag == "equal"
+    )
     word_edits = sum(Levenshtein.distance(reference, hypothesis) for hypothesis, reference in word_pairs)
     character_edits = sum(Levenshtein.distance(reference, hypothesis) for hypothesis, reference in plain)
     return Scores(
@@ -280,8 +324,11 @@ def score(hypotheses: Sequence[str], references: Sequence[str], preset: str = "c
         character_error_rate=100 * character_edits / sum(len(reference) for _, reference in plain),
         sentences=len(plain),
         preset=preset,
-        signatures={"bleu": str(bleu.get_signature()), "chrf": str(chrf.get_signature()),
-                    "rouge_l": _rouge_signature(recipe)},
+        signatures={
+            "bleu": str(bleu.get_signature()),
+            "chrf": str(chrf.get_signature()),
+            "rouge_l": _rouge_signature(recipe),
+        },
     )
 
 
@@ -294,8 +341,9 @@ def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values)) if all(values) else 0.0
 
 
-def compare(systems: Mapping[str, Sequence[str]], references: Sequence[str], preset: str = "cased",
-            samples: int = 1000) -> list[Comparison]:
+def compare(
+    systems: Mapping[str, Sequence[str]], references: Sequence[str], preset: str = "cased", samples: int = 1000
+) -> list[Comparison]:
     """Paired bootstrap of BLEU and chrF (sacrebleu's, seeded): every system against the first one.
 
     systems: hypotheses by name. Raises as `score` does, and DataError for no systems.
@@ -308,11 +356,22 @@ def compare(systems: Mapping[str, Sequence[str]], references: Sequence[str], pre
     for name, hypotheses in systems.items():
         _check(hypotheses, references, f"comparison: {name!r}")
     targets = recipe.rewritten([], references)[1]
-    named: list[tuple[str, Sequence[str]]] = [(name, recipe.rewritten(hypotheses, [])[0])
-                                              for name, hypotheses in systems.items()]
+    named: list[tuple[str, Sequence[str]]] = [
+        (name, recipe.rewritten(hypotheses, [])[0]) for name, hypotheses in systems.items()
+    ]
     test = PairedTest(named, {"BLEU": recipe.bleu(), "chrF": recipe.chrf()}, [targets], "bs", n_samples=samples)
     signatures, results = test()
-    return [Comparison(name, metric, result.score, float(result.mean or 0.0), float(result.ci or 0.0), result.p_value,
-                       str(signature))
-            for metric, signature in signatures.items()
-            for name, result in zip(systems, results[metric], strict=True) if isinstance(result, Result)]
+    return [
+        Comparison(
+            name,
+            metric,
+            result.score,
+            float(result.mean or 0.0),
+            float(result.ci or 0.0),
+            result.p_value,
+            str(signature),
+        )
+        for metric, signature in signatures.items()
+        for name, result in zip(systems, results[metric], strict=True)
+        if isinstance(result, Result)
+    ]

@@ -42,7 +42,10 @@ def log(run: Run, result: Generated, outcome: Outcome) -> None:
     """generation_results.json, the same rows as a table in the UI, scores as metrics, their recipes as tags."""
     signatures = next((s.signatures for s in result.scores.values()), {})
     content = {
-        "results": result.rows, "scores": outcome.scores, "scoring": outcome.preset, "signatures": signatures,
+        "results": result.rows,
+        "scores": outcome.scores,
+        "scoring": outcome.preset,
+        "signatures": signatures,
     }
     run.log_text(json.dumps(content, ensure_ascii=False, indent=1), RESULTS)
     columns = {name: [row[name] for row in result.rows] for name in result.rows[0]}

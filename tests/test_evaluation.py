@@ -8,17 +8,34 @@ from sign_models.evaluation import PRESETS, compare, find_preset, score, words
 
 # Sentences made up for these tests: they differ in case, punctuation, repeated words, full stops and length.
 ENGLISH = (
-    ["Now I'm going to show you how to hold the racket.", "It's a very good idea, isn't it? Yes.",
-     "the the cat sat on the mat today . ok", "We want to do U.S. style dips (3 of them).", "hello"],
-    ["I'm going to show you how to hold a racket.", "It is a good idea, isn't it? Yes, it is.",
-     "The cat sat on the mat.", "We want to do three U.S.-style dips.", "Hello there, my friends."],
+    [
+        "Now I'm going to show you how to hold the racket.",
+        "It's a very good idea, isn't it? Yes.",
+        "the the cat sat on the mat today . ok",
+        "We want to do U.S. style dips (3 of them).",
+        "hello",
+    ],
+    [
+        "I'm going to show you how to hold a racket.",
+        "It is a good idea, isn't it? Yes, it is.",
+        "The cat sat on the mat.",
+        "We want to do three U.S.-style dips.",
+        "Hello there, my friends.",
+    ],
 )
 GERMAN = (
-    ["und nun die wettervorhersage für morgen mittwoch den siebten april .",
-     "am tag scheint häufig die sonne im süden .", "im westen schauer und gewitter", "dort dort regnet es kräftig ."],
-    ["und nun die wettervorhersage für morgen donnerstag den achten april .",
-     "am tag scheint verbreitet die sonne im süden gibt es schauer .",
-     "im westen zum teil kräftige schauer und gewitter .", "dort regnet es teilweise kräftig ."],
+    [
+        "und nun die wettervorhersage für morgen mittwoch den siebten april .",
+        "am tag scheint häufig die sonne im süden .",
+        "im westen schauer und gewitter",
+        "dort dort regnet es kräftig .",
+    ],
+    [
+        "und nun die wettervorhersage für morgen donnerstag den achten april .",
+        "am tag scheint verbreitet die sonne im süden gibt es schauer .",
+        "im westen zum teil kräftige schauer und gewitter .",
+        "dort regnet es teilweise kräftig .",
+    ],
 )
 CHINESE = (
     ["你今天几点去学校？", "我们明天一起去,好吗?", "他 喜欢吃苹果。", "这是2019年的iPhone 11手机。"],
@@ -48,7 +65,7 @@ PEERS = [
 def test_a_peers_preset_gives_the_numbers_of_its_own_script(preset, texts, published):
     scores = score(*texts, preset)
     ours = [scores.bleu1, scores.bleu2, scores.bleu3, scores.bleu4, scores.rouge_l]
-    assert ours[:len(published)] == pytest.approx(published, abs=1e-4)
+    assert ours[: len(published)] == pytest.approx(published, abs=1e-4)
 
 
 def test_slt_chrf_is_its_own_script_s():
@@ -56,8 +73,15 @@ def test_slt_chrf_is_its_own_script_s():
     assert score(*GERMAN, "slt").chrf == pytest.approx(60.4164, abs=1e-4)
 
 
-@pytest.mark.parametrize(("preset", "bleu"), [("cased", BLEU()), ("lowercased", BLEU(lowercase=True)),
-                                              ("chinese", BLEU(tokenize="zh")), ("characters", BLEU(tokenize="char"))])
+@pytest.mark.parametrize(
+    ("preset", "bleu"),
+    [
+        ("cased", BLEU()),
+        ("lowercased", BLEU(lowercase=True)),
+        ("chinese", BLEU(tokenize="zh")),
+        ("characters", BLEU(tokenize="char")),
+    ],
+)
 @pytest.mark.parametrize("texts", [ENGLISH, GERMAN, CHINESE])
 def test_plain_presets_are_sacrebleu_with_its_signature(preset, bleu, texts):
     hypotheses, references = texts
@@ -98,10 +122,16 @@ def test_rouge_l_reads_letters_of_every_script():
     assert score(["the cat sat"], ["the cat was here sat"]).rouge_l == pytest.approx(100 * 2 * 3 / (3 + 5))
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("don't stop, now.", ["don", "t", "stop", "now"]), ("我爱iPhone 11。", ["我", "爱", "iPhone", "11"]),
-    ("e\N{COMBINING ACUTE ACCENT}te\N{COMBINING ACUTE ACCENT}", ["e\u0301te\u0301"]), ("?!", ["?!"]), ("  ", []),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("don't stop, now.", ["don", "t", "stop", "now"]),
+        ("我爱iPhone 11。", ["我", "爱", "iPhone", "11"]),
+        ("e\N{COMBINING ACUTE ACCENT}te\N{COMBINING ACUTE ACCENT}", ["e\u0301te\u0301"]),
+        ("?!", ["?!"]),
+        ("  ", []),
+    ],
+)
 def test_words(text, expected):
     assert words(text) == expected
 
@@ -109,8 +139,8 @@ def test_words(text, expected):
 def test_words_and_characters_by_hand():
     scores = score(["the dog sat on mat", "yes"], ["the cat sat on the mat", "yes"])
     assert scores.exact_match == 50
-    assert scores.words_exact == pytest.approx(100 * 5 / 7)       # the, sat, on, mat, yes of seven words
-    assert scores.word_error_rate == pytest.approx(100 * 2 / 7)   # cat -> dog, one "the" missing
+    assert scores.words_exact == pytest.approx(100 * 5 / 7)  # the, sat, on, mat, yes of seven words
+    assert scores.word_error_rate == pytest.approx(100 * 2 / 7)  # cat -> dog, one "the" missing
     assert scores.character_error_rate == pytest.approx(100 * 7 / 25)  # three of "cat", four of "the "
 
 
@@ -133,8 +163,10 @@ def test_empty_outputs_are_all_wrong(preset):
 
 
 @settings(max_examples=30, deadline=None)
-@given(texts=st.lists(st.text(alphabet="ab cÄ我.?", min_size=1).filter(str.strip), min_size=1, max_size=4),
-       preset=st.sampled_from(list(PRESETS)))
+@given(
+    texts=st.lists(st.text(alphabet="ab cÄ我.?", min_size=1).filter(str.strip), min_size=1, max_size=4),
+    preset=st.sampled_from(list(PRESETS)),
+)
 def test_a_perfect_system_has_no_errors_and_scores_stay_in_range(texts, preset):
     perfect = score(texts, texts, preset)
     assert (perfect.exact_match, perfect.words_exact) == (100, 100)
@@ -159,8 +191,11 @@ def test_refusals():
 
 
 def test_comparison_tells_a_better_system_and_is_repeatable():
-    references = [f"the {animal} sat on the {place} today" for animal in ("cat", "dog", "bird", "cow", "fox")
-                  for place in ("mat", "roof", "grass", "wall")]
+    references = [
+        f"the {animal} sat on the {place} today"
+        for animal in ("cat", "dog", "bird", "cow", "fox")
+        for place in ("mat", "roof", "grass", "wall")
+    ]
     worse = [text.replace("sat", "stood") if i % 2 else text for i, text in enumerate(references)]
     other = [text.replace("sat", "stood") if i % 2 == 0 else text for i, text in enumerate(references)]
     systems = {"worse": worse, "as bad": other, "perfect": references}

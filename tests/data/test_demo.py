@@ -179,7 +179,9 @@ def test_a_missing_or_other_package_is_named_with_its_remedy(monkeypatch, tmp_pa
 
 
 def test_building_it_imports_neither_torch_nor_the_package():
-    code = ("import sys; from sign_models.data.demo import demo_corpus; demo_corpus(0, 1, 1, 1, 1);"
-            "print({'torch', 'transformers', 'matplotlib', 'spoken_to_signed'} & set(sys.modules))")
+    code = (
+        "import sys; from sign_models.data.demo import demo_corpus; demo_corpus(0, 1, 1, 1, 1);"
+        "print({'torch', 'transformers', 'matplotlib', 'spoken_to_signed'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -220,9 +220,7 @@ class Npz(Mapping[str, Any]):
             ) from error
         members = [m for m in self.archive.infolist() if m.filename.endswith(".npy")]
         if not members:
-            raise DataError(
-                "holds no arrays", place=path.name, wanted="the npz of numpy.savez", remedy="save it again"
-            )
+            raise DataError("holds no arrays", place=path.name, wanted="the npz of numpy.savez", remedy="save it again")
         self.members = {m.filename.removesuffix(".npy"): m for m in members}
         if len(self.members) < len(members):
             raise DataError(
