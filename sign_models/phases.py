@@ -41,8 +41,11 @@ logger = logging.getLogger(__name__)
 EXECUTION_ONLY = ("checkpoint_minutes", "batch_frames", "generate.batch_size")
 EXAMPLE_CLIPS = 2  # in a model's input example
 DATA_OF = {  # which inputs a stage reads: its data digest
-    "skeleton": ("keypoints",), "temporal": ("videos", "texts"), "represent": ("videos",),
-    "alignment": ("videos", "texts"), "generate": ("videos", "texts"),
+    "skeleton": ("keypoints",),
+    "temporal": ("videos", "texts"),
+    "represent": ("videos",),
+    "alignment": ("videos", "texts"),
+    "generate": ("videos", "texts"),
 }
 Train = Callable[["RunRecorder"], "Trained"]
 
@@ -72,9 +75,11 @@ class Command:
         params = flatten(getattr(self.options.params, stage), stage)
         params = {k: v for k, v in params.items() if not k.endswith(EXECUTION_ONLY)}
         return fingerprint(
-            "translator" if stage == "generate" else stage, params,
+            "translator" if stage == "generate" else stage,
+            params,
             {role: model.model_id for role, model in upstream.items()},
-            self.inputs.digest(*DATA_OF[stage]), source_digest(f"sign_models.stages.{stage}"),
+            self.inputs.digest(*DATA_OF[stage]),
+            source_digest(f"sign_models.stages.{stage}"),
         )
 
     def may_skip(self, stage: str) -> bool:
@@ -117,14 +122,19 @@ class Command:
             run.log_dataset(part, digest, f"{stage}.{part}", self._profile(part), source)
         for role, model in upstream.items():
             run.set_tags(
-                {f"sign.upstream.{role}.asked": model.asked, f"sign.upstream.{role}": model.uri,
-                 f"sign.upstream.{role}.run_id": model.run_id, f"sign.upstream.{role}.model_id": model.model_id}
+                {
+                    f"sign.upstream.{role}.asked": model.asked,
+                    f"sign.upstream.{role}": model.uri,
+                    f"sign.upstream.{role}.run_id": model.run_id,
+                    f"sign.upstream.{role}.model_id": model.model_id,
+                }
             )
         if upstream:
             run.link_inputs(model.model_id for model in upstream.values())
 
     def check(self) -> None:
-        """Read all that the stages of this command will read: a mistake in the last one's is refused before the first works."""
+        """Read all that the stages of this command will read: a mistake in the last one's is refused before the
+        first works."""
         if self._checked:
             return
         for part in dict.fromkeys(part for stage in self.stages for part in DATA_OF[stage]):
@@ -244,7 +254,13 @@ def alignment(command: Command) -> str:
         arrays = None if params.alignment.finetune else _read(representations)
         model = load(upstream["temporal"].path())
         return train(
-            params.alignment, command.inputs.videos, command.inputs.texts, model, recorder, params.generate.scoring, arrays
+            params.alignment,
+            command.inputs.videos,
+            command.inputs.texts,
+            model,
+            recorder,
+            params.generate.scoring,
+            arrays,
         )
 
     return _train(command, "alignment", upstream, train)
@@ -272,8 +288,14 @@ def _train(command: Command, stage: str, upstream: dict[str, Upstream], train: T
         with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
             save(trained.model, Path(folder))
             command.made[stage] = register(
-                run, stage, Path(folder), input_example=_example(command, stage), metrics=progress.best_metrics,
-                upstream=upstream, tags=wanted.tags(), step=progress.best_step,
+                run,
+                stage,
+                Path(folder),
+                input_example=_example(command, stage),
+                metrics=progress.best_metrics,
+                upstream=upstream,
+                tags=wanted.tags(),
+                step=progress.best_step,
             )
         logger.info("%s: registered %s", stage, command.made[stage].uri)
         return run.id
@@ -321,15 +343,18 @@ def _fitting_representations(command: Command, temporal: Upstream, asked: str) -
         model_id, version = made_by(asked)
         if model_id != temporal.model_id:
             raise UpstreamError(
-                f"made by another temporal model, {version} ({model_id})", place=f"representations {asked}",
+                f"made by another temporal model, {version} ({model_id})",
+                place=f"representations {asked}",
                 wanted=f"those of {temporal.uri} ({temporal.model_id})",
-                remedy=f"run -e represent -P temporal_model={temporal.version}, or name the temporal model that made them",
+                remedy=f"run -e represent -P temporal_model={temporal.version}, or name the model that made them",
             )
         return asked
     found = find_finished(command.fingerprint("represent", {"temporal": temporal}))
     if found is None:
         raise UpstreamError(
-            f"no represent run of {temporal.uri} on this data", place="representations", wanted="its run ID",
+            f"no represent run of {temporal.uri} on this data",
+            place="representations",
+            wanted="its run ID",
             remedy=f"run -e represent -P temporal_model={temporal.version} first, or set alignment.finetune to true",
         )
     return found
@@ -372,8 +397,14 @@ def generate(command: Command) -> str:
         with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
             save(model.cpu(), Path(folder))
             command.made["translator"] = register(
-                run, "translator", Path(folder), input_example=_example(command, "generate"),
-                metrics=command.generated.metrics(), upstream=upstream, tags=wanted.tags(), step=0,
+                run,
+                "translator",
+                Path(folder),
+                input_example=_example(command, "generate"),
+                metrics=command.generated.metrics(),
+                upstream=upstream,
+                tags=wanted.tags(),
+                step=0,
             )
         logger.info("generate: registered %s", command.made["translator"].uri)
         return run.id
@@ -384,5 +415,9 @@ def _temporal_of(alignment: Upstream) -> str:
 
 
 PHASES: dict[str, Callable[[Command], str]] = {
-    "skeleton": skeleton, "temporal": temporal, "represent": represent, "alignment": alignment, "generate": generate,
+    "skeleton": skeleton,
+    "temporal": temporal,
+    "represent": represent,
+    "alignment": alignment,
+    "generate": generate,
 }

@@ -1,7 +1,7 @@
 """The training loop of all stages, on accelerate: devices, precision and processes are its business, not a stage's.
 
-What happens in step s depends on the weights, (seed, s) and the data only, never on how the process came to step s. So a
-training that was killed goes on from its checkpoint to the very weights that it would have reached.
+What happens in step s depends on the weights, (seed, s) and the data only, never on how the process came to step s.
+So a training that was killed goes on from its checkpoint to the very weights that it would have reached.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,20 +57,20 @@ class Task(Protocol):
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
     """
 
-    objective: nn.Module
+    objective: Any
     sampler: Sampler
 
     def clips(self, step: int) -> np.ndarray: ...
 
     def batch(self, step: int, part: slice) -> tuple[Any, Tensor]: ...
 
-    def evaluate(self, objective: nn.Module) -> dict[str, float]: ...
+    def evaluate(self, objective: Any) -> dict[str, float]: ...
 
     def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
         """Parameters with their share of the learning rate."""
         ...
 
-    def advance(self, averaged: nn.Module, done: float) -> None:
+    def advance(self, averaged: Any, done: float) -> None:
         """Called after each evaluation, with the share of training that is done: a task may make new data."""
         ...
 
@@ -89,7 +89,7 @@ class FixedTask:
     def clips(self, step: int) -> np.ndarray:
         return self.sampler[step]
 
-    def advance(self, averaged: nn.Module, done: float) -> None:
+    def advance(self, averaged: Any, done: float) -> None:
         return
 
     def state(self) -> dict[str, Tensor]:
@@ -170,9 +170,26 @@ def seed_step(seed: int, step: int, part: int = 0, process: int = 0) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, part, process]).generate_state(1)[0]))
 
 
-def fit(task: Task, machine: Hardware, recorder: Recorder, name: str, *, steps: int | None, epochs: float | None, min_steps: int,
-        lr: float, weight_decay: float, warmup: float, clip_norm: float, ema: float, evaluations: int, patience: int,
-        checkpoint_minutes: float, seed: int, **_: Any) -> Progress:
+def fit(
+    task: Task,
+    machine: Hardware,
+    recorder: Recorder,
+    name: str,
+    *,
+    steps: int | None,
+    epochs: float | None,
+    min_steps: int,
+    lr: float,
+    weight_decay: float,
+    warmup: float,
+    clip_norm: float,
+    ema: float,
+    evaluations: int,
+    patience: int,
+    checkpoint_minutes: float,
+    seed: int,
+    **_: Any,
+) -> Progress:
     """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
     total = total_steps(steps, epochs, min_steps, task.sampler)
     every = -(-total // evaluations)
@@ -180,7 +197,8 @@ def fit(task: Task, machine: Hardware, recorder: Recorder, name: str, *, steps: 
     shares, optimizer = _optimizer(task, lr, weight_decay)
     objective, optimizer = machine.accelerator.prepare(raw, optimizer)
     averaged = AveragedModel(raw, multi_avg_fn=_ema(ema), use_buffers=False)
-    progress, best = Progress(), {}
+    progress = Progress()
+    best: dict[str, Tensor] = {}
     folder = recorder.restore()
     if folder is not None:
         progress, best = _restore(folder, task, averaged, optimizer)
@@ -237,17 +255,21 @@ def _enough(progress: Progress, patience: int) -> bool:
     return bool(patience) and progress.without_better >= patience
 
 
-def _optimizer(task: Task, lr: float, weight_decay: float):
+def _optimizer(task: Task, lr: float, weight_decay: float) -> tuple[list[float], torch.optim.Optimizer]:
     """AdamW; vectors (norms, biases, single tokens) are not decayed."""
-    groups, shares = [], []
+    groups: list[dict[str, Any]] = []
+    shares: list[float] = []
     for share, parameters in task.groups():
-        for decay, chosen in ((weight_decay, [p for p in parameters if p.ndim > 1]), (0.0, [p for p in parameters if p.ndim < 2])):
+        for decay, chosen in (
+            (weight_decay, [p for p in parameters if p.ndim > 1]),
+            (0.0, [p for p in parameters if p.ndim < 2]),
+        ):
             groups.append({"params": chosen, "weight_decay": decay})
             shares.append(share)
     return shares, torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
 
 
-def _ema(decay: float):
+def _ema(decay: float) -> Callable[..., None]:
     """Exponential moving average whose memory grows with the number of updates, so that it forgets the random start."""
 
     def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
@@ -257,8 +279,16 @@ def _ema(decay: float):
     return update
 
 
-def _step(task: Task, objective: nn.Module, optimizer, machine: Hardware, recorder: Recorder, progress: Progress,
-          seed: int, clip_norm: float) -> dict[str, Tensor]:
+def _step(
+    task: Task,
+    objective: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    machine: Hardware,
+    recorder: Recorder,
+    progress: Progress,
+    seed: int,
+    clip_norm: float,
+) -> dict[str, Tensor]:
     """One optimizer step; on a full memory the same step again in twice as many parts."""
     clips = len(task.clips(progress.step))
     while True:
@@ -283,7 +313,8 @@ def _step(task: Task, objective: nn.Module, optimizer, machine: Hardware, record
         except OutOfMemory as error:
             if progress.parts >= clips:
                 raise ResourceError(
-                    "the device has too little memory for one clip", place="training.batch_size",
+                    "the device has too little memory for one clip",
+                    place="training.batch_size",
                     remedy="lower max_frames or choose a smaller preset",
                 ) from error
             progress.parts *= 2
@@ -315,14 +346,19 @@ def _mean(values: list[dict[str, Tensor]]) -> dict[str, float]:
     return dict(zip(keys, table.tolist(), strict=True))
 
 
-def _record(recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int) -> None:
+def _record(
+    recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int
+) -> None:
     if not math.isfinite(logged["loss"]):
         raise ResourceError(
-            f"the loss is {logged['loss']} at step {step}", place="training", remedy="lower training.lr",
+            f"the loss is {logged['loss']} at step {step}",
+            place="training",
+            remedy="lower training.lr",
         )
     recorder.metrics(
         {f"train.{k}": v for k, v in logged.items()}
-        | {"train.learning_rate": rate, "train.frames_per_second": progress.frames_per_second}, step,
+        | {"train.learning_rate": rate, "train.frames_per_second": progress.frames_per_second},
+        step,
     )
     epoch = 1 + step // epoch_steps
     if epoch > progress.epoch:  # the one before is over
@@ -331,8 +367,14 @@ def _record(recorder: Recorder, logged: dict[str, float], rate: float, progress:
     progress.epoch_metrics |= {f"epoch.train.{k}": v for k, v in logged.items()}
 
 
-def _save(recorder: Recorder, task: Task, averaged: AveragedModel, optimizer, best: dict[str, Tensor],
-          progress: Progress) -> None:
+def _save(
+    recorder: Recorder,
+    task: Task,
+    averaged: AveragedModel,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    progress: Progress,
+) -> None:
     with tempfile.TemporaryDirectory(prefix="sign-checkpoint-") as folder:
         tensors = {f"model.{k}": v for k, v in task.objective.state_dict().items()}
         tensors |= {f"task.{k}": v for k, v in task.state().items()}
@@ -346,7 +388,9 @@ def _save(recorder: Recorder, task: Task, averaged: AveragedModel, optimizer, be
         recorder.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
 
 
-def _restore(folder: Path, task: Task, averaged: AveragedModel, optimizer) -> tuple[Progress, dict[str, Tensor]]:
+def _restore(
+    folder: Path, task: Task, averaged: AveragedModel, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor]]:
     progress = Progress(**json.loads((folder / "progress.json").read_text()))
     tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))
 

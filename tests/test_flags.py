@@ -154,7 +154,11 @@ def test_epochs_and_other_shorts_are_what_the_run_used(pipeline) -> None:
 
 def test_files_one_by_one_are_the_folder(pipeline, tiny_data: Path) -> None:
     """The same data: nothing needs training."""
-    files = {"--keypoints": "sign_language_keypoints.pkl", "--videos": "video_sequences.pkl", "--texts": "text_data.json"}
+    files = {
+        "--keypoints": "sign_language_keypoints.pkl",
+        "--videos": "video_sequences.pkl",
+        "--texts": "text_data.json",
+    }
     words = [word for option, name in files.items() for word in (option, tiny_data / name)]
     assert pipeline("pipeline", *words, "--skip-trained", data=False).code == 0
     assert children() == []
@@ -220,7 +224,9 @@ def test_a_pipeline_builds_on_its_own_versions(pipeline, monkeypatch: pytest.Mon
     assert runs("temporal")[0].data.tags["sign.upstream.skeleton"] == "models:/sign-skeleton/2"
 
 
-def test_the_registry_is_all_that_a_later_stage_needs(pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_registry_is_all_that_a_later_stage_needs(
+    pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not the folder in which an earlier one ran, nor anything in it."""
     store = Path(shutil.move(tmp_path / "mlflow.db", tmp_path.with_name(f"{tmp_path.name}-store.db")))
     for left in tmp_path.iterdir():
@@ -239,7 +245,15 @@ def test_the_registry_is_all_that_a_later_stage_needs(pipeline, tmp_path: Path, 
 
 def test_a_log_gets_lines_and_a_terminal_gets_bars(built: Path, tmp_path: Path, tiny_data: Path, root: Path) -> None:
     shutil.copy(built / "mlflow.db", tmp_path)
-    line = [sys.executable, "-m", "entrypoints.temporal", "--data", tiny_data, "--config-override", tiny_data / "tiny.yaml"]
+    line = [
+        sys.executable,
+        "-m",
+        "entrypoints.temporal",
+        "--data",
+        tiny_data,
+        "--config-override",
+        tiny_data / "tiny.yaml",
+    ]
     env = {**os.environ, "PYTHONPATH": str(root), "TERM": "xterm"}
     done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -238,13 +238,22 @@ def test_two_runs_of_a_stage_compare(pipeline) -> None:
     first, second = runs("alignment")
     assert first.data.params.keys() == second.data.params.keys()
     assert first.data.metrics.keys() == second.data.metrics.keys()
-    assert (second.data.params["alignment.training.lr"], second.data.params["alignment.training.steps"]) == ("0.0001", "4")
+    assert (second.data.params["alignment.training.lr"], second.data.params["alignment.training.steps"]) == (
+        "0.0001",
+        "4",
+    )
 
 
 def test_the_end_says_scores_examples_where_to_look_and_what_next(pipeline) -> None:
     done = pipeline("pipeline", "--skip-trained")
     assert done.code == 0
-    for said in ("test (cased)", "bleu4", "character_error_rate", "mlflow ui", "mlflow models serve -m models:/sign-translator/1"):
+    for said in (
+        "test (cased)",
+        "bleu4",
+        "character_error_rate",
+        "mlflow ui",
+        "mlflow models serve -m models:/sign-translator/1",
+    ):
         assert said in done.out
     assert done.out.count("reference  ") == 3
     done = pipeline("skeleton", "--steps", "1")

@@ -59,7 +59,11 @@ def clip(seed: int, frames: int, words: Sequence[str] = ()) -> np.ndarray:
 def texts() -> list[dict[str, str]]:
     """Objects with id, text and split, of one to three words."""
     return [
-        {"id": f"{split}_{i}", "text": " ".join(WORDS[(i + 2 * k) % len(WORDS)] for k in range(1 + i % 3)), "split": split}
+        {
+            "id": f"{split}_{i}",
+            "text": " ".join(WORDS[(i + 2 * k) % len(WORDS)] for k in range(1 + i % 3)),
+            "split": split,
+        }
         for split, count in SPLITS.items()
         for i in range(count)
     ]

@@ -6,6 +6,7 @@ B batch, T frames, K landmarks. Coordinates are in shoulder widths from the midd
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,13 +17,22 @@ _MIRROR = torch.from_numpy(MIRROR.copy())  # MIRROR itself is read-only, which t
 
 
 def augment(
-    x: Tensor, *, rotate: float, turn: float, shear: float, scale: float, translate: float, proportions: float,
-    mirror: float, drop_hand: float, noise: float,
+    x: Tensor,
+    *,
+    rotate: float,
+    turn: float,
+    shear: float,
+    scale: float,
+    translate: float,
+    proportions: float,
+    mirror: float,
+    drop_hand: float,
+    noise: float,
 ) -> Tensor:
     """x (B, T, K, 3) -> a varied copy. Draws from torch's global generator, which the caller has seeded for the step.
 
-    Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera, body), its
-    hands each on their own (proportions, depth under a turned camera), noise and lost hands by frame.
+    Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera,
+    body), its hands each on their own (proportions, depth under a turned camera), noise and lost hands by frame.
     """
     B, T, K, _ = x.shape
     xy, seen = x[..., :2], x[..., 2:]
@@ -56,7 +66,7 @@ def augment(
     return torch.cat([xy * (seen > 0), seen], -1)
 
 
-def _move_hands(xy: Tensor, uniform, proportions: float, turn: float) -> Tensor:
+def _move_hands(xy: Tensor, uniform: Callable[..., Tensor], proportions: float, turn: float) -> Tensor:
     """Hands grow, stretch and, as they stand before the body, shift sideways when the camera turns."""
     out = xy.clone()
     for part in ("left_hand", "right_hand"):

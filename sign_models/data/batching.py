@@ -2,8 +2,8 @@
 
 B batch, T frames of the longest clip rounded up to a bucket, K landmarks, F frames of the corpus.
 
-Which clips make step s of a training, where they are cut and how fast they are played depends on (seed, s) only: a resumed
-training sees what an unbroken one would have seen.
+Which clips make step s of a training, where they are cut and how fast they are played depends on (seed, s) only: a
+resumed training sees what an unbroken one would have seen.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class DeviceCorpus:
 def resident(frames: Frames, device: torch.device) -> Tensor | Frames:
     """The frames on the device, copied once.
 
-    A store's stay on the disk where half of the device's memory is too small, and for the CPU, which reads them as fast.
+    A store's stay on the disk where half of the device's memory is too small, and for the CPU, which reads them as
+    fast.
     """
     if isinstance(frames, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(frames)).to(device)
@@ -120,7 +121,8 @@ class Sampler:
         self.lengths, self.clips, self.seed = lengths, clips, seed
         self.batch_size = min(batch_size, len(clips))
         self.steps = -(-len(clips) // self.batch_size)
-        self._epoch, self._batches = -1, []
+        self._epoch = -1
+        self._batches: list[np.ndarray] = []
 
     def __getitem__(self, step: int) -> np.ndarray:
         epoch, place = divmod(step, self.steps)
@@ -161,7 +163,8 @@ def varied(
 
 
 def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float) -> Tensor:
-    """Positions (B, length): `count` (B,) of them spread over [start, start + span - 1], at a speed that wanders by `tempo`."""
+    """Positions (B, length): `count` (B,) of them spread over [start, start + span - 1], at a speed that wanders by
+    `tempo`."""
     steps = torch.ones(len(start), length, device=start.device)
     if tempo:
         knots = torch.randn(len(start), 1, max(2, length // 16), device=start.device) * (tempo / 2)

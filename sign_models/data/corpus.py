@@ -70,7 +70,13 @@ class Digest:
         self._sum = hashlib.sha256()
 
     def add(
-        self, id: str, length: int, fps: float | None, split: str | None, group: str | None, text: str | None,
+        self,
+        id: str,
+        length: int,
+        fps: float | None,
+        split: str | None,
+        group: str | None,
+        text: str | None,
         sha256: str,
     ) -> None:
         self._sum.update(repr((id, length, fps, split, group, text, sha256)).encode())
@@ -124,7 +130,9 @@ class Corpus:
         for sequence in sequences:
             if sequence.id in clips:
                 raise DataError(
-                    f"id {sequence.id!r} appears twice", place=sequence.source or source, wanted="one clip an id",
+                    f"id {sequence.id!r} appears twice",
+                    place=sequence.source or source,
+                    wanted="one clip an id",
                     remedy="rename or remove one of the two",
                 )
             clip = Clip.of(sequence)

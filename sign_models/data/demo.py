@@ -93,15 +93,20 @@ def lexicon() -> Path:
     try:
         found = version(PACKAGE)
     except PackageNotFoundError as error:
-        raise DataError(f"the package {PACKAGE} is not installed", place="demo corpus", wanted=PACKAGE_VERSION,
-                        remedy=remedy) from error
+        raise DataError(
+            f"the package {PACKAGE} is not installed", place="demo corpus", wanted=PACKAGE_VERSION, remedy=remedy
+        ) from error
     if found != PACKAGE_VERSION:
         raise DataError(f"{PACKAGE} {found} is installed", place="demo corpus", wanted=PACKAGE_VERSION, remedy=remedy)
     spec = find_spec("spoken_to_signed")
     folder = Path(spec.origin).parent / "assets" / "fingerspelling_lexicon" if spec and spec.origin else Path()
     if not (folder / "index.csv").is_file():
-        raise DataError(f"{PACKAGE} {found} is installed without its letter clips", place="demo corpus",
-                        wanted="assets/fingerspelling_lexicon/index.csv", remedy="reinstall it: " + remedy)
+        raise DataError(
+            f"{PACKAGE} {found} is installed without its letter clips",
+            place="demo corpus",
+            wanted="assets/fingerspelling_lexicon/index.csv",
+            remedy="reinstall it: " + remedy,
+        )
     return folder
 
 
@@ -117,13 +122,20 @@ def letters() -> Letters:
 
     folder = lexicon()
     with (folder / "index.csv").open(encoding="utf-8", newline="") as index:
-        paths = {row["words"].lower(): folder / row["path"] for row in csv.DictReader(index)
-                 if row["signed_language"] == "ase"}
+        paths = {
+            row["words"].lower(): folder / row["path"]
+            for row in csv.DictReader(index)
+            if row["signed_language"] == "ase"
+        }
     points, confidence, whole, held, start = [], [], {}, {}, 0
     for letter in ascii_lowercase:
         if letter not in paths or not paths[letter].is_file():
-            raise DataError(f"no clip of the letter {letter!r}", place=f"demo corpus: {folder.name}",
-                            wanted="all 26 ASL letters", remedy=f"reinstall {PACKAGE}=={PACKAGE_VERSION}")
+            raise DataError(
+                f"no clip of the letter {letter!r}",
+                place=f"demo corpus: {folder.name}",
+                wanted="all 26 ASL letters",
+                remedy=f"reinstall {PACKAGE}=={PACKAGE_VERSION}",
+            )
         body = Pose.read(paths[letter].read_bytes()).get_components(list(COMPONENTS)).body
         xy, seen = np.asarray(body.data[:, 0, :, :2], np.float32), np.asarray(body.confidence[:, 0], np.float32)
         points.append(xy)
@@ -164,8 +176,9 @@ def word_lists() -> dict[str, list[str]]:
     return lists
 
 
-def demo_corpus(seed: int = 0, train_phrases: int = 800, dev_phrases: int = 80, test_phrases: int = 160,
-                letter_copies: int = 20) -> DemoCorpus:
+def demo_corpus(
+    seed: int = 0, train_phrases: int = 800, dev_phrases: int = 80, test_phrases: int = 160, letter_copies: int = 20
+) -> DemoCorpus:
     """The corpus; the same arguments give the same bits. Every item has a generator of its own: more phrases leave the
     first ones as they were.
 
@@ -193,8 +206,9 @@ def demo_corpus(seed: int = 0, train_phrases: int = 800, dev_phrases: int = 80, 
 
 
 def _sequence(name: str, points: np.ndarray, confidence: np.ndarray, split: str) -> KeypointSequence:
-    return KeypointSequence(name, points, confidence, LAYOUT, "pixel", PICTURE, FPS, split=split,
-                            source=f"demo corpus: {name}")
+    return KeypointSequence(
+        name, points, confidence, LAYOUT, "pixel", PICTURE, FPS, split=split, source=f"demo corpus: {name}"
+    )
 
 
 def sign(text: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -204,8 +218,9 @@ def sign(text: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return _compose(bank, [bank.held[letter] for letter in text], doubled, rng)
 
 
-def _compose(bank: Letters, spans: Sequence[tuple[int, int]], doubled: Sequence[bool],
-             rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _compose(
+    bank: Letters, spans: Sequence[tuple[int, int]], doubled: Sequence[bool], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Join occurrences of the bank's frames [start, stop), each varied, as one recording.
 
     An output frame lies at `weight` between the bank's frames `a` and `b`. An occurrence's own variation is a row of
@@ -214,12 +229,15 @@ def _compose(bank: Letters, spans: Sequence[tuple[int, int]], doubled: Sequence[
     n = len(spans)
     speed = SPEED[0] * (SPEED[1] / SPEED[0]) ** rng.random(n)
     outwards = -1.0  # the signer's right is on the left of the picture
-    pose = np.stack([
-        np.deg2rad(rng.uniform(-ROTATION, ROTATION, n)),
-        rng.uniform(*SCALE, n),
-        bank.shoulders * (rng.uniform(-SHIFT, SHIFT, n) + outwards * DOUBLE_SHIFT * np.asarray(doubled)),
-        bank.shoulders * rng.uniform(-SHIFT, SHIFT, n),
-    ], axis=-1)
+    pose = np.stack(
+        [
+            np.deg2rad(rng.uniform(-ROTATION, ROTATION, n)),
+            rng.uniform(*SCALE, n),
+            bank.shoulders * (rng.uniform(-SHIFT, SHIFT, n) + outwards * DOUBLE_SHIFT * np.asarray(doubled)),
+            bank.shoulders * rng.uniform(-SHIFT, SHIFT, n),
+        ],
+        axis=-1,
+    )
     moves = np.arange(1, TRANSITION + 1) / (TRANSITION + 1)
     at, into, weight, owner, mix = [], [], [], [], []
     for i, (start, stop) in enumerate(spans):

@@ -44,7 +44,9 @@ class Inputs:
         for path in (data, keypoints, videos, texts):
             if path is not None and not path.exists():
                 raise DataError(
-                    "no such file or folder", place=str(path), wanted="an existing path",
+                    "no such file or folder",
+                    place=str(path),
+                    wanted="an existing path",
                     remedy="check the path; it counts from the folder in which the command was typed",
                 )
         if data is not None:
@@ -60,8 +62,10 @@ class Inputs:
 
     @property
     def source(self) -> str:
-        return "embedded fingerspelling" if self.embedded else ", ".join(
-            dict.fromkeys(str(p) for p in (self.keypoints_path, self.videos_path, self.texts_path) if p)
+        return (
+            "embedded fingerspelling"
+            if self.embedded
+            else ", ".join(dict.fromkeys(str(p) for p in (self.keypoints_path, self.videos_path, self.texts_path) if p))
         )
 
     @cached_property
@@ -95,14 +99,15 @@ class Inputs:
         videos, texts = self.videos, self.texts
         if not any(texts.get(videos.ids[i]) for i in of_split(videos, "train", None)):
             raise DataError(
-                "no video of the training split has a text", place=str(self.texts_path or videos.sources),
+                "no video of the training split has a text",
+                place=str(self.texts_path or videos.sources),
                 wanted=f"texts for some of them, in {TEXTS} or beside the keypoints",
                 remedy="add their ids there, or run -e skeleton and -e temporal alone, which need no text",
             )
 
     def digest(self, *parts: str) -> str:
-        """sha256 over the bytes of these inputs ("keypoints", "videos", "texts"); of the embedded ones, over what they are
-        made from; of a store, its own digest. Cheap: nothing is parsed."""
+        """sha256 over the bytes of these inputs ("keypoints", "videos", "texts"); of the embedded ones, over what
+        they are made from; of a store, its own digest. Cheap: nothing is parsed."""
         digest = hashlib.sha256()
         if self.embedded:
             for path in demo.sources():
@@ -149,7 +154,9 @@ def _read(path: Path | None, usual: str) -> Corpus:
 
 def _missing(path: Path | None, usual: str) -> DataError:
     return DataError(
-        "missing", place=str(path or usual), wanted=f"{usual}, or a folder of keypoint files",
+        "missing",
+        place=str(path or usual),
+        wanted=f"{usual}, or a folder of keypoint files",
         remedy="give it with -P data=DIR or one by one; docs/formats tells what is read",
     )
 
@@ -158,24 +165,30 @@ def _join(corpus: Corpus, rows: list[TextRow], place: str) -> None:
     """Check texts against videos and give the corpus its splits."""
     if missing := [row.id for row in rows if row.id not in corpus.index]:
         raise DataError(
-            f"{len(missing)} of {len(rows)} texts have no video: {_some(missing)}", place=place,
-            wanted=f"ids of {corpus.sources}, such as {_some(corpus.ids[:2])}", remedy="add the videos or remove the texts",
+            f"{len(missing)} of {len(rows)} texts have no video: {_some(missing)}",
+            place=place,
+            wanted=f"ids of {corpus.sources}, such as {_some(corpus.ids[:2])}",
+            remedy="add the videos or remove the texts",
         )
     for row in rows:
         i = corpus.index[row.id]
         own = corpus.splits[i]
         if own and row.split and own != row.split:
             raise DataError(
-                f"video {row.id!r} is in two splits: {own} ({corpus.sources}) and {row.split} ({place})", place=place,
-                wanted="one split a video", remedy="make the two agree",
+                f"video {row.id!r} is in two splits: {own} ({corpus.sources}) and {row.split} ({place})",
+                place=place,
+                wanted="one split a video",
+                remedy="make the two agree",
             )
         corpus.splits[i] = row.split or own
     if not any(corpus.splits):
         _split(corpus, {row.id for row in rows} or set(corpus.ids))
     elif "train" not in corpus.splits:
         raise DataError(
-            f"no training split, only {_some(sorted({s for s in corpus.splits if s}))}", place=place,
-            wanted='videos of split "train"', remedy='set "split" of some texts to "train", or leave out every split',
+            f"no training split, only {_some(sorted({s for s in corpus.splits if s}))}",
+            place=place,
+            wanted='videos of split "train"',
+            remedy='set "split" of some texts to "train", or leave out every split',
         )
 
 

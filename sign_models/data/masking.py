@@ -12,8 +12,8 @@ from sign_models.keypoints.layouts import PARTS
 
 
 class Hidden(NamedTuple):
-    """x (B, T, K, 3) without the hidden single joints; parts (B, T, P) bool: hidden as a whole; landmarks (B, T, K) bool: all
-    that is hidden, for the loss."""
+    """x (B, T, K, 3) without the hidden single joints; parts (B, T, P) bool: hidden as a whole; landmarks (B, T, K)
+    bool: all that is hidden, for the loss."""
 
     x: Tensor
     parts: Tensor
@@ -21,7 +21,8 @@ class Hidden(NamedTuple):
 
 
 def hide(x: Tensor, *, joints: float, parts: float, frames: float, span: int) -> Hidden:
-    """Hide shares of single joints a frame, of whole parts and of whole frames, the latter two in spans of `span` frames."""
+    """Hide shares of single joints a frame, of whole parts and of whole frames, the latter two in spans of `span`
+    frames."""
     B, T, K, _ = x.shape
     single = torch.rand(B, T, K, device=x.device) < joints
     share = torch.full((B, 1), frames, device=x.device)

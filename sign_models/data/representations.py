@@ -32,13 +32,17 @@ def read_representations(path: Path) -> dict[str, np.ndarray]:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"cannot be read: {error}", place=str(path), wanted=f"{FILE} of a represent run",
+            f"cannot be read: {error}",
+            place=str(path),
+            wanted=f"{FILE} of a represent run",
             remedy="run -e represent again",
         ) from error
     for name, array in arrays.items():
         if array.ndim != 2:
             raise DataError(
-                f"{name!r} has shape {array.shape}", place=str(path), wanted="(vectors, width)",
+                f"{name!r} has shape {array.shape}",
+                place=str(path),
+                wanted="(vectors, width)",
                 remedy="run -e represent again",
             )
     return arrays

@@ -123,21 +123,27 @@ def prepare(make: Callable[[], KeypointSequence]) -> Sample | DataError:
 def _labelled(sample: Sample, labels: Labels, group: str) -> Sample | DataError:
     clip = sample.clip
     known = labels.find(clip.id).beside(clip.text, clip.split, clip.group)
-    clip = replace(clip, text=nfc(known.text), split=known.split, group=known.group)
     try:
-        return sample._replace(clip=replace(clip, group=_group(clip, group, sample.place)))
+        found = _group(clip.id, known.group, group, sample.place)
     except DataError as error:
         return error
+    return sample._replace(clip=replace(clip, text=nfc(known.text), split=known.split, group=found))
 
 
-def _group(clip: Clip, group: str, place: str) -> str | None:
+def _group(id: str, told: str | None, group: str, place: str) -> str | None:
+    """What clips share a group by; told: by the files."""
     if not group or group in BY_FILE:
-        return clip.group
+        return told
     if group == "id":
         return None
-    found = re.search(group, clip.id)
+    found = re.search(group, id)
     if not found:
-        raise DataError(f"id {clip.id!r} has no group by {group!r}", place=place, wanted="an expression for all ids")
+        raise DataError(
+            f"id {id!r} has no group by {group!r}",
+            place=place,
+            wanted="an expression that finds a group in every id",
+            remedy="correct it, or group by id",
+        )
     return found[1] if found.re.groups else found[0]
 
 

@@ -24,7 +24,9 @@ def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.nd
     train, dev = of_split(corpus, "train", None), of_split(corpus, "dev")
     if not len(train):
         raise DataError(
-            "no clip to train on", place=corpus.sources, wanted="clips of split train, or without a split",
+            "no clip to train on",
+            place=corpus.sources,
+            wanted="clips of split train, or without a split",
             remedy="give some clips the split train",
         )
     if len(dev) or len(train) == 1:

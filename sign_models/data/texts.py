@@ -41,15 +41,24 @@ def read_texts(path: Path | str) -> list[TextRow]:
     if not rows:
         raise DataError("no text in it", place=path.name, wanted=FORMS, remedy=ADD)
     if empty := [row.id for row in rows if not row.text.strip()]:
-        raise DataError(f"empty texts: {_some(empty)}", place=path.name, wanted="a text for each id",
-                        remedy="take them out; videos without a text still serve pretraining")
+        raise DataError(
+            f"empty texts: {_some(empty)}",
+            place=path.name,
+            wanted="a text for each id",
+            remedy="take them out; videos without a text still serve pretraining",
+        )
     if repeated := [name for name, count in Counter(row.id for row in rows).items() if count > 1]:
         splits = {name: {row.split for row in rows if row.id == name} for name in repeated[:100]}
         if torn := [name for name, found in splits.items() if len(found) > 1]:
-            raise DataError(f"ids in more than one split: {_some(torn)}", place=path.name, wanted="one split for an id",
-                            remedy="keep each in one of them")
-        raise DataError(f"ids given more than once: {_some(repeated)}", place=path.name, wanted="one text for an id",
-                        remedy=ONE)
+            raise DataError(
+                f"ids in more than one split: {_some(torn)}",
+                place=path.name,
+                wanted="one split for an id",
+                remedy="keep each in one of them",
+            )
+        raise DataError(
+            f"ids given more than once: {_some(repeated)}", place=path.name, wanted="one text for an id", remedy=ONE
+        )
     return rows
 
 
@@ -57,18 +66,30 @@ def _load(path: Path) -> Any:
     try:
         content = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or error})", place=str(path), wanted="a JSON file",
-                        remedy="check the path and who may read it") from error
+        raise DataError(
+            f"cannot be read ({error.strerror or error})",
+            place=str(path),
+            wanted="a JSON file",
+            remedy="check the path and who may read it",
+        ) from error
     except UnicodeDecodeError as error:
-        raise DataError(f"byte {error.start} is not UTF-8", place=path.name, wanted="JSON in UTF-8",
-                        remedy=f"save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {path.name}") from error
+        raise DataError(
+            f"byte {error.start} is not UTF-8",
+            place=path.name,
+            wanted="JSON in UTF-8",
+            remedy=f"save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {path.name}",
+        ) from error
     if not content.strip():
         raise DataError("is empty", place=path.name, wanted=FORMS, remedy=AGAIN)
     try:
         return json.loads(content, object_pairs_hook=partial(_object, path.name))
     except json.JSONDecodeError as error:
-        raise DataError(f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}", place=path.name,
-                        wanted=FORMS, remedy=AGAIN) from error
+        raise DataError(
+            f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}",
+            place=path.name,
+            wanted=FORMS,
+            remedy=AGAIN,
+        ) from error
     except RecursionError as error:
         raise DataError("is nested too deep", place=path.name, wanted=FORMS, remedy=AGAIN) from error
 
@@ -76,8 +97,9 @@ def _load(path: Path) -> Any:
 def _object(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of a key given twice json itself would silently keep the last."""
     if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
-        raise DataError(f"keys given more than once: {_some(repeated)}", place=place, wanted="one text for an id",
-                        remedy=ONE)
+        raise DataError(
+            f"keys given more than once: {_some(repeated)}", place=place, wanted="one text for an id", remedy=ONE
+        )
     return dict(pairs)
 
 
@@ -102,13 +124,21 @@ def _row(entry: dict[str, Any], place: str) -> TextRow:
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
     if not isinstance(name, str) or not name:
-        raise DataError(f"its id is {_kind(name)}", place=place, wanted="an id: a string, not empty",
-                        remedy="give it the id of its video")
+        raise DataError(
+            f"its id is {_kind(name)}",
+            place=place,
+            wanted="an id: a string, not empty",
+            remedy="give it the id of its video",
+        )
     if not isinstance(text, str):
         raise DataError(f"the text of {name!r} is {_kind(text)}", place=place, wanted=FORMS, remedy=SCHEMA)
     if any("\ud800" <= letter <= "\udfff" for letter in name + text):
-        raise DataError(f"{name!r} holds half of a surrogate pair", place=place, wanted="valid Unicode",
-                        remedy="write the file anew from its source")
+        raise DataError(
+            f"{name!r} holds half of a surrogate pair",
+            place=place,
+            wanted="valid Unicode",
+            remedy="write the file anew from its source",
+        )
     return TextRow(name, unicodedata.normalize("NFC", text), _split(entry.get("split"), place))
 
 
@@ -118,8 +148,12 @@ def _split(value: Any, place: str) -> str | None:
     if isinstance(value, str) and value in SPLITS:
         return SPLITS[value]
     near = get_close_matches(value.lower(), SPLITS, 1) if isinstance(value, str) else []
-    raise DataError(f"split {value!r}", place=place, wanted="train, dev (or val, valid, validation) or test",
-                    remedy=f"did you mean {near[0]!r}?" if near else "leave it out where there is none")
+    raise DataError(
+        f"split {value!r}",
+        place=place,
+        wanted="train, dev (or val, valid, validation) or test",
+        remedy=f"did you mean {near[0]!r}?" if near else "leave it out where there is none",
+    )
 
 
 def _kind(value: Any) -> str:

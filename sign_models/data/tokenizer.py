@@ -6,7 +6,7 @@ Every kind gives back exactly the text it was given, as long as its characters w
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,7 +31,8 @@ def choose_kind(train: list[str], dev: list[str]) -> str:
 
 
 def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
-    """train, dev: texts (dev only serves `kind` auto). vocabulary: most entries. -> tokenizer; its ids 0-3 are SPECIAL."""
+    """train, dev: texts (dev only serves `kind` auto). vocabulary: most entries. -> tokenizer; its ids 0-3 are
+    SPECIAL."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -39,7 +40,7 @@ def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int
     characters = {"▁"} | {c for text in train for c in text if c != " "}
     if kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
-    split = [pre_tokenizers.Metaspace(prepend_scheme="never" if kind == "char" else "always")]
+    split: list[Any] = [pre_tokenizers.Metaspace(prepend_scheme="never" if kind == "char" else "always")]
     if kind != "char":
         split.append(pre_tokenizers.Punctuation())
     pre_tokenizer = pre_tokenizers.Sequence(split)
@@ -55,12 +56,19 @@ def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="never" if kind == "char" else "always")
     if kind == "bpe":
         trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary, special_tokens=SPECIAL, initial_alphabet=sorted(characters), show_progress=False,
+            vocab_size=vocabulary,
+            special_tokens=SPECIAL,
+            initial_alphabet=sorted(characters),
+            show_progress=False,
             min_frequency=2,
         )
         tokenizer.train_from_iterator(train, trainer)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, bos_token=START, eos_token=END, unk_token=UNKNOWN,
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        bos_token=START,
+        eos_token=END,
+        unk_token=UNKNOWN,
         clean_up_tokenization_spaces=False,
     )
 

@@ -102,7 +102,7 @@ class _Stream:
         small = sum(map(len, pieces)) < _CHUNK
         file = io.BytesIO(b"".join(pieces)) if small else Pieces(pieces)
         try:
-            return _Unpickler(io.BufferedReader(file, _CHUNK), self.scanner).load()  # type: ignore[arg-type]
+            return _Unpickler(io.BufferedReader(file, _CHUNK), self.scanner).load()
         except _BROKEN as error:
             raise self.scanner.broken(f"{type(error).__name__}: {error}"[:200]) from error
 

@@ -51,7 +51,13 @@ class AlignmentModel(nn.Module):
         return y + self.guess(ctc.exp().to(y.dtype)), ctc
 
     def losses(
-        self, representations: Tensor, mask: Tensor, labels: Tensor, *, label_smoothing: float, weight: Tensor | None = None
+        self,
+        representations: Tensor,
+        mask: Tensor,
+        labels: Tensor,
+        *,
+        label_smoothing: float,
+        weight: Tensor | None = None,
     ) -> AlignmentLosses:
         """labels (B, L) with IGNORED padding; weight (B,) of each clip, 1 where not given."""
         prefix, ctc = self.read(representations, mask)
@@ -74,13 +80,20 @@ class AlignmentModel(nn.Module):
         return loss / lengths.clamp(min=1)
 
     def _ctc(self, ctc: Tensor, mask: Tensor, labels: Tensor, zero_infinity: bool) -> tuple[Tensor, Tensor]:
-        """-> negative log likelihood of each text, infinite (or 0) where its clip is too short; its tokens that count: (B,)."""
+        """-> negative log likelihood of each text, infinite (or 0) where its clip is too short; its tokens that
+        count: (B,)."""
         words = self.spoken(labels)
         lengths = words.sum(1)
         order = torch.argsort(~words, dim=1, stable=True)  # tokens that count, moved to the front
         targets = labels.clamp(min=0).gather(1, order)
         loss = F.ctc_loss(
-            ctc.transpose(0, 1), targets, mask.sum(1), lengths, blank=BLANK, reduction="none", zero_infinity=zero_infinity
+            ctc.transpose(0, 1),
+            targets,
+            mask.sum(1),
+            lengths,
+            blank=BLANK,
+            reduction="none",
+            zero_infinity=zero_infinity,
         )
         return loss, lengths
 
@@ -104,7 +117,13 @@ class AlignmentModel(nn.Module):
 
     @torch.no_grad()
     def translate(
-        self, representations: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float,
+        self,
+        representations: Tensor,
+        mask: Tensor,
+        *,
+        beams: int,
+        max_length: int,
+        length_penalty: float,
         ctc_weight: float,
     ) -> tuple[list[list[list[int]]], list[list[float]]]:
         """-> for each clip its hypotheses as token lists, best first, and their scores (mean log probability a token).
@@ -112,9 +131,7 @@ class AlignmentModel(nn.Module):
         Candidates are the decoder's beams and what the CTC head reads; both heads then score all of them.
         """
         prefix, ctc = self.read(representations, mask)
-        beam, _ = self.text.generate(
-            prefix, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
-        )
+        beam, _ = self.text.generate(prefix, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
         end = self.text.model.config.eos_token_id
         greedy = self.greedy(ctc, mask)
         rows: list[list[int]] = []

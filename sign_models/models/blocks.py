@@ -43,6 +43,8 @@ class ConvBlock(nn.Module):
 class Rotary(nn.Module):
     """Rotary positions (Su et al. 2021): attention sees distances, so any length works."""
 
+    frequency: Tensor
+
     def __init__(self, head_width: int) -> None:
         super().__init__()
         frequency = 10_000.0 ** (-torch.arange(0, head_width, 2).float() / head_width)

@@ -96,8 +96,9 @@ class Predictor:
         model = self.model
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if isinstance(model, Translator):
+                y, kept = model(x, mask)
                 wanted = replace(model.generation, beams=max(beams or model.generation.beams, n_best or 1))
-                return [_texts(found, n_best) for found in model.translate(*model(x, mask), wanted)]
+                return [_texts(found, n_best) for found in model.translate(y, kept, wanted)]
             if isinstance(model, TemporalModel):
                 y, kept = model.encode(x, mask)
                 return [{"representation": r[m].float().tolist()} for r, m in zip(y, kept, strict=True)]

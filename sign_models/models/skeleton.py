@@ -13,11 +13,15 @@ from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.models.blocks import ConvBlock, check_mask, mlp
 
 ANCHORS = {
-    "body": PLACE["body.nose"], "left_hand": PLACE["left_hand.wrist"], "right_hand": PLACE["right_hand.wrist"],
+    "body": PLACE["body.nose"],
+    "left_hand": PLACE["left_hand.wrist"],
+    "right_hand": PLACE["right_hand.wrist"],
     "face": PLACE["face.nose_tip"],
 }
 HAND_SCALE = 4.0  # a hand is about a quarter of a shoulder width: this brings it to about 1
-LANDMARK_SHARE = [1 / (places.stop - places.start) for places in PARTS.values() for _ in range(places.stop - places.start)]
+LANDMARK_SHARE = [
+    1 / (places.stop - places.start) for places in PARTS.values() for _ in range(places.stop - places.start)
+]
 LANDMARK_ANCHOR = [ANCHORS[part] for part, places in PARTS.items() for _ in range(places.stop - places.start)]
 VISIBLE_WEIGHT = 0.2  # of a landmark that was not hidden: restoring it is easy, but keeps the feature complete
 
@@ -66,7 +70,11 @@ class SkeletonModel(nn.Module):
     def __init__(self, part_width: int, width: int, layers: int, context: int, dropout: float) -> None:
         super().__init__()
         self.config = {
-            "part_width": part_width, "width": width, "layers": layers, "context": context, "dropout": dropout,
+            "part_width": part_width,
+            "width": width,
+            "layers": layers,
+            "context": context,
+            "dropout": dropout,
         }
         self.width = width
         self.parts = PartTokens(part_width)

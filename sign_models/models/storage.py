@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_model, save_model
 from torch import nn
@@ -26,21 +27,25 @@ def save(model: nn.Module, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, Translator):
         config = {
-            "stage": "alignment", "temporal": model.temporal.config, "vocabulary": model.alignment.vocabulary,
-            "generation": asdict(model.generation), "finetuned": model.finetuned,
+            "stage": "alignment",
+            "temporal": model.temporal.config,
+            "vocabulary": model.alignment.vocabulary,
+            "generation": asdict(model.generation),
+            "finetuned": model.finetuned,
         }
         model.tokenizer.save_pretrained(folder / TOKENIZER)
         model.alignment.text.model.config.save_pretrained(folder / TEXT)
     elif isinstance(model, TemporalModel):
         config = {"stage": "temporal", **model.config}
     else:
+        assert isinstance(model, SkeletonModel)
         config = {"stage": "skeleton", **model.config}
     save_model(model, str(folder / WEIGHTS))
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
 
 
-def load(folder: Path) -> nn.Module:
-    """The model of a folder written by save(), in evaluation mode on the CPU."""
+def load(folder: Path) -> Any:
+    """The SkeletonModel, TemporalModel or Translator of a folder written by save(), in evaluation mode on the CPU."""
     config = json.loads((folder / CONFIG).read_text())
     stage = config.pop("stage")
     model: nn.Module

@@ -20,7 +20,11 @@ class TemporalModel(nn.Module):
     ) -> None:
         super().__init__()
         self.config = {
-            "skeleton": skeleton.config, "width": width, "layers": layers, "heads": heads, "stride": stride,
+            "skeleton": skeleton.config,
+            "width": width,
+            "layers": layers,
+            "heads": heads,
+            "stride": stride,
             "dropout": dropout,
         }
         self.skeleton, self.width, self.stride = skeleton, width, stride

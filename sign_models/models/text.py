@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,9 @@ IGNORED = -100  # label of padding, by transformers' convention
 class TextModel(nn.Module):
     """Writes text after a prefix of vectors: a seq2seq model encodes them, a causal model continues them."""
 
-    def __init__(self, model: nn.Module) -> None:
+    model: Any  # transformers' modules have no types of their own
+
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         self.seq2seq = bool(model.config.is_encoder_decoder)
@@ -43,9 +46,20 @@ class TextModel(nn.Module):
     def from_scratch(cls, vocabulary: int, width: int, layers: int, heads: int, dropout: float) -> TextModel:
         """A T5 decoder with random weights; the temporal model is its encoder."""
         config = T5Config(
-            vocab_size=vocabulary, d_model=width, d_kv=width // heads, d_ff=4 * width, num_layers=0,
-            num_decoder_layers=layers, num_heads=heads, dropout_rate=dropout, feed_forward_proj="relu",
-            tie_word_embeddings=False, pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+            vocab_size=vocabulary,
+            d_model=width,
+            d_kv=width // heads,
+            d_ff=4 * width,
+            num_layers=0,
+            num_decoder_layers=layers,
+            num_heads=heads,
+            dropout_rate=dropout,
+            feed_forward_proj="relu",
+            tie_word_embeddings=False,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=1,
         )
         return cls(T5ForConditionalGeneration(config))
 
@@ -90,11 +104,17 @@ class TextModel(nn.Module):
         config = self.model.config
         of_beams = {"length_penalty": length_penalty, "early_stopping": True} if beams > 1 else {}
         settings = GenerationConfig(
-            num_beams=beams, num_return_sequences=beams, do_sample=False, max_new_tokens=max_length,
-            return_dict_in_generate=True, output_scores=True,
-            pad_token_id=config.pad_token_id or 0, eos_token_id=config.eos_token_id,
+            num_beams=beams,
+            num_return_sequences=beams,
+            do_sample=False,
+            max_new_tokens=max_length,
+            return_dict_in_generate=True,
+            output_scores=True,
+            pad_token_id=config.pad_token_id or 0,
+            eos_token_id=config.eos_token_id,
             bos_token_id=config.bos_token_id,
-            decoder_start_token_id=getattr(config, "decoder_start_token_id", None), **of_beams,
+            decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
+            **of_beams,
         )
         out = self.model.generate(inputs_embeds=prefix, attention_mask=mask.long(), generation_config=settings)
         tokens = out.sequences[:, 1:] if self.seq2seq else out.sequences
@@ -128,11 +148,12 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         raise ParamsError(
-            f"{name!r} cannot be used: {str(error).splitlines()[0][:200]}", place="alignment.decoder.pretrained",
+            f"{name!r} cannot be used: {str(error).splitlines()[0][:200]}",
+            place="alignment.decoder.pretrained",
             wanted="a seq2seq or causal model with safetensors weights and a tokenizer",
             remedy="give its name on Hugging Face or the absolute path of its folder",
         ) from error
 
 
-def _auto(config: PretrainedConfig) -> type:
+def _auto(config: PretrainedConfig) -> Any:
     return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -41,8 +41,12 @@ class Translator(nn.Module):
     """finetuned says that `temporal` is no longer the registered temporal model: its representations are not ours."""
 
     def __init__(
-        self, temporal: TemporalModel, alignment: AlignmentModel, tokenizer: PreTrainedTokenizerBase,
-        generation: Generation, finetuned: bool,
+        self,
+        temporal: TemporalModel,
+        alignment: AlignmentModel,
+        tokenizer: PreTrainedTokenizerBase,
+        generation: Generation,
+        finetuned: bool,
     ) -> None:
         super().__init__()
         self.temporal, self.alignment = temporal, alignment
@@ -53,12 +57,18 @@ class Translator(nn.Module):
         return self.temporal.encode(x, mask)
 
     @torch.no_grad()
-    def translate(self, representations: Tensor, mask: Tensor, generation: Generation | None = None) -> list[list[Hypothesis]]:
+    def translate(
+        self, representations: Tensor, mask: Tensor, generation: Generation | None = None
+    ) -> list[list[Hypothesis]]:
         """-> for each clip its hypotheses, best first."""
         wanted = generation or self.generation
         tokens, scores = self.alignment.translate(
-            representations, mask, beams=wanted.beams, max_length=wanted.max_length,
-            length_penalty=wanted.length_penalty, ctc_weight=wanted.ctc_weight,
+            representations,
+            mask,
+            beams=wanted.beams,
+            max_length=wanted.max_length,
+            length_penalty=wanted.length_penalty,
+            ctc_weight=wanted.ctc_weight,
         )
         return [
             [Hypothesis(text, score) for text, score in zip(self.decode(t), s, strict=True)]
@@ -69,11 +79,15 @@ class Translator(nn.Module):
     def confident(
         self, representations: Tensor, mask: Tensor, generation: Generation, threshold: float
     ) -> list[list[int]]:
-        """-> the tokens of each clip that both heads read alike, at a mean token probability of at least `threshold`; else
-        an empty list."""
+        """-> the tokens of each clip that both heads read alike, at a mean token probability of at least `threshold`;
+        else an empty list."""
         tokens, scores = self.alignment.translate(
-            representations, mask, beams=generation.beams, max_length=generation.max_length,
-            length_penalty=1.0, ctc_weight=generation.ctc_weight,
+            representations,
+            mask,
+            beams=generation.beams,
+            max_length=generation.max_length,
+            length_penalty=1.0,
+            ctc_weight=generation.ctc_weight,
         )
         read = self.alignment.greedy(self.alignment.read(representations, mask)[1], mask)
         return [

@@ -223,7 +223,8 @@ def _told(detail: Mapping[str, Any], values: Mapping[str, Any], places: Mapping[
     wanted = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ").partition(", unable")[0]
     choices = re.findall(r"[\w-]+", wanted.removeprefix("one of ")) if wanted.startswith(("one of ", "'")) else []
     close = nearest(str(detail["input"]), choices)
-    return f"{places[name]}: {name} is {values[name]!r}; wanted {wanted}" + (f"; did you mean '{close}'?" if close else "")
+    hint = f"; did you mean '{close}'?" if close else ""
+    return f"{places[name]}: {name} is {values[name]!r}; wanted {wanted}{hint}"
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

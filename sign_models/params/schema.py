@@ -33,7 +33,7 @@ class Training(Closed):
     steps: Positive | None  # optimizer steps
     epochs: Annotated[float, Field(gt=0)] | None  # passes over the training clips
     min_steps: Count  # with epochs: at least this many steps, for few clips; 0 where a command gives epochs
-    batch_size: Positive  # clips (skeleton: windows) a step, over all devices; halved with accumulation when memory ends
+    batch_size: Positive  # clips (skeleton: windows) a step, over all devices; accumulated where memory ends
     lr: Annotated[float, Field(gt=0)]  # peak learning rate of AdamW
     weight_decay: NonNegative
     warmup: Fraction  # share of all steps in which the rate rises from 0; a cosine then lowers it to 0
@@ -46,7 +46,8 @@ class Training(Closed):
 
 
 class Augment(Closed):
-    """How far a training clip is varied, on the device, in the batch. Angles in degrees, the rest in shoulder widths or 1."""
+    """How far a training clip is varied, on the device, in the batch. Angles in degrees, the rest in shoulder widths
+    or 1."""
 
     rotate: NonNegative  # in the picture's plane, up to this angle
     turn: NonNegative  # of the camera around the body's vertical axis: narrows x by its cosine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,20 +51,27 @@ class Translation(nn.Module):
         p = self.params.losses
         clips = batch.clips
         representations, mask = self.model(clips.x, clips.mask) if isinstance(clips, Batch) else clips
-        losses = self.model.alignment.losses(
-            representations, mask, batch.labels, label_smoothing=p.label_smoothing
-        )
+        losses = self.model.alignment.losses(representations, mask, batch.labels, label_smoothing=p.label_smoothing)
         loss = losses.text + p.ctc_weight * losses.ctc + p.contrast_weight * losses.contrast
         return {
-            "loss": loss, "text": losses.text, "ctc": losses.ctc, "contrast": losses.contrast,
+            "loss": loss,
+            "text": losses.text,
+            "ctc": losses.ctc,
+            "contrast": losses.contrast,
             "token_accuracy": losses.token_accuracy,
         }
 
 
 class AlignmentTask:
     def __init__(
-        self, params: AlignmentParams, corpus: Corpus, texts: dict[str, str], temporal: TemporalModel,
-        machine: Hardware, scoring: str, representations: dict[str, np.ndarray] | None,
+        self,
+        params: AlignmentParams,
+        corpus: Corpus,
+        texts: dict[str, str],
+        temporal: TemporalModel,
+        machine: Hardware,
+        scoring: str,
+        representations: dict[str, np.ndarray] | None,
     ) -> None:
         self.params, self.scoring = params, scoring
         self.representations = None if params.finetune else representations
@@ -74,10 +81,16 @@ class AlignmentTask:
         train, dev = (clips[labelled[clips]] for clips in (of_split(corpus, "train", None), of_split(corpus, "dev")))
         if not len(train):
             raise DataError(
-                "no training video has a text", place=corpus.sources, wanted="texts for videos of split train",
+                "no training video has a text",
+                place=corpus.sources,
+                wanted="texts for videos of split train",
                 remedy="add their ids to text_data.json",
             )
-        self.dev = dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]] if len(dev) else train[:EVALUATED]
+        self.dev = (
+            dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]]
+            if len(dev)
+            else train[:EVALUATED]
+        )
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         videos = of_split(corpus, "train", None)
         self.unlabelled = videos[~labelled[videos]] if params.finetune else videos[:0]
@@ -102,7 +115,7 @@ class AlignmentTask:
         clips = self.sampler[step]
         return clips if self.own is None else np.concatenate([clips, self.own[step]])
 
-    def advance(self, averaged: nn.Module, done: float) -> None:
+    def advance(self, averaged: Any, done: float) -> None:
         """From self_training.start on: give the videos without text the averaged model's own texts.
 
         A video is used where both heads read the same text and are sure of it; which, is decided anew each time.
@@ -117,7 +130,9 @@ class AlignmentTask:
         place = {int(clip): i for i, clip in enumerate(self.unlabelled)}
         for clips in in_order(self.frames.corpus, self.unlabelled, EVALUATION_FRAMES):
             batch = self.frames.whole(clips)
-            for clip, tokens in zip(clips, model.confident(*model(batch.x, batch.mask), greedy, p.confidence), strict=True):
+            for clip, tokens in zip(
+                clips, model.confident(*model(batch.x, batch.mask), greedy, p.confidence), strict=True
+            ):
                 if tokens and len(tokens) < rows.shape[1]:
                     rows[place[int(clip)], : len(tokens) + 1] = torch.tensor([*tokens, end])
         self.restore({"own_labels": rows})
@@ -158,7 +173,7 @@ class AlignmentTask:
         longest = -(-int(self.label_lengths[clips].max()) // LABEL_BUCKET) * LABEL_BUCKET
         return self.labels[torch.from_numpy(clips).to(self.labels.device), :longest]
 
-    def evaluate(self, objective: nn.Module) -> dict[str, float]:
+    def evaluate(self, objective: Any) -> dict[str, float]:
         """Losses, and scores of texts found by greedy search; the beam is for the end."""
         sums = np.zeros(3)
         hypotheses, references = [], []
@@ -203,11 +218,16 @@ def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], tex
 
 
 def train(
-    params: AlignmentParams, corpus: Corpus, texts: dict[str, str], temporal: TemporalModel, recorder: Recorder,
-    scoring: str, representations: dict[str, np.ndarray] | None = None,
+    params: AlignmentParams,
+    corpus: Corpus,
+    texts: dict[str, str],
+    temporal: TemporalModel,
+    recorder: Recorder,
+    scoring: str,
+    representations: dict[str, np.ndarray] | None = None,
 ) -> Trained:
-    """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by video
-    id, made by `temporal`; read in place of the videos where params say that the temporal model is not fine-tuned."""
+    """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by
+    video id, made by `temporal`; read in place of the videos where params say that it is not fine-tuned."""
     machine = hardware(temporal.width)
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))

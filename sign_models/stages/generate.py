@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,18 +30,23 @@ class Generated:
 
 @torch.inference_mode()
 def generate(
-    model: Translator, corpus: Corpus, texts: dict[str, str], params: GenerateParams,
+    model: Translator,
+    corpus: Corpus,
+    texts: dict[str, str],
+    params: GenerateParams,
     representations: dict[str, np.ndarray] | None = None,
 ) -> Generated:
-    """texts: references by video id, where there are any. representations: read in place of the videos' own, for a model
-    that was trained on them."""
+    """texts: references by video id, where there are any. representations: read in place of the videos' own, for a
+    model that was trained on them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     wanted = generation(model.generation, params)
-    splits = [None if split == "none" else split for split in params.splits] or [*{*corpus.splits}]
-    clips = of_split(corpus, *splits)
+    splits: set[str | None] = {None if split == "none" else split for split in params.splits}
+    clips = of_split(corpus, *(splits or {*corpus.splits}))
     if not len(clips):
-        raise DataError(f"no video of split {', '.join(params.splits)}", place=corpus.sources, wanted="at least one video")
+        raise DataError(
+            f"no video of split {', '.join(params.splits)}", place=corpus.sources, wanted="at least one video"
+        )
     frames = DeviceCorpus(corpus, device)
     rows: dict[int, dict[str, object]] = {}
     with tqdm(total=len(clips), desc="generate", unit="video", disable=None) as bar:
@@ -48,15 +54,18 @@ def generate(
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 if representations is None:
                     batch = frames.whole(batch_clips)
-                    encoded = model(batch.x, batch.mask)
+                    y, mask = model(batch.x, batch.mask)
                 else:
-                    encoded = stack([representations[corpus.ids[i]] for i in batch_clips], device)
-                found = model.translate(*encoded, wanted)
+                    y, mask = stack([representations[corpus.ids[i]] for i in batch_clips], device)
+                found = model.translate(y, mask, wanted)
             for clip, hypotheses in zip(batch_clips, found, strict=True):
                 name = corpus.ids[clip]
                 rows[int(clip)] = {
-                    "id": name, "split": corpus.splits[clip], "text": hypotheses[0].text,
-                    "score": hypotheses[0].score, "reference": texts.get(name),
+                    "id": name,
+                    "split": corpus.splits[clip],
+                    "text": hypotheses[0].text,
+                    "score": hypotheses[0].score,
+                    "reference": texts.get(name),
                 }
             bar.update(len(batch_clips))
     ordered = [rows[i] for i in sorted(rows)]
@@ -65,7 +74,7 @@ def generate(
 
 def generation(trained: Generation, params: GenerateParams) -> Generation:
     """How the model was trained to look for text, unless params say otherwise."""
-    given = {"beams": params.beams, "length_penalty": params.length_penalty}
+    given: dict[str, Any] = {"beams": params.beams, "length_penalty": params.length_penalty}
     return replace(trained, **{name: value for name, value in given.items() if value is not None})
 
 

@@ -15,7 +15,8 @@ from sign_models.models.temporal import TemporalModel
 
 @torch.inference_mode()
 def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterator[tuple[str, np.ndarray]]:
-    """-> video id and its (S, D) float32 representations, shortest videos first. batch_frames: padded frames at once."""
+    """-> video id and its (S, D) float32 representations, shortest videos first. batch_frames: padded frames at
+    once."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     frames = DeviceCorpus(corpus, device)

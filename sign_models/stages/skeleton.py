@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,9 +42,7 @@ class Restoration(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         hidden = hide(batch.x, **self.params.mask.model_dump())
         restored = self.model(hidden.x, batch.mask, hidden.parts)
-        loss, distance = restoration_loss(
-            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight
-        )
+        loss, distance = restoration_loss(restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight)
         return {"loss": loss, "distance": distance}
 
 
@@ -61,7 +60,7 @@ class SkeletonTask(FixedTask):
         batch = varied(self.frames, self.sampler[step], part, rng, self.params.window, self.params.augment)
         return batch, batch.lengths.sum()
 
-    def evaluate(self, objective: nn.Module) -> dict[str, float]:
+    def evaluate(self, objective: Any) -> dict[str, float]:
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
@@ -97,5 +96,6 @@ def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, 
     rows = torch.arange(len(batch.x), device=batch.x.device)
     middle = (hidden.landmarks & (batch.x[..., 2] > 0)).sum(-1).argmax(1)
     seen = batch.x[..., 2:]
-    drawn = [t[rows, middle].float().cpu().numpy() for t in (batch.x, masked, torch.cat([restored.float(), seen], -1))]
-    recorder.figure("pictures/restoration.png", restorations(*drawn, title="validation frames"))
+    rebuilt = torch.cat([restored.float(), seen], -1)
+    original, masked_, restored_ = (t[rows, middle].float().cpu().numpy() for t in (batch.x, masked, rebuilt))
+    recorder.figure("pictures/restoration.png", restorations(original, masked_, restored_, title="validation frames"))

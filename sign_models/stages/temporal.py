@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from sign_models.params.schema import TemporalParams
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
 from sign_models.training import FixedTask, Hardware, Recorder, fit, hardware
 
+
 class TwoViews(nn.Module):
     def __init__(self, model: TemporalModel, params: TemporalParams) -> None:
         super().__init__()
@@ -27,9 +29,7 @@ class TwoViews(nn.Module):
         first, second = views
         hidden = hide(first.x, **self.params.mask.model_dump())
         restored, a = self.model(hidden.x, first.mask, hidden.parts)
-        loss, distance = restoration_loss(
-            restored, first.x, first.mask, hidden.landmarks, self.params.velocity_weight
-        )
+        loss, distance = restoration_loss(restored, first.x, first.mask, hidden.landmarks, self.params.velocity_weight)
         out = {"restoration": loss, "distance": distance, "loss": loss}
         if second is not None:
             _, b = self.model(second.x, second.mask)
@@ -39,9 +39,7 @@ class TwoViews(nn.Module):
 
 
 class TemporalTask(FixedTask):
-    def __init__(
-        self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Hardware
-    ) -> None:
+    def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Hardware) -> None:
         self.params = params
         self.frames = DeviceCorpus(corpus, machine.device)
         train, self.validation = hold_out(corpus, params.validation, params.training.seed)
@@ -60,7 +58,7 @@ class TemporalTask(FixedTask):
         second = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
         return (first, second), first.lengths.sum() + second.lengths.sum()
 
-    def evaluate(self, objective: nn.Module) -> dict[str, float]:
+    def evaluate(self, objective: Any) -> dict[str, float]:
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):

@@ -22,7 +22,8 @@ def find_finished(wanted: Fingerprint) -> str | None:
         experiments = [e.experiment_id for e in client().search_experiments()]
         found = client().search_runs(
             experiments,
-            f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}' and attributes.status = 'FINISHED'",
+            f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}' and "
+            "attributes.status = 'FINISHED'",
             max_results=1, order_by=["attributes.start_time DESC"],
         )
     return str(found[0].info.run_id) if found else None

@@ -20,7 +20,15 @@ from sign_models.params.schema import Augment
 K = len(CANONICAL)
 LENGTHS = (3, 9, 14, 40, 40, 25, 1)
 STILL = {name: 0.0 for name in Augment.model_fields}
-STRONG = STILL | {"rotate": 15, "turn": 30, "shear": 0.2, "scale": 0.2, "translate": 0.1, "proportions": 0.2, "noise": 0.05}
+STRONG = STILL | {
+    "rotate": 15,
+    "turn": 30,
+    "shear": 0.2,
+    "scale": 0.2,
+    "translate": 0.1,
+    "proportions": 0.2,
+    "noise": 0.05,
+}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +60,7 @@ def clip(frames: DeviceCorpus, i: int) -> Tensor:
 # which clips ----------------------------------------------------------------------------------------------------------
 
 
-@given(
-    st.lists(st.integers(1, 500), min_size=1, max_size=60), st.integers(1, 70), st.integers(0, 5), st.integers(0, 3)
-)
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=60), st.integers(1, 70), st.integers(0, 5), st.integers(0, 3))
 def test_an_epoch_has_every_clip_and_no_more_than_fill_the_last_batch(lengths, batch_size, seed, epoch) -> None:
     clips = np.arange(len(lengths))[::2]
     sampler = Sampler(np.array(lengths), clips, batch_size, seed)
@@ -91,7 +97,9 @@ def test_evaluation_has_every_clip_once_within_its_frames(lengths: list[int], mo
     clips = [np.zeros((length, 1, 3), np.float16) for length in lengths]
     offsets = np.cumsum([0, *lengths])
     nothing: list = [None] * len(lengths)
-    corpus = Corpus([str(i) for i in range(len(lengths))], np.concatenate(clips), offsets, nothing, nothing, nothing, nothing, "")
+    corpus = Corpus(
+        [str(i) for i in range(len(lengths))], np.concatenate(clips), offsets, nothing, nothing, nothing, nothing, ""
+    )
     batches = list(in_order(corpus, np.arange(len(lengths)), most))
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     for batch in batches:
@@ -175,7 +183,9 @@ def test_parts_of_a_step_show_the_windows_of_the_whole(frames: DeviceCorpus) -> 
     clips = np.array([3, 4, 5, 2])
     strengths = Augment(**(STILL | {"tempo": 0.0}))
     whole = varied(frames, clips, slice(0, 4), np.random.default_rng(7), 10, strengths)
-    halves = [varied(frames, clips, part, np.random.default_rng(7), 10, strengths) for part in (slice(0, 2), slice(2, 4))]
+    halves = [
+        varied(frames, clips, part, np.random.default_rng(7), 10, strengths) for part in (slice(0, 2), slice(2, 4))
+    ]
     found = [x[mask] for half in halves for x, mask in zip(half.x, half.mask, strict=True)]
     wanted = [x[mask] for x, mask in zip(whole.x, whole.mask, strict=True)]
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))

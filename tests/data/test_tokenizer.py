@@ -67,7 +67,8 @@ def test_a_word_is_one_token_where_words_are_the_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dev", "kind"), [(["tea now"], "word"), (["a bat sat"], "char"), (["tea now coffee please bat"], "bpe"), ([], "word")]
+    ("dev", "kind"),
+    [(["tea now"], "word"), (["a bat sat"], "char"), (["tea now coffee please bat"], "bpe"), ([], "word")],
 )
 def test_the_kind_follows_from_how_much_of_dev_is_new(dev: list[str], kind: str) -> None:
     train = ["tea now", "coffee please"] * 10

@@ -76,7 +76,9 @@ def test_the_ctc_loss_is_the_probability_of_all_paths(translator: Translator) ->
 
 @torch.no_grad()
 @pytest.mark.parametrize(("tokens", "vectors", "possible"), [([4, 4], 3, True), ([4, 4], 2, False), ([4, 5], 1, False)])
-def test_a_text_that_its_clip_is_too_short_for_ranks_behind_any_that_fits(translator, tokens, vectors, possible) -> None:
+def test_a_text_that_its_clip_is_too_short_for_ranks_behind_any_that_fits(
+    translator, tokens, vectors, possible
+) -> None:
     model = translator.alignment
     ctc = torch.randn(1, vectors, model.vocabulary, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
     mask = torch.ones(1, vectors, dtype=torch.bool)
@@ -146,9 +148,7 @@ def test_a_clip_is_translated_as_it_would_be_alone(translator: Translator) -> No
 @torch.no_grad()
 def test_a_score_is_the_mean_log_probability_of_the_tokens(translator: Translator, encoded) -> None:
     y, mask = encoded
-    tokens, scores = translator.alignment.translate(
-        y, mask, beams=2, max_length=5, length_penalty=1.0, ctc_weight=0.0
-    )
+    tokens, scores = translator.alignment.translate(y, mask, beams=2, max_length=5, length_penalty=1.0, ctc_weight=0.0)
     labels = torch.tensor([[*tokens[0][0], 2]])
     prefix, _ = translator.alignment.read(y[:1], mask[:1])
     log_p = translator.alignment.text.logits(prefix, mask[:1], labels).log_softmax(-1)

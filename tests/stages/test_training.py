@@ -53,8 +53,15 @@ def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path
     recorder = Memory(tmp_path / "x")
     length = {"steps": 300, "batch_size": 12, "lr": 3e-3, "evaluations": 1, "ema": 0.9}
     trained = train(
-        "alignment", recorder, **still("alignment"), alignment__losses__label_smoothing=0, temporal__model__dropout=0,
-        alignment__decoder__dropout=0, alignment__encoder_lr=1, alignment__self_training__share=0, alignment__max_frames=64,
+        "alignment",
+        recorder,
+        **still("alignment"),
+        alignment__losses__label_smoothing=0,
+        temporal__model__dropout=0,
+        alignment__decoder__dropout=0,
+        alignment__encoder_lr=1,
+        alignment__self_training__share=0,
+        alignment__max_frames=64,
         **{f"alignment__training__{k}": v for k, v in length.items()},
     )
     asked = GenerateParams(splits=["train"], scoring="cased", beams=2, length_penalty=None, batch_size=8)
@@ -196,8 +203,12 @@ def test_patience_ends_a_training_that_gets_no_better(train, tmp_path: Path, mon
     monkeypatch.setattr(SkeletonTask, "evaluate", lambda self, objective: {"score": 0.0})
     recorder = Memory(tmp_path / "x")
     trained = train(
-        "skeleton", recorder, skeleton__training__steps=20, skeleton__training__evaluations=10,
-        skeleton__training__patience=3, skeleton__training__checkpoint_minutes=60,
+        "skeleton",
+        recorder,
+        skeleton__training__steps=20,
+        skeleton__training__evaluations=10,
+        skeleton__training__patience=3,
+        skeleton__training__checkpoint_minutes=60,
     )
     assert (trained.progress.step, trained.progress.best_step) == (8, 1)
     assert [step for step, _ in recorder.saved] == [8]

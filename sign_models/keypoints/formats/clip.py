@@ -177,9 +177,9 @@ def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
         step = -(-len(points) // UNIT_FRAMES)
         x, y = points[::step, :, 0], points[::step, :, 1]
         usable = seen[::step] & np.isfinite(x) & np.isfinite(y)
-        counted += np.count_nonzero(usable)
-        beyond += np.count_nonzero(usable & ((np.abs(x) > PIXELS) | (np.abs(y) > PIXELS)))
-        left += np.count_nonzero(usable & (x < 0))
+        counted += int(np.count_nonzero(usable))
+        beyond += int(np.count_nonzero(usable & ((np.abs(x) > PIXELS) | (np.abs(y) > PIXELS))))
+        left += int(np.count_nonzero(usable & (x < 0)))
     if not counted or beyond > BEYOND * counted:
         return "pixel"
     return "picture" if left <= LEFT * counted else "body"

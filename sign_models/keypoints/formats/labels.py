@@ -77,7 +77,8 @@ class Labels:
 
     def find(self, id: str) -> Label:
         """What is known of a clip; nothing where no file tells of it."""
-        return next((found for form in _forms(id) if (found := self._by_name.get(form))), NOTHING)
+        forms = _forms(id) if self._by_name else ()
+        return next((found for form in forms if (found := self._by_name.get(form))), NOTHING)
 
 
 def split_of(name: str) -> str | None:
