@@ -24,7 +24,8 @@ def find_finished(wanted: Fingerprint) -> str | None:
             experiments,
             f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}' and "
             "attributes.status = 'FINISHED'",
-            max_results=1, order_by=["attributes.start_time DESC"],
+            max_results=1,
+            order_by=["attributes.start_time DESC"],
         )
     return str(found[0].info.run_id) if found else None
 
@@ -41,9 +42,7 @@ def made_by(run_id: str) -> tuple[str, str]:
         raise UpstreamError("no such run", place=place, wanted="the ID of a represent run", remedy=LEAVE) from error
     stage = run.data.tags.get(STAGE, "unknown")
     if stage != "represent" or MODEL not in run.data.tags:
-        raise UpstreamError(
-            f"a run of stage {stage!r}", place=place, wanted="the ID of a represent run", remedy=LEAVE
-        )
+        raise UpstreamError(f"a run of stage {stage!r}", place=place, wanted="the ID of a represent run", remedy=LEAVE)
     if run.info.status != "FINISHED":
         raise UpstreamError(
             f"the run is {run.info.status}", place=place, wanted="a finished run", remedy="run -e represent again"
@@ -62,7 +61,9 @@ def fetch(run_id: str, path: str) -> Iterator[Path]:
                 local = local_copy(artifacts_at(client().get_run(run_id).info.artifact_uri), path, scratch)
         except (mlflow.MlflowException, FileNotFoundError) as error:
             raise UpstreamError(
-                f"{path} is gone from the store", place=f"run {run_id}", wanted="a run that still has its artifacts",
+                f"{path} is gone from the store",
+                place=f"run {run_id}",
+                wanted="a run that still has its artifacts",
                 remedy="run the stage again",
             ) from error
         yield local
