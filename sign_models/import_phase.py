@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sign_models.data.importing import AS_TOLD, OnBad, OnLeak, Splitting, import_corpus
 from sign_models.data.samples import Reading
-from sign_models.data.store import open_store
+from sign_models.data.store import open_store, store_digest
 from sign_models.errors import ParamsError
 from sign_models.tracking.runs import stage_run
 
@@ -64,13 +64,12 @@ def run_import(options: ImportOptions) -> None:
                 progress=progress,
             )
         seconds = time.monotonic() - began
-        corpus = open_store(o.out)
-        profile = {"clips": len(corpus), "frames": len(corpus.frames)}
-        run.log_dataset("store", corpus.digest, "import", profile, str(o.source))
+        digest, profile = store_digest(o.out), {name: report.numbers[name] for name in ("clips", "frames")}
+        run.log_dataset("store", digest, "import", profile, str(o.source))
         run.log_artifacts(o.out / "report", "report")
         run.log_metrics(report.metrics() | {"frames_per_second": read / seconds}, 0)
     print(report.markdown())
-    print(f"{o.out}: {len(corpus)} clips, digest {corpus.digest[:12]}")
+    print(f"{o.out}: {profile['clips']} clips, digest {digest[:12]}")
 
 
 def run_verify(given: Mapping[str, str]) -> None:

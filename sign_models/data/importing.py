@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from sign_models.data import checks, report
 from sign_models.data.samples import BY_FILE, Files, Place, Reading, Sample, read_samples
-from sign_models.data.store import open_store
+from sign_models.data.store import check_store
 from sign_models.data.store_writer import LOCK, StoreWriter
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.errors import DataError, ResourceError, SignError
@@ -152,7 +152,7 @@ def finish(
     made = report.Report.of(table, writer.shards, leaks, writer.rejected, textless)
     made.write(writer.path / "report", table, writer.frames())
     writer.finish(table.splits if splitting else None)
-    open_store(writer.path, full=True)
+    check_store(writer.path)
     return made
 
 

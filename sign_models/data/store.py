@@ -156,26 +156,43 @@ def open_store(path: Path | str, *, full: bool = False) -> Corpus:
     """
     path = Path(path)
     index = _index(path)
-    shards = [Shard.read(file) for file in _files(path, index, full)]
-    known: dict[str, list[Any]] = {name: [value for s in shards for value in s.known[name]] for name in COLUMNS}
-    known["splits"] = index["splits"] or known["splits"]
-    lengths = np.concatenate([np.diff(shard.offsets) for shard in shards])
-    digest = Digest()
-    add_known(digest, lengths, known)
-    if str(digest) != index["digest"]:
-        raise _broken(path / INDEX, "ids, texts, splits or lengths are not those of the import")
-    starts = np.cumsum([0, *(int(shard.offsets[-1]) for shard in shards)])
+    known: dict[str, list[Any]] = {name: [] for name in ("ids", "fps", "splits", "groups", "texts")}
+    files, starts, lengths = list[Path](), [0], list[np.ndarray]()
+    once: dict[Any, Any] = {}  # one object for equal frame rates, splits and groups: there are few of each
+    for shard in _checked(path, index, full):
+        files.append(shard.path)
+        starts.append(starts[-1] + int(shard.offsets[-1]))
+        lengths.append(np.diff(shard.offsets))
+        for name, values in known.items():
+            of_shard = shard.known[name]
+            values += of_shard if name in ("ids", "texts") else (once.setdefault(value, value) for value in of_shard)
     return Corpus(
-        ids=known["ids"],
-        frames=StoredFrames([shard.path for shard in shards], starts),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]),
-        fps=known["fps"],
-        splits=known["splits"],
-        groups=known["groups"],
-        texts=known["texts"],
+        **known,
+        frames=StoredFrames(files, np.array(starts)),
+        offsets=np.concatenate([[0], *lengths]).cumsum(),
         digest=index["digest"],
         sources=str(path),
     )
+
+
+def check_store(path: Path) -> None:
+    """Read every byte of a finished store, in the memory of one shard. Raises DataError."""
+    for _ in _checked(path, _index(path), full=True):
+        pass
+
+
+def _checked(path: Path, index: dict[str, Any], full: bool) -> Iterator[Shard]:
+    """The shards, with the splits of the index; what is known of their clips is checked after the last."""
+    digest, done = Digest(), 0
+    for file in _files(path, index, full):
+        shard = Shard.read(file)
+        if index["splits"]:
+            shard.known["splits"] = index["splits"][done : done + len(shard)]
+        add_known(digest, np.diff(shard.offsets), shard.known)
+        done += len(shard)
+        yield shard
+    if str(digest) != index["digest"]:
+        raise _broken(path / INDEX, "ids, texts, splits or lengths are not those of the import")
 
 
 def store_digest(path: Path) -> str:
