@@ -55,6 +55,7 @@ def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
     model, metric = given["model"] or TRANSLATOR, given["metric"]
     split, _, figure = metric.rpartition(".")
     known = [f"{split}.{name}" for split in SPLITS for name in FIGURES]
+    promotion.check_alias(given["alias"] or promotion.CHAMPION)
     if stage_of(model) == "translator" and metric and metric not in known:
         near = nearest(metric, known)
         raise ParamsError(

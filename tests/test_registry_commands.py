@@ -111,6 +111,7 @@ assert not heavy, heavy
     ("name", "line", "message"),
     [
         ("promote", "--model sign-translater", "did you mean 'sign-translator'"),
+        ("promote", "--alias latest", "not candidate, latest, previous or a version"),
         ("promote", "--metric test.chfr", "did you mean 'test.chrf'"),
         ("promote", "--metric chrf", "wanted a split and a figure"),
         ("promote", "--force perhaps", "wanted true or false"),

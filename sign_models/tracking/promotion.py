@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sign_models.errors import ParamsError, UpstreamError
+from sign_models.tracking.fingerprint import FIELDS
 from sign_models.tracking.registration import CANDIDATE, try_out
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, aliases_of, resolve, stage_of
 from sign_models.tracking.store import alone, asking, client
@@ -70,7 +71,7 @@ def promote(
     import mlflow
 
     stage = stage_of(name)
-    _check_alias(alias)
+    check_alias(alias)
     if force and not reason.strip():
         raise ParamsError("force without a reason", place="reason", wanted="why a worse version may be promoted")
     with asking(f"promoting {name}"), alone(mlflow.get_tracking_uri()):
@@ -133,10 +134,11 @@ def previous_of(alias: str) -> str:
     return "previous" if alias == CHAMPION else f"previous-{alias}"
 
 
-def same_data(a: Upstream, b: Upstream) -> bool:
-    """Whether two versions were made, and so scored, on inputs of the same digests."""
+def scored_alike(a: Upstream, b: Upstream) -> bool:
+    """Whether two versions were made, and so scored, on inputs of the same digests, by the same preset."""
     digests = [{k: v for k, v in model.tags.items() if k.startswith(DATA)} for model in (a, b)]
-    return bool(digests[0]) and digests[0] == digests[1]
+    presets = [json.loads(model.tags.get(FIELDS, "{}")).get("params.generate.scoring") for model in (a, b)]
+    return bool(digests[0]) and digests[0] == digests[1] and presets[0] == presets[1]
 
 
 @dataclass(frozen=True)
@@ -156,14 +158,14 @@ class _Comparison:
 
 
 def _compare(chosen: Upstream, holder: Upstream, metric: str, score: Score | None, force: bool) -> _Comparison:
-    again = not same_data(chosen, holder)
+    again = not scored_alike(chosen, holder)
     if again and score is None:
         if force:
             return _Comparison(None, None, None, False)
         raise UpstreamError(
-            f"scored on other data than the present version {holder.version}",
+            f"scored on other data than the present version {holder.version}, or by another preset",
             place=chosen.uri,
-            wanted="scores on the same data",
+            wanted="scores on the same data by the same preset",
             remedy="give data=DIR to score both on, or promote with force=true and a reason",
         )
     ours, theirs = (score(m) if again and score else m.metrics() for m in (chosen, holder))
@@ -189,7 +191,8 @@ def _if_usable(version: int, stage: str) -> Upstream | None:
         return None
 
 
-def _check_alias(alias: str) -> None:
+def check_alias(alias: str) -> None:
+    """ParamsError where MLflow or this project has another meaning for that name."""
     taken = alias in (CANDIDATE, "latest") or alias.startswith("previous") or re.fullmatch(r"v?\d+", alias)
     if taken or not re.fullmatch(r"[\w-]+", alias):
         raise ParamsError(

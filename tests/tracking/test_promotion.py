@@ -22,13 +22,16 @@ Train = Callable[..., Upstream]
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    def train(chrf: float, data: str = "same", stage: str = "translator", weight: float = 1.0) -> Upstream:
+    def train(
+        chrf: float, data: str = "same", stage: str = "translator", weight: float = 1.0, scoring: str = "cased"
+    ) -> Upstream:
         folder = fakes.write(tmp_path / "out", stage, weight)
         metrics = {"test.chrf": chrf, "test.character_error_rate": 100 - chrf, "score": chrf}
         with stage_run(stage, tags={"sign.data.training": data}) as run:
             return register(
-                run, stage, folder, input_example=fakes.clips(), metrics=metrics, upstream={}, tags={}, step=1
-            )
+                run, stage, folder, input_example=fakes.clips(), metrics=metrics, upstream={}, step=1,
+                tags={"sign.fingerprint.fields": json.dumps({"params.generate.scoring": scoring})},
+            )  # fmt: skip
 
     return train
 
@@ -86,6 +89,14 @@ def test_scores_of_other_data_are_not_compared(train: Train) -> None:
     assert said.scored_again and (said.score, said.previous_score) == (50.0, 45.0)
     with pytest.raises(UpstreamError, match="45.*has 50"):
         promote(NAME, "1", score=lambda model: {"test.chrf": now[model.version]})
+
+
+def test_scores_by_other_presets_are_not_compared(train: Train) -> None:
+    train(50.0)
+    train(60.0, scoring="lowercased")
+    promote(NAME, "1")
+    with pytest.raises(UpstreamError, match="other data.*or by another preset"):
+        promote(NAME)
 
 
 def test_a_metric_that_one_lacks_is_named(train: Train) -> None:
