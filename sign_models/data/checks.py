@@ -112,10 +112,10 @@ class Leaks:
 
 def leaks(table: Table) -> Leaks:
     places = {None: 0} | {name: i for i, name in enumerate(sorted({s for s in table.splits if s}), 1)}
-    split = np.array([places[name] for name in table.splits])
-    bare = [_key("/".join(part for part in id.split("/") if part.lower() not in SPLITS)) for id in table.ids]
-    groups = [_key(group) for group in table.groups]
-    keys = (np.array(bare, np.uint64), table.content, np.array(groups, np.uint64), table.text)
+    split = np.fromiter((places[name] for name in table.splits), np.intp)
+    bare = (_key("/".join(part for part in id.split("/") if part.lower() not in SPLITS)) for id in table.ids)
+    groups = (_key(group) for group in table.groups)
+    keys = (np.fromiter(bare, np.uint64), table.content, np.fromiter(groups, np.uint64), table.text)
     return Leaks(*([rows for rows in alike(key, split > 0) if len(set(split[rows])) > 1] for key in keys))
 
 

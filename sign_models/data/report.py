@@ -208,7 +208,7 @@ def _splits(
     known = vocabulary.get("train", vocabulary.get(None, Counter()))
     result = {}
     for split, counts in vocabulary.items():
-        rows = np.array([name == split for name in table.splits])
+        rows = np.fromiter((name == split for name in table.splits), bool)
         unseen = {word: count for word, count in counts.items() if word not in known}
         result[split or NO_SPLIT] = {
             "clips": int(rows.sum()),
