@@ -95,7 +95,8 @@ def read_samples(
     Each comes with the place where reading goes on after it. workers: processes that read blocks of BLOCK parts in
     turn; 0: this one reads. DataError where no file is of a known kind.
     """
-    root, reading = formats.source_at(source), formats.loaded(reading)
+    root = formats.source_at(source)
+    formats.loaded(reading)  # refuses an unknown layout before any process starts
     bad: list[DataError] = []
     with _read_by(workers, source, reading, begin) as read:
         labels = formats.labels_of(root, bad.append)  # while the processes start
@@ -181,7 +182,7 @@ def _read_by(
 ) -> Iterator[Iterator[tuple[Place, Sample | DataError]]]:
     """The samples, read by `workers` processes beside this one, if any."""
     if not workers:
-        yield _samples(_parts(source, begin), reading, begin)
+        yield _samples(_parts(source, begin), formats.loaded(reading), begin)
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and connections of MLflow
     ends: list[Connection] = []
