@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,14 +34,17 @@ from sign_models.tracking.served_model import clip_of
 FRAMES = 256
 CLIPS = 32
 ALONE = 60  # requests of a single client
+START = 180  # seconds that the server may take
 HOST = "127.0.0.1"
 
 
 @dataclass
 class Load:
-    """seconds: of every request; errors: what was answered in place of 200; memory: MiB at start, middle and end."""
+    """seconds: of every request; errors: what was answered in place of 200; memory: MiB at start, middle and end; cpu:
+    seconds of computation of the server."""
 
     took: float = 0.0
+    cpu: float = 0.0
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
@@ -49,8 +52,9 @@ class Load:
     def row(self, name: str) -> str:
         p50, p95 = np.percentile(self.seconds, [50, 95]) * 1000
         memory = ", ".join(f"{m:.0f}" for m in self.memory) or "-"
-        rate = len(self.seconds) / self.took
-        return f"| {name} | {len(self.seconds)} | {len(self.errors)} | {rate:.1f} | {p50:.0f} | {p95:.0f} | {memory} |"
+        count = len(self.seconds)
+        speed = f"{count / self.took:.1f} | {p50:.0f} | {p95:.0f} | {1000 * self.cpu / count:.0f}"
+        return f"| {name} | {count} | {len(self.errors)} | {speed} | {memory} |"
 
 
 def requests() -> list[bytes]:
@@ -76,18 +80,27 @@ def served(model: str, workers: int) -> Iterator[tuple[int, psutil.Process]]:
         start_new_session=True,
     )
     try:
-        for _ in range(300):
-            if process.poll() is not None:
-                raise SystemExit(f"mlflow models serve ended with {process.returncode}")
-            with suppress(OSError):
-                socket.create_connection((HOST, port), 1).close()
-                break
+        until = time.monotonic() + START
+        while not answers(port):
+            if process.poll() is not None or time.monotonic() > until:
+                raise SystemExit("mlflow models serve does not start")
             time.sleep(0.2)
-        time.sleep(5)  # the other workers load the model
+        time.sleep(10)  # the first worker answers; the others still load the model
         yield port, psutil.Process(process.pid)
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
+
+
+def answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)
+    try:
+        connection.request("GET", "/ping")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def ask(port: int, bodies: Iterator[bytes], until: float, load: Load) -> None:
@@ -108,7 +121,7 @@ def ask(port: int, bodies: Iterator[bytes], until: float, load: Load) -> None:
 
 def under_load(port: int, server: psutil.Process, bodies: list[bytes], clients: int, seconds: float) -> Load:
     load = Load(memory=[resident(server)])
-    start = time.monotonic()
+    start, cpu = time.monotonic(), computed(server)
     threads = [
         threading.Thread(target=ask, args=(port, itertools.cycle(bodies[i:] + bodies[:i]), start + seconds, load))
         for i in range(clients)
@@ -120,8 +133,12 @@ def under_load(port: int, server: psutil.Process, bodies: list[bytes], clients: 
         load.memory.append(resident(server))
     for thread in threads:
         thread.join()
-    load.took = time.monotonic() - start
+    load.took, load.cpu = time.monotonic() - start, computed(server) - cpu
     return load
+
+
+def computed(server: psutil.Process) -> float:
+    return sum(sum(p.cpu_times()[:2]) for p in [server, *server.children(recursive=True)])
 
 
 def resident(server: psutil.Process) -> float:
@@ -140,12 +157,12 @@ def main() -> None:
         warm = Load()
         ask(port, iter(bodies), time.monotonic() + 60, warm)
         alone = Load()
-        start = time.monotonic()
+        start, cpu = time.monotonic(), computed(server)
         ask(port, itertools.islice(itertools.cycle(bodies), ALONE), start + 60, alone)
-        alone.took = time.monotonic() - start
+        alone.took, alone.cpu = time.monotonic() - start, computed(server) - cpu
         load = under_load(port, server, bodies, given.clients, given.seconds)
-    print("| clients | answers | errors | answers/s | p50 ms | p95 ms | memory MiB: start, middle, end |")
-    print("|---|---|---|---|---|---|---|")
+    print("| clients | answers | errors | answers/s | p50 ms | p95 ms | CPU ms an answer | MiB: start, middle, end |")
+    print("|---|---|---|---|---|---|---|---|")
     print(alone.row("1"))
     print(load.row(str(given.clients)))
     if wrong := [*warm.errors, *alone.errors, *load.errors]:
