@@ -11,7 +11,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -229,7 +229,10 @@ def asking(place: str) -> Iterator[None]:
     import mlflow
     from requests import RequestException
 
-    with writing(place):
+    # A signal in the middle of MLflow's sqlite session can leave its transaction open, and with it the database locked
+    # when the run is to be ended. A server's answer may take minutes, and no signal harms it.
+    local = _sqlite_path(mlflow.get_tracking_uri()) is not None
+    with writing(place), process.undisturbed() if local else nullcontext():
         try:
             yield
         except RequestException as error:

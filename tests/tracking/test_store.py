@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mlflow
 import pytest
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import process, store
@@ -30,9 +32,9 @@ with stage_run("skeleton") as run:
 """
 
 
-def python(code: str, **more) -> subprocess.Popen[str]:
+def python(code: str, arguments: Sequence[str] = (), **more) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", code], stdout=pipe, stderr=pipe, text=True, **more)
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=pipe, stderr=pipe, text=True, **more)
 
 
 def status(run_id: str) -> str:
@@ -72,20 +74,36 @@ def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) ->
     assert len(mlflow.MlflowClient().get_metric_history(run_id, "loss")) == 1
 
 
-def test_a_hangup_ends_a_process_unless_it_is_to_be_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process meets signals as a command does."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(s) for s in signals]
     monkeypatch.setattr(process, "_guard", process._Guard())
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as under nohup
-        process.guard_process()
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(process.Terminated) as caught:
-            os.kill(os.getpid(), signal.SIGHUP)
-            time.sleep(1)
-        assert caught.value.code == 128 + signal.SIGHUP
-    finally:
-        for signum, handler in zip((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), before, strict=True):
-            signal.signal(signum, handler)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as under nohup
+    process.guard_process()
+    yield
+    for signum, handler in zip(signals, before, strict=True):
+        signal.signal(signum, handler)
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_hangup_ends_a_process_unless_it_is_to_be_ignored() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(process.Terminated) as caught:
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(1)
+    assert caught.value.code == 128 + signal.SIGHUP
+
+
+@pytest.mark.usefixtures("guarded")
+def test_a_signal_waits_until_the_database_is_left(tracking: Path) -> None:
+    left = False
+    with pytest.raises(KeyboardInterrupt), store.asking("here"):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        left = True
+    assert left
 
 
 def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(tracking: Path) -> None:
@@ -116,6 +134,28 @@ def test_the_death_of_the_launcher_ends_the_run_through_a_shell(tracking: Path) 
     while status(made) == "RUNNING" and time.monotonic() < end:
         time.sleep(0.2)
     assert status(made) == "KILLED"
+
+
+def test_a_step_whose_launcher_died_before_it_could_look_ends(tracking: Path) -> None:
+    step = """
+import sys, time
+from pathlib import Path
+from sign_models.tracking import process
+time.sleep(1)
+try:
+    process.guard_process()
+except process.Terminated:
+    Path("end").write_text("terminated")
+else:
+    Path("end").write_text("alive")
+"""
+    launch = "import os, subprocess, sys\nsubprocess.Popen([sys.executable, '-c', os.environ['STEP']])"
+    env = {**os.environ, "STEP": step, "MLFLOW_RUN_ID": "0" * 32}
+    assert python(launch, env=env, start_new_session=True).wait(20) == 0
+    end, told = time.monotonic() + 15, tracking / "end"
+    while not (told.exists() and told.read_text()) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert told.read_text() == "terminated"
 
 
 def others(**changes: str) -> dict[str, str]:
@@ -150,20 +190,32 @@ def test_a_run_that_mlflow_run_never_began_is_closed_only_for_this_project(track
     client = mlflow.MlflowClient()
     project = {
         "mlflow.project.entryPoint": "skeleton",
-        "mlflow.source.name": str(store.PROJECT),
+        "mlflow.source.name": f"file://{store.PROJECT}",
         "mlflow.user": getpass.getuser(),
     }
-    abandoned = client.create_run("1", tags=project).info.run_id
+    inside = {"mlflow.source.name": f"file://{store.PROJECT.parent}#{store.PROJECT.name}"}
+    abandoned = {client.create_run("1", tags=project | more).info.run_id for more in ({}, inside)}
     coming = client.create_run("1", tags=project).info.run_id
     client.create_run("1", tags=project | {"mlflow.source.name": str(tracking)})
     client.create_run("1", tags=project | {"mlflow.user": "somebody else"})
-    on_its_way = python("import time; print(flush=True); time.sleep(60)", env={**os.environ, "MLFLOW_RUN_ID": coming})
-    on_its_way.stdout.readline()  # type: ignore[union-attr]
+    sleep = "import time; print(flush=True); time.sleep(60)"
+    started = [
+        python(sleep, env={**os.environ, "MLFLOW_RUN_ID": coming}),
+        python(sleep, arguments=["mlflow", "run"], env={**os.environ, "MLFLOW_TRACKING_URI": "sqlite:///another.db"}),
+    ]
+    for other in started:
+        other.stdout.readline()  # type: ignore[union-attr]
+    launching = python(sleep, arguments=["mlflow", "run"])
     try:
-        assert store.close_dead_runs() == [abandoned]
+        launching.stdout.readline()  # type: ignore[union-attr]
+        assert store.close_dead_runs() == []
+        launching.kill()
+        launching.wait()
+        assert set(store.close_dead_runs()) == abandoned
     finally:
-        on_its_way.kill()
-        on_its_way.wait()
+        for other in (*started, launching):
+            other.kill()
+            other.wait()
 
 
 def test_an_experiment_is_found_made_or_refused(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,6 +243,13 @@ def test_a_full_disk_is_told() -> None:
         raise OSError(28, "No space left on device")
     with pytest.raises(PermissionError), store.asking("here"):
         raise PermissionError(13, "no")
+
+
+def test_a_full_disk_that_only_safetensors_notices_is_told(tracking: Path) -> None:
+    noticed = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(ResourceError, match="run .* of stage skeleton: no space"), stage_run("skeleton") as run:
+        raise noticed
+    assert status(run.id) == "FAILED"
 
 
 def test_the_lock_of_a_store_can_be_taken_again_inside(tracking: Path) -> None:
