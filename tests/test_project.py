@@ -393,6 +393,22 @@ def test_mlflow_run_from_another_folder_trains_and_registers_there(
     assert list(away.glob("ml*s/**/model.safetensors"))
 
 
+def test_a_fresh_database_is_made_without_this_package_in_the_process(tmp_path: Path) -> None:
+    """Else a model that is loaded there would run with today's code in place of its own."""
+    plugin = PYPROJECT["entry-points"]["mlflow.tracking_store"]["sqlite"]
+    module, function = plugin.split(":")
+    code = f"""
+import sys
+from {module} import {function}
+store = {function}("sqlite:///{tmp_path}/a%20store.db", "{tmp_path}/artifacts")
+assert [e.name for e in store.search_experiments()] == ["Default"]
+assert not [name for name in sys.modules if name.startswith("sign_models")]
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a store.db").stat().st_size
+
+
 # Makefile, CI, text ---------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,26 @@
+"""The plugin behind `mlflow run`, `mlflow ui` and others on a sqlite store: MLflow's own, on a database made safely.
+
+MLflow makes a fresh database without a lock, so that two commands that start together corrupt it. sign_models makes it,
+in a process of its own: one that loads a registered model must find that model's copy of sign_models, not this one.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+MAKE = "import sys; from sign_models.tracking.store import make_database; make_database(*sys.argv[1:])"
+
+
+def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
+    """Entry point `sqlite` of the group `mlflow.tracking_store`."""
+    from mlflow.tracking._tracking_service.utils import _get_sqlalchemy_store
+
+    database = make_url(store_uri).database
+    if database and database != ":memory:" and not (Path(database).exists() and Path(database).stat().st_size):
+        subprocess.run([sys.executable, "-c", MAKE, store_uri, *filter(None, [artifact_uri])], check=True)
+    return _get_sqlalchemy_store(store_uri, artifact_uri)
