@@ -80,7 +80,8 @@ def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = [signal.getsignal(s) for s in signals]
     monkeypatch.setattr(process, "_guard", process._Guard())
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as under nohup
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as SIGHUP under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     process.guard_process()
     yield
     for signum, handler in zip(signals, before, strict=True):
