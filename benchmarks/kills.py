@@ -145,9 +145,9 @@ def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") 
         began, sent, stage, inside = time.monotonic(), None, "", ""
         while process.poll() is None and time.monotonic() - began < PATIENCE:
             if aim is not None and _due(aim, store.folder / "moments", began):
+                stage, inside = _position(store.folder / "moments")
                 process.send_signal(aim.signal)
                 sent = aim.signal
-                stage, inside = _position(store.folder / "moments")
                 break
             time.sleep(0.001 if aim is not None else 0.05)
         seconds = time.monotonic() - began

@@ -25,7 +25,7 @@ from sign_models.data.representations import FILE, FOLDER, read_representations,
 from sign_models.errors import UpstreamError
 from sign_models.options import DEFAULT_ALIAS, STAGES, Options, Stage
 from sign_models.params.load import flatten
-from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
+from sign_models.tracking.fingerprint import Fingerprint, find_done, find_trained, find_unfinished, fingerprint
 from sign_models.tracking.registry import Upstream, resolve
 from sign_models.tracking.representations import fetch, find_finished, made_by
 from sign_models.tracking.runs import Run, stage_run
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 EXECUTION_ONLY = ("checkpoint_minutes", "batch_frames", "generate.batch_size")
+UPSTREAM = ("skeleton_model", "temporal_model", "alignment_model")
 EXAMPLE_CLIPS = 2  # in a model's input example
 DATA_OF = {  # which inputs a stage reads: its data digest
     "skeleton": ("keypoints",),
@@ -60,6 +61,7 @@ class Command:
     made: dict[str, Upstream] = field(default_factory=dict)
     representations: str = ""
     generated: summary.Outcome | None = None
+    done: set[str] = field(default_factory=set)  # runs of stages that this pipeline had finished when it was cut off
     _checked: bool = False
 
     @cached_property
@@ -81,6 +83,25 @@ class Command:
             self.inputs.digest(*DATA_OF[stage]),
             source_digest(f"sign_models.stages.{stage}"),
         )
+
+    def whole(self) -> Fingerprint:
+        """Of all that a pipeline was asked for: one that was cut off goes on when it is typed again."""
+        asked = {name: getattr(self.options, name) for name in ("force", "representations", *UPSTREAM)}
+        stages = {stage: self.fingerprint(stage, {}).sha256 for stage in self.stages}
+        return fingerprint("pipeline", asked | stages, {}, "", "")
+
+    def trained(self, stage: str, wanted: Fingerprint) -> Upstream | None:
+        """The version that this stage would give again, where it may be taken."""
+        skip = self.may_skip(stage)
+        if not (skip or self.done):
+            return None
+        found, reasons = find_trained(wanted)
+        if found and (skip or found.run_id in self.done):
+            logger.info("%s: skipped, %s is what it would give again", stage, found.uri)
+            return found
+        if skip:
+            logger.info("%s: nothing to skip: %s", stage, "; ".join(reasons))
+        return None
 
     def may_skip(self, stage: str) -> bool:
         forced = {"all", stage} & set(self.options.force)
@@ -171,7 +192,9 @@ def run_pipeline(options: Options) -> None:
     command = Command(options, _stages(options), nested=True)
     to_terminal()
     with stage_run("pipeline", experiment=options.experiment or None) as parent:
-        parent.set_tags({"sign.data.source": command.inputs.source, "sign.preset": options.preset})
+        wanted = command.whole()
+        command.done = find_done(wanted, parent.experiment_id)
+        parent.set_tags({"sign.data.source": command.inputs.source, "sign.preset": options.preset, **wanted.tags()})
         parent.log_code_state()
         for stage in command.stages:
             PHASES[stage](command)
@@ -269,13 +292,9 @@ def alignment(command: Command) -> str:
 def _train(command: Command, stage: str, upstream: dict[str, Upstream], train: Train) -> str:
     """Train one model, log it, register it; or take the version that would come out again. -> run ID."""
     wanted = command.fingerprint(stage, upstream)
-    if command.may_skip(stage):
-        found, reasons = find_trained(wanted)
-        if found:
-            logger.info("%s: skipped, %s is what it would give again", stage, found.uri)
-            command.made[stage] = found
-            return found.run_id
-        logger.info("%s: nothing to skip: %s", stage, "; ".join(reasons))
+    if found := command.trained(stage, wanted):
+        command.made[stage] = found
+        return found.run_id
     with command.run(stage, wanted) as run:
         command.describe(run, stage, upstream)
         from sign_models.models.storage import save
@@ -311,9 +330,9 @@ def _example(command: Command, stage: str) -> list[KeypointSequence]:
 def represent(command: Command) -> str:
     upstream = {"temporal": command.upstream("temporal", command.options.temporal_model)}
     wanted = command.fingerprint("represent", upstream)
-    if command.may_skip("represent"):
+    if command.may_skip("represent") or command.done:
         found = find_finished(wanted)
-        if found:
+        if found and (command.may_skip("represent") or found in command.done):
             logger.info("represent: skipped, run %s holds what it would give again", found)
             command.representations = found
             return found
@@ -368,14 +387,10 @@ def _read(run_id: str) -> dict[str, Any]:
 def generate(command: Command) -> str:
     upstream = {"alignment": command.upstream("alignment", command.options.alignment_model)}
     wanted = command.fingerprint("generate", upstream)
-    if command.may_skip("generate"):
-        found, reasons = find_trained(wanted)
-        if found:
-            logger.info("generate: skipped, %s is what it would give again", found.uri)
-            command.made["translator"] = found
-            command.generated = summary.stored(found)
-            return found.run_id
-        logger.info("generate: nothing to skip: %s", "; ".join(reasons))
+    if found := command.trained("generate", wanted):
+        command.made["translator"] = found
+        command.generated = summary.stored(found)
+        return found.run_id
     with command.run("generate", None) as run:
         run.set_tags(wanted.tags())
         command.describe(run, "generate", upstream)

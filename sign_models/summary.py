@@ -39,7 +39,7 @@ def of(result: Generated, preset: str) -> Outcome:
 
 
 def log(run: Run, result: Generated, outcome: Outcome) -> None:
-    """generation_results.json, the same rows as a table in the UI, scores as metrics, their recipes as tags."""
+    """generation_results.json, the same rows as a table in the UI, the recipes of the scores as tags."""
     signatures = next((s.signatures for s in result.scores.values()), {})
     content = {
         "results": result.rows,
@@ -50,7 +50,6 @@ def log(run: Run, result: Generated, outcome: Outcome) -> None:
     run.log_text(json.dumps(content, ensure_ascii=False, indent=1), RESULTS)
     columns = {name: [row[name] for row in result.rows] for name in result.rows[0]}
     run.log_table(columns, "generation_results_table.json")
-    run.log_metrics(outcome.metrics(), 0)
     run.set_tags({"sign.scoring": outcome.preset} | {f"sign.signature.{k}": v for k, v in signatures.items()})
 
 

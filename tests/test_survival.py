@@ -16,6 +16,7 @@ from benchmarks.kills import Aim, Store, command, faults, result, run
 from sign_models import phases
 from sign_models.tracking import process, store
 from sign_models.tracking.runs import STAGE
+from tests.conftest import Command
 
 
 @pytest.fixture
@@ -105,3 +106,27 @@ def test_a_cut_off_run_that_another_command_took_is_left_to_it(empty, monkeypatc
         taken: "RUNNING",
         mlflow.MlflowClient().search_runs(["0"], "attributes.status = 'FINISHED'")[0].info.run_id: "FINISHED",
     }
+
+
+def test_a_pipeline_typed_again_goes_on_and_a_finished_one_begins_anew(
+    empty: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def versions() -> list[int]:
+        found = mlflow.MlflowClient().search_model_versions("name = 'sign-skeleton'")
+        return sorted(int(version.version) for version in found)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sign_models.stages.temporal.train", cut)
+        assert empty("pipeline", "--no-inference").code == 130
+        assert empty("pipeline", "--no-inference").code == 130  # goes on with the skeleton model of the first
+    assert versions() == [1]
+    assert empty("pipeline", "--no-inference", "--seed", "5", "--stage", "skeleton").code == 0  # another command
+    assert versions() == [1, 2]
+    assert empty("pipeline", "--no-inference").code == 0
+    assert versions() == [1, 2]
+    assert empty("pipeline", "--no-inference", "--stage", "skeleton").code == 0
+    assert empty("pipeline", "--no-inference").code == 0
+    assert versions() == [1, 2, 3, 4]

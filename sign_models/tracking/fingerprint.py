@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 
 from sign_models.errors import UpstreamError
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, ready, versions_of
@@ -56,12 +57,26 @@ def find_trained(wanted: Fingerprint) -> tuple[Upstream | None, list[str]]:
                 break
             try:
                 found = ready(version, wanted.sha256[:12], wanted.stage)
-                if same and found.config:
+                if not same:
+                    reasons.append(f"version {version.version}: {_difference(version.tags.get(FIELDS), wanted.fields)}")
+                elif _cut_off(found.run_id):
+                    reasons.append(f"version {version.version}: its run was cut off")  # and no alias may have moved
+                elif found.config:  # its files are there
                     return found, []
-                reasons.append(f"version {version.version}: {_difference(version.tags.get(FIELDS), wanted.fields)}")
             except UpstreamError as error:
                 reasons.append(f"version {version.version}: {error.found}")
     return None, reasons or [f"no version of {name} exists"]
+
+
+def _cut_off(run_id: str) -> bool:
+    import mlflow
+
+    try:
+        return bool(client().get_run(run_id).info.status != "FINISHED")
+    except mlflow.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return False  # deleted for good, as a finished run may be
 
 
 def _difference(stored: str | None, wanted: Mapping[str, str]) -> str:
@@ -87,3 +102,17 @@ def find_unfinished(wanted: Fingerprint, experiment_id: str) -> str | None:
             [experiment_id], f"{tags} and {ended}", max_results=1, order_by=["attributes.start_time DESC"]
         )
     return str(found[0].info.run_id) if found else None
+
+
+def find_done(wanted: Fingerprint, experiment_id: str) -> set[str]:
+    """Runs of finished stages of pipelines that were cut off in this very work, since one of those last ended well."""
+    with asking("looking for what was done before"):
+        same = client().search_runs(
+            [experiment_id], f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}'",
+            order_by=["attributes.start_time DESC"],
+        )  # fmt: skip
+        done: set[str] = set()
+        for pipeline in takewhile(lambda run: run.info.status != "FINISHED", same):
+            children = f"tags.`mlflow.parentRunId` = '{pipeline.info.run_id}' and attributes.status = 'FINISHED'"
+            done |= {run.info.run_id for run in client().search_runs([experiment_id], children)}
+    return done

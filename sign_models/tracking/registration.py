@@ -140,9 +140,12 @@ def try_out(location: str, place: str) -> None:
 def _link(run: Run, model_id: str, metrics: Mapping[str, float], upstream: Mapping[str, Upstream], step: int) -> None:
     from mlflow.entities import LoggedModelOutput, Metric
 
-    now = time.time_ns() // 1_000_000
-    client().log_outputs(run.id, [LoggedModelOutput(model_id, step)])
-    client().log_batch(run.id, [Metric(k, float(v), now, step, model_id=model_id) for k, v in metrics.items()])
+    store, now = client(), time.time_ns() // 1_000_000
+    store.log_outputs(run.id, [LoggedModelOutput(model_id, step)])
+    logged = metrics.keys() & store.get_run(run.id).data.metrics.keys()  # by a registration that a kill ended
+    times = {k: p.timestamp for k in logged for p in store.get_metric_history(run.id, k) if p.step == step}
+    points = [Metric(k, float(v), times.get(k, now), step, model_id=model_id) for k, v in metrics.items()]
+    store.log_batch(run.id, points)  # of two points of one time and value MLflow keeps one
     if upstream:
         run.link_inputs(model.model_id for model in upstream.values())
 

@@ -205,6 +205,8 @@ def check_a_cut_registration(before: Upstream, run_id: str, train: Callable[...,
     loaded = mlflow.pyfunc.load_model(again.uri)
     assert loaded.predict(loaded.input_example)
     assert len(registry.versions_of("sign-skeleton")) == 2  # the version that was cut off is found again
+    steps = [point.step for point in client().get_metric_history(run_id, "val_loss")]
+    assert steps in ([], [10])  # no point twice
 
 
 @pytest.mark.parametrize(("call", "when"), CALLS)
