@@ -133,6 +133,8 @@ def command(entry: str, *options: str, launched: bool = False) -> list[str]:
 def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") -> End:
     """Run a command until it ends, or until `aim`; then until it is gone, with everything that it started."""
     (store.folder / "moments").unlink(missing_ok=True)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: commands would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {
         "MLFLOW_TRACKING_URI": store.uri, "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]), TOKEN: str(store.folder),

@@ -117,7 +117,7 @@ def _experiment_id(store: MlflowClient, name: str | None) -> str:
 
 
 def make_database(uri: str, artifact_root: str | None = None) -> None:
-    """Make the sqlite database of `uri` where there is none; other stores make themselves.
+    """Make the sqlite database of `uri` where there is none (also for tools.mlflow_store); others make themselves.
 
     MLflow 3.17 migrates an empty database in place and without a lock: processes that start together corrupt it, and a
     kill in between leaves a database that never opens again. So it is made beside, then moved, under a lock.
@@ -138,17 +138,6 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
         made = SqlAlchemyStore(SQLITE + str(making), artifact_root or DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
         made.engine.dispose()
         os.replace(making, path)
-
-
-def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
-    """MLflow's own sqlite store, on a database made by `make_database`: the plugin behind `mlflow run` and `mlflow ui`.
-
-    Entry point `sqlite` of the group `mlflow.tracking_store`; without it, `mlflow run` itself would race.
-    """
-    from mlflow.tracking._tracking_service.utils import _get_sqlalchemy_store
-
-    make_database(store_uri, artifact_uri)
-    return _get_sqlalchemy_store(store_uri, artifact_uri)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import process, store
 from sign_models.tracking.runs import stage_run
+from tools import mlflow_store
 
 HOLD_A_RUN = """
 import time
@@ -55,7 +56,7 @@ def test_processes_that_start_at_once_share_one_fresh_database(tracking: Path, m
 def test_the_plugin_makes_the_database_mlflow_would_make(template: Path, tmp_path: Path) -> None:
     path = tmp_path / "plugin.db"
     path.touch()  # what is left of a process killed before its first table
-    made = store.sqlite_store(f"sqlite:///{path}", None)
+    made = mlflow_store.sqlite_store(f"sqlite:///{path}", None)
     assert [e.name for e in made.search_experiments()] == ["Default"]
     with sqlite3.connect(path) as ours, sqlite3.connect(template) as theirs:
         names = "select name from sqlite_master order by name"
