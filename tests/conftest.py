@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,11 @@ os.environ |= {
 }
 for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
     os.environ.pop(name, None)
+
+
+for signum in (signal.SIGINT, signal.SIGHUP):  # a shell's background and nohup ignore them, and children inherit that
+    if signal.getsignal(signum) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture
