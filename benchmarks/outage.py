@@ -33,12 +33,22 @@ def measure(folder: Path, away: float, steps: int, minutes: float) -> str:
     server = Server(folder)
     server.start()
     os.environ["MLFLOW_TRACKING_URI"] = server.uri
-    settings = ["--steps", f"{steps}", "--checkpoint-minutes", f"{minutes}", "--evaluations", f"{steps // 100}"]
+    settings = [
+        "--steps",
+        f"{steps}",
+        "--training.checkpoint-minutes",
+        f"{minutes}",
+        "--training.evaluations",
+        f"{steps // 100}",
+    ]
     command = [sys.executable, "-m", "entrypoints.skeleton", "--data", str(data), "--config-override"]
     with (folder / "log").open("w+") as log:
         process = subprocess.Popen([*command, str(data / "tiny.yaml"), *settings], stderr=log, stdout=log)
         client = mlflow.MlflowClient()
         while not any(METRIC in run.data.metrics for run in client.search_runs(["0"])):
+            if process.poll() is not None:
+                log.seek(0)
+                raise SystemExit(log.read())
             time.sleep(0.5)
         server.stop()
         left = time.time()
