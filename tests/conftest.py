@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import tiny
@@ -33,6 +34,11 @@ for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "ML
 for signum in (signal.SIGINT, signal.SIGHUP):  # a shell's background and nohup ignore them, and children inherit that
     if signal.getsignal(signum) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+
+
+# the same examples on every machine and every day: looking for new ones is benchmarks/fuzz_formats.py's
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 
 @pytest.fixture

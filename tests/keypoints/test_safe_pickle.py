@@ -316,13 +316,13 @@ def test_taking_like_arrays_out_changes_nothing(data) -> None:
         try:
             return loads(bytes(whole), "a.pkl")
         except DataError:
-            return "refused"
+            return None  # refused
 
     taken_out = outcome()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pickle_scan, "_repeats", lambda *_: 0)
         as_it_is = outcome()
-    assert (taken_out == "refused") == (as_it_is == "refused") and numbers(taken_out) == numbers(as_it_is)
+    assert (taken_out is None) == (as_it_is is None) and numbers(taken_out) == numbers(as_it_is)
 
 
 def numbers(tree: object) -> list[tuple[tuple[int, ...], bytes]]:
