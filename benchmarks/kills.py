@@ -45,7 +45,7 @@ TOKEN = "SIGN_KILLS"  # in the environment of a command and all that it starts
 AIMS = {  # name of a moment -> seconds within which the signal follows its beginning
     "save": 0.1, "_save": 0.05, "log_artifact": 0.005, "log_artifacts": 0.01, "_delete": 0.01, "_log_model": 1.0,
     "try_out": 0.5, "finalize_logged_model": 0.02, "_link": 0.05, "_create_version": 0.05,
-    "set_registered_model_alias": 0.02, "_end": 0.05, "begin": 0.3, "represent": 0.2, "generate": 0.3, "_step": 0.05,
+    "set_registered_model_alias": 0.02, "_end": 0.05, "begin": 0.3, "represent": 0.2, "generate": 0.3, "step": 0.05,
 }  # fmt: skip
 LONGEST = 18.0  # s, of a pipeline without `mlflow run`: when a kill at any time comes at the latest
 LAUNCH = 6.0  # s that `mlflow run` takes before the command

@@ -22,13 +22,14 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from sign_models.data.batching import Batch
+from sign_models.data.batching import Drawn
 from sign_models.data.corpus import Corpus
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.params import load
 from sign_models.params.schema import SkeletonParams
 from sign_models.stages.skeleton import SkeletonTask
-from sign_models.training import LOG_STEPS, Hardware, fit, hardware, learning_rate, seed_step
+from sign_models.step import seed_step
+from sign_models.training import LOG_STEPS, Hardware, fit, hardware, learning_rate
 from tests import tiny
 from tests.stages.recorders import Memory
 
@@ -44,9 +45,9 @@ class TimedTask(SkeletonTask):
         super().__init__(params, corpus, machine)
         self.asked: list[float] = []
 
-    def batch(self, step: int, part: slice) -> tuple[Batch, torch.Tensor]:
+    def draw(self, step: int, part: slice) -> Drawn:
         self.asked.append(time.process_time())
-        return super().batch(step, part)
+        return super().draw(step, part)
 
     def milliseconds(self) -> float:
         return 1000 * float(np.diff(self.asked[WARM:]).mean())
@@ -72,7 +73,7 @@ def train_with_trainer(params: SkeletonParams, task: TimedTask, machine: Hardwar
 
     def collate(items: list[int]) -> dict[str, Any]:
         seed_step(given.seed, items[0])
-        batch, _ = task.batch(items[0], slice(0, task.sampler.batch_size))
+        batch, _ = task.batch(task.draw(items[0], slice(0, task.sampler.batch_size)))
         # accelerate makes the next batch before this one is used: what the objective draws must start from here
         return {"batch": batch, "drawn": torch.get_rng_state()}
 

@@ -11,7 +11,7 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,15 +21,14 @@ import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
-from sign_models.data.batching import Sampler
+from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
 from sign_models.errors import ResourceError
+from sign_models.step import Stepper
 
 WIDE = 512  # width from which a GPU gains by half precision
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
-OutOfMemory = torch.OutOfMemoryError
 
 
 class Recorder(Protocol):
@@ -52,17 +51,25 @@ class Task(Protocol):
     """What a stage brings to the loop.
 
     objective: a module whose forward(batch) gives a dict of scalars, among them "loss".
-    clips(step): the clips of a step. batch(step, part): clips(step)[part] as the objective wants them, and their real
-    frames (a scalar tensor).
+    clips(step): the clips of a step. draw(step, part): what the host draws for clips(step)[part]. batch(drawn): the
+    same clips as the objective wants them, made on the device, and their real frames (a scalar tensor).
+    recordable: whether batch() does without the host.
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
+    tolerance: what a score may fall by for no other reason than chance.
     """
 
     objective: Any
     sampler: Sampler
+    tolerance: float
+
+    @property
+    def recordable(self) -> bool: ...
 
     def clips(self, step: int) -> np.ndarray: ...
 
-    def batch(self, step: int, part: slice) -> tuple[Any, Tensor]: ...
+    def draw(self, step: int, part: slice) -> Drawn: ...
+
+    def batch(self, drawn: Drawn) -> tuple[Any, Tensor]: ...
 
     def evaluate(self, objective: Any) -> dict[str, float]: ...
 
@@ -85,6 +92,12 @@ class FixedTask:
     """The rest of a Task that trains on the clips of its sampler from beginning to end."""
 
     sampler: Sampler
+    frames: DeviceCorpus
+    tolerance = 0.0
+
+    @property
+    def recordable(self) -> bool:
+        return self.frames.recordable
 
     def clips(self, step: int) -> np.ndarray:
         return self.sampler[step]
@@ -107,6 +120,7 @@ class Progress:
     best_step: int = -1
     best_score: float = -math.inf
     best_metrics: dict[str, float] = field(default_factory=dict)
+    highest_score: float = -math.inf
     without_better: int = 0
     parts: int = 1  # micro-batches a step; grows when memory ends
     seconds: float = 0.0
@@ -165,11 +179,6 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def seed_step(seed: int, step: int, part: int = 0, process: int = 0) -> None:
-    """Every draw on the device in step `step` follows from here."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, part, process]).generate_state(1)[0]))
-
-
 def fit(
     task: Task,
     machine: Hardware,
@@ -193,32 +202,35 @@ def fit(
     """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
     total = total_steps(steps, epochs, min_steps, task.sampler)
     every = -(-total // evaluations)
-    raw = task.objective.to(machine.device)
-    shares, optimizer = _optimizer(task, lr, weight_decay)
-    objective, optimizer = machine.accelerator.prepare(raw, optimizer)
-    averaged = AveragedModel(raw, multi_avg_fn=_ema(ema), use_buffers=False)
+    stepper = Stepper(
+        task,
+        machine,
+        lr=lr,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        ema=ema,
+        seed=seed,
+        note=recorder.note,
+    )
+    averaged = stepper.average.module
     progress = Progress()
     best: dict[str, Tensor] = {}
     folder = recorder.restore()
     if folder is not None:
-        progress, best = _restore(folder, task, averaged, optimizer)
+        progress, best = _restore(folder, task, averaged, stepper.optimizer)
         recorder.note(f"{name}: goes on from step {progress.step} of {total}")
     bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=not sys.stderr.isatty())
-    pending: list[dict[str, Tensor]] = []
+    pending: list[Tensor] = []
     saved = clock = time.monotonic()
     while progress.step < total and not _enough(progress, patience):
         step = progress.step
         rate = learning_rate(step, total, warmup)
-        for group, share in zip(optimizer.param_groups, shares, strict=True):
-            group["lr"] = lr * rate * share
-        values = _step(task, objective, optimizer, machine, recorder, progress, seed, clip_norm)
-        averaged.update_parameters(raw)
-        pending.append(values)
+        pending.append(stepper.step(progress, rate))
         progress.step += 1
         bar.update()
         last = progress.step == total
         if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
-            logged = _mean(pending)
+            logged = dict(zip(stepper.names, torch.stack(pending).mean(0).tolist(), strict=True))
             progress.frames += round(logged.pop("frames") * len(pending))
             pending = []
             progress.seconds += time.monotonic() - clock
@@ -226,103 +238,34 @@ def fit(
             bar.set_postfix(loss=f"{logged['loss']:.3f}")
             clock = time.monotonic()
         if progress.step % every == 0 or last:
-            metrics = _evaluate(task, averaged.module, machine)
-            if metrics["score"] > progress.best_score:
+            metrics = _evaluate(task, averaged, machine)
+            better = metrics["score"] > progress.highest_score
+            progress.highest_score = max(progress.highest_score, metrics["score"])
+            progress.without_better = 0 if better else progress.without_better + 1
+            # of scores that chance could have put in another order, the one after more training is taken
+            if metrics["score"] >= progress.highest_score - task.tolerance:
                 progress.best_score, progress.best_step, progress.best_metrics = metrics["score"], step, metrics
-                progress.without_better = 0
-                best = {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
-            else:
-                progress.without_better += 1
+                best = {k: v.detach().clone() for k, v in averaged.state_dict().items()}
             if not last:
-                _advance(task, averaged.module, machine, progress.step / total)
+                _advance(task, averaged, machine, progress.step / total)
             recorder.metrics({f"validation.{k}": v for k, v in metrics.items()}, step)
             progress.epoch_metrics |= {f"epoch.validation.{k}": v for k, v in metrics.items()}
             if bar.disable:
                 shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
                 recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
             if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
-                _save(recorder, task, averaged, optimizer, best, progress)
+                _save(recorder, task, averaged, stepper.optimizer, best, progress)
                 saved = time.monotonic()
             clock = time.monotonic()
     bar.close()
     recorder.metrics(progress.epoch_metrics, progress.epoch)
-    raw.load_state_dict(best)
-    raw.eval()
+    task.objective.load_state_dict(best)
+    task.objective.eval()
     return progress
 
 
 def _enough(progress: Progress, patience: int) -> bool:
     return bool(patience) and progress.without_better >= patience
-
-
-def _optimizer(task: Task, lr: float, weight_decay: float) -> tuple[list[float], torch.optim.Optimizer]:
-    """AdamW; vectors (norms, biases, single tokens) are not decayed."""
-    groups: list[dict[str, Any]] = []
-    shares: list[float] = []
-    for share, parameters in task.groups():
-        for decay, chosen in (
-            (weight_decay, [p for p in parameters if p.ndim > 1]),
-            (0.0, [p for p in parameters if p.ndim < 2]),
-        ):
-            groups.append({"params": chosen, "weight_decay": decay})
-            shares.append(share)
-    return shares, torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), fused=True)
-
-
-def _ema(decay: float) -> Callable[..., None]:
-    """Exponential moving average whose memory grows with the number of updates, so that it forgets the random start."""
-
-    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor | int) -> None:
-        n = float(updates)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
-
-    return update
-
-
-def _step(
-    task: Task,
-    objective: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    machine: Hardware,
-    recorder: Recorder,
-    progress: Progress,
-    seed: int,
-    clip_norm: float,
-) -> dict[str, Tensor]:
-    """One optimizer step; on a full memory the same step again in twice as many parts."""
-    clips = len(task.clips(progress.step))
-    while True:
-        try:
-            optimizer.zero_grad(set_to_none=True)
-            values: dict[str, Tensor] = {}
-            size = -(-clips // progress.parts)
-            for place, begin in enumerate(range(0, clips, size)):
-                part = slice(begin, min(begin + size, clips))
-                seed_step(seed, progress.step, place, machine.accelerator.process_index)
-                batch, frames = task.batch(progress.step, part)
-                with machine.autocast():
-                    out = objective(batch)
-                share = (part.stop - part.start) / clips
-                machine.accelerator.backward(out["loss"] * share)
-                for key, value in out.items():
-                    values[key] = values.get(key, 0) + value.detach() * share
-                values["frames"] = values.get("frames", 0) + frames
-            values["gradient_norm"] = machine.accelerator.clip_grad_norm_(objective.parameters(), clip_norm)
-            optimizer.step()
-            return values
-        except OutOfMemory as error:
-            if progress.parts >= clips:
-                raise ResourceError(
-                    "the device has too little memory for one clip",
-                    place="training.batch_size",
-                    remedy="lower max_frames or choose a smaller preset",
-                ) from error
-            progress.parts *= 2
-            torch.cuda.empty_cache()
-            recorder.note(
-                f"out of memory: batches of {-(-clips // progress.parts)} clips, {progress.parts} of them a step; "
-                f"the effective batch stays {clips}"
-            )
 
 
 def _evaluate(task: Task, module: nn.Module, machine: Hardware) -> dict[str, float]:
@@ -338,12 +281,6 @@ def _advance(task: Task, module: nn.Module, machine: Hardware, done: float) -> N
     with torch.no_grad(), machine.autocast():
         task.advance(module, done)
     module.train()
-
-
-def _mean(values: list[dict[str, Tensor]]) -> dict[str, float]:
-    keys = list(values[0])
-    table = torch.stack([torch.stack([torch.as_tensor(v[k]).float() for k in keys]) for v in values]).mean(0)
-    return dict(zip(keys, table.tolist(), strict=True))
 
 
 def _record(
@@ -370,7 +307,7 @@ def _record(
 def _save(
     recorder: Recorder,
     task: Task,
-    averaged: AveragedModel,
+    averaged: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
     progress: Progress,
@@ -378,8 +315,7 @@ def _save(
     with tempfile.TemporaryDirectory(prefix="sign-checkpoint-") as folder:
         tensors = {f"model.{k}": v for k, v in task.objective.state_dict().items()}
         tensors |= {f"task.{k}": v for k, v in task.state().items()}
-        tensors |= {f"averaged.{k}": v for k, v in averaged.module.state_dict().items()}
-        tensors["updates"] = averaged.n_averaged.reshape(1)
+        tensors |= {f"averaged.{k}": v for k, v in averaged.state_dict().items()}
         state = optimizer.state_dict()["state"]
         tensors |= {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items()}
         tensors |= {f"best.{k}": v for k, v in best.items()}
@@ -389,7 +325,7 @@ def _save(
 
 
 def _restore(
-    folder: Path, task: Task, averaged: AveragedModel, optimizer: torch.optim.Optimizer
+    folder: Path, task: Task, averaged: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor]]:
     progress = Progress(**json.loads((folder / "progress.json").read_text()))
     tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))
@@ -399,8 +335,7 @@ def _restore(
 
     task.objective.load_state_dict(under("model."))
     task.restore(under("task."))
-    averaged.module.load_state_dict(under("averaged."))
-    averaged.n_averaged.copy_(tensors["updates"][0])
+    averaged.load_state_dict(under("averaged."))
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in under("optimizer.").items():
         place, name = key.split(".", 1)

@@ -132,7 +132,7 @@ def test_checkpoints_hold_the_last_and_the_best_weights(stage: str) -> None:
     run = run_of(stage)
     tags, files = run.data.tags, artifacts(run, "checkpoints")
     last = load_file(fetched(run, f"{tags['sign.checkpoint.last']}/state.safetensors"))
-    assert {name.partition(".")[0] for name in last} - {"task"} == {"model", "averaged", "updates", "optimizer", "best"}
+    assert {name.partition(".")[0] for name in last} - {"task"} == {"model", "averaged", "optimizer", "best"}
     best = tags["sign.checkpoint.best"]
     assert int(best.rpartition("-")[2]) == int(tags["sign.best_step"]) + 1
     assert {f"{best}/state.safetensors", f"{best}/progress.json", f"{best}/manifest.json"} <= files

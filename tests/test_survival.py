@@ -35,7 +35,7 @@ def only_skeleton(built: Path) -> dict[str, object]:
 def test_a_stage_killed_at_its_worst_moments_ends_as_if_nobody_had(killed: Store, built: Path, tiny_data: Path) -> None:
     for moment, sent in [
         ("log_artifact 3", signal.SIGKILL),  # the manifest of the second checkpoint, whose files are there
-        ("_step 3", signal.SIGINT),  # counted from the checkpoint before
+        ("step 3", signal.SIGINT),  # counted from the checkpoint before
         ("finalize_logged_model 1", signal.SIGKILL),  # the model's files are in the store and answer
         ("set_registered_model_alias 1", signal.SIGKILL),  # the version is there, no alias leads to it
     ]:
@@ -55,7 +55,7 @@ def test_a_stage_killed_at_its_worst_moments_ends_as_if_nobody_had(killed: Store
 
 
 def test_a_step_ends_with_the_mlflow_run_that_started_it(killed: Store, tiny_data: Path) -> None:
-    end = run(skeleton(tiny_data, launched=True), killed, Aim(signal.SIGKILL, 0.0, "_step", 2), hold="_step 2")
+    end = run(skeleton(tiny_data, launched=True), killed, Aim(signal.SIGKILL, 0.0, "step", 2), hold="step 2")
     assert end.sent and end.stage == "skeleton", end.log
     assert faults(killed, ended=True) == []
     with killed.used() as client:
@@ -80,7 +80,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_is_told_and_the_last_checkpoint_is_intact(disk: Path, built: Path, tiny_data: Path) -> None:
     full = Store(disk)
-    run(skeleton(tiny_data), full, Aim(signal.SIGKILL, 0.0, "_step", 5), hold="_step 5")
+    run(skeleton(tiny_data), full, Aim(signal.SIGKILL, 0.0, "step", 5), hold="step 5")
     used = shutil.disk_usage(disk).used
     mount("-o", f"remount,size={used // 1024 + 100}k", disk)  # the next checkpoint is larger
     environment = {**os.environ, "MLFLOW_TRACKING_URI": full.uri, "PYTHONPATH": str(store.PROJECT)}

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from sign_models.keypoints.layouts import MIRROR, PARTS
 
-_MIRROR = torch.from_numpy(MIRROR.copy())  # MIRROR itself is read-only, which torch warns of
+
+@cache
+def _mirror(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Each landmark's place in the mirror, and the sign of its x and y; once a device, as a graph may not copy them."""
+    # a copy: MIRROR itself is read-only, which torch warns of
+    return torch.from_numpy(MIRROR.copy()).to(device), torch.tensor([-1.0, 1.0], device=device)
 
 
 def augment(
@@ -42,7 +48,8 @@ def augment(
 
     if mirror:
         chosen = (torch.rand(B, device=x.device) < mirror).view(B, 1, 1, 1)
-        flipped = torch.cat([xy * xy.new_tensor([-1.0, 1.0]), seen], -1)[:, :, _MIRROR.to(x.device)]
+        places, sign = _mirror(x.device)
+        flipped = torch.cat([xy * sign, seen], -1)[:, :, places]
         xy, seen = torch.where(chosen, flipped[..., :2], xy), torch.where(chosen, flipped[..., 2:], seen)
     if proportions or turn:
         xy = _move_hands(xy, uniform, proportions, turn)

@@ -3,13 +3,15 @@
 B batch, T frames of the longest clip rounded up to a bucket, K landmarks, F frames of the corpus.
 
 Which clips make step s of a training, where they are cut and how fast they are played depends on (seed, s) only: a
-resumed training sees what an unbroken one would have seen.
+resumed training sees what an unbroken one would have seen. A batch is made in two steps: cut() draws a few numbers a
+clip on the host, vary() does the rest on the device without asking the host for anything, so that a GPU can record it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,18 +26,21 @@ if TYPE_CHECKING:
     from sign_models.params.schema import Augment
 
 BUCKET = 4  # lengths are rounded up to a multiple of this many frames; 32 wastes 12 % of a batch, 4 wastes 1.5 %
+RECORDED_BUCKET = 16  # the same where each length is recorded as a graph of its own (step.py): fewer of them
 MIXED = 0.01  # clips whose lengths differ by this share may change places; 0.1 wastes 9 % of a batch
 COPIED = 2**17  # frames copied to the device at a time
 TEMPO_SPREAD = 0.2  # of a clip's tempo beside its batch's, as a share of the whole range
 
 
+Drawn = dict[str, Tensor]  # what the host says of a batch; the shapes say which recorded graph fits
+
+
 @dataclass(frozen=True)
 class Batch:
-    """x (B, T, K, 3) float32, mask (B, T) bool, clips (B,): places in the corpus, lengths (B,): frames of each."""
+    """x (B, T, K, 3) float32, mask (B, T) bool, lengths (B,): frames of each clip."""
 
     x: Tensor
     mask: Tensor
-    clips: np.ndarray
     lengths: Tensor
 
 
@@ -53,7 +58,16 @@ class DeviceCorpus:
         x = self._at(torch.from_numpy(self.corpus.offsets[clips][:, None] + steps))
         lengths = torch.from_numpy(lengths).to(self.device)
         mask = torch.arange(x.shape[1], device=self.device) < lengths.unsqueeze(1)
-        return Batch(x * mask[..., None, None], mask, clips, lengths)
+        return Batch(x * mask[..., None, None], mask, lengths)
+
+    @property
+    def recordable(self) -> bool:
+        """Whether a GPU gathers clips without the host."""
+        return self.device.type == "cuda" and isinstance(self.frames, Tensor)
+
+    @property
+    def bucket(self) -> int:
+        return RECORDED_BUCKET if self.recordable else BUCKET
 
     def _at(self, index: Tensor) -> Tensor:
         """Frames `index` (B, T), a row within one clip -> (B, T, K, 3) float32 on the device."""
@@ -61,23 +75,23 @@ class DeviceCorpus:
             return self.frames[index.to(self.device)].float()
         return torch.from_numpy(self.frames[index.cpu().numpy()]).to(self.device).float()
 
-    def gather(self, clips: np.ndarray, where: Tensor, lengths: Tensor) -> Batch:
-        """The clips at fractional frame positions `where` (B, T), of which the first `lengths` (B,) count.
+    def gather(self, offsets: Tensor, frames: Tensor, where: Tensor, lengths: Tensor) -> Batch:
+        """The clips of `frames` (B,) frames from `offsets` (B,) on, at fractional frame positions `where` (B, T), of
+        which the first `lengths` (B,) count.
 
         Between two frames a landmark is interpolated linearly; one that a frame does not show takes its place from the
         other one. Positions lie in [0, clip's frames - 1].
         """
-        last = torch.from_numpy(self.corpus.lengths[clips] - 1).to(self.device).unsqueeze(1)
-        start = torch.from_numpy(self.corpus.offsets[clips]).to(self.device).unsqueeze(1)
+        last, begin = (frames - 1).unsqueeze(1), offsets.unsqueeze(1)
         mask = torch.arange(where.shape[1], device=self.device) < lengths.unsqueeze(1)
         low = where.floor()
         first = low.long().clamp(min=0).minimum(last)
         share = (where - low)[..., None, None]
-        x, y = self._at(start + first), self._at(start + (first + 1).minimum(last))
+        x, y = self._at(begin + first), self._at(begin + (first + 1).minimum(last))
         x_seen, y_seen = x[..., 2:] > 0, y[..., 2:] > 0
         share = torch.where(x_seen, share, (share > 0).float()) * y_seen
         x = (x + share * (y - x)) * mask[..., None, None]
-        return Batch(x, mask, clips, lengths)
+        return Batch(x, mask, lengths)
 
 
 def resident(frames: Frames, device: torch.device) -> Tensor | Frames:
@@ -96,8 +110,8 @@ def resident(frames: Frames, device: torch.device) -> Tensor | Frames:
     return copied
 
 
-def bucket(frames: int) -> int:
-    return -(-int(frames) // BUCKET) * BUCKET
+def bucket(frames: int, size: int = BUCKET) -> int:
+    return -(-int(frames) // size) * size
 
 
 def in_order(corpus: Corpus, clips: np.ndarray, batch_frames: int) -> Iterator[np.ndarray]:
@@ -138,36 +152,53 @@ class Sampler:
         return self._batches[place]
 
 
-def varied(
-    frames: DeviceCorpus, clips: np.ndarray, part: slice, rng: np.random.Generator, longest: int, strengths: Augment
-) -> Batch:
-    """The training batch of `clips[part]`: a window of at most `longest` frames of each clip, its tempo, augment().
+def cut(
+    frames: DeviceCorpus, clips: np.ndarray, part: slice, rng: np.random.Generator, longest: int, tempo: float
+) -> Drawn:
+    """Where the clips of `clips[part]` are cut and how fast they are played: a window of at most `longest` frames each.
 
-    rng draws windows and tempi of all clips of the step, so that a part of it gets what it would get in the whole; the
-    rest is drawn on the device from torch's generator, which the caller has seeded.
+    rng draws windows and tempi of all clips of the step, so that a part of it gets what it would get in the whole.
+    tempo: params.schema.Augment's. -> offsets, frames, count (B,) int64, start, span (B,) float32, steps (T,).
     """
-    tempo = strengths.tempo
     # one tempo a batch, and each clip a little beside it: clips of like length stay of like length
     speed = np.exp((rng.uniform(-1, 1) + TEMPO_SPREAD * rng.uniform(-1, 1, len(clips))) * np.log1p(tempo))
     span = np.minimum(frames.corpus.lengths[clips], longest * speed)
     start = rng.uniform(0, 1, len(clips)) * (frames.corpus.lengths[clips] - span)
     count = np.maximum(1, np.round(span / speed)).astype(np.int64)
-    length = bucket(count[part].max())
-    start_, span_, count_ = (torch.from_numpy(a[part]).to(frames.device) for a in (start, span, count))
-    where = warp(start_.float(), span_.float(), count_, length, tempo if tempo else 0.0)
-    if strengths.drop_frames:
-        where, count_ = drop(where, count_, strengths.drop_frames)
-    batch = frames.gather(clips[part], where, count_)
-    x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}))
-    return replace(batch, x=x * batch.mask[..., None, None])
+    chosen = clips[part]
+    drawn = {
+        "offsets": frames.corpus.offsets[chosen],
+        "frames": frames.corpus.lengths[chosen],
+        "start": start[part].astype(np.float32),
+        "span": span[part].astype(np.float32),
+        "count": count[part],
+        "steps": np.arange(bucket(count[part].max(), frames.bucket)),
+    }
+    return {name: torch.from_numpy(values) for name, values in drawn.items()}
+
+
+@torch.no_grad()
+def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment) -> Batch:
+    """The training batch that `drawn` (of cut(), on the device) says, at a wandering tempo, after augment().
+
+    Draws from torch's generator, which the caller has seeded.
+    """
+    with torch.autocast(frames.device.type, enabled=False):
+        count, length, tempo = drawn["count"], len(drawn["steps"]), strengths.tempo
+        where = warp(drawn["start"], drawn["span"], count, length, tempo)
+        if strengths.drop_frames:
+            where, count = drop(where, count, strengths.drop_frames)
+        batch = frames.gather(drawn["offsets"], drawn["frames"], where, count)
+        x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}))
+        return Batch(x * batch.mask[..., None, None], batch.mask, batch.lengths)
 
 
 def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float) -> Tensor:
     """Positions (B, length): `count` (B,) of them spread over [start, start + span - 1], at a speed that wanders by
-    `tempo`."""
+    `tempo` (as a rule half as far, in logarithms, as whole clips do)."""
     steps = torch.ones(len(start), length, device=start.device)
     if tempo:
-        knots = torch.randn(len(start), 1, max(2, length // 16), device=start.device) * (tempo / 2)
+        knots = torch.randn(len(start), 1, max(2, length // 16), device=start.device) * (math.log1p(tempo) / 2)
         steps = F.interpolate(knots, length, mode="linear", align_corners=True).squeeze(1).exp()
     where = steps.cumsum(1)
     where = where - where[:, :1]

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.models.blocks import check_mask
+from sign_models.models.ctc import ctc_loss
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
 
@@ -86,15 +87,7 @@ class AlignmentModel(nn.Module):
         lengths = words.sum(1)
         order = torch.argsort(~words, dim=1, stable=True)  # tokens that count, moved to the front
         targets = labels.clamp(min=0).gather(1, order)
-        loss = F.ctc_loss(
-            ctc.transpose(0, 1),
-            targets,
-            mask.sum(1),
-            lengths,
-            blank=BLANK,
-            reduction="none",
-            zero_infinity=zero_infinity,
-        )
+        loss = ctc_loss(ctc, targets, mask.sum(1), lengths, blank=BLANK, zero_infinity=zero_infinity)
         return loss, lengths
 
     def spoken(self, labels: Tensor) -> Tensor:

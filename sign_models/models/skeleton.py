@@ -5,6 +5,8 @@ One token a body part a frame. B batch, T frames, K landmarks, P parts, D width.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -32,8 +34,11 @@ class PartTokens(nn.Module):
     The two hands share weights: the left one is mirrored first, so that both look alike.
     """
 
+    mirrored: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
+        self.register_buffer("mirrored", torch.tensor([-1.0, 1.0]), persistent=False)
         self.embed = nn.ModuleDict()
         for part, places in PARTS.items():
             name = "hand" if part.endswith("hand") else part
@@ -52,8 +57,7 @@ class PartTokens(nn.Module):
                 scale = HAND_SCALE if part.endswith("hand") else 1.0
                 shape = (xy - anchor_xy.unsqueeze(2)) * scale * (anchor_seen > 0).unsqueeze(2)
             if part == "left_hand":
-                sign = x.new_tensor([-1.0, 1.0])
-                shape, anchor_xy = shape * sign, anchor_xy * sign
+                shape, anchor_xy = shape * self.mirrored, anchor_xy * self.mirrored
             features = torch.cat(
                 [(shape * (seen > 0)).flatten(2), seen.flatten(2), anchor_xy * (anchor_seen > 0), anchor_seen], -1
             )
@@ -106,7 +110,7 @@ def restoration_loss(
     Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
     and it is what carries the signs.
     """
-    share, anchors = x.new_tensor(LANDMARK_SHARE), torch.tensor(LANDMARK_ANCHOR, device=x.device)
+    share, anchors = _landmarks(x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
     error = restored.float() - x[..., :2]
     place = _mean(_huber(error, 0.1), weight * share)
@@ -118,6 +122,12 @@ def restoration_loss(
     with torch.no_grad():
         distance = _mean(error.norm(dim=-1), weight * hidden)
     return loss, distance
+
+
+@cache
+def _landmarks(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Each landmark's share of its part's weight, and its part's anchor; once a device."""
+    return torch.tensor(LANDMARK_SHARE, device=device), torch.tensor(LANDMARK_ANCHOR, device=device)
 
 
 def _huber(error: Tensor, beta: float) -> Tensor:

@@ -56,7 +56,7 @@ class Augment(Closed):
     translate: NonNegative
     proportions: Annotated[float, Field(ge=0, lt=1)]  # arms and hands, factor 1 +- proportions
     mirror: Fraction  # share of clips whose left and right change places
-    tempo: Annotated[float, Field(ge=0, lt=1)]  # played 1 - tempo to 1 + tempo times as fast, changing within a clip
+    tempo: NonNegative  # played up to 1 + tempo times as fast or as slowly, changing within a clip
     drop_hand: Fraction  # share of frames whose hand is unseen, in spans; drawn up to this
     drop_frames: Fraction  # share of frames left out; drawn up to this
     noise: NonNegative  # standard deviation of coordinate noise; drawn up to this

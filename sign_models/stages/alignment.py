@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sign_models import evaluation
-from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
+from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
 from sign_models.data.tokenizer import train_tokenizer
@@ -91,15 +91,15 @@ class AlignmentTask:
             if len(dev)
             else train[:EVALUATED]
         )
+        self.tolerance = 100 / len(self.dev)  # in percent: one sentence
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         videos = of_split(corpus, "train", None)
         self.unlabelled = videos[~labelled[videos]] if params.finetune else videos[:0]
         self.own: Sampler | None = None  # of the videos that self-training has given texts to
         torch.manual_seed(params.training.seed)
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
-        labels = label_table(tokenizer, self.texts, text)
-        self.label_lengths = (labels != IGNORED).sum(1).numpy()
-        self.labels = labels.to(machine.device)
+        self.labels = label_table(tokenizer, self.texts, text)
+        self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.model.config.vocab_size, text)
         self.generation = Generation(**params.generation.model_dump())
         self.generation = replace(  # a beam that has lost its way would go on to the end
@@ -144,7 +144,7 @@ class AlignmentTask:
         rows = state.get("own_labels")
         if rows is None:
             return
-        self.labels[torch.from_numpy(self.unlabelled).to(self.labels.device)] = rows.to(self.labels.device)
+        self.labels[torch.from_numpy(self.unlabelled)] = rows.cpu()
         lengths = (rows != IGNORED).sum(1).cpu().numpy()
         self.label_lengths[self.unlabelled] = lengths
         chosen = self.unlabelled[lengths > 0]
@@ -152,26 +152,36 @@ class AlignmentTask:
         size = round(t.batch_size * self.params.self_training.share)
         self.own = Sampler(self.frames.corpus.lengths, chosen, size, t.seed + 1) if len(chosen) and size else None
 
-    def batch(self, step: int, part: slice) -> tuple[Labelled, Tensor]:
+    @property
+    def recordable(self) -> bool:
+        return self.representations is None and self.frames.recordable
+
+    def draw(self, step: int, part: slice) -> Drawn:
         p, clips = self.params, self.clips(step)
+        labels = {"labels": self._labels(clips[part])}
         if self.representations is not None:
-            return Labelled(self._whole(clips[part]), self._labels(clips[part])), torch.tensor(
-                int(self.frames.corpus.lengths[clips[part]].sum())
-            )
+            representations, mask = stack([self.representations[self.frames.corpus.ids[i]] for i in clips[part]])
+            frames = torch.from_numpy(self.frames.corpus.lengths[clips[part]])
+            return {"representations": representations, "mask": mask, "frames": frames} | labels
         rng = np.random.default_rng([p.training.seed, step])
-        batch = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
-        return Labelled(batch, self._labels(clips[part])), batch.lengths.sum()
+        return cut(self.frames, clips, part, rng, p.max_frames, p.augment.tempo) | labels
+
+    def batch(self, drawn: Drawn) -> tuple[Labelled, Tensor]:
+        if self.representations is not None:
+            return Labelled((drawn["representations"], drawn["mask"]), drawn["labels"]), drawn["frames"].sum()
+        batch = vary(self.frames, drawn, self.params.augment)
+        return Labelled(batch, drawn["labels"]), batch.lengths.sum()
 
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
         """The clips as they are, or what represent made of them."""
         if self.representations is None:
             return self.frames.whole(clips)
-        ids = self.frames.corpus.ids
-        return stack([self.representations[ids[i]] for i in clips], self.frames.device)
+        found = stack([self.representations[self.frames.corpus.ids[i]] for i in clips])
+        return found[0].to(self.frames.device), found[1].to(self.frames.device)
 
     def _labels(self, clips: np.ndarray) -> Tensor:
         longest = -(-int(self.label_lengths[clips].max()) // LABEL_BUCKET) * LABEL_BUCKET
-        return self.labels[torch.from_numpy(clips).to(self.labels.device), :longest]
+        return self.labels[torch.from_numpy(clips), :longest]
 
     def evaluate(self, objective: Any) -> dict[str, float]:
         """Losses, and scores of texts found by greedy search; the beam is for the end."""
@@ -180,7 +190,7 @@ class AlignmentTask:
         greedy = replace(self.generation, beams=1)
         for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
             batch = self._whole(clips)
-            out = objective(Labelled(batch, self._labels(clips)))
+            out = objective(Labelled(batch, self._labels(clips).to(self.frames.device)))
             sums += len(clips) * np.array([1.0, float(out["text"]), float(out["ctc"])])
             model = objective.model
             encoded = model(batch.x, batch.mask) if isinstance(batch, Batch) else batch

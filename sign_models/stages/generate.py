@@ -56,7 +56,8 @@ def generate(
                     batch = frames.whole(batch_clips)
                     y, mask = model(batch.x, batch.mask)
                 else:
-                    y, mask = stack([representations[corpus.ids[i]] for i in batch_clips], device)
+                    padded = stack([representations[corpus.ids[i]] for i in batch_clips])
+                    y, mask = (tensor.to(device) for tensor in padded)
                 found = model.translate(y, mask, wanted)
             for clip, hypotheses in zip(batch_clips, found, strict=True):
                 name = corpus.ids[clip]
@@ -90,8 +91,8 @@ def scores(rows: list[dict[str, object]], preset: str) -> dict[str, evaluation.S
     return out
 
 
-def stack(arrays: list[np.ndarray], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def stack(arrays: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     """(S_i, D) arrays -> (B, S, D) and mask (B, S)."""
     lengths = torch.tensor([len(a) for a in arrays])
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(a) for a in arrays], batch_first=True)
-    return padded.to(device), (torch.arange(padded.shape[1]) < lengths.unsqueeze(1)).to(device)
+    return padded, torch.arange(padded.shape[1]) < lengths.unsqueeze(1)

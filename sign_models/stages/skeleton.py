@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
+from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import hide
 from sign_models.data.splits import hold_out
@@ -55,9 +55,13 @@ class SkeletonTask(FixedTask):
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
 
-    def batch(self, step: int, part: slice) -> tuple[Batch, Tensor]:
-        rng = np.random.default_rng([self.params.training.seed, step])
-        batch = varied(self.frames, self.sampler[step], part, rng, self.params.window, self.params.augment)
+    def draw(self, step: int, part: slice) -> Drawn:
+        p = self.params
+        rng = np.random.default_rng([p.training.seed, step])
+        return cut(self.frames, self.sampler[step], part, rng, p.window, p.augment.tempo)
+
+    def batch(self, drawn: Drawn) -> tuple[Batch, Tensor]:
+        batch = vary(self.frames, drawn, self.params.augment)
         return batch, batch.lengths.sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:

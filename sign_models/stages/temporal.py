@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Batch, DeviceCorpus, Sampler, in_order, varied
+from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import hide
 from sign_models.data.splits import hold_out
@@ -25,13 +25,13 @@ class TwoViews(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, views: tuple[Batch, Batch | None]) -> dict[str, Tensor]:
-        first, second = views
+    def forward(self, views: list[Batch]) -> dict[str, Tensor]:
+        first = views[0]
         hidden = hide(first.x, **self.params.mask.model_dump())
         restored, a = self.model(hidden.x, first.mask, hidden.parts)
         loss, distance = restoration_loss(restored, first.x, first.mask, hidden.landmarks, self.params.velocity_weight)
         out = {"restoration": loss, "distance": distance, "loss": loss}
-        if second is not None:
+        for second in views[1:]:
             _, b = self.model(second.x, second.mask)
             out["contrast"], out["contrast_accuracy"] = contrast_loss(a, b)
             out["loss"] = loss + self.params.contrast_weight * out["contrast"]
@@ -41,6 +41,7 @@ class TwoViews(nn.Module):
 class TemporalTask(FixedTask):
     def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Hardware) -> None:
         self.params = params
+        self.views = 2 if params.contrast_weight else 1
         self.frames = DeviceCorpus(corpus, machine.device)
         train, self.validation = hold_out(corpus, params.validation, params.training.seed)
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
@@ -49,21 +50,25 @@ class TemporalTask(FixedTask):
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 
-    def batch(self, step: int, part: slice) -> tuple[tuple[Batch, Batch | None], Tensor]:
+    def draw(self, step: int, part: slice) -> Drawn:
         p, clips = self.params, self.sampler[step]
         rng = np.random.default_rng([p.training.seed, step])
-        first = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
-        if not p.contrast_weight:
-            return (first, None), first.lengths.sum()
-        second = varied(self.frames, clips, part, rng, p.max_frames, p.augment)
-        return (first, second), first.lengths.sum() + second.lengths.sum()
+        views = [cut(self.frames, clips, part, rng, p.max_frames, p.augment.tempo) for _ in range(self.views)]
+        return {f"{name}{i}": values for i, drawn in enumerate(views) for name, values in drawn.items()}
+
+    def batch(self, drawn: Drawn) -> tuple[list[Batch], Tensor]:
+        views = [
+            vary(self.frames, {n[:-1]: v for n, v in drawn.items() if n.endswith(str(i))}, self.params.augment)
+            for i in range(self.views)
+        ]
+        return views, torch.stack([view.lengths.sum() for view in views]).sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
             batch = self.frames.whole(clips)
-            out = objective((batch, None))
+            out = objective([batch])
             sums += len(clips) * np.array([1.0, float(out["restoration"]), float(out["distance"])])
         _, loss, distance = sums / sums[0]
         return {"loss": loss, "distance": distance, "score": -distance}

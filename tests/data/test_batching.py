@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sign_models.data.augment import augment, spans
-from sign_models.data.batching import DeviceCorpus, Sampler, bucket, drop, in_order, varied, warp
+from sign_models.data.batching import Batch, DeviceCorpus, Sampler, bucket, cut, drop, in_order, vary, warp
 from sign_models.data.corpus import Corpus
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS
 from sign_models.keypoints.sequence import of_canonical
@@ -119,7 +119,8 @@ def test_whole_clips_are_what_the_corpus_holds(frames: DeviceCorpus) -> None:
 
 def test_between_two_frames_lies_what_lies_between_them(frames: DeviceCorpus) -> None:
     where = torch.tensor([[0.0, 0.5, 1.25, 7.0]])
-    x = frames.gather(np.array([1]), where, torch.tensor([4])).x[0]
+    begin, length = (torch.from_numpy(a[[1]]) for a in (frames.corpus.offsets, frames.corpus.lengths))
+    x = frames.gather(begin, length, where, torch.tensor([4])).x[0]
     source = clip(frames, 1)
     for position, found in zip(where[0].tolist(), x, strict=True):
         low, high = source[int(position)], source[min(int(position) + 1, 8)]
@@ -158,12 +159,17 @@ def test_dropped_frames_leave_others_in_their_order(length: int, most: float, se
         assert (row[:n].diff() > 0).all() and row[:n].max() < before and row[0] == 0
 
 
+def varied(frames: DeviceCorpus, clips: np.ndarray, part: slice, seed: int, longest: int, strengths: Augment) -> Batch:
+    drawn = cut(frames, clips, part, np.random.default_rng(seed), longest, strengths.tempo)
+    return vary(frames, drawn, strengths)
+
+
 @pytest.mark.parametrize("longest", [8, 100])
 def test_a_training_batch_shows_frames_of_its_clips(frames: DeviceCorpus, longest: int) -> None:
     clips = np.array([0, 1, 3, 5, 6])
     strengths = Augment(**(STILL | {"tempo": 0.5, "drop_frames": 0.4}))
     torch.manual_seed(0)
-    batch = varied(frames, clips, slice(0, 5), np.random.default_rng(0), longest, strengths)
+    batch = varied(frames, clips, slice(0, 5), 0, longest, strengths)
     for x, mask, i in zip(batch.x, batch.mask, clips, strict=True):
         assert 1 <= mask.sum() <= 1.5 * min(longest, LENGTHS[i]) + 1
         assert not x[~mask].any()
@@ -173,7 +179,7 @@ def test_a_training_batch_shows_frames_of_its_clips(frames: DeviceCorpus, longes
 
 def test_without_variation_a_batch_is_the_clips(frames: DeviceCorpus) -> None:
     clips = np.array([3, 4])
-    batch = varied(frames, clips, slice(0, 2), np.random.default_rng(0), 100, Augment(**STILL))
+    batch = varied(frames, clips, slice(0, 2), 0, 100, Augment(**STILL))
     whole = frames.whole(clips)
     assert torch.equal(batch.x[batch.mask], whole.x[whole.mask])
 
@@ -182,10 +188,8 @@ def test_parts_of_a_step_show_the_windows_of_the_whole(frames: DeviceCorpus) -> 
     """Where memory makes parts of a batch, the clips are cut and played as they would have been."""
     clips = np.array([3, 4, 5, 2])
     strengths = Augment(**(STILL | {"tempo": 0.0}))
-    whole = varied(frames, clips, slice(0, 4), np.random.default_rng(7), 10, strengths)
-    halves = [
-        varied(frames, clips, part, np.random.default_rng(7), 10, strengths) for part in (slice(0, 2), slice(2, 4))
-    ]
+    whole = varied(frames, clips, slice(0, 4), 7, 10, strengths)
+    halves = [varied(frames, clips, part, 7, 10, strengths) for part in (slice(0, 2), slice(2, 4))]
     found = [x[mask] for half in halves for x, mask in zip(half.x, half.mask, strict=True)]
     wanted = [x[mask] for x, mask in zip(whole.x, whole.mask, strict=True)]
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
@@ -200,7 +204,7 @@ def clips(B: int = 3, T: int = 12, seed: int = 0) -> Tensor:
     return torch.cat([torch.randn(B, T, K, 2, generator=generator) * seen, seen], -1)
 
 
-def vary(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
+def changed(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
     torch.manual_seed(seed)
     wanted = STILL | strengths
     return augment(x, **{name: wanted[name] for name in wanted if name not in ("tempo", "drop_frames")})
@@ -210,7 +214,7 @@ def vary(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
 def test_what_is_unseen_stays_unseen(name: str) -> None:
     x = clips()
     strength = max(getattr(resolve().temporal.augment, name), 0.3)
-    out = vary(x, **{name: strength})
+    out = changed(x, **{name: strength})
     assert not torch.equal(out, x)
     unseen = x[..., 2] == 0
     assert not out[unseen].any()
@@ -219,38 +223,38 @@ def test_what_is_unseen_stays_unseen(name: str) -> None:
 
 def test_mirroring_swaps_left_and_right_and_twice_is_nothing() -> None:
     x = clips()
-    out = vary(x, mirror=1)
+    out = changed(x, mirror=1)
     assert torch.equal(out[..., 2], x[..., 2][:, :, torch.from_numpy(MIRROR.copy())])
     assert torch.equal(out[..., 0], -x[..., 0][:, :, torch.from_numpy(MIRROR.copy())])
-    assert torch.equal(vary(out, mirror=1), x)
+    assert torch.equal(changed(out, mirror=1), x)
 
 
 def test_variation_follows_from_the_seed() -> None:
     x = clips()
     everything = STRONG | {"mirror": 0.5, "drop_hand": 0.3}
     everything = {name: value for name, value in everything.items() if name not in ("tempo", "drop_frames")}
-    assert torch.equal(vary(x, 1, **everything), vary(x, 1, **everything))
-    assert not torch.equal(vary(x, 1, **everything), vary(x, 2, **everything))
+    assert torch.equal(changed(x, 1, **everything), changed(x, 1, **everything))
+    assert not torch.equal(changed(x, 1, **everything), changed(x, 2, **everything))
 
 
 def test_no_strength_is_no_variation() -> None:
-    assert torch.equal(vary(clips()), clips())
+    assert torch.equal(changed(clips()), clips())
 
 
 def test_strengths_are_what_they_say() -> None:
     x = torch.cat([torch.randn(64, 2, K, 2, generator=torch.Generator().manual_seed(0)), torch.ones(64, 2, K, 1)], -1)
-    moved = (vary(x, translate=0.1) - x)[..., :2]
+    moved = (changed(x, translate=0.1) - x)[..., :2]
     assert moved.abs().max() <= 0.1 + 1e-6
     assert (moved - moved[:, :1, :1]).abs().max() < 1e-5  # a clip moves as a whole
-    turned = vary(x, rotate=15)[..., :2]
+    turned = changed(x, rotate=15)[..., :2]
     assert torch.allclose(turned.norm(dim=-1), x[..., :2].norm(dim=-1), atol=1e-4)
     cosine = (turned * x[..., :2]).sum(-1) / x[..., :2].square().sum(-1)
     assert cosine.min() >= np.cos(np.deg2rad(15)) - 1e-4
     hands = [k for part in ("left_hand", "right_hand") for k in range(K)[PARTS[part]]]
     others = [k for k in range(K) if k not in hands]
-    stretched = vary(x, proportions=0.2)
+    stretched = changed(x, proportions=0.2)
     assert torch.equal(stretched[:, :, others], x[:, :, others]) and not torch.equal(stretched, x)
-    lost = vary(clips(B=16, T=60), drop_hand=0.5)
+    lost = changed(clips(B=16, T=60), drop_hand=0.5)
     assert torch.equal(lost[:, :, others], clips(B=16, T=60)[:, :, others])
     for part in ("left_hand", "right_hand"):
         whole = (lost[:, :, PARTS[part], 2] == 0).all(-1).float().mean()

@@ -210,7 +210,7 @@ def test_patience_ends_a_training_that_gets_no_better(train, tmp_path: Path, mon
         skeleton__training__patience=3,
         skeleton__training__checkpoint_minutes=60,
     )
-    assert (trained.progress.step, trained.progress.best_step) == (8, 1)
+    assert (trained.progress.step, trained.progress.best_step) == (8, 7)
     assert [step for step, _ in recorder.saved] == [8]
 
 

@@ -1,0 +1,213 @@
+"""One optimizer step: gradients, clipping, update, average of the weights.
+
+A small model's step is a few milliseconds of work for a GPU, and ten times that for Python to ask for it. So on a GPU a
+step is recorded as a CUDA graph and played again for every batch of the same shape (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sign_models.data.batching import Drawn
+from sign_models.errors import ResourceError
+
+if TYPE_CHECKING:
+    from sign_models.training import Hardware, Progress, Task
+
+OutOfMemory = torch.OutOfMemoryError
+BETAS = (0.9, 0.98)
+
+
+def seed_step(seed: int, step: int, part: int = 0, process: int = 0) -> None:
+    """Every draw on the device in step `step` follows from here."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, part, process]).generate_state(1)[0]))
+
+
+class Average:
+    """Exponential moving average of the weights, whose memory grows with the number of updates, so that it forgets the
+    random start. torch's AveragedModel reads its counter on the host, which waits for the GPU in every step."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(module)
+        self.decay = decay
+        self.current: list[Tensor] = [*module.parameters()]
+        self.averaged: list[Tensor] = [*self.module.parameters()]
+        self.share = torch.zeros((), device=self.current[0].device)  # of the current weights in the next average
+
+    def prepare(self, updates: int) -> None:
+        """To be called before the update number `updates`, counted from 0."""
+        self.share.fill_(1 - min(self.decay, (1 + updates) / (10 + updates)) if updates else 1.0)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        torch._foreach_lerp_(self.averaged, self.current, [self.share] * len(self.current))
+
+
+class Stepper:
+    """Steps of one training. Reads and writes the weights, the optimizer's state and the average in place."""
+
+    def __init__(
+        self,
+        task: Task,
+        machine: Hardware,
+        *,
+        lr: float,
+        weight_decay: float,
+        clip_norm: float,
+        ema: float,
+        seed: int,
+        note: Callable[[str], None],
+    ) -> None:
+        self.task, self.machine, self.seed, self.note = task, machine, seed, note
+        self.lr, self.clip_norm = lr, clip_norm
+        raw = task.objective.to(machine.device)
+        self.shares, optimizer = _optimizer(task, machine, lr, weight_decay)
+        self.objective, self.optimizer = machine.accelerator.prepare(raw, optimizer)
+        self.average = Average(raw, ema)
+        self.names: list[str] = []  # of the values that a step gives
+        one = machine.accelerator.num_processes == 1
+        self.recorder = Recordings(self._whole) if machine.device.type == "cuda" and one and task.recordable else None
+
+    def step(self, progress: Progress, rate: float) -> Tensor:
+        """Step number progress.step at `rate` times the learning rates -> its values, in the order of self.names.
+
+        On a full memory the same step again in twice as many parts.
+        """
+        clips = len(self.task.clips(progress.step))
+        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
+            group["lr"].fill_(self.lr * rate * share)
+        self.average.prepare(progress.step)
+        while True:
+            try:
+                if progress.parts == 1 and self.recorder is not None:
+                    drawn = self.task.draw(progress.step, slice(0, clips))
+                    seed_step(self.seed, progress.step)
+                    return self.recorder(drawn)
+                return self._parts(progress, clips)
+            except OutOfMemory as error:
+                if self.recorder is None and progress.parts >= clips:
+                    raise ResourceError(
+                        "the device has too little memory for one clip",
+                        place="training.batch_size",
+                        remedy="lower max_frames or choose a smaller preset",
+                    ) from error
+            # outside of the handler, whose traceback holds on to the tensors of the step that failed
+            self._make_room(progress, clips)
+
+    def _make_room(self, progress: Progress, clips: int) -> None:
+        """Gives up the recordings, which keep memory of their own; without any, halves the parts."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.recorder is not None:
+            self.recorder = None
+        else:
+            progress.parts *= 2
+            self.note(
+                f"out of memory: batches of {-(-clips // progress.parts)} clips, {progress.parts} of them a step; "
+                f"the effective batch stays {clips}"
+            )
+        torch.cuda.empty_cache()
+
+    def _parts(self, progress: Progress, clips: int) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        size = -(-clips // progress.parts)
+        values = []
+        for place, begin in enumerate(range(0, clips, size)):
+            part = slice(begin, min(begin + size, clips))
+            drawn = self.task.draw(progress.step, part)
+            seed_step(self.seed, progress.step, place, self.machine.accelerator.process_index)
+            values.append(self._backward(to_device(drawn, self.machine.device), (part.stop - part.start) / clips))
+        return self._update(torch.stack(values).sum(0))
+
+    def _whole(self, drawn: Drawn) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._update(self._backward(drawn, 1.0))
+
+    def _backward(self, drawn: Drawn, share: float) -> Tensor:
+        """Adds `share` of the gradients -> as much of the values, and all of the frames."""
+        batch, frames = self.task.batch(drawn)
+        with self.machine.autocast():
+            out = self.objective(batch)
+        self.machine.accelerator.backward(out["loss"] * share)
+        self.names = [*out, "frames", "gradient_norm"]
+        return torch.stack([*(value.detach().float() * share for value in out.values()), frames.float()])
+
+    def _update(self, values: Tensor) -> Tensor:
+        norm = self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.average.update()
+        return torch.cat([values, norm.detach().float().reshape(1)])
+
+
+@dataclass(frozen=True)
+class Recording:
+    graph: torch.cuda.CUDAGraph
+    given: Drawn
+    values: Tensor
+
+
+class Recordings:
+    """A step as CUDA graphs, one for each shape of its batch. A shape is recorded when it comes for the second time."""
+
+    def __init__(self, work: Callable[[Drawn], Tensor]) -> None:
+        self.work = work
+        self.seen: dict[Any, Recording | None] = {}
+        self.pool = torch.cuda.graph_pool_handle()  # graphs take turns in the same memory
+        self.stream = torch.cuda.Stream()
+
+    def __call__(self, drawn: Drawn) -> Tensor:
+        shapes = tuple((name, *values.shape) for name, values in drawn.items())
+        if shapes not in self.seen:
+            self.seen[shapes] = None
+            return self._aside(to_device(drawn, torch.device("cuda")))
+        recording = self.seen[shapes]
+        if recording is None:
+            recording = self.seen[shapes] = self._record(to_device(drawn, torch.device("cuda")))
+        else:
+            for name, values in drawn.items():
+                recording.given[name].copy_(values.pin_memory(), non_blocking=True)
+        recording.graph.replay()
+        return recording.values.clone()  # the graph's own will be written over
+
+    def _aside(self, drawn: Drawn) -> Tensor:
+        """The step as it is, in the stream that graphs are recorded in: what libraries set up, they set up for it."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            values = self.work(drawn)
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return values
+
+    def _record(self, drawn: Drawn) -> Recording:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+            values = self.work(drawn)
+        return Recording(graph, drawn, values)
+
+
+def to_device(drawn: Drawn, device: torch.device) -> Drawn:
+    return {name: values.to(device) for name, values in drawn.items()}
+
+
+def _optimizer(
+    task: Task, machine: Hardware, lr: float, weight_decay: float
+) -> tuple[list[float], torch.optim.Optimizer]:
+    """AdamW; vectors (norms, biases, single tokens) are not decayed. Rates are tensors, so that a graph sees them
+    change."""
+    groups: list[dict[str, Any]] = []
+    shares: list[float] = []
+    cuda = machine.device.type == "cuda"
+    for share, parameters in task.groups():
+        for decay, chosen in (
+            (weight_decay, [p for p in parameters if p.ndim > 1]),
+            (0.0, [p for p in parameters if p.ndim < 2]),
+        ):
+            rate = torch.tensor(lr, device=machine.device)
+            groups.append({"params": chosen, "weight_decay": decay, "lr": rate})
+            shares.append(share)
+    return shares, torch.optim.AdamW(groups, lr=torch.tensor(lr), betas=BETAS, fused=True, capturable=cuda)
