@@ -2,11 +2,13 @@
 
 usage: python -m benchmarks.quality --data DIR [--labels 30,60,120] [--seeds 3] [--variants default,scratch]
            [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded] [--out FILE] [--no-log]
+           [--peer unisign=CHECKOUT] [--peer-steps N]
 
 Of the training sentences a number drawn by the seed keeps its text; the other videos stay, without one. The stages' own
 `train` functions run in this process, on the GPU where there is one; selection is on dev, nothing is chosen on test.
 Pretraining is shared by the numbers of labels of one seed and variant. Each training is a run below one parent in
-MLflow (--no-log: none), the table is printed, and written as JSON where --out says.
+MLflow (--no-log: none), the table is printed, and written as JSON where --out says. A peer, from a public checkout, is
+trained on the same labelled sentences and scored alike (benchmarks/unisign.py).
 """
 
 from __future__ import annotations
@@ -18,17 +20,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks import unisign
+from benchmarks.degraded import KINDS, degraded
 from sign_models import evaluation
 from sign_models.data.corpus import Corpus
 from sign_models.data.inputs import Inputs
 from sign_models.data.splits import of_split
-from sign_models.keypoints.layouts import PARTS
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.params import load
@@ -101,56 +105,6 @@ class Quiet:
         print(message, file=sys.stderr, flush=True)
 
 
-# Degraded input ------------------------------------------------------------------------------------------------------
-
-
-def hands_lost(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each hand is unseen in 30 % of the frames."""
-    for part in ("left_hand", "right_hand"):
-        x[rng.random(len(x)) < 0.3, PARTS[part]] = 0
-    return x
-
-
-def noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Coordinates off by 3 % of the shoulder width."""
-    x[..., :2] += rng.normal(0, 0.03, x[..., :2].shape) * (x[..., 2:] > 0)
-    return x
-
-
-def half(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Every second frame is dropped."""
-    return x[::2]
-
-
-def turned(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The camera stands 30 degrees to the side: widths shrink, and normalisation takes the shoulders' for 1 again."""
-    x[..., 1] /= np.cos(np.pi / 6)
-    return x
-
-
-def rolled(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The camera is rolled by 30 degrees."""
-    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
-    x[..., :2] = x[..., :2] @ np.array([[c, s], [-s, c]], x.dtype)
-    return x
-
-
-KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    f.__name__: f for f in (hands_lost, noise, half, turned, rolled)
-}
-
-
-def degraded(corpus: Corpus, split: str, kind: str) -> Corpus:
-    """The clips of `split` alone, degraded."""
-    rng = np.random.default_rng(0)
-    places = of_split(corpus, split)
-    clips = [KINDS[kind](corpus.clip(i).astype(np.float32), rng).astype(np.float16) for i in places]
-    offsets = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])
-    nothing: list[Any] = [None] * len(places)
-    ids = [corpus.ids[i] for i in places]
-    return Corpus(ids, np.concatenate(clips), offsets, nothing, [split] * len(ids), nothing, nothing, "")
-
-
 # Training ------------------------------------------------------------------------------------------------------------
 
 
@@ -180,11 +134,13 @@ def pretrained(
     return second.cpu(), seconds
 
 
-def rows_of(
-    inputs: Inputs, params: PipelineParams, variant: str, count: int, seed: int, base: TemporalModel,
-    seconds: dict[str, float], scoring: str, kinds: list[str], run: Any,
-) -> Iterator[Row]:  # fmt: skip
-    texts = labelled(inputs, count, seed)
+Translate = Callable[[Corpus, str, str], list[tuple[str, str]]]  # corpus, split, kind -> texts and references
+
+
+def aligned(
+    inputs: Inputs, texts: dict[str, str], params: PipelineParams, base: TemporalModel, scoring: str, run: Any
+) -> tuple[Translate, dict[str, float], int]:
+    """The alignment stage on a copy of `base` -> how it translates, seconds, weights."""
     model = TemporalModel(base.skeleton, **params.temporal.model.model_dump())
     model.load_state_dict(base.state_dict())
     arrays = None
@@ -195,22 +151,50 @@ def rows_of(
     trained = alignment.train(
         params.alignment, inputs.videos, texts, model.train(), Quiet("alignment", run), scoring, arrays
     )
-    seconds = seconds | {"alignment": time.monotonic() - began}
+    seconds = {"alignment": time.monotonic() - began}
+
+    def translate(clips: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
+        asked = params.generate.model_copy(update={"splits": [split], "scoring": scoring})
+        known = arrays
+        if arrays is not None and kind:
+            known = dict(represent(trained.model.temporal, clips, params.represent.batch_frames))
+        rows = generate(trained.model, clips, inputs.texts, asked, known).rows
+        return [(str(row["text"]), str(row["reference"])) for row in rows if row["reference"]]
+
+    return translate, seconds, trained.parameters
+
+
+def of_peer(
+    clips: unisign.Clips, texts: dict[str, str], params: PipelineParams, scoring: str, seed: int, steps: int | None
+) -> tuple[Translate, dict[str, float], int]:
+    peer = unisign.train(clips, texts, params.alignment, scoring, seed, steps)
+
+    def translate(corpus: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
+        shown = clips if not kind else clips.of(corpus)
+        places = np.array([i for i in of_split(corpus, split) if corpus.ids[i] in texts])
+        return list(zip(peer.translate(shown, places), [texts[corpus.ids[i]] for i in places], strict=True))
+
+    return translate, {"training": peer.seconds}, peer.weights
+
+
+def scored(
+    inputs: Inputs, texts: dict[str, str], variant: str, count: int, seed: int,
+    model: tuple[Translate, dict[str, float], int], scoring: str, kinds: list[str],
+) -> Iterator[Row]:  # fmt: skip
+    """texts: of the videos that the training was shown."""
+    translate, seconds, weights = model
     seen = {texts[name] for name in texts if inputs.videos.splits[inputs.videos.index[name]] in ("train", None)}
     for split, kind in [("dev", ""), ("test", ""), *(("test", kind) for kind in kinds)]:
-        clips = inputs.videos if not kind else degraded(inputs.videos, split, kind)
-        asked = params.generate.model_copy(update={"splits": [split], "scoring": scoring})
         began = time.monotonic()
-        known = arrays if arrays is None or not kind else dict(represent(trained.model.temporal, clips, 2**14))
-        found = generate(trained.model, clips, inputs.texts, asked, known)
-        seconds |= {"generate": time.monotonic() - began}
-        new = [row for row in found.rows if row["reference"] and row["reference"] not in seen]
-        unseen = None
-        if new:
-            pairs = [[str(row[key]) for row in new] for key in ("text", "reference")]
-            unseen = evaluation.score(pairs[0], pairs[1], scoring).bleu4
-        scores = {name: getattr(found.scores[split], name) for name in FIGURES}
-        yield Row(variant, count, seed, split, kind, scores, unseen, dict(seconds), trained.parameters)
+        pairs = translate(degraded(inputs.videos, split, kind) if kind else inputs.videos, split, kind)
+        seconds = seconds | {"generate": time.monotonic() - began}
+        if not pairs:
+            continue
+        found = evaluation.score(*zip(*pairs, strict=True), scoring)
+        new = [pair for pair in pairs if pair[1] not in seen]
+        unseen = evaluation.score(*zip(*new, strict=True), scoring).bleu4 if new else None
+        figures = {name: getattr(found, name) for name in FIGURES}
+        yield Row(variant, count, seed, split, kind, figures, unseen, seconds, weights)
 
 
 # Reporting -----------------------------------------------------------------------------------------------------------
@@ -273,16 +257,24 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--scoring", default="split")
     parser.add_argument("--degraded", action="store_true", help=f"score test clips degraded too: {', '.join(KINDS)}")
+    parser.add_argument("--peer", metavar="unisign=CHECKOUT", help="beside the variants, a public checkout of it")
+    parser.add_argument("--peer-steps", type=int, help="not as long as the peer's recipe says, but so many steps")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--no-log", action="store_true")
     given = parser.parse_args()
-    if unknown := set(given.variants.split(",")) - VARIANTS.keys():
+    if unknown := {*filter(None, given.variants.split(","))} - VARIANTS.keys():
         parser.error(f"no variant {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
     sets = dict(pair.split("=", 1) for pair in given.set)
     inputs = Inputs.of(given.data, None, None, None)
     total = sum(inputs.videos.splits[inputs.videos.index[name]] in ("train", None) for name in inputs.texts)
     counts = sorted({min(int(n), total) for n in given.labels.split(",")})
     kinds = list(KINDS) if given.degraded else []
+    clips = None
+    if given.peer:
+        name, _, checkout = given.peer.partition("=")
+        if name != "unisign":
+            parser.error(f"no peer {name!r}; there is unisign=CHECKOUT")
+        clips = unisign.Clips(unisign.Checkout(Path(checkout)), inputs.videos)
     rows: list[Row] = []
     if given.no_log:
         open_run: Callable[..., Any] = no_run
@@ -290,24 +282,33 @@ def main() -> None:
         from sign_models.tracking.runs import stage_run
 
         open_run = stage_run
+
+    def record(run: Any, found: Iterator[Row]) -> None:
+        for row in found:
+            rows.append(row)
+            print(json.dumps(asdict(row)), flush=True)
+            if run is not None:
+                name = f"{row.split}.{row.kind or 'plain'}"
+                run.log_metrics({f"{name}.{k}": v for k, v in row.scores.items()}, row.labels)
+
     with open_run("quality") as parent:
-        for variant in given.variants.split(","):
-            chosen = VARIANTS[variant]
-            for seed in range(given.seeds):
-                params = load.resolve(None, given.preset, None, sets | chosen.sets | {"seed": str(seed)})
-                with open_run("quality", nested=True, run_name=f"{variant} seed {seed}") as run:
-                    base, seconds = pretrained(inputs, params, chosen, run)
-                    for count in counts:
-                        for row in rows_of(
-                            inputs, params, variant, count, seed, base, seconds, given.scoring, kinds, run
-                        ):
-                            rows.append(row)
-                            print(json.dumps(asdict(row)), flush=True)
-                            if run is not None:
-                                name = f"{row.split}.{row.kind or 'plain'}"
-                                run.log_metrics({f"{name}.{k}": v for k, v in row.scores.items()}, count)
-                    if run is not None:
-                        run.log_params({"variant": variant, "seed": seed})
+        for variant, seed in product([*filter(None, given.variants.split(",")), *(["unisign"] if clips else [])],
+                                     range(given.seeds)):  # fmt: skip
+            chosen = VARIANTS.get(variant, Variant())
+            params = load.resolve(None, given.preset, None, sets | chosen.sets | {"seed": str(seed)})
+            with open_run("quality", nested=True, run_name=f"{variant} seed {seed}") as run:
+                if run is not None:
+                    run.log_params({"variant": variant, "seed": seed})
+                if variant in VARIANTS:
+                    base, before = pretrained(inputs, params, chosen, run)
+                for count in counts:
+                    texts = labelled(inputs, count, seed)
+                    if variant in VARIANTS:
+                        translate, seconds, weights = aligned(inputs, texts, params, base, given.scoring, run)
+                        model = translate, before | seconds, weights
+                    else:
+                        model = of_peer(clips, texts, params, given.scoring, seed, given.peer_steps)
+                    record(run, scored(inputs, texts, variant, count, seed, model, given.scoring, kinds))
         if parent is not None:
             parent.log_figure(picture(rows), "label_curve.png")
             parent.log_text(table(rows), "table.md")

@@ -89,16 +89,21 @@ def write_data(folder: Path) -> Path:
     return folder
 
 
-def params(**more: object) -> PipelineParams:
-    """PARAMS, and single values over them: params(alignment__training__steps=2)."""
-    sets: dict[str, str] = {}
+def sets() -> dict[str, str]:
+    """PARAMS as single values, by dotted name."""
+    flat: dict[str, str] = {}
 
     def flatten(content: dict, name: str) -> None:
         for key, value in content.items():
             if isinstance(value, dict):
                 flatten(value, f"{name}{key}.")
             else:
-                sets[name + key] = str(value)
+                flat[name + key] = str(value)
 
     flatten(yaml.safe_load(PARAMS), "")
-    return load.resolve(sets=sets | {name.replace("__", "."): str(value) for name, value in more.items()})
+    return flat
+
+
+def params(**more: object) -> PipelineParams:
+    """PARAMS, and single values over them: params(alignment__training__steps=2)."""
+    return load.resolve(sets=sets() | {name.replace("__", "."): str(value) for name, value in more.items()})

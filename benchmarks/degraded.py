@@ -1,0 +1,59 @@
+"""Clips as a worse camera or estimator would give them, for benchmarks/quality.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sign_models.data.corpus import Corpus
+from sign_models.data.splits import of_split
+from sign_models.keypoints.layouts import PARTS
+
+
+def hands_lost(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each hand is unseen in 30 % of the frames."""
+    for part in ("left_hand", "right_hand"):
+        x[rng.random(len(x)) < 0.3, PARTS[part]] = 0
+    return x
+
+
+def noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Coordinates off by 3 % of the shoulder width."""
+    x[..., :2] += rng.normal(0, 0.03, x[..., :2].shape) * (x[..., 2:] > 0)
+    return x
+
+
+def half(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Every second frame is dropped."""
+    return x[::2]
+
+
+def turned(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The camera stands 30 degrees to the side: widths shrink, and normalisation takes the shoulders' for 1 again."""
+    x[..., 1] /= np.cos(np.pi / 6)
+    return x
+
+
+def rolled(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The camera is rolled by 30 degrees."""
+    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    x[..., :2] = x[..., :2] @ np.array([[c, s], [-s, c]], x.dtype)
+    return x
+
+
+KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    f.__name__: f for f in (hands_lost, noise, half, turned, rolled)
+}
+
+
+def degraded(corpus: Corpus, split: str, kind: str) -> Corpus:
+    """The clips of `split` alone, degraded."""
+    rng = np.random.default_rng(0)
+    places = of_split(corpus, split)
+    clips = [KINDS[kind](corpus.clip(i).astype(np.float32), rng).astype(np.float16) for i in places]
+    offsets = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])
+    nothing: list[Any] = [None] * len(places)
+    ids = [corpus.ids[i] for i in places]
+    return Corpus(ids, np.concatenate(clips), offsets, nothing, [split] * len(ids), nothing, nothing, "")

@@ -1,0 +1,153 @@
+"""benchmarks/quality.py on tiny data: every variant and a peer's checkout really run, and all is logged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from tests.conftest import use_store
+
+CHECKOUT = {  # of our own making, with the names that Uni-Sign's code has
+    "stgcn_layers/__init__.py": "class Graph: pass\ndef get_stgcn_chain(): pass\n",
+    "datasets.py": """
+import nobody_has_this
+def crop_scale(): pass
+def load_part_kp(skeletons, confs, force_ok=False):
+    places = {"body": [0, *range(3, 11)], "left": range(91, 112), "right": range(112, 133)}
+    return {name: torch.tensor(np.concatenate([np.stack(skeletons)[:, 0, list(at)],
+                                               np.stack(confs)[:, 0, list(at), None]], -1)) for name, at in places.items()}
+""",
+    "models.py": """
+import nobody_has_this_either
+def trunc_normal_(): pass
+def _no_grad_trunc_normal_(): pass
+class Uni_Sign(nn.Module):
+    def __init__(self, args):
+        super().__init__()
+        self.pose_proj = nn.Linear(51 * 3, 768)
+        self.mt5_model = MT5ForConditionalGeneration.from_pretrained(mt5_path)
+        self.mt5_tokenizer = T5Tokenizer.from_pretrained(mt5_path)
+    def _init_weights(self, module):
+        pass
+    def forward(self, source, target):
+        x = self.pose_proj(torch.cat([source[name].flatten(2) for name in ("body", "left", "right")], -1))
+        labels = self.mt5_tokenizer(target["gt_sentence"], return_tensors="pt", padding=True)["input_ids"]
+        out = self.mt5_model(inputs_embeds=x, attention_mask=source["attention_mask"], labels=labels)
+        return {"inputs_embeds": x, "attention_mask": source["attention_mask"], "loss": out.loss}
+    def generate(self, encoded, max_new_tokens, num_beams):
+        return self.mt5_model.generate(inputs_embeds=encoded["inputs_embeds"], attention_mask=encoded["attention_mask"],
+                                       max_new_tokens=max_new_tokens, num_beams=num_beams)
+""",
+}
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    for name, content in CHECKOUT.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+def run(data: Path, out: Path, *more: object) -> list[dict]:
+    from benchmarks import quality
+
+    short = {
+        f"{stage}.training.{name}": 2
+        for stage in ("skeleton", "temporal", "alignment")
+        for name in ("steps", "evaluations")
+    }
+    sets = tiny.sets() | short | {"alignment.generation.beams": 1}
+    arguments = ["--data", data, "--seeds", 1, "--labels", 6, "--scoring", "split", "--out", out, *more]
+    with pytest.MonkeyPatch.context() as patch:
+        given = [part for name, value in sets.items() for part in ("--set", f"{name}={value}")]
+        patch.setattr(sys, "argv", ["quality", *map(str, arguments), *given])
+        quality.main()
+    return json.loads(out.read_text())
+
+
+def test_every_variant_runs(tiny_data: Path, tmp_path: Path) -> None:
+    from benchmarks import quality
+
+    rows = run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", ",".join(quality.VARIANTS))
+    assert {(row["variant"], row["split"]) for row in rows} == {
+        (v, s) for v in quality.VARIANTS for s in ("dev", "test")
+    }
+    trained = {
+        row["variant"]: {stage for stage, seconds in row["seconds"].items() if seconds} - {"generate"} for row in rows
+    }
+    assert trained["default"] == trained["frozen"] == {"skeleton", "temporal", "alignment"}
+    assert trained["scratch"] == {"alignment"}
+    assert trained["no_skeleton"] == {"temporal", "alignment"} and trained["no_temporal"] == {"skeleton", "alignment"}
+
+
+@pytest.mark.parametrize("variant", ["no_contrast", "no_ctc", "frozen", "no_rotate", "no_augmentation"])
+def test_a_variant_changes_what_it_names(variant: str) -> None:
+    from benchmarks import quality
+    from sign_models.params import load
+
+    plain, changed = (load.flatten(load.resolve(sets=sets), "p") for sets in ({}, quality.VARIANTS[variant].sets))
+    different = {name.removeprefix("p.") for name in plain if plain[name] != changed[name]}
+    assert different == {name for name in quality.VARIANTS[variant].sets if plain[f"p.{name}"]}
+    assert different
+
+
+def test_the_peer_is_trained_and_scored_beside_the_pipeline(tiny_data: Path, tmp_path: Path, checkout: Path) -> None:
+    rows = run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", "", "--peer", f"unisign={checkout}",
+               "--peer-steps", 2, "--degraded")  # fmt: skip
+    assert {(row["variant"], row["labels"], row["split"]) for row in rows} == {
+        ("unisign", 6, "dev"),
+        ("unisign", 6, "test"),
+    }
+    assert {row["kind"] for row in rows} > {"", "hands_lost", "rolled"}
+    assert all(row["seconds"]["training"] > 0 for row in rows)
+
+
+def test_the_peer_sees_each_landmark_at_its_place(checkout: Path, tiny_data: Path) -> None:
+    from benchmarks import unisign
+    from sign_models.data.inputs import Inputs
+    from sign_models.keypoints.layouts import CANONICAL
+
+    inputs = Inputs.of(tiny_data, None, None, None)
+    clips = unisign.Clips(unisign.Checkout(checkout), inputs.videos)
+    body = clips[0]["body"]
+    names = (
+        "nose",
+        "left_ear",
+        "right_ear",
+        "left_shoulder",
+        "right_shoulder",
+        "left_elbow",
+        "right_elbow",
+        "left_wrist",
+        "right_wrist",
+    )
+    wanted = inputs.videos.clip(0)[:, [CANONICAL.index(f"body.{name}") for name in names]]
+    np.testing.assert_array_equal(body, wanted.astype(np.float32))
+    batch = clips.batch(np.array([0, 1]))
+    lengths = inputs.videos.lengths[:2]
+    assert batch["attention_mask"].sum(1).tolist() == lengths.tolist()
+    np.testing.assert_array_equal(batch["body"][lengths.argmin(), -1], clips[int(lengths.argmin())]["body"][-1])
+
+
+def test_runs_are_children_of_one_with_the_table_and_the_curve(
+    tiny_data: Path, tmp_path: Path, fresh_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    shutil.copy(fresh_store, tmp_path / "mlflow.db")
+    use_store(tmp_path, monkeypatch)
+    run(tiny_data, tmp_path / "rows.json", "--variants", "scratch")
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
+    (child,) = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+    assert {"label_curve.png", "table.md"} <= {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert child.data.params["variant"] == "scratch" and "test.plain.bleu4" in child.data.metrics
