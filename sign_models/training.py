@@ -53,14 +53,16 @@ class Task(Protocol):
     objective: a module whose forward(batch) gives a dict of scalars, among them "loss".
     clips(step): the clips of a step. draw(step, part): what the host draws for clips(step)[part]. batch(drawn): the
     same clips as the objective wants them, made on the device, and their real frames (a scalar tensor).
-    recordable: whether batch() does without the host.
+    recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
     tolerance: what a score may fall by for no other reason than chance.
     """
 
     objective: Any
-    sampler: Sampler
     tolerance: float
+
+    @property
+    def epoch_steps(self) -> int: ...
 
     @property
     def recordable(self) -> bool: ...
@@ -98,6 +100,10 @@ class FixedTask:
     @property
     def recordable(self) -> bool:
         return self.frames.recordable
+
+    @property
+    def epoch_steps(self) -> int:
+        return self.sampler.steps
 
     def clips(self, step: int) -> np.ndarray:
         return self.sampler[step]
@@ -163,10 +169,10 @@ def hardware(width: int) -> Hardware:
     return Hardware(Accelerator(), half)
 
 
-def total_steps(steps: int | None, epochs: float | None, min_steps: int, sampler: Sampler) -> int:
+def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_steps: int) -> int:
     """How long params.schema.Training says, in optimizer steps."""
     if epochs is not None:
-        return max(1, min_steps, round(epochs * sampler.steps))
+        return max(1, min_steps, round(epochs * epoch_steps))
     assert steps is not None  # params.load refuses both null
     return steps
 
@@ -200,7 +206,7 @@ def fit(
     **_: Any,
 ) -> Progress:
     """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
-    total = total_steps(steps, epochs, min_steps, task.sampler)
+    total = total_steps(steps, epochs, min_steps, task.epoch_steps)
     every = -(-total // evaluations)
     stepper = Stepper(
         task,
@@ -234,7 +240,7 @@ def fit(
             progress.frames += round(logged.pop("frames") * len(pending))
             pending = []
             progress.seconds += time.monotonic() - clock
-            _record(recorder, logged, lr * rate, progress, task.sampler.steps, step)
+            _record(recorder, logged, lr * rate, progress, task.epoch_steps, step)
             bar.set_postfix(loss=f"{logged['loss']:.3f}")
             clock = time.monotonic()
         if progress.step % every == 0 or last:

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sign_models.keypoints.layouts import MIRROR, PARTS
+from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 
 
 @cache
@@ -32,6 +32,9 @@ def augment(
     translate: float,
     proportions: float,
     mirror: float,
+    reach: float,
+    place: float,
+    build: float,
     drop_hand: float,
     noise: float,
 ) -> Tensor:
@@ -51,6 +54,11 @@ def augment(
         places, sign = _mirror(x.device)
         flipped = torch.cat([xy * sign, seen], -1)[:, :, places]
         xy, seen = torch.where(chosen, flipped[..., :2], xy), torch.where(chosen, flipped[..., 2:], seen)
+    if reach or place:
+        xy = _move_arms(xy, seen, uniform, reach, place)
+    if build:
+        steady = torch.randn(B, 1, K, 2, device=x.device) * _sizes(x.device) * build
+        xy = xy + steady
     if proportions or turn:
         xy = _move_hands(xy, uniform, proportions, turn)
     if rotate or turn or shear or scale:
@@ -71,6 +79,33 @@ def augment(
             seen = seen.clone()
             seen[:, :, PARTS[part]] *= ~lost[..., None, None]
     return torch.cat([xy * (seen > 0), seen], -1)
+
+
+ARMS = {"left": ("body.left_wrist", "body.left_elbow"), "right": ("body.right_wrist", "body.right_elbow")}
+HAND_SIZE = 0.25  # of a shoulder width
+
+
+@cache
+def _sizes(device: torch.device) -> Tensor:
+    """(K, 1): 1, and of a hand's landmarks HAND_SIZE."""
+    sizes = torch.ones(len(CANONICAL), 1, device=device)
+    for side in ARMS:
+        sizes[PARTS[f"{side}_hand"]] = HAND_SIZE
+    return sizes
+
+
+def _move_arms(xy: Tensor, seen: Tensor, uniform: Callable[..., Tensor], reach: float, place: float) -> Tensor:
+    """Each hand moves more or less far, about another place, and takes its wrist along; its elbow goes half the way."""
+    out = xy.clone()
+    for side, (wrist, elbow) in ARMS.items():
+        hand = PARTS[f"{side}_hand"]
+        where, there = xy[:, :, hand.start], seen[:, :, hand.start] > 0
+        mean = (where * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
+        shift = (where - mean) * there * uniform(1, 2, to=reach) + uniform(1, 2, to=place)
+        out[:, :, hand] += shift.unsqueeze(2)
+        out[:, :, PLACE[wrist]] += shift
+        out[:, :, PLACE[elbow]] += shift / 2
+    return out
 
 
 def _move_hands(xy: Tensor, uniform: Callable[..., Tensor], proportions: float, turn: float) -> Tensor:

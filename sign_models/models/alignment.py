@@ -139,12 +139,8 @@ class AlignmentModel(nn.Module):
         longest = max(len(r) for r in rows) + 1
         labels = torch.tensor([r + [end] + [IGNORED] * (longest - 1 - len(r)) for r in rows], device=mask.device)
         log_p = self.text.logits(prefix[who], mask[who], labels).log_softmax(-1)
-        known = labels != IGNORED
-        token = log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known
-        score = token.sum(1)
-        if ctc_weight:  # joint scoring (Watanabe et al. 2017): both are log likelihoods of the whole text
-            score = (1 - ctc_weight) * score + ctc_weight * self.ctc_score(ctc[who], mask[who], labels)
-        score = score / known.sum(1) ** length_penalty
+        score = self._joint(log_p, ctc[who], mask[who], labels, ctc_weight)
+        score = score / (labels != IGNORED).sum(1) ** length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
         scores: list[list[float]] = [[] for _ in range(len(mask))]
         for row in torch.argsort(score, descending=True, stable=True).tolist():
@@ -156,6 +152,35 @@ class AlignmentModel(nn.Module):
         """Log likelihood of each text (B,); `IMPOSSIBLE` a token where its clip is too short for it."""
         loss, lengths = self._ctc(ctc, mask, labels, zero_infinity=False)
         return torch.where(loss.isinf(), IMPOSSIBLE * lengths, -loss)
+
+    @torch.no_grad()
+    def agreed(
+        self, representations: Tensor, mask: Tensor, *, ctc_weight: float, longest: int, threshold: float
+    ) -> list[list[int]]:
+        """-> the tokens of each clip that both heads read alike, at a mean token probability of at least `threshold`
+        and at most `longest` of them; else an empty list.
+
+        What CTC reads is what the decoder would write, word after word, just where each token of it is the decoder's
+        first choice after those before it: one pass tells, without writing anything.
+        """
+        prefix, ctc = self.read(representations, mask)
+        end = self.text.model.config.eos_token_id
+        rows = [tokens if len(tokens) < longest else [] for tokens in self.greedy(ctc, mask)]
+        longest = max(len(tokens) for tokens in rows) + 1
+        padded = [[*tokens, end] + [IGNORED] * (longest - 1 - len(tokens)) for tokens in rows]
+        labels = torch.tensor(padded, device=mask.device)
+        log_p = self.text.logits(prefix, mask, labels).log_softmax(-1)
+        known = labels != IGNORED
+        alike = ((log_p.argmax(-1) == labels) | ~known).all(1)
+        score = self._joint(log_p, ctc, mask, labels, ctc_weight) / known.sum(1)
+        sure = alike & (score.exp() >= threshold)
+        return [tokens if chosen else [] for tokens, chosen in zip(rows, sure.tolist(), strict=True)]
+
+    def _joint(self, log_p: Tensor, ctc: Tensor, mask: Tensor, labels: Tensor, ctc_weight: float) -> Tensor:
+        """Log likelihood of each whole text (B,) by both heads (Watanabe et al. 2017)."""
+        token = log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * (labels != IGNORED)
+        score = token.sum(1)
+        return (1 - ctc_weight) * score + ctc_weight * self.ctc_score(ctc, mask, labels) if ctc_weight else score
 
     def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
         """The best CTC path of each clip with repeats and blanks taken out."""

@@ -5,7 +5,6 @@ B clips, S vectors, D width.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,26 +72,6 @@ class Translator(nn.Module):
         return [
             [Hypothesis(text, score) for text, score in zip(self.decode(t), s, strict=True)]
             for t, s in zip(tokens, scores, strict=True)
-        ]
-
-    @torch.no_grad()
-    def confident(
-        self, representations: Tensor, mask: Tensor, generation: Generation, threshold: float
-    ) -> list[list[int]]:
-        """-> the tokens of each clip that both heads read alike, at a mean token probability of at least `threshold`;
-        else an empty list."""
-        tokens, scores = self.alignment.translate(
-            representations,
-            mask,
-            beams=generation.beams,
-            max_length=generation.max_length,
-            length_penalty=1.0,
-            ctc_weight=generation.ctc_weight,
-        )
-        read = self.alignment.greedy(self.alignment.read(representations, mask)[1], mask)
-        return [
-            t[0] if t[0] == r and math.exp(s[0]) >= threshold else []
-            for t, s, r in zip(tokens, scores, read, strict=True)
         ]
 
     def decode(self, tokens: list[list[int]]) -> list[str]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sign_models import evaluation
 from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
+from sign_models.data.masking import hide
 from sign_models.data.splits import of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
@@ -50,7 +51,13 @@ class Translation(nn.Module):
     def forward(self, batch: Labelled) -> dict[str, Tensor]:
         p = self.params.losses
         clips = batch.clips
-        representations, mask = self.model(clips.x, clips.mask) if isinstance(clips, Batch) else clips
+        if isinstance(clips, Batch):
+            hidden = hide(clips.x, **self.params.mask.model_dump()) if self.training else None
+            representations, mask = self.model.temporal.encode(
+                clips.x if hidden is None else hidden.x, clips.mask, None if hidden is None else hidden.parts
+            )
+        else:
+            representations, mask = clips
         losses = self.model.alignment.losses(representations, mask, batch.labels, label_smoothing=p.label_smoothing)
         loss = losses.text + p.ctc_weight * losses.ctc + p.contrast_weight * losses.contrast
         return {
@@ -95,6 +102,9 @@ class AlignmentTask:
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         videos = of_split(corpus, "train", None)
         self.unlabelled = videos[~labelled[videos]] if params.finetune else videos[:0]
+        # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
+        passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
+        self.epoch_steps = -(-passed // self.sampler.batch_size)
         self.own: Sampler | None = None  # of the videos that self-training has given texts to
         torch.manual_seed(params.training.seed)
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
@@ -124,16 +134,19 @@ class AlignmentTask:
         if not p.share or done < p.start or not len(self.unlabelled):
             return
         model = averaged.model
-        greedy = replace(self.generation, beams=1)
         end = model.alignment.text.model.config.eos_token_id
         rows = torch.full((len(self.unlabelled), self.labels.shape[1]), IGNORED)
         place = {int(clip): i for i, clip in enumerate(self.unlabelled)}
         for clips in in_order(self.frames.corpus, self.unlabelled, EVALUATION_FRAMES):
             batch = self.frames.whole(clips)
-            for clip, tokens in zip(
-                clips, model.confident(*model(batch.x, batch.mask), greedy, p.confidence), strict=True
-            ):
-                if tokens and len(tokens) < rows.shape[1]:
+            agreed = model.alignment.agreed(
+                *model(batch.x, batch.mask),
+                ctc_weight=self.generation.ctc_weight,
+                longest=rows.shape[1],
+                threshold=p.confidence,
+            )
+            for clip, tokens in zip(clips, agreed, strict=True):
+                if tokens:
                     rows[place[int(clip)], : len(tokens) + 1] = torch.tensor([*tokens, end])
         self.restore({"own_labels": rows})
 

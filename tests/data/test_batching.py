@@ -12,7 +12,7 @@ from torch import Tensor
 from sign_models.data.augment import augment, spans
 from sign_models.data.batching import Batch, DeviceCorpus, Sampler, bucket, cut, drop, in_order, vary, warp
 from sign_models.data.corpus import Corpus
-from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS
+from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 from sign_models.keypoints.sequence import of_canonical
 from sign_models.params.load import resolve
 from sign_models.params.schema import Augment
@@ -28,6 +28,9 @@ STRONG = STILL | {
     "translate": 0.1,
     "proportions": 0.2,
     "noise": 0.05,
+    "reach": 0.3,
+    "place": 0.15,
+    "build": 0.03,
 }
 
 
@@ -259,6 +262,27 @@ def test_strengths_are_what_they_say() -> None:
     for part in ("left_hand", "right_hand"):
         whole = (lost[:, :, PARTS[part], 2] == 0).all(-1).float().mean()
         assert 0.05 < whole < 0.5
+
+
+def test_another_signer_moves_arms_elsewhere_and_is_built_otherwise() -> None:
+    x = torch.cat([torch.randn(16, 9, K, 2, generator=torch.Generator().manual_seed(0)), torch.ones(16, 9, K, 1)], -1)
+    elsewhere = (changed(x, place=0.15) - x)[..., :2]
+    wider = (changed(x, reach=0.3) - x)[..., :2]
+    for side in ("left", "right"):
+        hand, wrist, elbow = PARTS[f"{side}_hand"], PLACE[f"body.{side}_wrist"], PLACE[f"body.{side}_elbow"]
+        shift = elsewhere[:, :, hand.start]
+        assert 0.1 < shift.abs().max() <= 0.15 and torch.allclose(shift, shift[:, :1].expand_as(shift), atol=1e-6)
+        way = x[:, :, hand.start, :2] - x[:, :, hand.start, :2].mean(1, keepdim=True)
+        assert torch.allclose(wider[:, :, hand.start].mean(1), torch.zeros(16, 2), atol=1e-5)  # about the same place
+        assert (wider[:, :, hand.start].abs() <= 0.3 * way.abs() + 1e-5).all()
+        for moved in (elsewhere, wider):
+            assert torch.allclose(moved[:, :, hand], moved[:, :, hand][:, :, :1].expand(-1, -1, 21, -1), atol=1e-5)
+            assert torch.allclose(moved[:, :, wrist], moved[:, :, hand.start], atol=1e-5)
+            assert torch.allclose(moved[:, :, elbow], moved[:, :, hand.start] / 2, atol=1e-5)
+    built = (changed(x, build=0.04) - x)[..., :2]
+    assert torch.allclose(built, built[:, :1].expand_as(built), atol=1e-5)
+    assert built[:, 0, PARTS["face"]].std() == pytest.approx(0.04, rel=0.1)
+    assert built[:, 0, PARTS["left_hand"]].std() == pytest.approx(0.01, rel=0.1)
 
 
 @given(st.floats(0, 0.9), st.integers(1, 12), st.integers(0, 20))

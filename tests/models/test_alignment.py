@@ -154,3 +154,28 @@ def test_a_score_is_the_mean_log_probability_of_the_tokens(translator: Translato
     log_p = translator.alignment.text.logits(prefix, mask[:1], labels).log_softmax(-1)
     mean = log_p.gather(-1, labels.unsqueeze(-1)).mean()
     assert scores[0][0] == pytest.approx(mean.item(), abs=1e-4)
+
+
+def test_agreed_is_what_the_decoder_would_write(encoded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One pass over what CTC reads finds the very clips for which greedy search writes the same."""
+    y, mask = encoded
+    translator = clips.translator()
+    model, longest = translator.alignment, 8
+    labels = labels_of(translator, clips.TEXTS)
+    optimizer = torch.optim.Adam(model.parameters(), 0.03)
+    for _ in range(30):
+        optimizer.zero_grad()
+        model.losses(y, mask, labels, label_smoothing=0.0).text.backward()
+        optimizer.step()
+    found, _ = model.translate(y, mask, beams=1, max_length=longest - 1, length_penalty=1.0, ctc_weight=0.0)
+    written = [best[0] for best in found]
+    assert all(0 < len(tokens) < longest - 1 for tokens in written) and len({*map(tuple, written)}) > 1
+    other = [[*tokens[:-1], 3 + (tokens[-1] == 3)] for tokens in written]
+    for read, threshold, wanted in (
+        (written, 0.0, written),
+        ([*written[:2], *other[2:]], 0.0, [*written[:2], [], []]),
+        ([tokens * 3 for tokens in written], 0.0, [[]] * 4),
+        (written, 1.0, [[]] * 4),
+    ):
+        monkeypatch.setattr(model, "greedy", lambda ctc, mask, read=read: read)
+        assert model.agreed(y, mask, ctc_weight=0.0, longest=longest, threshold=threshold) == wanted

@@ -12,7 +12,8 @@ import torch
 from sign_models import training
 from sign_models.data.batching import Sampler
 from sign_models.errors import ResourceError
-from sign_models.models.translator import Translator
+from sign_models.models.alignment import AlignmentModel
+from sign_models.params.schema import Augment
 from tests.stages.recorders import Memory, Stopped
 
 STAGES = ("skeleton", "temporal", "alignment")
@@ -26,13 +27,11 @@ def equal(a, b) -> bool:
 
 # learning -------------------------------------------------------------------------------------------------------------
 
-STILL = {name: 0 for name in ("rotate", "turn", "shear", "scale", "translate", "proportions", "mirror", "tempo", "drop_hand",
-                              "drop_frames", "noise")}  # fmt: skip
-
 
 def still(stage: str) -> dict[str, object]:
     """Params without variation: every batch holds its clips as they are."""
-    return {f"{stage}__augment__{name}": value for name, value in STILL.items()}
+    hidden = [f"{stage}__mask__{name}" for name in ("joints", "parts", "frames")]
+    return dict.fromkeys([f"{stage}__augment__{name}" for name in Augment.model_fields] + hidden, 0)
 
 
 @pytest.mark.parametrize("stage", ["skeleton", "temporal"])
@@ -40,7 +39,7 @@ def test_a_pretraining_stage_restores_what_it_has_often_seen(train, tmp_path: Pa
     recorder = Memory(tmp_path / "x")
     mask = {f"{stage}__mask__{name}": 0.1 for name in ("joints", "parts", "frames")}
     length = {"steps": 150, "batch_size": 16, "lr": 1e-2, "evaluations": 1, "ema": 0.9}
-    train(stage, recorder, **still(stage), **mask, **{f"{stage}__training__{k}": v for k, v in length.items()})
+    train(stage, recorder, **(still(stage) | mask), **{f"{stage}__training__{k}": v for k, v in length.items()})
     for name, share in (("train.loss", 0.3), ("train.distance", 0.6)):  # the first points are means over 20 steps
         curve = recorder.points[name]
         assert curve[max(curve)] < share * curve[min(curve)], name
@@ -92,7 +91,7 @@ def test_a_resumed_training_ends_with_the_weights_of_an_unbroken_one(train, tmp_
 
 
 def test_self_training_goes_on_with_the_texts_it_had(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Translator, "confident", lambda self, y, mask, *_: [[4, 5]] * len(mask))
+    monkeypatch.setattr(AlignmentModel, "agreed", lambda self, y, mask, **_: [[4, 5]] * len(mask))
     more = {"alignment__training__steps": 9, "alignment__self_training__start": 0.1}
     whole = Memory(tmp_path / "whole")
     unbroken = train("alignment", whole, **more)
@@ -161,8 +160,7 @@ def full(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(("most", "parts"), [(3, 2), (1, 4)])
 @pytest.mark.parametrize("stage", STAGES)
 def test_full_memory_halves_the_batch_and_keeps_the_effective_one(train, full, tmp_path, stage, most, parts) -> None:
-    same = {**still(stage), **{f"{stage}__mask__{name}": 0 for name in ("joints", "parts", "frames") if stage != "alignment"},
-            "temporal__model__dropout": 0, "alignment__decoder__dropout": 0, "alignment__losses__contrast_weight": 0,
+    same = {**still(stage), "temporal__model__dropout": 0, "alignment__decoder__dropout": 0, "alignment__losses__contrast_weight": 0,
             "temporal__contrast_weight": 0, f"{stage}__training__steps": 3}  # fmt: skip
     roomy = Memory(tmp_path / "roomy")
     wanted = train(stage, roomy, **same)
@@ -225,16 +223,23 @@ def test_the_rate_rises_to_its_peak_then_falls(warmup: float, total: int) -> Non
 
 def test_epochs_are_steps_of_the_sampler() -> None:
     sampler = Sampler(np.ones(10, int), np.arange(10), 4, 0)
-    assert training.total_steps(None, 2.0, 0, sampler) == 6
-    assert training.total_steps(None, 2.0, 50, sampler) == 50
-    assert training.total_steps(7, None, 0, sampler) == 7
+    assert training.total_steps(None, 2.0, 0, sampler.steps) == 6
+    assert training.total_steps(None, 2.0, 50, sampler.steps) == 50
+    assert training.total_steps(7, None, 0, sampler.steps) == 7
 
 
 def test_curves_by_epoch_have_a_point_an_epoch(train, tmp_path: Path) -> None:
-    recorder = Memory(tmp_path / "x")
-    train("alignment", recorder, alignment__training__steps=7, alignment__training__evaluations=7)
-    assert list(recorder.points["epoch.validation.score"]) == [1, 2, 3]  # 12 clips in batches of 4
-    assert recorder.points["epoch.validation.score"][2] == recorder.points["validation.score"][5]
+    for share, epochs, last in ((0, [1, 2, 3], 5), (1, [1, 2], 3)):  # 12 clips, or 14 with the unlabelled, in fours
+        train(
+            "alignment",
+            recorder := Memory(tmp_path / f"{share}"),
+            alignment__training__steps=7,
+            alignment__training__evaluations=7,
+            alignment__self_training__share=share,
+        )
+        points = recorder.points["epoch.validation.score"]
+        assert list(points) == epochs
+        assert points[epochs[-2]] == recorder.points["validation.score"][last]
 
 
 def test_stages_of_one_process_may_differ_in_precision(monkeypatch: pytest.MonkeyPatch) -> None:
