@@ -61,6 +61,7 @@ VARIANTS = {
     "no_contrast": Variant({"alignment.losses.contrast_weight": "0"}),
     "no_ctc": Variant({"alignment.losses.ctc_weight": "0", "alignment.generation.ctc_weight": "0"}),
     "no_self_training": Variant({"alignment.self_training.share": "0"}),
+    "no_mask": Variant({"alignment.mask.frames": "0", "alignment.mask.parts": "0"}),
     "frozen": Variant({"alignment.finetune": "false"}),
     "no_augmentation": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment") for n in AUGMENTATIONS}),
     **{f"no_{n}": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment")}) for n in AUGMENTATIONS},
