@@ -150,6 +150,14 @@ class Hardware:
     def device(self) -> torch.device:
         return self.accelerator.device
 
+    def told(self, recorded: bool) -> str:
+        """What was chosen, for the log."""
+        if self.device.type == "cuda":
+            name, single = torch.cuda.get_device_name(self.device), "TF32"
+        else:
+            name, single = f"CPU, {torch.get_num_threads()} threads", "float32"
+        return f"{name}, {'bfloat16' if self.half else single}" + (", steps as CUDA graphs" if recorded else "")
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
@@ -219,6 +227,7 @@ def fit(
         note=recorder.note,
     )
     averaged = stepper.average.module
+    recorder.note(f"{name}: {machine.told(stepper.recorder is not None)}")
     progress = Progress()
     best: dict[str, Tensor] = {}
     folder = recorder.restore()

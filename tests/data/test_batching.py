@@ -167,6 +167,23 @@ def varied(frames: DeviceCorpus, clips: np.ndarray, part: slice, seed: int, long
     return vary(frames, drawn, strengths)
 
 
+def test_training_has_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU records a graph for each: lengths of a corpus like PHOENIX14T, played at any tempo, must not give many."""
+    monkeypatch.setattr(DeviceCorpus, "recordable", True)
+    lengths = np.clip(np.random.default_rng(0).gamma(4.5, 26, 7096).round().astype(int), 16, 475)
+    nothing = [None] * len(lengths)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    empty = np.zeros((1, K, 3), np.float16)
+    corpus = Corpus([str(i) for i in range(len(lengths))], empty, offsets, nothing, nothing, nothing, nothing, "")
+    frames = DeviceCorpus(corpus, torch.device("cpu"))
+    sampler = Sampler(lengths, np.arange(len(lengths)), 32, 0)
+    shapes = set()
+    for step in range(1000):
+        drawn = cut(frames, sampler[step], slice(0, 32), np.random.default_rng(step), 512, 0.5)
+        shapes.add(tuple(values.shape for values in drawn.values()))
+    assert 4 < len(shapes) <= 512 // 16
+
+
 @pytest.mark.parametrize("longest", [8, 100])
 def test_a_training_batch_shows_frames_of_its_clips(frames: DeviceCorpus, longest: int) -> None:
     clips = np.array([0, 1, 3, 5, 6])
