@@ -74,7 +74,7 @@ class Checkout:
     @cached_property
     def load_part_kp(self) -> Any:
         names = {"np": np, "torch": torch, "copy": copy}
-        return self._defined("datasets.py", ("load_part_kp", "crop_scale"), names)["load_part_kp"]
+        return defined(self.folder / "datasets.py", ("load_part_kp", "crop_scale"), names)["load_part_kp"]
 
     def model(self, text: T5ForConditionalGeneration, tokenizer: Any, label_smoothing: float) -> nn.Module:
         """Uni_Sign around `text`, which takes the place of the mt5-base of width 768 that it was written for."""
@@ -92,7 +92,7 @@ class Checkout:
             finally:
                 sys.path.remove(str(self.folder))
             names |= {"Graph": layers.Graph, "get_stgcn_chain": layers.get_stgcn_chain}
-            model = self._defined("models.py", wanted, names)["Uni_Sign"](
+            model = defined(self.folder / "models.py", wanted, names)["Uni_Sign"](
                 SimpleNamespace(hidden_dim=256, dataset="", rgb_support=False, label_smoothing=label_smoothing)
             )
         model.mt5_tokenizer = tokenizer
@@ -100,15 +100,16 @@ class Checkout:
         model.pose_proj.apply(model._init_weights)
         return model
 
-    def _defined(self, file: str, wanted: tuple[str, ...], names: dict[str, Any]) -> dict[str, Any]:
-        """`names` and the functions and classes `wanted` of a module."""
-        tree = ast.parse((self.folder / file).read_text(encoding="utf-8"))
-        chosen = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name in wanted]
-        if missing := {*wanted} - {n.name for n in chosen}:
-            raise DataError(f"no {', '.join(sorted(missing))}", place=str(self.folder / file), wanted="Uni-Sign's")
-        space = dict(names)
-        exec(compile(ast.Module([*chosen], []), file, "exec"), space)
-        return space
+
+def defined(file: Path, wanted: tuple[str, ...], names: dict[str, Any]) -> dict[str, Any]:
+    """`names` and the functions and classes `wanted` of a checkout's module, the rest of which is not run."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    chosen = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name in wanted]
+    if missing := {*wanted} - {n.name for n in chosen}:
+        raise DataError(f"no {', '.join(sorted(missing))}", place=str(file), wanted="the peer's own code")
+    space = dict(names)
+    exec(compile(ast.Module([*chosen], []), file, "exec"), space)
+    return space
 
 
 class Clips:
