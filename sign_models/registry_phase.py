@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from sign_models import cli
+from sign_models.command import DATA_OF
 from sign_models.data.inputs import Inputs
 from sign_models.errors import ParamsError
 from sign_models.evaluation import Scores
 from sign_models.evaluation_phase import log_inputs, score_again, scoring
 from sign_models.params.load import nearest
 from sign_models.params.schema import GenerateParams
-from sign_models.phases import DATA_OF, to_terminal
+from sign_models.phases import to_terminal
 from sign_models.tracking import lineage, promotion, prune
 from sign_models.tracking.registration import CANDIDATE
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, resolve, stage_of

@@ -18,6 +18,7 @@ import pytest
 from mlflow.entities import Run
 
 from sign_models import phases
+from sign_models.command import Command
 from sign_models.options import STAGES
 from sign_models.params import load
 from tests import tiny
@@ -214,7 +215,7 @@ def test_an_upstream_is_named_in_any_form(pipeline, form: str) -> None:
 def test_a_pipeline_builds_on_its_own_versions(pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where somebody moves the alias in between."""
 
-    def temporal(command: phases.Command) -> str:
+    def temporal(command: Command) -> str:
         client().set_registered_model_alias("sign-skeleton", "candidate", "1")
         return phases.temporal(command)
 

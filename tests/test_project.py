@@ -218,13 +218,14 @@ MAY_IMPORT = {  # a part of the package -> the parts it may import besides itsel
     "stages": {"data", "evaluation", "keypoints", "models", "params", "pictures", "training"},
     "tracking": {"data", "evaluation", "keypoints", "models", "options", "params", "pictures", "training"},
     "summary": {"stages", "tracking"},
-    "phases": {"data", "keypoints", "models", "options", "params", "stages", "summary", "tracking"},
+    "command": {"data", "models", "options", "params", "summary", "tracking"},
+    "phases": {"command", "data", "keypoints", "models", "options", "params", "stages", "summary", "tracking"},
     "cli": {"options", "params", "tracking"},
     "import_phase": {"data", "tracking"},
     "evaluation_phase": {
         *("cli", "data", "evaluation", "models", "options", "params", "phases", "stages", "tracking", "training"),
     },
-    "registry_phase": {"cli", "data", "evaluation", "evaluation_phase", "params", "phases", "tracking"},
+    "registry_phase": {"cli", "command", "data", "evaluation", "evaluation_phase", "params", "phases", "tracking"},
     "entrypoints": {"cli", "evaluation_phase", "import_phase", "options", "phases", "registry_phase"},
 }
 ONLY_IN = {
@@ -287,7 +288,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", os.pathsep.join([str(bin), str(Path(sys.prefix) / "bin"), "/usr/bin", "/bin"]))
     for name in ("CONDA_EXE", "MLFLOW_CONDA_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(conda_standin.shutil, "which", lambda name: None)
+    monkeypatch.setattr(conda_standin.shutil, "which", lambda name, path: None)
     conda_standin.installed(bin / "conda")
     return bin
 
@@ -333,10 +334,14 @@ def test_standin_takes_local_versions_and_conda_spelling(tmp_path: Path) -> None
 
 
 def test_standin_gives_way_to_a_conda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "conda"
-    target.touch()
-    monkeypatch.setattr(conda_standin.shutil, "which", lambda name: "/opt/conda/bin/conda")
-    assert "using /opt/conda/bin/conda" in conda_standin.installed(target)
+    """Also where it stood in before the conda came."""
+    target, conda = tmp_path / "venv" / "conda", tmp_path / "conda" / "conda"
+    for folder in (target.parent, conda.parent):
+        folder.mkdir()
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, (target.parent, conda.parent))))
+    assert "there is none" in conda_standin.installed(target) and os.access(target, os.X_OK)
+    shutil.copy(target, conda)
+    assert f"using {conda}" in conda_standin.installed(target)
     assert not target.exists()
 
 

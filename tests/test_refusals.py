@@ -15,7 +15,7 @@ import mlflow
 import numpy as np
 import pytest
 
-from sign_models import phases
+import sign_models.command
 from sign_models.errors import DataError
 from sign_models.options import STAGES
 from sign_models.tracking.registration import register
@@ -263,7 +263,7 @@ def test_a_path_that_leads_nowhere(option: str, refused: Callable[..., str]) -> 
 def test_videos_without_a_text_are_welcome_and_counted(
     trained: Path, data: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = phases.Command.describe
+    describe = sign_models.command.Command.describe
 
     def end(*given: Any) -> None:
         describe(*given)
@@ -271,7 +271,7 @@ def test_videos_without_a_text_are_welcome_and_counted(
 
     shutil.copy(trained / "mlflow.db", tmp_path)
     use_store(tmp_path, monkeypatch)
-    monkeypatch.setattr(phases.Command, "describe", end)
+    monkeypatch.setattr(sign_models.command.Command, "describe", end)
     (data / TEXTS).write_text(json.dumps({"train_0": "tea", "train_1": "milk"}))
     assert "the stage begins" in command("temporal", "--data", data, data=False).err
     found = client().get_run(runs()[0].info.run_id).inputs.dataset_inputs

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shlex
 import shutil
@@ -85,8 +86,8 @@ def _disagreement(line: str, pip: bool) -> str | None:
 
 def installed(target: Path) -> str:
     """Writes the stand-in to `target`, unless another conda is there, and says what was done."""
-    other = shutil.which("conda")
-    if other is not None and Path(other) != target:
+    elsewhere = [folder for folder in os.get_exec_path() if Path(folder) != target.parent]
+    if other := shutil.which("conda", path=os.pathsep.join(elsewhere)):
         target.unlink(missing_ok=True)
         return f"conda: using {other}"
     target.write_text(

@@ -104,8 +104,11 @@ def find_unfinished(wanted: Fingerprint, experiment_id: str) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
-def find_done(wanted: Fingerprint, experiment_id: str) -> set[str]:
-    """Runs of finished stages of pipelines that were cut off in this very work, since one of those last ended well."""
+def find_done(wanted: Fingerprint, experiment_id: str, own: str) -> set[str]:
+    """Runs of finished stages of pipelines that were cut off in this very work, since one of those last ended well.
+
+    own: ID of the asking pipeline's run, which counts where it is resumed; one at work elsewhere was not cut off.
+    """
     with asking("looking for what was done before"):
         same = client().search_runs(
             [experiment_id], f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}'",
@@ -113,6 +116,8 @@ def find_done(wanted: Fingerprint, experiment_id: str) -> set[str]:
         )  # fmt: skip
         done: set[str] = set()
         for pipeline in takewhile(lambda run: run.info.status != "FINISHED", same):
+            if pipeline.info.status == "RUNNING" and pipeline.info.run_id != own:
+                continue
             children = f"tags.`mlflow.parentRunId` = '{pipeline.info.run_id}' and attributes.status = 'FINISHED'"
             done |= {run.info.run_id for run in client().search_runs([experiment_id], children)}
     return done

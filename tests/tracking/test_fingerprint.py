@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
+from sign_models.tracking.fingerprint import Fingerprint, find_done, find_trained, find_unfinished, fingerprint
 from sign_models.tracking.registration import register
 from sign_models.tracking.registry import Upstream
 from sign_models.tracking.runs import stage_run
@@ -92,3 +92,21 @@ def test_a_run_that_was_cut_off_is_found_again() -> None:
     with stage_run("temporal", run_id=cut.id):
         pass
     assert find_unfinished(made(), cut.experiment_id) is None
+
+
+def test_what_a_cut_off_pipeline_finished_counts_and_what_one_at_work_finished_does_not() -> None:
+    whole = made(stage="pipeline")
+
+    def child() -> str:
+        with stage_run("temporal", nested=True) as run:
+            return run.id
+
+    with stage_run("pipeline", tags=whole.tags()) as pipeline:
+        experiment, finished = pipeline.experiment_id, child()
+        assert find_done(whole, experiment, "another") == set()  # its models may still be on their way
+        assert find_done(whole, experiment, pipeline.id) == {finished}  # as after --run-id
+    with pytest.raises(KeyboardInterrupt), stage_run("pipeline", tags=whole.tags()):
+        later = child()
+        raise KeyboardInterrupt
+    assert find_done(whole, experiment, "another") == {later}  # the one before it ended well, and is over
+    assert find_done(made(), experiment, "another") == set()
