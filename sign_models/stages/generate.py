@@ -28,7 +28,7 @@ class Generated:
     scores: dict[str, evaluation.Scores]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(
     model: Translator,
     corpus: Corpus,

@@ -13,7 +13,7 @@ from sign_models.data.corpus import Corpus
 from sign_models.models.temporal import TemporalModel
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterator[tuple[str, np.ndarray]]:
     """-> video id and its (S, D) float32 representations, shortest videos first. batch_frames: padded frames at
     once."""
