@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,12 +75,16 @@ class Aim:
 
 @dataclass
 class End:
-    """How a command ended. inside: the innermost watched function at the signal. signal: None where none was sent."""
+    """How a command ended. inside: the innermost watched function at the signal. signal: None where none was sent.
+
+    looked: it had looked for runs that earlier commands left.
+    """
 
     code: int
     seconds: float
     stage: str
     inside: str
+    looked: bool
     sent: signal.Signals | None
     log: str
 
@@ -158,7 +162,8 @@ def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") 
         except subprocess.TimeoutExpired:
             process.kill()
         log.seek(0)
-        return End(process.wait(), seconds, stage, inside, sent, log.read())
+        looked = any(line[1:3] == ["-", "close_dead_runs"] for line in _lines(store.folder / "moments"))
+        return End(process.wait(), seconds, stage, inside, looked, sent, log.read())
 
 
 def _due(aim: Aim, file: Path, began: float) -> bool:
@@ -190,15 +195,15 @@ def _position(file: Path) -> tuple[str, str]:
 # What must be true ---------------------------------------------------------------------------------------------------
 
 
-def faults(store: Store, *, ended: bool) -> list[str]:
-    """What is wrong with a store that no command works on. ended: no run of it may be RUNNING."""
+def faults(store: Store, *, ended: bool, earlier: Collection[str] = ()) -> list[str]:
+    """What is wrong with a store that no command works on. ended: none but the `earlier` runs may be RUNNING."""
     found = [f"process {pid} lives on" for pid in _orphans(store)]
     if not Path(store.folder, "mlflow.db").exists():
         return found
     with store.used() as client:
         runs = client.search_runs([e.experiment_id for e in client.search_experiments()], max_results=1000)
         for run in runs:
-            if ended and run.info.status == "RUNNING":
+            if ended and run.info.status == "RUNNING" and run.info.run_id not in earlier:
                 found.append(f"run {run.info.run_id} of {run.data.tags.get(STAGE)} is RUNNING")
             if twice := [name for name in run.data.metrics if _twice(client, run.info.run_id, name)]:
                 stage = run.data.tags.get(STAGE)
@@ -206,6 +211,14 @@ def faults(store: Store, *, ended: bool) -> list[str]:
         found += [fault for path in store.folder.glob("mlruns/**/manifest.json") for fault in _checkpoint(path, store)]
         found += [fault for stage in MODEL_NAMES for fault in _versions(stage, store)]
     return found
+
+
+def running(store: Store) -> set[str]:
+    if not Path(store.folder, "mlflow.db").exists():
+        return set()
+    with store.used() as client:
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        return {r.info.run_id for r in client.search_runs(experiments, "attributes.status = 'RUNNING'")}
 
 
 def _twice(client: mlflow.MlflowClient, run_id: str, metric: str) -> bool:
@@ -322,14 +335,16 @@ def kill_pipelines(kills: int, seed: int, most: int, folder: Path) -> tuple[list
             aim = Aim.drawn(draw) if attempt < most and len(rows) < kills else None
             if aim and launched and not aim.moment:
                 aim = Aim(aim.signal, aim.delay + LAUNCH)
+            earlier = running(store)
             end = run(command("pipeline", *options, launched=launched), store, aim)
             if end.sent is None:  # it ended before its kill was due
                 wrong += [f"pipeline {number}: {fault}" for fault in _at_end(end, store, unbroken)]
                 break
-            sudden = end.sent == signal.SIGKILL
-            rows.append(Kill(number, "mlflow run" if launched else "python -m", end, faults(store, ended=False)))
-            if not sudden and not launched:
-                rows[-1].faults.extend(faults(store, ended=True))
+            told = end.sent != signal.SIGKILL and not launched  # the command itself could end its runs
+            found = faults(store, ended=told, earlier=earlier)
+            if end.looked:
+                found += [f"run {run_id} of an earlier command is RUNNING" for run_id in earlier & running(store)]
+            rows.append(Kill(number, "mlflow run" if launched else "python -m", end, found))
             print(_row(len(rows), rows[-1]), flush=True)
     return rows, wrong
 

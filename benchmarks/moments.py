@@ -20,7 +20,7 @@ from typing import Any
 FILE, HOLD = "SIGN_MOMENTS_FILE", "SIGN_MOMENTS_HOLD"
 STAGES = ("pipeline", "skeleton", "temporal", "represent", "alignment", "generate")
 MOMENTS = {  # module -> what is watched in it
-    "sign_models.tracking.store": ("connect",),
+    "sign_models.tracking.store": ("connect", "close_dead_runs"),
     "sign_models.tracking.runs": ("Run.__init__", "Run.log_params", "Run.log_artifacts", "_end"),
     "sign_models.tracking.checkpoints": ("RunCheckpoints.save", "RunCheckpoints._delete"),
     "sign_models.tracking.registration": ("_log_model", "try_out", "_link", "_create_version"),

@@ -206,8 +206,8 @@ def _end(run: Run, status: str) -> None:
         try:
             run.close(LAST_WORDS)
         finally:
-            client().delete_tag(run.id, process.PID)  # nobody is at work on it any more
             mlflow.end_run(status)
+            client().delete_tag(run.id, process.PID)  # nobody is at work on it any more; last: see close_dead_runs
 
 
 def _tags_of_run(run_id: str, stage: str) -> dict[str, str]:

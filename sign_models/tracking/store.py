@@ -187,8 +187,22 @@ def _never_began(run: Run) -> bool:
     folder, _, inside = tags.get("mlflow.source.name", "").removeprefix("file://").partition("#")
     if Path(folder, inside).resolve() != PROJECT or tags.get("mlflow.user") != getpass.getuser():
         return False
-    others = psutil.process_iter(["cmdline", "environ", "cwd"])
-    return not any(_may_be_starting(run.info.run_id, database, other.info) for other in others)
+    mine = [p for p in psutil.process_iter(["pid", "uids", "cmdline", "environ", "cwd"]) if _is_mine(p)]
+    # an `mlflow run` makes one run: where its step is there, it is on its way to no other, as the one above us
+    arrived = {above.pid for p in mine if "MLFLOW_RUN_ID" in (p.info["environ"] or {}) for above in _above(p)}
+    return not any(_may_be_starting(run.info.run_id, database, p.info) for p in mine if p.pid not in arrived)
+
+
+def _is_mine(other: psutil.Process) -> bool:
+    """Of the user of this process, who made the run too."""
+    return other.info["uids"] is not None and other.info["uids"].real == os.getuid()
+
+
+def _above(other: psutil.Process) -> list[psutil.Process]:
+    try:
+        return other.parents()
+    except psutil.NoSuchProcess:  # it has ended since
+        return []
 
 
 def _may_be_starting(run_id: str, database: Path, other: Mapping[str, Any]) -> bool:

@@ -220,6 +220,21 @@ def test_a_run_that_mlflow_run_never_began_is_closed_only_for_this_project(track
             other.wait()
 
 
+def test_a_step_closes_what_an_earlier_mlflow_run_left_though_its_own_is_above_it(tracking: Path) -> None:
+    client = mlflow.MlflowClient()
+    project = {
+        "mlflow.project.entryPoint": "skeleton",
+        "mlflow.source.name": f"file://{store.PROJECT}",
+        "mlflow.user": getpass.getuser(),
+    }
+    left, own = (client.create_run("1", tags=project).info.run_id for _ in range(2))
+    step = "from sign_models.tracking import store; print(*store.close_dead_runs())"
+    launch = "import os, subprocess, sys\nsubprocess.run([sys.executable, '-c', sys.argv[4]], env={**os.environ, "
+    launcher = python(f"{launch}'MLFLOW_RUN_ID': sys.argv[3]}})", arguments=["mlflow", "run", own, step])
+    assert launcher.communicate(timeout=60)[0].split() == [left]
+    assert (status(left), status(own)) == ("KILLED", "RUNNING")
+
+
 def test_an_experiment_is_found_made_or_refused(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient()
     assert store.connect() == client.get_experiment_by_name("tests").experiment_id
