@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,7 @@ AIMS = {  # name of a moment -> seconds within which the signal follows its begi
 LONGEST = 18.0  # s, of a pipeline without `mlflow run`: when a kill at any time comes at the latest
 LAUNCH = 6.0  # s that `mlflow run` takes before the command
 GRACE = 20.0  # s that a command has to end after its signal
-PATIENCE = 300.0  # s that a command has to end by itself
+PATIENCE = 900.0  # s that a command has to end by itself
 TIMED = ("frames_per_second", "seconds")  # metrics that no two runs share
 MARKS = ("<!-- kills -->", "<!-- end of kills -->")
 
@@ -157,9 +157,7 @@ def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") 
                 break
             time.sleep(0.001 if aim is not None else 0.05)
         seconds = time.monotonic() - began
-        try:
-            process.wait(GRACE)
-        except subprocess.TimeoutExpired:
+        if not _soon(lambda: process.poll() is not None):
             process.kill()
         log.seek(0)
         looked = any(line[1:3] == ["-", "close_dead_runs"] for line in _lines(store.folder / "moments"))
@@ -228,16 +226,25 @@ def _twice(client: mlflow.MlflowClient, run_id: str, metric: str) -> bool:
 
 def _orphans(store: Store) -> list[int]:
     """Processes that a command left, once they had some time."""
-    end = time.monotonic() + GRACE
-    while True:
-        left = []
+
+    def left() -> list[int]:
+        found = []
         for process in psutil.process_iter(["environ", "status"]):
             environment = process.info["environ"] or {}
             if environment.get(TOKEN) == str(store.folder) and process.info["status"] != psutil.STATUS_ZOMBIE:
-                left.append(process.pid)
-        if not left or time.monotonic() > end:
-            return left
+                found.append(process.pid)
+        return found
+
+    return [] if _soon(lambda: not left()) else left()
+
+
+def _soon(true: Callable[[], bool]) -> bool:
+    """Whether it comes true in GRACE seconds of sleep: the clock goes on where somebody stops all of us for a while."""
+    for _ in range(int(GRACE / 0.1)):
+        if true():
+            return True
         time.sleep(0.1)
+    return true()
 
 
 def _checkpoint(manifest: Path, store: Store) -> Iterator[str]:
