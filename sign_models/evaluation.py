@@ -361,17 +361,13 @@ def compare(
     ]
     test = PairedTest(named, {"BLEU": recipe.bleu(), "chrF": recipe.chrf()}, [targets], "bs", n_samples=samples)
     signatures, results = test()
-    return [
-        Comparison(
-            name,
-            metric,
-            result.score,
-            float(result.mean or 0.0),
-            float(result.ci or 0.0),
-            result.p_value,
-            str(signature),
-        )
-        for metric, signature in signatures.items()
-        for name, result in zip(systems, results[metric], strict=True)
-        if isinstance(result, Result)
-    ]
+    found: list[Comparison] = []
+    for metric, signature in signatures.items():
+        of_metric = [result for result in results[metric] if isinstance(result, Result)]
+        for name, result in zip(systems, of_metric, strict=True):
+            p_value = result.p_value
+            if p_value is not None and result.score == of_metric[0].score:
+                p_value = 1.0  # sacrebleu gives equal systems its smallest p, as if a difference were proven
+            mean, interval = float(result.mean or 0.0), float(result.ci or 0.0)
+            found.append(Comparison(name, metric, result.score, mean, interval, p_value, str(signature)))
+    return found

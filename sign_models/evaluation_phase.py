@@ -226,15 +226,12 @@ def read_lines(path: Path) -> list[str]:
 def figures(part: Part, preset: str) -> list[Row]:
     """Every system's scores, with the paired bootstrap against the first system."""
     sampled: dict[str, dict[str, float]] = {name: {} for name in part.texts}
-    first: dict[str, float] = {}
     for found in compare(part.texts, part.references, preset):
         metric, figures = BOOTSTRAPPED[found.metric], sampled[found.system]
         low, high = found.mean - found.interval, found.mean + found.interval  # few sentences give more than there is
         figures |= {f"{metric}_low": max(0.0, low), f"{metric}_high": min(100.0, high)}
-        if found.p_value is None:
-            first[metric] = found.score
-        else:  # sacrebleu gives equal scores its smallest p, which reads as if a difference were proven
-            figures[f"{metric}_p"] = found.p_value if found.score != first[metric] else 1.0
+        if found.p_value is not None:
+            figures[f"{metric}_p"] = found.p_value
     scores = {name: score(texts, part.references, preset) for name, texts in part.texts.items()}
     return [Row(part.split, name, found, found.metrics() | sampled[name]) for name, found in scores.items()]
 

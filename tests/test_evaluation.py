@@ -199,11 +199,11 @@ def test_comparison_tells_a_better_system_and_is_repeatable():
     ]
     worse = [text.replace("sat", "stood") if i % 2 else text for i, text in enumerate(references)]
     other = [text.replace("sat", "stood") if i % 2 == 0 else text for i, text in enumerate(references)]
-    systems = {"worse": worse, "as bad": other, "perfect": references}
+    systems = {"worse": worse, "the same": worse, "as bad": other, "perfect": references}
     found = compare(systems, references, samples=200)
     assert found == compare(systems, references, samples=200)
     bleu = {row.system: row for row in found if row.metric == "BLEU"}
-    assert bleu["worse"].p_value is None
+    assert bleu["worse"].p_value is None and bleu["the same"].p_value == 1.0
     assert bleu["perfect"].score == pytest.approx(100) and bleu["perfect"].p_value < 0.01
     assert bleu["as bad"].p_value > 0.2
     assert bleu["worse"].score == pytest.approx(score(worse, references).bleu4)

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load_model, save_file
+from torch import Tensor, nn
 
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.skeleton import SkeletonModel
@@ -23,7 +23,10 @@ WEIGHTS, CONFIG, TEXT, TOKENIZER = "model.safetensors", "config.json", "text", "
 
 
 def save(model: nn.Module, folder: Path) -> None:
-    """Write `model`, a SkeletonModel, TemporalModel or Translator on the CPU, into `folder`."""
+    """Write `model`, a SkeletonModel, TemporalModel or Translator on the CPU, into `folder`.
+
+    Equal models give equal bytes: a version is known by the digest of its files.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, Translator):
         config = {
@@ -40,8 +43,14 @@ def save(model: nn.Module, folder: Path) -> None:
     else:
         assert isinstance(model, SkeletonModel)
         config = {"stage": "skeleton", **model.config}
-    save_model(model, str(folder / WEIGHTS))
+    save_file(_weights(model), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """Each tensor under its first name. safetensors' save_model notes the other names of one, in any order."""
+    once = [name for tensors in (model.named_parameters(), model.named_buffers()) for name, _ in tensors]
+    return {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name in once}
 
 
 def load(folder: Path) -> Any:
