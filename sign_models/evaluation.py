@@ -225,6 +225,11 @@ PRESETS: dict[str, Preset] = {
     "mska_csl": Preset(
         "MSKA, Chinese: characters", "none", smooth="none", rouge="mska", hypothesis=_characters, spaced=False
     ),
+    "slrt": Preset("SLRT, German (scores as MSKA)", "none", smooth="none", rouge="mska", hypothesis=_one_space),
+    "slrt_csl": Preset(
+        "SLRT, Chinese (scores as MSKA)", "none", smooth="none", rouge="mska", hypothesis=_characters, spaced=False
+    ),
+    "gfslt": Preset("GFSLT-VLP: sacrebleu's default", rouge="coco"),
     "glofe": Preset(
         "GloFE: references lowered, full stops dropped",
         "none",

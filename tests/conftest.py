@@ -37,7 +37,7 @@ for signum in (signal.SIGINT, signal.SIGHUP):  # a shell's background and nohup 
 
 
 # the same examples on every machine and every day: looking for new ones is benchmarks/fuzz_formats.py's
-hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 

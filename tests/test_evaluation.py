@@ -54,6 +54,9 @@ PEERS = [
     ("mska", ENGLISH, [55.0000, 50.1427, 45.9986, 41.2088, 45.7352]),
     ("mska", GERMAN, [69.4921, 59.0850, 47.7677, 36.7841, 75.1181]),
     ("mska_csl", CHINESE, [79.7145, 71.0331, 63.4645, 55.7339, 79.8812]),
+    ("slrt", GERMAN, [69.4921, 59.0850, 47.7677, 36.7841, 75.1181]),
+    ("slrt_csl", CHINESE, [79.7145, 71.0331, 63.4645, 55.7339, 79.8812]),
+    ("slrt_csl", ENGLISH, [79.2593, 75.3000, 71.3274, 68.3094, 64.5871]),
     ("slt", ENGLISH, [55.0000, 50.1427, 45.9986, 41.2088, 48.3774]),
     ("slt", GERMAN, [69.4921, 59.0850, 47.7677, 36.7841, 76.8393]),
     ("glofe", ENGLISH, [61.5385, 53.8138, 48.7472, 43.4501]),
@@ -67,6 +70,11 @@ def test_a_peers_preset_gives_the_numbers_of_its_own_script(preset, texts, publi
     scores = score(*texts, preset)
     ours = [scores.bleu1, scores.bleu2, scores.bleu3, scores.bleu4, scores.rouge_l]
     assert ours[: len(published)] == pytest.approx(published, abs=1e-4)
+
+
+@pytest.mark.parametrize(("texts", "bleu4"), [(ENGLISH, 48.9871), (GERMAN, 36.7841), (CHINESE, 0.0)])
+def test_gfslt_gives_the_bleu_of_its_script(texts, bleu4):
+    assert score(*texts, "gfslt").bleu4 == pytest.approx(bleu4, abs=1e-4)
 
 
 def test_slt_chrf_is_its_own_script_s():

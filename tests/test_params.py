@@ -39,10 +39,6 @@ def test_presets_exist() -> None:
     assert {"quick", "tiny", "small", "base", "large"} <= set(load.presets())
 
 
-def test_small_undoes_every_size() -> None:
-    assert load.resolve(None, "large,small") == load.resolve()
-
-
 def test_layers_win_in_order(written) -> None:
     file = written("skeleton: {training: {lr: 2e-2, seed: 5}}")
     assert load.resolve("skeleton", "quick").skeleton.training.batch_size == 8

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
@@ -29,6 +30,7 @@ from transformers import (
 from sign_models.errors import ParamsError
 
 IGNORED = -100  # label of padding, by transformers' convention
+KEPT = "kept_tokens"  # in the config of a pruned model: which of the tokenizer's ids its own are, in order
 
 
 class TextModel(nn.Module):
@@ -40,7 +42,10 @@ class TextModel(nn.Module):
         super().__init__()
         self.model = model
         self.seq2seq = bool(model.config.is_encoder_decoder)
-        self.width = model.get_input_embeddings().weight.shape[1]
+        self.vocabulary, self.width = model.get_input_embeddings().weight.shape
+        self.kept: list[int] = getattr(model.config, KEPT, [])
+        self._place = {token: i for i, token in enumerate(self.kept)}
+        model.generation_config = GenerationConfig()  # how it once wrote: other tokens may be forced or forbidden there
 
     @classmethod
     def from_scratch(cls, vocabulary: int, width: int, layers: int, heads: int, dropout: float) -> TextModel:
@@ -64,15 +69,23 @@ class TextModel(nn.Module):
         return cls(T5ForConditionalGeneration(config))
 
     @classmethod
-    def from_pretrained(cls, name: str) -> TextModel:
+    def from_pretrained(cls, name: str, texts: list[str] | None = None, rank: int = 0) -> TextModel:
         """A Hugging Face model by name or local folder; only safetensors weights, never code from the repository.
 
-        ParamsError where there is none that writes text."""
-        config, _ = read_pretrained(name)
+        texts: keep only the vocabulary that writes them, and the special tokens; None: keep all of it.
+        rank: learn low-rank changes of the frozen weights (Hu et al. 2021), until `merge`; 0: learn the weights.
+        ParamsError where there is no model that writes text."""
+        config, tokenizer = read_pretrained(name)
         with _reading(name):
-            return cls(
-                _auto(config).from_pretrained(name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
+            model = _auto(config).from_pretrained(
+                name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
             )
+        _name_special_tokens(model.config, tokenizer)
+        if texts is not None:
+            prune(model, used_tokens(model.config, tokenizer, texts))
+        if rank:
+            add_low_rank(model, rank)
+        return cls(model)
 
     @classmethod
     def from_config(cls, folder: Path) -> TextModel:
@@ -80,10 +93,28 @@ class TextModel(nn.Module):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return cls(_auto(config).from_config(config))
 
+    def of_tokenizer(self, tokens: list[int]) -> list[int]:
+        """The tokenizer's ids as the model's; where an entry was pruned, the unknown token, or else the first."""
+        unknown = getattr(self.model.config, "unk_token_id", None) or 0
+        return [self._place.get(token, unknown) for token in tokens] if self.kept else tokens
+
+    def for_tokenizer(self, tokens: list[int]) -> list[int]:
+        """The model's ids as the tokenizer's."""
+        return [self.kept[token] for token in tokens] if self.kept else tokens
+
+    def merge(self) -> None:
+        """Make low-rank changes part of the weights: a plain model is left, of the same outputs."""
+        for module in self.model.modules():
+            if parametrize.is_parametrized(module, "weight"):
+                parametrize.remove_parametrizations(module, "weight")
+        self.model.requires_grad_(True)
+
     def logits(self, prefix: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """prefix (B, S, D), mask (B, S) bool, labels (B, L) with IGNORED padding -> (B, L, V) float32."""
         if self.seq2seq:
-            shifted = self.model.prepare_decoder_input_ids_from_labels(labels=labels)
+            config = self.model.config
+            start = labels.new_full((len(labels), 1), config.decoder_start_token_id)
+            shifted = torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)], 1)
             out = self.model(inputs_embeds=prefix, attention_mask=mask.long(), decoder_input_ids=shifted)
             return out.logits.float()
         tokens = labels.clamp(min=0)
@@ -153,6 +184,69 @@ def _reading(name: str) -> Iterator[None]:
             wanted="a seq2seq or causal model with safetensors weights and a tokenizer",
             remedy="give its name on Hugging Face or the absolute path of its folder",
         ) from error
+
+
+SPECIAL = ("pad_token_id", "unk_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+
+
+def _name_special_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """What the config leaves to the tokenizer; of several ends of a sentence, the first."""
+    for name in SPECIAL[:-1]:
+        token = getattr(config, name, None)
+        token = token[0] if isinstance(token, list) else token
+        setattr(config, name, getattr(tokenizer, name, None) if token is None else token)
+    if config.is_encoder_decoder and config.decoder_start_token_id is None:
+        config.decoder_start_token_id = config.eos_token_id if config.bos_token_id is None else config.bos_token_id
+
+
+def used_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[int]:
+    """The special tokens, padding first where there is one, then those that write texts."""
+    named = [token for name in SPECIAL if (token := getattr(config, name, None)) is not None]
+    written = {token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]}
+    return list(dict.fromkeys([*named, *tokenizer.all_special_ids, *sorted(written)]))
+
+
+def prune(model: Any, kept: list[int]) -> None:
+    """Leave only `kept` of a model's vocabulary, in this order, which its config remembers as KEPT."""
+    ends = {id(e.weight): e for e in (model.get_input_embeddings(), model.get_output_embeddings()) if e is not None}
+    rows = [e.weight for e in ends.values()]
+    rows += [e.bias for e in ends.values() if getattr(e, "bias", None) is not None]
+    with torch.no_grad():
+        for row in rows:
+            row[: len(kept)] = row[kept]  # resizing then keeps the first ones
+    model.resize_token_embeddings(len(kept))
+    for name, buffer in model.named_buffers(recurse=False):  # BART's bias of the logits is a view of the longer one now
+        setattr(model, name, buffer.clone())
+    place = {token: i for i, token in enumerate(kept)}
+    for name in SPECIAL:
+        if (token := getattr(model.config, name, None)) is not None:
+            setattr(model.config, name, place[token])
+    setattr(model.config, KEPT, kept)
+
+
+class LowRank(nn.Module):
+    """weight -> weight + b a: a change of few weights, nothing at first (Hu et al. 2021).
+
+    Through torch's parametrizations: any module with a matrix can have it, and merging is theirs; `peft` does no more
+    here and is one package more."""
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        super().__init__()
+        self.a = nn.Parameter(torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5)
+        self.b = nn.Parameter(torch.zeros(weight.shape[0], rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.b @ self.a
+
+
+def add_low_rank(model: Any, rank: int) -> None:
+    """Freeze a model but for a LowRank on each of its matrices, embeddings and output layer aside."""
+    model.requires_grad_(False)
+    output = model.get_output_embeddings()
+    for module in [*model.modules()]:
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.ndim == 2 and module is not output and not isinstance(module, nn.Embedding):
+            parametrize.register_parametrization(module, "weight", LowRank(weight, rank))
 
 
 def _auto(config: PretrainedConfig) -> Any:

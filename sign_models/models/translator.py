@@ -75,4 +75,5 @@ class Translator(nn.Module):
         ]
 
     def decode(self, tokens: list[list[int]]) -> list[str]:
-        return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        rows = [self.alignment.text.for_tokenizer(row) for row in tokens]
+        return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]

@@ -131,10 +131,19 @@ class Tokenizer(Closed):
 
 class Decoder(Closed):
     pretrained: str  # Hugging Face name or local folder of a seq2seq or causal model; "": trained from scratch
+    prune: bool  # of a pretrained model: keep only the vocabulary that writes the training texts
+    lora: Count  # of a pretrained model: rank of the changes that its frozen weights learn; 0: all weights learn
     width: Positive
     layers: Positive
     heads: Positive
     dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @field_validator("prune", "lora")
+    @classmethod
+    def _of_pretrained(cls, value: int, given: ValidationInfo) -> int:
+        if value and not given.data.get("pretrained"):
+            raise ValueError("none without decoder.pretrained")
+        return value
 
 
 class Losses(Closed):

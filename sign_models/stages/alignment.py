@@ -110,7 +110,7 @@ class AlignmentTask:
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
         self.labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
-        alignment = AlignmentModel(temporal.width, text.model.config.vocab_size, text)
+        alignment = AlignmentModel(temporal.width, text.vocabulary, text)
         self.generation = Generation(**params.generation.model_dump())
         self.generation = replace(  # a beam that has lost its way would go on to the end
             self.generation, max_length=min(self.generation.max_length, round(LONGER * self.label_lengths[train].max()))
@@ -217,14 +217,15 @@ class AlignmentTask:
         model = self.objective.model
         if self.params.finetune:
             yield self.params.encoder_lr, list(model.temporal.parameters())
-        yield 1.0, list(model.alignment.parameters())
+        yield 1.0, [p for p in model.alignment.parameters() if p.requires_grad]
 
 
 def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[PreTrainedTokenizerBase, TextModel]:
     """The tokenizer and the text model that params name."""
     d = params.decoder
     if d.pretrained:
-        return read_pretrained(d.pretrained)[1], TextModel.from_pretrained(d.pretrained)
+        text = TextModel.from_pretrained(d.pretrained, train if d.prune else None, d.lora)
+        return read_pretrained(d.pretrained)[1], text
     tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
     return tokenizer, TextModel.from_scratch(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
 
@@ -232,7 +233,10 @@ def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tupl
 def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], text: TextModel) -> Tensor:
     """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
     end = text.model.config.eos_token_id
-    rows = [[] if t is None else tokenizer(t, add_special_tokens=False)["input_ids"] + [end] for t in texts]
+    rows = [
+        [] if t is None else [*text.of_tokenizer(tokenizer(t, add_special_tokens=False)["input_ids"]), end]
+        for t in texts
+    ]
     longest = -(-max(len(r) for r in rows) // LABEL_BUCKET) * LABEL_BUCKET
     table = torch.full((len(rows), longest), IGNORED)
     for i, row in enumerate(rows):
@@ -255,4 +259,5 @@ def train(
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model.cpu()
+    model.alignment.text.merge()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

@@ -1,0 +1,186 @@
+"""A pretrained text side: any seq2seq or causal model, its vocabulary pruned, its weights changed by low ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    BartConfig,
+    GenerationConfig,
+    GPT2Config,
+    LlamaConfig,
+    MBartConfig,
+    MT5Config,
+    T5Config,
+)
+
+from sign_models.data.tokenizer import train_tokenizer
+from sign_models.errors import ParamsError
+from sign_models.models.alignment import AlignmentModel
+from sign_models.models.storage import load, save
+from sign_models.models.text import IGNORED, TextModel, read_pretrained
+from sign_models.models.translator import Generation, Translator
+from tests import tiny
+from tests.models import clips
+from tests.stages.recorders import Memory
+
+TEXTS = [*clips.TEXTS, "milk and sugar", "a large coffee"]
+SMALL = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "decoder_start_token_id": 0}
+HALVES = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
+          "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "d_model": 16, "max_position_embeddings": 64}  # fmt: skip
+CAUSAL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+MODELS: dict[str, Callable[..., Any]] = {
+    "t5": lambda **of: T5Config(**SMALL, **of),
+    "mt5": lambda **of: MT5Config(**SMALL, **of),
+    "bart": lambda **of: BartConfig(**HALVES, forced_bos_token_id=5, decoder_start_token_id=2, **of),
+    "mbart": lambda **of: MBartConfig(**HALVES, **of),
+    "gpt2": lambda **of: GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=64, **of),
+    "llama": lambda **of: LlamaConfig(**CAUSAL, **of | {"eos_token_id": [2, 3]}),
+}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A tiny saved model of each kind, all of one tokenizer whose padding is not the first entry for the model."""
+    made = {}
+    tokenizer = train_tokenizer(TEXTS, [], "word", 100)
+    for name, config in MODELS.items():
+        folder = tmp_path_factory.mktemp(name)
+        given = config(vocab_size=len(tokenizer) + 3, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+        torch.manual_seed(0)
+        kind = AutoModelForSeq2SeqLM if given.is_encoder_decoder else AutoModelForCausalLM
+        kind.from_config(given).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        GenerationConfig(forced_bos_token_id=6, suppress_tokens=[7, 8]).save_pretrained(folder)
+        made[name] = str(folder)
+    return made
+
+
+def labels_of(model: TextModel, tokenizer: Any, texts: list[str]) -> torch.Tensor:
+    rows = [[*model.of_tokenizer(tokenizer(t, add_special_tokens=False)["input_ids"]), model.model.config.eos_token_id]
+            for t in texts]  # fmt: skip
+    longest = max(map(len, rows))
+    return torch.tensor([row + [IGNORED] * (longest - len(row)) for row in rows])
+
+
+def translator_of(folder: str, prune: bool, rank: int) -> Translator:
+    text = TextModel.from_pretrained(folder, clips.TEXTS if prune else None, rank)
+    torch.manual_seed(1)
+    alignment = AlignmentModel(clips.WIDTH, text.vocabulary, text)
+    generation = Generation(beams=2, max_length=6, length_penalty=1.0, ctc_weight=0.3)
+    return Translator(clips.temporal(), alignment, read_pretrained(folder)[1], generation, True).eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_pruning_changes_no_logit_that_is_left(folders, name: str) -> None:
+    whole = TextModel.from_pretrained(folders[name]).eval()
+    pruned = TextModel.from_pretrained(folders[name], clips.TEXTS).eval()
+    tokenizer = read_pretrained(folders[name])[1]
+    assert len(pruned.kept) == pruned.vocabulary < whole.vocabulary
+    prefix, mask = torch.randn(len(clips.TEXTS), 5, whole.width), torch.ones(len(clips.TEXTS), 5, dtype=torch.bool)
+    wanted = whole.logits(prefix, mask, labels_of(whole, tokenizer, clips.TEXTS))
+    found = pruned.logits(prefix, mask, labels_of(pruned, tokenizer, clips.TEXTS))
+    assert torch.allclose(found, wanted[..., pruned.kept], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_pruned_model_reads_and_writes_the_tokenizer_s_ids(folders, name: str) -> None:
+    pruned = TextModel.from_pretrained(folders[name], clips.TEXTS)
+    tokenizer = read_pretrained(folders[name])[1]
+    for text in clips.TEXTS:
+        tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert pruned.for_tokenizer(pruned.of_tokenizer(tokens)) == tokens
+    [milk] = pruned.for_tokenizer(pruned.of_tokenizer(tokenizer("milk", add_special_tokens=False)["input_ids"]))
+    assert milk == tokenizer.unk_token_id  # which no text of its has
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_low_ranks_learn_alone_and_merge_into_the_weights(folders, name: str) -> None:
+    model = TextModel.from_pretrained(folders[name], rank=2).eval()
+    plain = TextModel.from_pretrained(folders[name]).eval()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert 0 < sum(p.numel() for p in learning) < sum(p.numel() for p in model.parameters()) / 2
+    prefix, mask = torch.randn(2, 5, model.width), torch.ones(2, 5, dtype=torch.bool)
+    labels = torch.tensor([[5, 6, 2], [7, 2, IGNORED]])
+    assert torch.allclose(model.logits(prefix, mask, labels), plain.logits(prefix, mask, labels), atol=1e-4)
+    optimizer = torch.optim.AdamW(learning, lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        logits = model.logits(prefix, mask, labels)
+        torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED).backward()
+        optimizer.step()
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed and all(key.rpartition(".")[2] in "ab" for key in changed)
+    wanted = model.logits(prefix, mask, labels)
+    model.merge()
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert torch.allclose(model.logits(prefix, mask, labels), wanted, atol=1e-4)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("prune", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_translator_with_it_is_loaded_as_it_was_saved(folders, name: str, prune: bool, tmp_path: Path) -> None:
+    model = translator_of(folders[name], prune, rank=0)
+    save(model, tmp_path)
+    again = load(tmp_path)
+    assert again.alignment.text.kept == model.alignment.text.kept and bool(again.alignment.text.kept) == prune
+    with torch.no_grad():
+        y, mask = model(*clips.batch((20, 7)))
+        texts = [[h.text for h in found] for found in model.translate(y, mask)]
+        assert again.translate(y, mask) == model.translate(y, mask)
+    words = {word for text in (clips.TEXTS if prune else TEXTS) for word in text.split()}
+    if prune:
+        assert all(set(text.split()) <= words | set("".join(words)) for found in texts for text in found)
+
+
+@pytest.mark.parametrize("name", ["t5", "mbart", "gpt2"])
+def test_what_is_trained_is_what_is_generated(folders, name: str) -> None:
+    """The greedy text is the one whose every token the logits prefer: both start alike."""
+    model = TextModel.from_pretrained(folders[name]).eval()
+    prefix, mask = torch.randn(1, 5, model.width), torch.ones(1, 5, dtype=torch.bool)
+    tokens, _ = model.generate(prefix, mask, beams=1, max_length=5, length_penalty=1.0)
+    with torch.no_grad():
+        assert model.logits(prefix, mask, tokens[0]).argmax(-1).tolist() == tokens[0].tolist()
+
+
+def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_path: Path) -> None:
+    from sign_models.data.inputs import Inputs
+    from sign_models.models.skeleton import SkeletonModel
+    from sign_models.models.temporal import TemporalModel
+    from sign_models.stages import alignment
+
+    inputs = Inputs.of(tiny_data, None, None, None)
+    given = {"pretrained": folders["t5"], "prune": True, "lora": 2}
+    params = tiny.params(alignment__training__steps=4, **{f"alignment__decoder__{k}": v for k, v in given.items()})
+    torch.manual_seed(0)
+    base = TemporalModel(SkeletonModel(**params.skeleton.model.model_dump()), **params.temporal.model.model_dump())
+    trained = alignment.train(params.alignment, inputs.videos, inputs.texts, base, Memory(tmp_path / "run"), "cased")
+    model = trained.model
+    assert isinstance(model, Translator)
+    texts = [inputs.texts[name] for name in inputs.videos.ids if name.startswith("train")]
+    before, after = TextModel.from_pretrained(folders["t5"], texts).state_dict(), model.alignment.text.state_dict()
+    assert before.keys() == after.keys()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed and all("Attention" in name or "DenseReluDense" in name for name in changed)
+    save(model, tmp_path / "saved")
+    again = load(tmp_path / "saved")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_refusals(folders, tmp_path: Path) -> None:
+    from sign_models.params import load as params
+
+    with pytest.raises(ParamsError, match="cannot be used"):
+        TextModel.from_pretrained(str(tmp_path))
+    for name, value in (("lora", "4"), ("prune", "true")):
+        with pytest.raises(ParamsError, match=f"decoder.{name}.*none without decoder.pretrained"):
+            params.resolve(sets={f"alignment.decoder.{name}": value})
