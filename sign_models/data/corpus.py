@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.normalise import normalise
+from sign_models.keypoints.normalise import half, normalise
 from sign_models.keypoints.sequence import KeypointSequence
 
 
@@ -55,7 +55,7 @@ class Clip:
         """DataError where the sequence shows nobody."""
         s = sequence
         fps = None if s.fps is None else float(s.fps)
-        values = normalise(s).astype(np.float16)
+        values = half(normalise(s))
         return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, nfc(s.text))
 
 

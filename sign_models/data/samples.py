@@ -118,7 +118,7 @@ def prepare(make: Callable[[], KeypointSequence]) -> Sample | DataError:
         clip = Clip.of(sequence)
     except DataError as error:
         return error
-    return Sample(clip, sequence.layout, measure(clip.values), sequence.source)
+    return Sample(clip, str(sequence.layout), measure(clip.values), sequence.source)
 
 
 def _labelled(sample: Sample, labels: Labels, group: str) -> Sample | DataError:

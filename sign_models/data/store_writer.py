@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
+from safetensors.numpy import save_file
 
 from sign_models.data.corpus import Digest
 from sign_models.data.samples import BEGIN, Place, Sample
@@ -123,10 +123,13 @@ class StoreWriter:
     def _write_shard(self, frames: np.ndarray) -> None:
         tensors = {"frames": frames, "offsets": np.array(self._ends), "measures": np.stack(self._measures)}
         about = {"known": self._known, "rejected": self.rejected[self._told :], "position": self.position}
-        data = save(tensors, {"about": json.dumps(about)})
-        checksum = hashlib.sha256(data).hexdigest()
-        path = self.path / f"frames-{len(self._shards):05}-{checksum[:16]}.safetensors"
-        _write(path, data)
+        making = self.path / f"frames-{len(self._shards):05}.making"
+        save_file(tensors, making, {"about": json.dumps(about)})
+        with making.open("rb") as file:
+            os.fsync(file.fileno())
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        path = making.with_name(f"{making.stem}-{checksum[:16]}.safetensors")
+        os.replace(making, path)
         self._enter(path, checksum, len(self._ends) - 1, self._ends[-1])
         self._begin_shard()
 

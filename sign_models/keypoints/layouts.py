@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from difflib import get_close_matches
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -244,8 +245,27 @@ def _substitutes() -> dict[str, list[tuple[str, str]]]:
 SUBSTITUTES = _substitutes()
 _KNOWN_NAMES = frozenset(name for names in LAYOUTS.values() for name in names)
 
+_SHIPPED = {names: name for name, names in LAYOUTS.items()}
 
-@cache
+
+class Described(str):
+    """The name, made of its contents, of a layout that a file describes. names: its landmarks, in order.
+
+    It carries them, so that nothing grows or is forgotten in a server, which meets ever new ones in many threads.
+    """
+
+    names: tuple[str, ...]
+
+    def __new__(cls, names: tuple[str, ...]) -> Described:
+        name = super().__new__(cls, f"custom:{len(names)}:{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}")
+        name.names = names
+        return name
+
+    def __getnewargs__(self) -> tuple[Any]:
+        return (self.names,)
+
+
+@lru_cache(256)
 def _sources(layout: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Where the canonical landmarks stand in a layout.
 
@@ -293,6 +313,8 @@ def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:
             wanted="a layout's name",
             remedy="leave it out to have it told by the count of landmarks",
         )
+    if isinstance(layout, Described):
+        return layout.names
     if layout not in LAYOUTS:
         near = get_close_matches(layout, LAYOUTS, 1, 0.3)
         raise DataError(
@@ -322,19 +344,14 @@ def layout_of(count: int, *, place: str = "") -> str:
     return BY_COUNT[count]
 
 
-def register(names: Iterable[str]) -> str:
-    """The name of the layout with these landmark names; an unknown one is added under a name made of its contents."""
-    names = tuple(names)
-    for known, held in LAYOUTS.items():
-        if held == names:
-            return known
-    name = f"custom:{len(names)}:{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
-    LAYOUTS[name] = names
-    return name
+def name_of(names: Iterable[str]) -> str:
+    """The name of the layout with these landmark names, of which unknown ones count as "_": LAYOUTS' or a Described."""
+    names = tuple(name if name in _KNOWN_NAMES else IGNORED for name in names)
+    return _SHIPPED.get(names) or Described(names)
 
 
 def load_layout(path: Path | str) -> str:
-    """Register the layout of a YAML file, a list of landmark names in the order of the data, and return its name.
+    """The name of the layout in a YAML file, a list of landmark names in the order of the data.
 
     A place that holds no landmark of ours is null. Raises DataError on an unreadable file, an unknown or repeated name.
     """
@@ -359,4 +376,4 @@ def load_layout(path: Path | str) -> str:
         raise DataError(f"names {', '.join(repeated)} more than once", place=path.name, wanted="each landmark once")
     if _sources(tuple(given))[-1].all():
         raise DataError("names no landmark that the models use", place=path.name, wanted="some of " + ", ".join(_BODY))
-    return register(IGNORED if name is None else name for name in names)
+    return name_of(IGNORED if name is None else name for name in names)

@@ -17,9 +17,9 @@ from sign_models.errors import DataError
 
 MAX_OBJECTS = 2**25  # opcodes of a file, bytes of strings and arrays not counted
 NEW_DICT = b"NQ"  # None, then BINPERSID: the unpickler's persistent_load(None) makes the dict
-# The array on top of the stack again, then BINPERSID: persistent_load(array) gives the next one like it. Last, as often
-# in the memo as the array's own opcodes would stand there.
-NEXT_ARRAY = b"2Q" + 6 * b"\x94"
+# The array on top of the stack again, then BINPERSID: persistent_load(array) gives all those like it that follow. They
+# stand in the memo as often as their own opcodes would.
+NEXT_ARRAYS, IN_MEMO = b"2Q", 6 * b"\x94"
 
 # A run of opcodes of fixed length, or ended by a line feed, that need no further look ("(d" is an empty dict of
 # protocol 0), then perhaps an opcode that is followed by as many bytes as its argument of 4, 1 or 8 bytes says.
@@ -47,18 +47,18 @@ Buffer = bytes | bytearray | mmap.mmap
 class Scanner:
     """The pickles in one buffer, one after another.
 
-    storages: whether they may refer to a tensor's memory, which only the pickle inside a tensor may.
-    position: where the next one starts. blocks: (N, bytes) uint8 each, the numbers of N arrays that NEXT_ARRAY stands
-    for, in order. Raises DataError that names `place`.
+    storages: whether they may refer to a tensor's memory, which only the pickle inside a tensor may. fold: take like
+    arrays out. position: where the next one starts. blocks: (N, bytes) uint8 each, the numbers of the N arrays that
+    NEXT_ARRAYS stands for, in order. Raises DataError that names `place`.
     """
 
-    def __init__(self, data: Buffer, place: str, *, storages: bool = False) -> None:
-        self.data, self.place, self.storages = data, place, storages
+    def __init__(self, data: Buffer, place: str, *, storages: bool = False, fold: bool = True) -> None:
+        self.data, self.place, self.storages, self.fold = data, place, storages, fold and not storages
         self.position, self.objects = 0, 0
         self.blocks: list[np.ndarray] = []
 
     def scan(self) -> list[memoryview]:
-        """The opcodes up to STOP: frames left out, new dicts replaced by checked ones, like arrays by NEXT_ARRAY."""
+        """The opcodes up to STOP: frames left out, new dicts replaced by checked ones, like arrays by NEXT_ARRAYS."""
         data, view = self.data, memoryview(self.data)
         pieces: list[memoryview] = []
         start = at = self.position
@@ -69,7 +69,7 @@ class Scanner:
             if run.lastindex:
                 at += int.from_bytes(run[run.lastindex], "little")
                 head = run[0]
-                array = None if self.storages else _ARRAY.fullmatch(head)
+                array = _ARRAY.fullmatch(head) if self.fold else None
                 if array:
                     head = _END_OF_ARRAY + array[1]
                 if array or head == last:
@@ -77,7 +77,8 @@ class Scanner:
                     again, period = _repeats(data, at, head, size), len(head) + size
                     self.objects += again * len(head)
                     if array and again > 1 and size:
-                        pieces += [view[start : at + len(_END_OF_ARRAY)], memoryview(NEXT_ARRAY * (again - 1))]
+                        folded = memoryview(NEXT_ARRAYS + IN_MEMO * (again - 1))
+                        pieces += [view[start : at + len(_END_OF_ARRAY)], folded]
                         block = np.ndarray((again - 1, size), np.uint8, data, at + len(head), (period, 1))
                         self.blocks.append(block.copy() if isinstance(data, mmap.mmap) else block)  # files may change
                         start = at + (again - 1) * period + len(_END_OF_ARRAY)
@@ -131,10 +132,11 @@ def _repeats(data: Buffer, at: int, head: bytes, size: int) -> int:
 
     Equal opcodes before values of equal length need no second look.
     """
-    found, length = 0, len(head)
-    while data[at : at + length] == head and at + length + size <= len(data):
-        found, at = found + 1, at + length + size
-    return found
+    begin, length, period = at, len(head), len(head) + size
+    last = len(data) - period
+    while at <= last and data[at : at + length] == head:
+        at += period
+    return (at - begin) // period
 
 
 class Pieces(io.RawIOBase):

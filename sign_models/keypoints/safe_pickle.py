@@ -22,7 +22,9 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from gzip import BadGzipFile, GzipFile
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -98,13 +100,66 @@ class _Stream:
         self.scanner = Scanner(data, place, storages=storages)
 
     def next(self) -> Any:
-        pieces = self.scanner.scan()
-        small = sum(map(len, pieces)) < _CHUNK
-        file = io.BytesIO(b"".join(pieces)) if small else Pieces(pieces)
+        begin, pieces = self.scanner.position, self.scanner.scan()
         try:
-            return _Unpickler(io.BufferedReader(file, _CHUNK), self.scanner).load()
+            if not self.scanner.blocks:
+                return _unpickle(pieces, self.scanner)
+            with suppress(*_BROKEN):  # as when it refers again to an array that was folded
+                return _unfolded(_unpickle(pieces, self.scanner), len(self.scanner.blocks))
+            plain = Scanner(self.scanner.data, self.scanner.place, fold=False)
+            plain.position = begin
+            return _unpickle(plain.scan(), plain)
         except _BROKEN as error:
             raise self.scanner.broken(f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _unpickle(pieces: list[memoryview], scanner: Scanner) -> Any:
+    small = sum(map(len, pieces)) < _CHUNK
+    file = io.BytesIO(b"".join(pieces)) if small else Pieces(pieces)
+    return _Unpickler(io.BufferedReader(file, _CHUNK), scanner).load()
+
+
+class Arrays(list[np.ndarray]):
+    """A list of arrays of one shape and dtype. parts: the same ones in order, joined: each (N, *shape)."""
+
+    def __init__(self, parts: list[np.ndarray]) -> None:
+        super().__init__(chain.from_iterable(parts))
+        self.parts = parts
+
+
+class _Folded:
+    """Stands in a list for those arrays after the one before it that are like it. arrays: (N, *shape)."""
+
+    __slots__ = ("arrays",)
+
+    def __init__(self, arrays: np.ndarray) -> None:
+        self.arrays = arrays
+
+
+def _unfolded(tree: Any, count: int) -> Any:
+    """The tree with Arrays in place of each list that holds some of `count` _Folded.
+
+    UnpicklingError where one stands elsewhere or twice, or where such a list holds anything but like arrays.
+    """
+    root, seen = [tree], set[int]()
+    todo: list[Any] = [root]
+    while todo:
+        node = todo.pop()
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if type(value) is list and (folded := [*map(type, value)].count(_Folded)):
+                parts = [item.arrays if type(item) is _Folded else item[None].view(np.ndarray) for item in value]
+                if len({(part.dtype, part.shape[1:]) for part in parts}) > 1:
+                    raise pickle.UnpicklingError("a list of unlike arrays")
+                node[key] = Arrays(parts)
+                count -= folded
+            elif type(value) is _Folded:
+                raise pickle.UnpicklingError("like arrays outside a list")
+            elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+                seen.add(id(value))
+                todo.append(value)
+    if count:
+        raise pickle.UnpicklingError("like arrays in two places")
+    return root[0]
 
 
 class _Dict(dict):
@@ -307,7 +362,7 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: Any, scanner: Scanner) -> None:
         super().__init__(file, encoding="latin1")
         self.place, self.storages = scanner.place, scanner.storages
-        self.blocks, self.arrays = iter(scanner.blocks), iter(())
+        self.blocks = iter(scanner.blocks)
 
     def find_class(self, module: str, name: str) -> Any:
         if isinstance(module, str) and isinstance(name, str):
@@ -329,12 +384,8 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         if pid is None:
             return _Dict()
-        if type(pid) is _Array:  # the next of the arrays that the scan has taken out, like the one before it
-            if (array := next(self.arrays, None)) is not None:
-                return array
-            numbers = next(self.blocks).view(pid.dtype)
-            self.arrays = iter(numbers.reshape(-1, *pid.shape).view(_Array))
-            return next(self.arrays)
+        if type(pid) is _Array:  # those like it that follow, which the scan has taken out
+            return _Folded(next(self.blocks).view(pid.dtype).reshape(-1, *pid.shape))
         if not self.storages or type(pid) is not tuple or len(pid) not in (5, 6) or pid[0] != "storage":
             raise pickle.UnpicklingError("a reference to something outside the pickle")
         kind, count, view = pid[1], pid[4], pid[5:]

@@ -16,7 +16,7 @@ class KeypointSequence:
 
     points      (T, K, 2) float32; x to the right, y down, in `unit`. Undefined where confidence is 0.
     confidence  (T, K) float32 in [0, 1]; 0 means not seen.
-    layout      name in keypoints.layouts.LAYOUTS; says which landmark stands at which of the K places.
+    layout      a name that keypoints.layouts.names_of knows; says which landmark stands at which of the K places.
     unit        "pixel": pixels; "picture": fractions of the picture's width and height;
                 "body": already centred and scaled, x and y in one unit.
     size        (width, height) of the picture in pixels, where the file tells it.

@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,7 @@ from sign_models.keypoints.layouts import (
     PLACE,
     layout_of,
     load_layout,
-    register,
+    name_of,
     to_canonical,
 )
 
@@ -138,5 +141,17 @@ def test_a_wrong_custom_layout_is_refused(tmp_path, text: str, message: str) -> 
         load_layout(path)
 
 
-def test_registering_known_names_gives_the_known_layout() -> None:
-    assert register(LAYOUTS["openpose_137"]) == "openpose_137"
+def test_known_names_are_a_known_layout() -> None:
+    assert name_of(LAYOUTS["openpose_137"]) == "openpose_137"
+
+
+def test_a_described_layout_carries_its_names_and_leaves_nothing_behind() -> None:
+    before = dict(LAYOUTS)
+    described = name_of(["body.nose", "an unknown landmark", "body.left_wrist"])
+    assert layouts.names_of(described) == ("body.nose", layouts.IGNORED, "body.left_wrist")
+    for same in (copy.deepcopy(described), pickle.loads(pickle.dumps(described)), name_of(layouts.names_of(described))):
+        assert same == described and layouts.names_of(same) == layouts.names_of(described)
+    assert name_of(["body.left_wrist", "_", "body.nose"]) != described
+    with pytest.raises(DataError, match="unknown layout 'custom:3:"):
+        layouts.names_of(str(described))
+    assert before == LAYOUTS

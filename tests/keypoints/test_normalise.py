@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE
-from sign_models.keypoints.normalise import FAR, normalise
+from sign_models.keypoints.normalise import FAR, half, normalise
 from sign_models.keypoints.sequence import KeypointSequence
 from tests.keypoints.signer import pixels, signer
 
@@ -169,3 +169,15 @@ def test_the_input_is_left_as_it_was() -> None:
     before = clip.points.copy()
     normalise(clip)
     np.testing.assert_array_equal(clip.points, before)
+
+
+def test_half_rounds_as_numpy_does() -> None:
+    rng = np.random.default_rng(0)
+    drawn = (rng.choice([-1, 1], 10**5) * 2 ** rng.uniform(-14, 15.9, 10**5)).astype(np.float32)
+    exact = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float32)  # every number of 0 and above
+    between = (exact[:-1] + exact[1:]) / 2
+    for values in (drawn, exact, -exact, between, np.nextafter(between, 0), np.nextafter(between, np.float32(np.inf))):
+        normal = np.abs(values) >= 2.0**-14
+        np.testing.assert_array_equal(half(values)[normal], values[normal].astype(np.float16))
+        np.testing.assert_allclose(half(values), values.astype(np.float16), rtol=0, atol=2.0**-24)
+    np.testing.assert_array_equal(half(exact), exact)

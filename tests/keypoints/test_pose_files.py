@@ -14,7 +14,7 @@ from pose_format.utils.openpose_135 import OpenPose_Components as OpenPose135_Co
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.layouts import LAYOUTS
+from sign_models.keypoints.layouts import names_of
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints.examples import FRAMES, holistic, scored, write_pose
 
@@ -46,7 +46,7 @@ def test_a_selection_of_points_is_mapped_by_name(tmp_path: Path) -> None:
     body = PoseHeaderComponent("POSE_LANDMARKS", ["RIGHT_SHOULDER", "NOSE", "LEFT_SHOULDER"], [], [], "XYZC")
     values = np.array([[[100, 200, 1], [150, 140, 1], [200, 200, 1]]] * 3, np.float32)
     (sequence,) = read(write_pose(tmp_path / "clip.pose", [body], values))
-    assert LAYOUTS[sequence.layout] == ("body.right_shoulder", "body.nose", "body.left_shoulder")
+    assert names_of(sequence.layout) == ("body.right_shoulder", "body.nose", "body.left_shoulder")
     out = normalise(sequence)
     np.testing.assert_allclose(out[0, 0], [0, -0.6, 1], atol=1e-6)
 

@@ -31,7 +31,7 @@ def same(a: object, b: object) -> bool:
     if isinstance(b, dict):
         return isinstance(a, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in b)
     if isinstance(b, list | tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+        return isinstance(a, type(b)) and len(a) == len(b) and all(map(same, a, b))
     return a == b
 
 
@@ -296,6 +296,14 @@ LISTS = {
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_of_like_arrays_come_back(name: str, protocol: int) -> None:
     assert same(loads(pickle.dumps(LISTS[name], protocol), "a.pkl"), LISTS[name])
+
+
+def test_a_clip_as_uni_sign_writes_it_comes_back_joined() -> None:
+    clip = LISTS["Uni-Sign's"]
+    found = loads(pickle.dumps(clip, 4), "a.pkl")
+    for name, arrays in clip.items():
+        assert isinstance(found[name], safe_pickle.Arrays) and len(found[name].parts) < len(arrays) / 2
+        np.testing.assert_array_equal(np.concatenate(found[name].parts), arrays)
 
 
 def test_an_array_that_occurs_twice_is_one_object() -> None:

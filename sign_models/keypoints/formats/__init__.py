@@ -96,7 +96,7 @@ def read(
 
 
 def loaded(options: Options) -> Options:
-    """The options, with a layout that is a YAML file read and registered. DataError on one that is unknown."""
+    """The options, with a layout that is a YAML file read. DataError on one that is unknown."""
     if options.layout is None:
         return options
     layout = load_layout(options.layout) if options.layout.endswith((".yaml", ".yml")) else options.layout
@@ -142,7 +142,7 @@ def source_at(path: Path | str) -> Source:
         )
     if path.is_file() and not path.stat().st_size:
         raise DataError("is empty", place=path.name, wanted="a file of keypoints", remedy="copy or export it again")
-    return Source(path, "" if path.is_dir() else path.stem)
+    return Source(path, "", is_folder=True) if path.is_dir() else Source(path, path.stem)
 
 
 def _reader(source: Source) -> Reader | None:
@@ -163,7 +163,7 @@ def parts(source: Source) -> Iterator[Source | DataError]:
 
     No file's clips are read, so that processes can share the parts of a source.
     """
-    if source.kind == "folder":
+    if source.is_folder:
         try:
             whole = _reader(source)
         except DataError as error:
@@ -191,13 +191,13 @@ def _children(source: Source) -> Iterator[Source]:
         circle = folder and entry.is_symlink() and path.resolve() in (source.path.resolve() / "x").parents
         if not entry.name.startswith(".") and not circle:
             name = path.name if folder else path.stem
-            yield Source(path, f"{source.id}/{name}" if source.id else name)
+            yield Source(path, f"{source.id}/{name}" if source.id else name, folder)
 
 
 def _files(source: Source) -> Iterator[Source]:
     """The files below a folder."""
-    for below in _children(source) if source.kind == "folder" else ():
-        if below.kind == "folder":
+    for below in _children(source) if source.is_folder else ():
+        if below.is_folder:
             yield from _files(below)
         else:
             yield below
@@ -216,5 +216,5 @@ def _handing(on_bad: OnBad) -> Iterator[None]:
 
 def unknown(source: Source) -> DataError:
     known = "; ".join(reader.holds for reader in READERS)
-    found = "a folder without a file of keypoints" if source.kind == "folder" else f"a file of kind {source.kind!r}"
+    found = "a folder without a file of keypoints" if source.is_folder else f"a file of kind {source.kind!r}"
     return DataError(found, place=source.path.name, wanted=known, remedy="see docs/formats for each layout")

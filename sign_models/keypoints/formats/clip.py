@@ -9,7 +9,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.source import Options
-from sign_models.keypoints.layouts import LAYOUTS, layout_of, names_of
+from sign_models.keypoints.layouts import layout_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
@@ -48,11 +48,11 @@ def clip(
     points, confidence = channels(keypoints, confidence, source)
     count = points.shape[1]
     name = options.layout or (layout_of(count, place=source) if layout is None else layout)
-    if len(names_of(name, place=source)) != count:
+    if (wanted := len(names_of(name, place=source))) != count:
         raise DataError(
             f"{count} landmarks a frame",
             place=source,
-            wanted=f"the {len(LAYOUTS[name])} of layout {name!r}",
+            wanted=f"the {wanted} of layout {name!r}",
             remedy="leave the layout out to have it told by the count, or name another",
         )
     seen = confidence > 0

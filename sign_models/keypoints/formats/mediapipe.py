@@ -30,7 +30,7 @@ def detect(source: Source) -> bool:
     if source.kind == "npy":
         array = source.tree
         return array.ndim in (1, 2) and array.shape[-1] in WIDTHS
-    if source.kind != "folder":
+    if not source.is_folder:
         return False
     frame = next((path for path in source.path.iterdir() if _NUMBERED.fullmatch(path.name)), None)
     return frame is not None and read_npy(frame).ndim == 1
@@ -42,7 +42,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 
 def _read(source: Source, options: Options) -> KeypointSequence:
     text = None
-    if source.kind == "folder":
+    if source.is_folder:
         frames = _frames(source.path)
         # .../SIGN/TAKE: below the folder that was asked for, or that folder itself.
         text = source.path.parent.name if source.path.name.isdecimal() else None

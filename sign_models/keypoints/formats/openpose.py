@@ -33,7 +33,7 @@ GAPS = 4  # frames that a clip may span for each file that it has
 def detect(source: Source) -> bool:
     if source.kind == "json":
         return isinstance(source.tree, Mapping) and _is_frame(source.tree)
-    if source.kind != "folder":
+    if not source.is_folder:
         return False
     first = next(iter(sorted(path for path in source.path.glob("*.json") if FRAME.fullmatch(path.name))), None)
     return first is not None and (first.stem.endswith("_keypoints") or _is_frame(read_json(first)))

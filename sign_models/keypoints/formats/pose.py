@@ -15,7 +15,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.formats.source import POSE_VERSIONS, Options, Source
-from sign_models.keypoints.layouts import FACE_70, HAND, IGNORED, LAYOUTS, mesh, register
+from sign_models.keypoints.layouts import FACE_70, HAND, IGNORED, LAYOUTS, mesh, name_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_BYTES = 2**30
@@ -116,7 +116,7 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         options,
         source=place,
         confidence=confidence,
-        layout=register(names),
+        layout=name_of(names),
         size=(dimensions.width, dimensions.height) if dimensions.width and dimensions.height else None,
         fps=float(pose.body.fps),
     )

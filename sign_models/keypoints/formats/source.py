@@ -59,6 +59,7 @@ class Source:
 
     path: Path
     id: str
+    is_folder: bool = False
 
     @cached_property
     def head(self) -> bytes:
@@ -77,7 +78,7 @@ class Source:
 
     @cached_property
     def kind(self) -> Kind:
-        if self.path.is_dir():
+        if self.is_folder:
             return "folder"
         head = self.head
         for magic, kind in MAGIC.items():

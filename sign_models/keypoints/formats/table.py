@@ -23,7 +23,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.source import Options, Source, open_binary
-from sign_models.keypoints.layouts import HAND, LAYOUTS, MEDIAPIPE_POSE, MESH_468, MESH_478, layout_of, register
+from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE, MESH_468, MESH_478, layout_of, name_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _shape(columns: list[str], place: str) -> Shape:
         cells = {(int(found[2]) - first, {"v": "c"}.get(found[1], found[1])): found[0] for found in counted}
     elif named := [found for name in columns if (found := NAMED.fullmatch(name))]:
         names = list(dict.fromkeys(found[1] for found in named))
-        layout = register(names)
+        layout = name_of(names)
         cells = {(names.index(found[1]), found[2]): found[0] for found in named}
     else:
         wanted = "frame, type, landmark_index, x, y; x_face_0, ...; x1, y1, ...; or body.nose_x, ..."
@@ -249,7 +249,7 @@ def _read(
     if length > GAPS * len(np.unique(frame)):
         found = f"{len(np.unique(frame))} frames between {frame.min()} and {frame.max()}"
         raise DataError(found, place=place, wanted=f"one in {GAPS} at least", remedy="number the frames one by one")
-    count = len(LAYOUTS[shape.layout])
+    count = len(names_of(shape.layout))
     flat = (frame - frame.min()) * count + landmark
     if len(np.unique(flat)) < len(flat):
         wanted = f"each once, or a column {', '.join(ID)} that parts the clips"

@@ -17,6 +17,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_PEOPLE = 32
@@ -56,6 +57,8 @@ def _frames(frames: Any, place: str) -> np.ndarray:
         found = f"frames that are a {type(frames).__name__.strip('_').lower()}"
         raise DataError(found, place=place, wanted="a list with an array a frame", remedy="extract the clip again")
     with suppress(TypeError, ValueError, OverflowError), np.errstate(over="ignore"):
+        if isinstance(frames, Arrays):
+            return np.concatenate(frames.parts, dtype=np.float32, casting="same_kind")
         if len(counts := set(map(len, frames))) == 1:  # as in nearly all files: one copy, much faster than np.stack
             joined = np.concatenate(frames, dtype=np.float32, casting="same_kind")
             return np.asarray(joined).reshape(len(frames), counts.pop(), *joined.shape[1:])
