@@ -150,21 +150,46 @@ def measure_files(_: int, folder: Path, workers: int) -> int:
 
 
 def measure_peer(_: int, folder: Path, checkout: Path, share: int, of: int) -> int:
-    """Uni-Sign's own reading of a clip, cut out of its datasets.py, which would import its whole training."""
-    import torch
-
-    torch.set_num_threads(1)
-    tree = ast.parse((checkout / "datasets.py").read_text())
-    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name in ("load_part_kp", "crop_scale")]
-    dataset = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "S2T_Dataset")
-    functions += [n for n in dataset.body if isinstance(n, ast.FunctionDef) and n.name == "load_pose"]
-    names: dict[str, Any] = {"np": np, "torch": torch, "copy": copy, "random": random, "os": os, "pickle": pickle}
-    exec(compile(ast.Module(functions, []), "datasets.py", "exec"), names)
-    settings = argparse.Namespace(pose_dir=str(folder), max_length=PEER_LONGEST, rgb_support=False)
-    clips, began = sorted(path.stem for path in folder.glob("*.pkl"))[share::of], time.perf_counter()
-    frames = sum(len(names["load_pose"](settings, f"{clip}.mp4")[0]["body"]) for clip in clips)
+    """Every `of`th clip by Uni-Sign's load_pose alone: unpickling, normalising its parts, tensors."""
+    dataset, began = unisign(folder, checkout), time.perf_counter()
+    frames = sum(len(dataset.load_pose(f"{clip}.mp4")[0]["body"]) for clip in dataset.list[share::of])
     tell(frames, began)
     return frames
+
+
+def measure_loader(_: int, folder: Path, checkout: Path, workers: int) -> int:
+    """The loader that its fine_tuning.py makes of that: batches of 16 clips, padded, from `workers` processes."""
+    from torch.utils.data import DataLoader
+
+    dataset, began = unisign(folder, checkout), time.perf_counter()
+    loader = DataLoader(dataset, 16, num_workers=workers, collate_fn=dataset.collate_fn)
+    frames = sum(int(batch["src_length_batch"].sum()) for batch, _ in loader)
+    tell(frames, began)
+    return frames
+
+
+def unisign(folder: Path, checkout: Path) -> Any:
+    """Uni-Sign's dataset over our clips, cut out of its datasets.py, which would import its whole training."""
+    import torch
+    import torch.utils.data
+    from torch.nn.utils.rnn import pad_sequence
+
+    torch.set_num_threads(1)
+    kept = {"load_part_kp", "crop_scale", "collate_fn", "__getitem__", "__len__", "load_pose"}
+    tree = ast.parse((checkout / "datasets.py").read_text())
+    parts = [n for n in tree.body if getattr(n, "name", None) in kept | {"Base_Dataset", "S2T_Dataset"}]
+    for part in parts:
+        if isinstance(part, ast.ClassDef):
+            part.body = [n for n in part.body if isinstance(n, ast.FunctionDef) and n.name in kept]
+    modules = (np, torch, copy, random, os, pickle)
+    names: dict[str, Any] = {m.__name__: m for m in modules} | {"np": np, "Dataset": torch.utils.data}
+    names["pad_sequence"] = pad_sequence
+    exec(compile(ast.Module(parts, []), "datasets.py", "exec"), names)
+    dataset = names["S2T_Dataset"].__new__(names["S2T_Dataset"])
+    clips = sorted(path.stem for path in folder.glob("*.pkl"))
+    dataset.pose_dir, dataset.max_length, dataset.rgb_support, dataset.list = str(folder), PEER_LONGEST, False, clips
+    dataset.raw_data = {clip: {"text": "", "name": clip, "video_path": f"{clip}.mp4"} for clip in clips}
+    return dataset
 
 
 def tell(frames: int, began: float, **more: int) -> None:
@@ -175,9 +200,9 @@ def tell(frames: int, began: float, **more: int) -> None:
 
 MEASURES = {
     "import": measure_import, "read": measure_read, "batches": measure_batches, "files": measure_files,
-    "peer": measure_peer,
+    "peer": measure_peer, "loader": measure_loader,
 }  # fmt: skip
-OWN_CLOCK = ("import", "read", "batches", "peer")
+OWN_CLOCK = ("import", "read", "batches", "peer", "loader")
 
 
 def start(name: str, *arguments: object) -> subprocess.Popen[str]:
@@ -263,23 +288,25 @@ def beside(checkout: Path, frames: int, folder: Path) -> None:
     best: dict[tuple[str, int], float] = {}
     for _ in range(ROUNDS):
         for processes in (1, READERS):
-            peer = [result(p) for p in [start("peer", 0, clips, checkout, i, processes) for i in range(processes)]]
             workers = 0 if processes == 1 else processes
+            poses = [result(p) for p in [start("peer", 0, clips, checkout, i, processes) for i in range(processes)]]
+            loader = result(start("loader", 0, clips, checkout, workers))
             ours, least = (result(start("files", 0, source, workers)) for source in (clips, few))
             rates = {
-                "Uni-Sign": sum(p["frames"] for p in peer) / max(p["seconds"] for p in peer),
+                "load_pose": sum(p["frames"] for p in poses) / max(p["seconds"] for p in poses),
+                "loader": loader["frames"] / loader["seconds"],
                 "import": (ours["frames"] - least["frames"]) / (ours["seconds"] - least["seconds"]),
             }
             for name, rate in rates.items():
                 best[name, processes] = max(rate, best.get((name, processes), 0))
-    print("| processes that read | Uni-Sign's load_pose | import | times |")
-    print("|---|---|---|---|")
+    print("| processes that read | Uni-Sign's load_pose | its loader | import | times its loader |")
+    print("|---|---|---|---|---|")
     for processes in (1, READERS):
-        theirs, mine = best["Uni-Sign", processes], best["import", processes]
-        print(f"| {processes} | {theirs:,.0f} | {mine:,.0f} | {mine / theirs:.1f} |")
+        poses, theirs, mine = (best[name, processes] for name in ("load_pose", "loader", "import"))
+        print(f"| {processes} | {poses:,.0f} | {theirs:,.0f} | {mine:,.0f} | {mine / theirs:.1f} |")
     default = files.workers(None) or 1
-    print(f"import by default ({default} reading) beside one process of theirs: "
-          f"{best['import', default] / best['Uni-Sign', 1]:.1f}")  # fmt: skip
+    times = [f"{best['import', default] / best[name, 1]:.1f} times its {name}" for name in ("load_pose", "loader")]
+    print(f"import by default ({default} reading) beside one process of theirs: {', '.join(times)}")
 
 
 def main() -> None:

@@ -99,7 +99,7 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
     np.putmask(confidence, hidden, 0)
     out = np.empty((*confidence.shape, 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
-    np.minimum(confidence, 1, out=out[..., 2])
+    out[..., 2] = np.minimum(confidence, 1, out=confidence)
     return out
 
 

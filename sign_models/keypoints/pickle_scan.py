@@ -48,14 +48,14 @@ class Scanner:
     """The pickles in one buffer, one after another.
 
     storages: whether they may refer to a tensor's memory, which only the pickle inside a tensor may. fold: take like
-    arrays out. position: where the next one starts. blocks: (N, bytes) uint8 each, the numbers of the N arrays that
-    NEXT_ARRAYS stands for, in order. Raises DataError that names `place`.
+    arrays out. position: where the next one starts. blocks: for each NEXT_ARRAYS the numbers of the arrays that it
+    stands for, in order, (N, bytes) uint8 each. Raises DataError that names `place`.
     """
 
     def __init__(self, data: Buffer, place: str, *, storages: bool = False, fold: bool = True) -> None:
         self.data, self.place, self.storages, self.fold = data, place, storages, fold and not storages
         self.position, self.objects = 0, 0
-        self.blocks: list[np.ndarray] = []
+        self.blocks: list[list[np.ndarray]] = []
 
     def scan(self) -> list[memoryview]:
         """The opcodes up to STOP: frames left out, new dicts replaced by checked ones, like arrays by NEXT_ARRAYS."""
@@ -67,22 +67,19 @@ class Scanner:
             before, at = at, run.end()
             self.objects += at - before + 1
             if run.lastindex:
-                at += int.from_bytes(run[run.lastindex], "little")
-                head = run[0]
-                array = _ARRAY.fullmatch(head) if self.fold else None
-                if array:
-                    head = _END_OF_ARRAY + array[1]
-                if array or head == last:
-                    size = at - run.end()
-                    again, period = _repeats(data, at, head, size), len(head) + size
+                head, size = run[0], int.from_bytes(run[run.lastindex], "little")
+                at += size
+                array = _ARRAY.fullmatch(head) if self.fold and size else None
+                if array and (like := self._like(array[1], at, size)):
+                    again = sum(map(len, like))
+                    pieces += [view[start : at + len(_END_OF_ARRAY)], memoryview(NEXT_ARRAYS + IN_MEMO * again)]
+                    self.blocks.append(like)
+                    start = at = self.position
                     self.objects += again * len(head)
-                    if array and again > 1 and size:
-                        folded = memoryview(NEXT_ARRAYS + IN_MEMO * (again - 1))
-                        pieces += [view[start : at + len(_END_OF_ARRAY)], folded]
-                        block = np.ndarray((again - 1, size), np.uint8, data, at + len(head), (period, 1))
-                        self.blocks.append(block.copy() if isinstance(data, mmap.mmap) else block)  # files may change
-                        start = at + (again - 1) * period + len(_END_OF_ARRAY)
-                    at += again * period
+                elif head == last:
+                    again = _repeats(data, at, head, size)
+                    at += again * (len(head) + size)
+                    self.objects += again * len(head)
                 last = head
             if at >= len(data):
                 raise self.broken("it ends too early")
@@ -116,6 +113,31 @@ class Scanner:
             else:
                 raise self.broken(f"opcode {code:#04x} at byte {at} belongs to no pickle of plain data")
         raise self.broken("it ends too early")
+
+    def _like(self, opcodes: bytes, at: int, size: int) -> list[np.ndarray]:
+        """The numbers of the arrays like the one whose numbers end at `at`, (N, size) uint8 each; none if not worth it.
+
+        A frame may begin between two of them. `position` is then behind the last one.
+        """
+        data, head, blocks = self.data, _END_OF_ARRAY + opcodes, list[np.ndarray]()
+        while True:
+            first, count = at + len(head), _repeats(data, at, head, size)
+            if not count:
+                begin = at + len(_END_OF_ARRAY) + 9
+                framed = (
+                    data[at : begin - 8] == _END_OF_ARRAY + b"\x95" and data[begin : begin + len(opcodes)] == opcodes
+                )
+                first, count = begin + len(opcodes), int(framed)
+                if not framed or first + size > len(data):
+                    break
+                count += _repeats(data, first + size, head, size)
+            block = np.ndarray((count, size), np.uint8, data, first, (len(head) + size, 1))
+            blocks.append(block.copy() if isinstance(data, mmap.mmap) else block)  # files may change
+            at = first + (count - 1) * (len(head) + size) + size
+        if data[at : at + len(_END_OF_ARRAY)] != _END_OF_ARRAY:
+            return []
+        self.position = at + len(_END_OF_ARRAY)
+        return blocks
 
     def _check_memo(self, index: int, at: int) -> None:
         if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number

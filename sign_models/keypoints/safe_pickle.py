@@ -128,12 +128,12 @@ class Arrays(list[np.ndarray]):
 
 
 class _Folded:
-    """Stands in a list for those arrays after the one before it that are like it. arrays: (N, *shape)."""
+    """Stands in a list for those arrays after the one before it that are like it. parts: (N, *shape) each."""
 
-    __slots__ = ("arrays",)
+    __slots__ = ("parts",)
 
-    def __init__(self, arrays: np.ndarray) -> None:
-        self.arrays = arrays
+    def __init__(self, parts: list[np.ndarray]) -> None:
+        self.parts = parts
 
 
 def _unfolded(tree: Any, count: int) -> Any:
@@ -147,7 +147,8 @@ def _unfolded(tree: Any, count: int) -> Any:
         node = todo.pop()
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             if type(value) is list and (folded := [*map(type, value)].count(_Folded)):
-                parts = [item.arrays if type(item) is _Folded else item[None].view(np.ndarray) for item in value]
+                several = (i.parts if type(i) is _Folded else [i[None].view(np.ndarray)] for i in value)
+                parts = list(chain.from_iterable(several))
                 if len({(part.dtype, part.shape[1:]) for part in parts}) > 1:
                     raise pickle.UnpicklingError("a list of unlike arrays")
                 node[key] = Arrays(parts)
@@ -385,7 +386,7 @@ class _Unpickler(pickle.Unpickler):
         if pid is None:
             return _Dict()
         if type(pid) is _Array:  # those like it that follow, which the scan has taken out
-            return _Folded(next(self.blocks).view(pid.dtype).reshape(-1, *pid.shape))
+            return _Folded([block.view(pid.dtype).reshape(-1, *pid.shape) for block in next(self.blocks)])
         if not self.storages or type(pid) is not tuple or len(pid) not in (5, 6) or pid[0] != "storage":
             raise pickle.UnpicklingError("a reference to something outside the pickle")
         kind, count, view = pid[1], pid[4], pid[5:]

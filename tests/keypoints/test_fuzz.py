@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -49,7 +48,7 @@ def test_a_short_mutation_run_finds_nothing() -> None:
 
 def test_the_runner_sees_an_exception_a_hang_and_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it is for: each kind of failure is told, and the rest of the files is still read."""
-    failures = [lambda: 1 / 0, lambda: time.sleep(60), lambda: os.kill(os.getpid(), signal.SIGKILL)]
+    failures = [lambda: 1 / 0, lambda: any(iter(int, 1)), lambda: os.kill(os.getpid(), signal.SIGKILL)]
 
     def sabotage(path: Path) -> str:
         if path.parts[-2].isdecimal() or path.name.isdecimal():  # a damaged copy, not one that warms up

@@ -328,7 +328,7 @@ def test_taking_like_arrays_out_changes_nothing(data) -> None:
 
     taken_out = outcome()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pickle_scan, "_repeats", lambda *_: 0)
+        patch.setattr(pickle_scan.Scanner, "_like", lambda *_: [])
         as_it_is = outcome()
     assert (taken_out is None) == (as_it_is is None) and numbers(taken_out) == numbers(as_it_is)
 
