@@ -92,11 +92,10 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
     scale, centre = _frame_of_reference(plane, confidence, seen, sequence.source or sequence.id)
     plane -= centre
     points /= scale  # the same memory; dividing complex numbers is slower
-    hidden = ~seen
     if not (points.min() >= -FAR and points.max() <= FAR):  # one look at all, which nearly always suffices
-        hidden |= (np.abs(plane.real) > FAR) | (np.abs(plane.imag) > FAR)
-    np.putmask(plane, hidden, 0)
-    np.putmask(confidence, hidden, 0)
+        seen &= (np.abs(plane.real) <= FAR) & (np.abs(plane.imag) <= FAR)
+        confidence *= seen
+    np.putmask(plane, ~seen, 0)
     out = np.empty((*confidence.shape, 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
