@@ -34,7 +34,7 @@ from sign_models.keypoints.normalise import normalise
 from tests.keypoints.examples import EXAMPLES
 
 SECONDS = 5.0  # of the processor's time that reading one file may take
-WAITING = 20  # times as many seconds by the clock, on a machine that is busy with other things
+WAITING = 120  # times as many seconds by the clock, on a machine that is busy with other things
 MEBIBYTES = 512  # that reading one file may take
 BATCH = 250  # files a worker process
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFFFFFFFFFFFFF)
