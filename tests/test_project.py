@@ -72,6 +72,7 @@ def test_no_logged_name_collides_with_a_parameter_of_mlproject(name: str) -> Non
     ("name", "given", "typed"),
     [
         *((name, {}, "") for name in COMMANDS),
+        *((name, {"preset": "base"}, "--preset base") for name in COMMANDS),
         ("main", {"stage": "skeleton", "skip_trained": "true"}, "--stage skeleton --skip-trained"),
         ("pipeline", {"inference": "false"}, "--no-inference"),
         ("pipeline", {"preset": "quick", "alignment.finetune": "false"}, "--preset quick --alignment.finetune false"),
