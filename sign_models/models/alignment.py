@@ -62,7 +62,7 @@ class AlignmentModel(nn.Module):
     ) -> AlignmentLosses:
         """labels (B, L) with IGNORED padding; weight (B,) of each clip, 1 where not given."""
         prefix, ctc = self.read(representations, mask)
-        logits = self.text.logits(prefix, mask, labels)
+        logits = self.text.logits(self.text.encode(prefix, mask), mask, labels)
         weight = logits.new_ones(len(labels)) if weight is None else weight
         known = labels != IGNORED
         per_token = F.cross_entropy(
@@ -124,7 +124,8 @@ class AlignmentModel(nn.Module):
         Candidates are the decoder's beams and what the CTC head reads; both heads then score all of them.
         """
         prefix, ctc = self.read(representations, mask)
-        beam, _ = self.text.generate(prefix, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
+        encoded = self.text.encode(prefix, mask)
+        beam, _ = self.text.generate(encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
         end = self.text.model.config.eos_token_id
         greedy = self.greedy(ctc, mask)
         rows: list[list[int]] = []
@@ -138,8 +139,8 @@ class AlignmentModel(nn.Module):
         who = torch.tensor(owner, device=mask.device)
         longest = max(len(r) for r in rows) + 1
         labels = torch.tensor([r + [end] + [IGNORED] * (longest - 1 - len(r)) for r in rows], device=mask.device)
-        log_p = self.text.logits(prefix[who], mask[who], labels).log_softmax(-1)
-        score = self._joint(log_p, ctc[who], mask[who], labels, ctc_weight)
+        score = self.text.log_likelihood(encoded, mask, labels, who)
+        score = self._joint(score, ctc[who], mask[who], labels, ctc_weight)
         score = score / (labels != IGNORED).sum(1) ** length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
         scores: list[list[float]] = [[] for _ in range(len(mask))]
@@ -169,18 +170,20 @@ class AlignmentModel(nn.Module):
         longest = max(len(tokens) for tokens in rows) + 1
         padded = [[*tokens, end] + [IGNORED] * (longest - 1 - len(tokens)) for tokens in rows]
         labels = torch.tensor(padded, device=mask.device)
-        log_p = self.text.logits(prefix, mask, labels).log_softmax(-1)
+        log_p = self.text.logits(self.text.encode(prefix, mask), mask, labels).log_softmax(-1)
         known = labels != IGNORED
         alike = ((log_p.argmax(-1) == labels) | ~known).all(1)
-        score = self._joint(log_p, ctc, mask, labels, ctc_weight) / known.sum(1)
+        written = (log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known).sum(1)
+        score = self._joint(written, ctc, mask, labels, ctc_weight) / known.sum(1)
         sure = alike & (score.exp() >= threshold)
         return [tokens if chosen else [] for tokens, chosen in zip(rows, sure.tolist(), strict=True)]
 
-    def _joint(self, log_p: Tensor, ctc: Tensor, mask: Tensor, labels: Tensor, ctc_weight: float) -> Tensor:
-        """Log likelihood of each whole text (B,) by both heads (Watanabe et al. 2017)."""
-        token = log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * (labels != IGNORED)
-        score = token.sum(1)
-        return (1 - ctc_weight) * score + ctc_weight * self.ctc_score(ctc, mask, labels) if ctc_weight else score
+    def _joint(self, written: Tensor, ctc: Tensor, mask: Tensor, labels: Tensor, ctc_weight: float) -> Tensor:
+        """Log likelihood of each whole text (B,) by both heads (Watanabe et al. 2017); written (B,): by the text
+        model."""
+        if not ctc_weight:
+            return written
+        return (1 - ctc_weight) * written + ctc_weight * self.ctc_score(ctc, mask, labels)
 
     def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
         """The best CTC path of each clip with repeats and blanks taken out."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 NEVER = -1e9  # log probability of what may not be chosen
 
@@ -22,11 +22,10 @@ NEVER = -1e9  # log probability of what may not be chosen
 class T5Decoder:
     """One token of every beam at a time. model: a T5ForConditionalGeneration or MT5ForConditionalGeneration."""
 
-    def __init__(self, model: Any, prefix: Tensor, mask: Tensor, beams: int, max_length: int) -> None:
-        """prefix (B, S, D), mask (B, S) bool; max_length: tokens at most."""
+    def __init__(self, model: Any, states: Tensor, mask: Tensor, beams: int, max_length: int) -> None:
+        """states (B, S, D) of the encoder, mask (B, S) bool; max_length: tokens at most."""
         self.model, self.beams = model, beams
         self.stack = model.get_decoder()
-        states = model.get_encoder()(inputs_embeds=prefix, attention_mask=mask.long()).last_hidden_state
         self.seen = mask[:, None, None, :]
         first = self.stack.block[0].layer[0].SelfAttention
         self.heads = first.n_heads
@@ -48,7 +47,7 @@ class T5Decoder:
         for layer in self.layers:
             x = layer(x, bias, self.seen, step * K)
         x = _norm(self.stack.final_layer_norm, x)
-        if self.model.config.scale_decoder_outputs:
+        if getattr(self.model.config, "scale_decoder_outputs", False):  # mT5 never does
             x = x * self.model.model_dim**-0.5
         return self.model.lm_head(x)
 
@@ -97,17 +96,18 @@ def _norm(norm: Any, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def beam_search(
-    model: Any, prefix: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
+    model: Any, states: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
 ) -> tuple[Tensor, Tensor]:
-    """-> the `beams` best token sequences of each clip (B, K, L), best first, and their scores (B, K).
+    """states (B, S, D) of the encoder, mask (B, S) bool -> the `beams` best token sequences of each clip (B, K, L),
+    best first, and their scores (B, K): sums of log probabilities over the number of tokens to the power of
+    length_penalty.
 
     As `generate` with early_stopping: a clip is done when as many beams have ended as there are. One beam is greedy
-    search. Scores are sums of log probabilities divided by the number of tokens to the power of length_penalty; what
-    follows the end of a sequence is padding.
+    search. What follows the end of a sequence is padding.
     """
-    config, device = model.config, prefix.device
-    B, K, V = len(prefix), beams, model.lm_head.out_features
-    decoder = T5Decoder(model, prefix, mask, K, max_length)
+    config, device = model.config, states.device
+    B, K = len(states), beams
+    decoder = T5Decoder(model, states, mask, K, max_length)
     running = torch.full((B, K, max_length), config.pad_token_id or 0, device=device)
     scores = torch.full((B, K), NEVER, device=device)
     scores[:, 0] = 0.0  # the beams are one at first
@@ -116,8 +116,9 @@ def beam_search(
     tokens = torch.full((B, K), config.decoder_start_token_id, device=device)
     parents: Tensor | None = None
     for step in range(max_length):
-        log_p = decoder(tokens, parents, step).float().log_softmax(-1) + scores.unsqueeze(-1)
-        best, place = log_p.flatten(1).topk(2 * K)  # enough to go on where half of them end
+        log_p = decoder(tokens, parents, step).float().log_softmax(-1)
+        V = log_p.shape[-1]
+        best, place = (log_p + scores.unsqueeze(-1)).flatten(1).topk(2 * K)  # enough to go on where half of them end
         came = place // V
         token = place - came * V
         ends = token == config.eos_token_id if step + 1 < max_length else torch.ones_like(token, dtype=torch.bool)

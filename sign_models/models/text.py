@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,20 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoTokenizer,
     GenerationConfig,
+    MT5ForConditionalGeneration,
     PretrainedConfig,
     PreTrainedTokenizerBase,
     T5Config,
     T5ForConditionalGeneration,
 )
+from transformers.modeling_outputs import BaseModelOutput
 
 from sign_models.errors import ParamsError
+from sign_models.models.beam import beam_search
 
 IGNORED = -100  # label of padding, by transformers' convention
+FAST = (T5ForConditionalGeneration, MT5ForConditionalGeneration)  # whose decoders models.beam runs
+SCORED = 4096  # tokens at once, each with a float for every entry of the vocabulary
 KEPT = "kept_tokens"  # in the config of a pruned model: which of the tokenizer's ids its own are, in order
 
 
@@ -109,29 +114,48 @@ class TextModel(nn.Module):
                 parametrize.remove_parametrizations(module, "weight")
         self.model.requires_grad_(True)
 
-    def logits(self, prefix: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """prefix (B, S, D), mask (B, S) bool, labels (B, L) with IGNORED padding -> (B, L, V) float32."""
+    def encode(self, prefix: Tensor, mask: Tensor) -> Tensor:
+        """prefix (B, S, D), mask (B, S) bool -> what texts are written from, for the methods below."""
+        if not self.seq2seq:
+            return prefix
+        out = self.model.get_encoder()(inputs_embeds=prefix, attention_mask=mask.long())
+        return cast(Tensor, out.last_hidden_state)
+
+    def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """encoded (B, S, D), mask (B, S) bool, labels (B, L) with IGNORED padding -> (B, L, V) float32."""
         if self.seq2seq:
             config = self.model.config
             start = labels.new_full((len(labels), 1), config.decoder_start_token_id)
             shifted = torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)], 1)
-            out = self.model(inputs_embeds=prefix, attention_mask=mask.long(), decoder_input_ids=shifted)
+            states = BaseModelOutput(last_hidden_state=encoded)
+            out = self.model(encoder_outputs=states, attention_mask=mask.long(), decoder_input_ids=shifted)
             return out.logits.float()
         tokens = labels.clamp(min=0)
-        start = self._start(prefix)
-        embedded = torch.cat([prefix, start, self.model.get_input_embeddings()(tokens[:, :-1])], 1)
+        start = self._start(encoded)
+        embedded = torch.cat([encoded, start, self.model.get_input_embeddings()(tokens[:, :-1])], 1)
         seen = torch.cat([mask, mask.new_ones(len(mask), 1), labels[:, :-1] != IGNORED], 1)
         out = self.model(inputs_embeds=embedded, attention_mask=seen.long())
-        return out.logits[:, prefix.shape[1] :].float()
+        return out.logits[:, encoded.shape[1] :].float()
+
+    @torch.no_grad()
+    def log_likelihood(self, encoded: Tensor, mask: Tensor, labels: Tensor, clips: Tensor) -> Tensor:
+        """Of the texts labels (N, L), with IGNORED padding, of `clips` (N,) among encoded (B, S, D) -> (N,)."""
+        known, found = labels != IGNORED, []
+        for part in torch.arange(len(labels), device=labels.device).split(max(1, SCORED // labels[0].numel())):
+            log_p = self.logits(encoded[clips[part]], mask[clips[part]], labels[part]).log_softmax(-1)
+            token = log_p.gather(-1, labels[part].clamp(min=0).unsqueeze(-1)).squeeze(-1)
+            found.append((token * known[part]).sum(1))
+        return torch.cat(found)
 
     @torch.no_grad()
     def generate(
-        self, prefix: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
+        self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
     ) -> tuple[Tensor, Tensor]:
         """-> the `beams` best token sequences of each clip (B, beams, L), best first, and their scores (B, beams)."""
-        if not self.seq2seq:
-            prefix = torch.cat([prefix, self._start(prefix)], 1)
-            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        if isinstance(self.model, FAST):
+            return beam_search(
+                self.model, encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
+            )
         config = self.model.config
         of_beams = {"length_penalty": length_penalty, "early_stopping": True} if beams > 1 else {}
         settings = GenerationConfig(
@@ -147,7 +171,11 @@ class TextModel(nn.Module):
             decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
             **of_beams,
         )
-        out = self.model.generate(inputs_embeds=prefix, attention_mask=mask.long(), generation_config=settings)
+        given: dict[str, Any] = {"encoder_outputs": BaseModelOutput(last_hidden_state=encoded)}
+        if not self.seq2seq:
+            given = {"inputs_embeds": torch.cat([encoded, self._start(encoded)], 1)}
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        out = self.model.generate(**given, attention_mask=mask.long(), generation_config=settings)
         tokens = out.sequences[:, 1:] if self.seq2seq else out.sequences
         scores = out.sequences_scores if beams > 1 else tokens.new_zeros(len(tokens), dtype=torch.float)
         return tokens.unflatten(0, (-1, beams)), scores.unflatten(0, (-1, beams))

@@ -40,7 +40,8 @@ def test_shapes(translator: Translator, encoded) -> None:
     assert prefix.shape == (4, 6, 8) and ctc.shape == (4, 6, translator.alignment.vocabulary)
     assert torch.allclose(ctc.exp().sum(-1), torch.ones(4, 6), atol=1e-5)
     labels = labels_of(translator, clips.TEXTS)
-    assert translator.alignment.text.logits(prefix, mask, labels).shape == (*labels.shape, ctc.shape[-1])
+    text = translator.alignment.text
+    assert text.logits(text.encode(prefix, mask), mask, labels).shape == (*labels.shape, ctc.shape[-1])
     losses = translator.alignment.losses(y, mask, labels, label_smoothing=0.0)
     for value in (losses.text, losses.ctc, losses.contrast, losses.token_accuracy):
         assert value.shape == () and value.isfinite()
@@ -151,7 +152,8 @@ def test_a_score_is_the_mean_log_probability_of_the_tokens(translator: Translato
     tokens, scores = translator.alignment.translate(y, mask, beams=2, max_length=5, length_penalty=1.0, ctc_weight=0.0)
     labels = torch.tensor([[*tokens[0][0], 2]])
     prefix, _ = translator.alignment.read(y[:1], mask[:1])
-    log_p = translator.alignment.text.logits(prefix, mask[:1], labels).log_softmax(-1)
+    text = translator.alignment.text
+    log_p = text.logits(text.encode(prefix, mask[:1]), mask[:1], labels).log_softmax(-1)
     mean = log_p.gather(-1, labels.unsqueeze(-1)).mean()
     assert scores[0][0] == pytest.approx(mean.item(), abs=1e-4)
 

@@ -85,8 +85,8 @@ def test_pruning_changes_no_logit_that_is_left(folders, name: str) -> None:
     tokenizer = read_pretrained(folders[name])[1]
     assert len(pruned.kept) == pruned.vocabulary < whole.vocabulary
     prefix, mask = torch.randn(len(clips.TEXTS), 5, whole.width), torch.ones(len(clips.TEXTS), 5, dtype=torch.bool)
-    wanted = whole.logits(prefix, mask, labels_of(whole, tokenizer, clips.TEXTS))
-    found = pruned.logits(prefix, mask, labels_of(pruned, tokenizer, clips.TEXTS))
+    wanted = whole.logits(whole.encode(prefix, mask), mask, labels_of(whole, tokenizer, clips.TEXTS))
+    found = pruned.logits(pruned.encode(prefix, mask), mask, labels_of(pruned, tokenizer, clips.TEXTS))
     assert torch.allclose(found, wanted[..., pruned.kept], atol=1e-4)
 
 
@@ -110,19 +110,23 @@ def test_low_ranks_learn_alone_and_merge_into_the_weights(folders, name: str) ->
     assert 0 < sum(p.numel() for p in learning) < sum(p.numel() for p in model.parameters()) / 2
     prefix, mask = torch.randn(2, 5, model.width), torch.ones(2, 5, dtype=torch.bool)
     labels = torch.tensor([[5, 6, 2], [7, 2, IGNORED]])
-    assert torch.allclose(model.logits(prefix, mask, labels), plain.logits(prefix, mask, labels), atol=1e-4)
+    assert torch.allclose(
+        model.logits(model.encode(prefix, mask), mask, labels),
+        plain.logits(plain.encode(prefix, mask), mask, labels),
+        atol=1e-4,
+    )
     optimizer = torch.optim.AdamW(learning, lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        logits = model.logits(prefix, mask, labels)
+        logits = model.logits(model.encode(prefix, mask), mask, labels)
         torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED).backward()
         optimizer.step()
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert changed and all(key.rpartition(".")[2] in "ab" for key in changed)
-    wanted = model.logits(prefix, mask, labels)
+    wanted = model.logits(model.encode(prefix, mask), mask, labels)
     model.merge()
     assert model.state_dict().keys() == plain.state_dict().keys()
-    assert torch.allclose(model.logits(prefix, mask, labels), wanted, atol=1e-4)
+    assert torch.allclose(model.logits(model.encode(prefix, mask), mask, labels), wanted, atol=1e-4)
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -147,9 +151,9 @@ def test_what_is_trained_is_what_is_generated(folders, name: str) -> None:
     """The greedy text is the one whose every token the logits prefer: both start alike."""
     model = TextModel.from_pretrained(folders[name]).eval()
     prefix, mask = torch.randn(1, 5, model.width), torch.ones(1, 5, dtype=torch.bool)
-    tokens, _ = model.generate(prefix, mask, beams=1, max_length=5, length_penalty=1.0)
+    tokens, _ = model.generate(model.encode(prefix, mask), mask, beams=1, max_length=5, length_penalty=1.0)
     with torch.no_grad():
-        assert model.logits(prefix, mask, tokens[0]).argmax(-1).tolist() == tokens[0].tolist()
+        assert model.logits(model.encode(prefix, mask), mask, tokens[0]).argmax(-1).tolist() == tokens[0].tolist()
 
 
 def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_path: Path) -> None:
