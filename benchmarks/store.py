@@ -4,9 +4,10 @@ usage: python -m benchmarks.store [--frames N ...] [--folder DIR] [--peer unisig
 
 Clips are generated: 133 landmarks, lengths as in PHOENIX14T (mean 117, 95 % below 208 frames). Each measurement is a
 process of its own, so that its peak of resident memory is its own; mapped pages of the store count. The time of an
-import is what it takes beyond one of START frames, which is told apart: starting, drawing the report. Reading goes on,
-epoch after epoch, until WARM frames are read. Beside a peer, starting is not counted either. Imports of up to REPEATED
-frames are the best of ROUNDS.
+import is what it takes beyond one of START frames, which is told apart: starting, drawing the report. Its first and
+last tenth of the frames, without the checks at the end, are of one process, and so nearly of one load of the machine.
+Reading goes on, epoch after epoch, until WARM frames are read. Beside a peer, starting is not counted either. Imports
+of up to REPEATED frames are the best of ROUNDS.
 DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
 """
 
@@ -87,18 +88,22 @@ def generated(frames: int) -> Iterator[KeypointSequence]:
 def measure_import(frames: int, store: Path) -> int:
     """Everything that `-e import` does but reading files and MLflow; making the clips is not counted."""
     began, making, writer = time.perf_counter(), 0.0, StoreWriter(store, {"source": "generated"})
+    done, marks = 0, [0.0]  # seconds after each tenth of the frames
 
     def samples() -> Iterator[tuple[Place, Sample | DataError]]:
-        nonlocal making
+        nonlocal making, done
         clips, made = generated(frames), time.perf_counter()
         for i, sequence in enumerate(clips, 1):
             making += time.perf_counter() - made
             yield Place(i, 0), prepare(partial(_same, sequence))
-            made = time.perf_counter()
+            made, done = time.perf_counter(), done + len(sequence)
+            if done >= len(marks) * frames / 10:
+                marks.append(made - began - making)
 
     write(writer, samples(), {}, "stop")
     finish(writer, "", None, "stop")
-    tell(len(writer.frames()), began + making)
+    tenths = np.diff(marks) * 1e7 / frames  # us a frame
+    tell(len(writer.frames()), began + making, first=tenths[0], last=tenths[-1])
     return len(writer.frames())
 
 
@@ -192,7 +197,7 @@ def unisign(folder: Path, checkout: Path) -> Any:
     return dataset
 
 
-def tell(frames: int, began: float, **more: int) -> None:
+def tell(frames: int, began: float, **more: float) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     told = {"frames": frames, "seconds": time.perf_counter() - began, "bytes": used.ru_maxrss * 1024, **more}
     print(json.dumps(told), flush=True)
@@ -242,8 +247,8 @@ def imported(frames: int, store: Path) -> dict[str, float]:
 def sizes(frames: list[int], folder: Path) -> None:
     least = imported(START, folder / "start")
     print(f"an import of {least['frames']:,} frames: {least['seconds']:.1f} s, {least['bytes'] / 1e6:.0f} MB")
-    print("| frames | import us/frame | MB | read us/frame | MB | frames/s | padding | batches frames/s, one process |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| frames | import us/frame | first, last tenth | MB | read us/frame | MB | frames/s | padding "
+          "| batches frames/s, one process |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     columns = []
     for count in frames:
         store = folder / f"store-{count}"
@@ -258,7 +263,8 @@ def sizes(frames: list[int], folder: Path) -> None:
         spent, memory = max(r["seconds"] for r in read) / total * 1e6, max(r["bytes"] for r in read)
         columns.append((wall, made["bytes"], spent, memory))
         print(
-            f"| {made['frames']:,} | {wall:.2f} | {made['bytes'] / 1e6:.0f} | {spent:.3f} | {memory / 1e6:.0f} "
+            f"| {made['frames']:,} | {wall:.2f} | {made['first']:.2f}, {made['last']:.2f} "
+            f"| {made['bytes'] / 1e6:.0f} | {spent:.3f} | {memory / 1e6:.0f} "
             f"| {1e6 / spent:,.0f} | {1 - total / sum(r['padded'] for r in read):.2%} "
             f"| {batches['frames'] / batches['seconds']:,.0f} |", flush=True,
         )  # fmt: skip
