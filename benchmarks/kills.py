@@ -49,7 +49,7 @@ AIMS = {  # name of a moment -> seconds within which the signal follows its begi
 }  # fmt: skip
 LONGEST = 18.0  # s, of a pipeline without `mlflow run`: when a kill at any time comes at the latest
 LAUNCH = 6.0  # s that `mlflow run` takes before the command
-GRACE = 20.0  # s that a command has to end after its signal
+GRACE = 60.0  # s that a command has to end after its signal
 PATIENCE = 900.0  # s that a command has to end by itself
 TIMED = ("frames_per_second", "seconds")  # metrics that no two runs share
 MARKS = ("<!-- kills -->", "<!-- end of kills -->")
@@ -101,14 +101,15 @@ class Kill:
 
 @dataclass
 class Store:
-    """A folder with mlflow.db, in which commands are run. sound: digests of what was loaded already."""
+    """A folder in which commands are run, on its mlflow.db or a server. sound: digests of what was loaded already."""
 
     folder: Path
+    server: str = ""
     sound: set[str] = field(default_factory=set)
 
     @property
     def uri(self) -> str:
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return self.server or f"sqlite:///{self.folder / 'mlflow.db'}"
 
     @contextmanager
     def used(self) -> Iterator[mlflow.MlflowClient]:

@@ -21,8 +21,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -40,8 +41,8 @@ HOST = "127.0.0.1"
 
 @dataclass
 class Load:
-    """seconds: of every request; errors: what was answered in place of 200; memory: MiB at start, middle and end; cpu:
-    seconds of computation of the server."""
+    """seconds: of every request; errors: what was answered in place of 200; memory: MiB at the start and after each
+    quarter; cpu: seconds of computation of the server."""
 
     took: float = 0.0
     cpu: float = 0.0
@@ -71,10 +72,11 @@ def served(model: str, workers: int) -> Iterator[tuple[int, psutil.Process]]:
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where MLflow looks for uvicorn
     options = ["-m", model, "--env-manager", "local", "--host", HOST, "--port", str(port), "--workers", str(workers)]
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "models", "serve", *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -88,7 +90,8 @@ def served(model: str, workers: int) -> Iterator[tuple[int, psutil.Process]]:
         time.sleep(10)  # the first worker answers; the others still load the model
         yield port, psutil.Process(process.pid)
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 
@@ -128,8 +131,8 @@ def under_load(port: int, server: psutil.Process, bodies: list[bytes], clients: 
     ]
     for thread in threads:
         thread.start()
-    for part in (1, 2):
-        time.sleep(max(0, start + part * seconds / 2 - time.monotonic()))
+    for part in (1, 2, 3, 4):
+        time.sleep(max(0, start + part * seconds / 4 - time.monotonic()))
         load.memory.append(resident(server))
     for thread in threads:
         thread.join()
@@ -161,7 +164,7 @@ def main() -> None:
         ask(port, itertools.islice(itertools.cycle(bodies), ALONE), start + 60, alone)
         alone.took, alone.cpu = time.monotonic() - start, computed(server) - cpu
         load = under_load(port, server, bodies, given.clients, given.seconds)
-    print("| clients | answers | errors | answers/s | p50 ms | p95 ms | CPU ms an answer | MiB: start, middle, end |")
+    print("| clients | answers | errors | answers/s | p50 ms | p95 ms | CPU ms an answer | MiB: start, each quarter |")
     print("|---|---|---|---|---|---|---|---|")
     print(alone.row("1"))
     print(load.row(str(given.clients)))

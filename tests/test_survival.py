@@ -17,6 +17,7 @@ from benchmarks.kills import Aim, Store, command, faults, result, run
 from sign_models.tracking import process, store
 from sign_models.tracking.runs import STAGE
 from tests.conftest import Command
+from tests.tracking.servers import Server
 
 
 @pytest.fixture
@@ -60,6 +61,30 @@ def test_a_step_ends_with_the_mlflow_run_that_started_it(killed: Store, tiny_dat
     assert faults(killed, ended=True) == []
     with killed.used() as client:
         assert [r.info.status for r in client.search_runs(["0"])] == ["KILLED"]
+
+
+def test_a_run_goes_on_on_another_machine_with_an_empty_disk(
+    tmp_path: Path, fresh_store: Path, built: Path, tiny_data: Path
+) -> None:
+    server = Server(tmp_path / "server")
+    for name in ("server", "here", "there"):
+        (tmp_path / name).mkdir()
+    shutil.copy(fresh_store, server.folder / "mlflow.db")
+    server.start()
+    try:
+        here, there = (Store(tmp_path / name, server.uri) for name in ("here", "there"))
+        typed = [*skeleton(tiny_data), "--experiment", "remote"]  # its artifacts are the server's
+        run(typed, here, Aim(signal.SIGKILL, 0.0, "step", 5), hold="step 5")
+        shutil.rmtree(here.folder)
+        with there.used() as client:
+            [cut] = client.search_runs([client.get_experiment_by_name("remote").experiment_id])
+            assert cut.info.status == "RUNNING"
+            client.set_tag(cut.info.run_id, process.HOST, "elsewhere")  # nobody here can tell whether it still works
+        end = run([*skeleton(tiny_data, launched=True), "--run-id", cut.info.run_id], there)
+        assert end.code == 0 and "goes on from step 4" in end.log, end.log
+        assert result(there) == only_skeleton(built)
+    finally:
+        server.stop()
 
 
 def mount(*arguments: object) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.registry import MODEL_NAMES, Upstream, ready, versions_of
+from sign_models.tracking.registry import CONFIG, MODEL_NAMES, Upstream, ready, versions_of
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
 from sign_models.tracking.store import artifacts_at, asking, client, folder_digest, local_copy
@@ -87,10 +87,11 @@ def _log_model(
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    from sign_models.tracking.served_model import clip_of
+    from sign_models.tracking.served_model import clip_of, search_params
 
     store = client()
     params = store.get_run(run.id).data.params
+    clips, search = [clip_of(s) for s in input_example], search_params(json.loads((directory / CONFIG).read_text()))
     model = store.create_logged_model(
         run.experiment_id, name=name, source_run_id=run.id, tags=tags, params=params, model_type=tags[STAGE]
     )
@@ -103,7 +104,7 @@ def _log_model(
             artifacts={"model": str(named)},
             code_paths=[str(PACKAGE)],
             pip_requirements=requirements(),
-            input_example=[clip_of(sequence) for sequence in input_example],
+            input_example=(clips, search) if search else clips,  # MLflow takes the signature's params from it
             mlflow_model=Model(model.artifact_location, run.id, model_uuid=model.model_id, model_id=model.model_id),
         )
         store.log_model_artifacts(model.model_id, str(packed))

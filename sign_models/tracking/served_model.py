@@ -44,7 +44,6 @@ class Clip(BaseModel):
     C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. Without a confidence, a landmark at 0, 0 is unseen.
     layout     a name of keypoints.layouts; told by K where it is not given
     unit, size, fps  KeypointSequence says what they are; unit is told by the range of the numbers where not given
-    beams, n_best  of a translation: how many texts are followed, and how many are answered at most
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -56,8 +55,6 @@ class Clip(BaseModel):
     fps: float | None = None
     unit: str | None = None
     size: list[float] | None = None
-    beams: int | None = None
-    n_best: int | None = None
     _refused: str = PrivateAttr("")
 
     def __init__(self, **fields: Any) -> None:
@@ -93,19 +90,25 @@ class ServedModel(PythonModel):
         self.model = load(Path(context.artifacts["model"]))
 
     # Mapping, since MLflow takes `dict` for a schema and then warns that it checks none of its values
-    def predict(self, model_input: list[Clip]) -> list[Mapping[str, Any]]:
-        """One answer a clip, in order. Raises Refused where a clip breaks a limit or cannot be read."""
+    def predict(self, model_input: list[Clip], params: dict[str, Any] | None = None) -> list[Mapping[str, Any]]:
+        """One answer a clip, in order. Raises Refused where a clip breaks a limit or cannot be read.
+
+        params: of `search_params`, those that were not asked for as the signature says.
+        """
         try:
-            sequences = sequences_of(model_input)
-            options = [_options(clip, f"clip {i}") for i, clip in enumerate(model_input)]
-            answers: dict[int, dict[str, Any]] = {}
-            for wanted in dict.fromkeys(options):
-                places = [i for i, option in enumerate(options) if option == wanted]
-                answered = self.model.predict([sequences[i] for i in places], **dict(wanted))
-                answers.update(zip(places, answered, strict=True))
+            answers: list[Mapping[str, Any]] = self.model.predict(sequences_of(model_input), **_checked(params or {}))
         except SignError as error:
             raise Refused(str(error)) from error
-        return [answers[i] for i in range(len(model_input))]
+        return answers
+
+
+def search_params(config: Mapping[str, Any]) -> dict[str, int]:
+    """The params of a request and their defaults, of a model with this config.json; only a translator has any.
+
+    beams   how many texts the search follows, at least n_best
+    n_best  how many texts are answered at most
+    """
+    return {"beams": config["generation"]["beams"], "n_best": 1} if "generation" in config else {}
 
 
 def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
@@ -166,14 +169,11 @@ def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
     return {"npz": base64.b64encode(file.getvalue()).decode(), **{k: v for k, v in told.items() if v is not None}}
 
 
-def _options(clip: Clip, place: str) -> tuple[tuple[str, int], ...]:
-    beams, n_best = clip.beams, clip.n_best
-    for name, value in (("beams", beams), ("n_best", n_best)):
-        if value is not None and not 1 <= value <= MAX_BEAMS:
-            raise DataError(f"{name} {value}", place=place, wanted=f"1 to {MAX_BEAMS}")
-    if n_best is not None and beams is not None and n_best > beams:
-        raise DataError(f"n_best {n_best} of {beams} beams", place=place, wanted="at most as many as beams")
-    return tuple((name, value) for name, value in (("beams", beams), ("n_best", n_best)) if value is not None)
+def _checked(params: Mapping[str, Any]) -> dict[str, int]:
+    for name, value in params.items():
+        if not 1 <= value <= MAX_BEAMS:
+            raise DataError(f"{name} {value}", place="params", wanted=f"1 to {MAX_BEAMS}")
+    return {name: int(value) for name, value in params.items()}
 
 
 def _decoded(text: str, place: str) -> bytes:

@@ -29,7 +29,8 @@ class Fake:
 
 def write(folder: Path, stage: str, weight: float = 1.0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"stage": stage, "width": 8}))
+    generation = {"generation": {"beams": 4}} if stage == "translator" else {}
+    (folder / "config.json").write_text(json.dumps({"stage": stage, "width": 8, **generation}))
     (folder / "model.safetensors").write_text(str(weight))
     return folder
 

@@ -42,10 +42,10 @@ def sequence_of(**fields: Any) -> KeypointSequence:
     return sequence
 
 
-def ask(model: PyFuncModel, *clips: dict[str, Any]) -> tuple[int, Any]:
+def ask(model: PyFuncModel, *clips: dict[str, Any], **params: Any) -> tuple[int, Any]:
     """Status and content of the answer, as `mlflow models serve` gives it."""
     try:
-        body = json.dumps({"inputs": list(clips)})
+        body = json.dumps({"inputs": list(clips), "params": params})
         answer = scoring_server.invocations(body, "application/json", model, model.metadata.get_input_schema())
     except mlflow.MlflowException as error:
         return error.get_http_status_code(), error.serialize_as_json()
@@ -58,10 +58,23 @@ def test_every_form_of_a_clip_is_answered_alike_and_in_order(model: PyFuncModel,
         {"keypoints": POINTS.tolist()},
         {"npz": npz(keypoints=POINTS)},
         {"npz": npz(keypoints=POINTS[:2, :, :2], confidence=POINTS[:2, :, 2])},
-        {"npz": npz(keypoints=POINTS), "beams": 4, "n_best": 2, "fps": 25, "layout": "mediapipe_75"},
+        {"npz": npz(keypoints=POINTS), "fps": 25, "layout": "mediapipe_75"},
     )
-    six, two = {"text": "translator 6", "score": 3.0}, {"text": "translator 2", "score": 1.0}
-    assert (status, answers) == (200, [six, six, two, {**six, "beams": 4, "n_best": 2}])
+    default = {"beams": 4, "n_best": 1}
+    six, two = {"text": "translator 6", "score": 3.0, **default}, {"text": "translator 2", "score": 1.0, **default}
+    assert (status, answers) == (200, [six, six, two, six])
+
+
+def test_params_are_those_of_the_signature(model: PyFuncModel) -> None:
+    one = {"npz": npz(keypoints=POINTS)}
+    schema = model.metadata.get_params_schema()
+    assert [(p.name, p.dtype.name, p.default) for p in schema.params] == [("beams", "long", 4), ("n_best", "long", 1)]
+    status, [answer] = ask(model, one, n_best=3)
+    assert (status, answer["beams"], answer["n_best"]) == (200, 4, 3)
+    for name, value in (("beams", 17), ("n_best", 0)):
+        status, said = ask(model, one, **{name: value})
+        assert status == 400 and f"{name} {value}; wanted 1 to 16" in said and len(said) < 500
+    assert ask(model, one, beams="a")[0] == 400
 
 
 def test_a_pose_file_is_read_as_it_is_from_disk() -> None:
@@ -96,7 +109,6 @@ def test_what_a_client_sends_for_a_sequence_is_that_sequence() -> None:
         ({"npz": npz(keypoints=np.float32(1.0))}, "shape"),
         ({"pose": base64.b64encode(b"hello").decode()}, "clip 0: is no readable .pose file"),
         ({"pose": 5}, "pose: Input should be a valid string"),
-        ({"npz": npz(keypoints=POINTS), "beams": 2.5}, "beams: Input should be a valid integer"),
         ({"npz": npz(keypoints=POINTS), "fps": -1}, "clip 0: a frame rate"),
         ({"npz": npz(keypoints=POINTS), "fps": float("nan")}, "clip 0: a frame rate"),
         ({"keypoints": 5}, "keypoints of shape ()"),
@@ -113,8 +125,6 @@ def test_what_a_client_sends_for_a_sequence_is_that_sequence() -> None:
         ({"keypoints": [[[1.0, 1.0]] * 75], "layout": "mediapip"}, "mediapipe"),
         ({"keypoints": [[[1.0, 1.0]] * 75], "unit": "metre"}, "pixel, picture, body"),
         ({"keypoints": [[[1.0, 1.0]] * 75], "size": [640]}, "width and height"),
-        ({"npz": npz(keypoints=POINTS), "beams": 99}, "beams 99; wanted 1 to 16"),
-        ({"npz": npz(keypoints=POINTS), "beams": 2, "n_best": 3}, "at most as many as beams"),
         ({"keypoint": [[[1.0, 1.0]] * 75]}, "keypoint"),
     ],
 )

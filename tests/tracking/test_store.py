@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import process, store
+from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import stage_run
 from tools import mlflow_store
 
@@ -42,14 +43,45 @@ def status(run_id: str) -> str:
     return mlflow.MlflowClient().get_run(run_id).info.status
 
 
-def test_processes_that_start_at_once_share_one_fresh_database(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+PIPELINES_AT_ONCE = """
+import multiprocessing, sys
+from pathlib import Path
+import mlflow.pyfunc
+import sign_models.models
+from sign_models.tracking.registration import register
+from sign_models.tracking.runs import stage_run
+from tests.tracking import fakes
+
+sign_models.models.load = fakes.Fake
+
+def pipeline(number):
+    with stage_run("pipeline"), stage_run("skeleton", nested=True) as run:
+        folder = fakes.write(Path(str(number)), "skeleton", number)
+        run.log_metrics({"loss": 1.0}, 1)
+        register(run, "skeleton", folder, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=1)
+
+processes = [multiprocessing.get_context("fork").Process(target=pipeline, args=(i,)) for i in range(1, 9)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+sys.exit(sum(process.exitcode != 0 for process in processes))
+"""
+
+
+def test_eight_pipelines_started_at_once_share_one_fresh_database(
+    tracking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracking}/new/mlflow.db")
-    code = "from sign_models.tracking.runs import stage_run\nwith stage_run('skeleton') as run: print(run.id)"
-    started = [python(code) for _ in range(4)]
-    ends = [(p.communicate(timeout=120), p.returncode) for p in started]
-    assert [code for _, code in ends] == [0] * 4, ends
-    ids = {out.strip() for (out, _), _ in ends}
-    assert len(ids) == 4 and {status(run_id) for run_id in ids} == {"FINISHED"}
+    done = python(PIPELINES_AT_ONCE)
+    _, errors = done.communicate(timeout=300)
+    assert done.returncode == 0, errors
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([client.get_experiment_by_name("tests").experiment_id])
+    assert len(runs) == 8 * 2 and {run.info.status for run in runs} == {"FINISHED"}
+    versions = client.search_model_versions("name = 'sign-skeleton'")
+    assert sorted(int(version.version) for version in versions) == list(range(1, 9))
+    assert resolve("candidate", "skeleton").version in range(1, 9)
     assert not list(tracking.glob("new/*.making"))
 
 
