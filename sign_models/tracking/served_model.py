@@ -96,10 +96,9 @@ class ServedModel(PythonModel):
         params: of `search_params`, those that were not asked for as the signature says.
         """
         try:
-            answers: list[Mapping[str, Any]] = self.model.predict(sequences_of(model_input), **_checked(params or {}))
+            return list(self.model.predict(sequences_of(model_input), **_checked(params or {})))
         except SignError as error:
             raise Refused(str(error)) from error
-        return answers
 
 
 def search_params(config: Mapping[str, Any]) -> dict[str, int]:
