@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.peers import MT5_BASE, mt5_base
+from benchmarks.peers import mt5_base
 from benchmarks.store import LONGEST, MEAN, SHAPE, SHORTEST
 from sign_models.data.checks import MEASURES
 from sign_models.data.corpus import Clip, Corpus
@@ -80,11 +80,10 @@ def decoder_folder(folder: Path, device: torch.device) -> Path:
 
 
 def translator(params: PipelineParams, big: bool, tokens: int, beams: int, device: torch.device) -> Translator:
-    """big: with a text model of mT5-base's size in place of the params' decoder."""
+    """big: with a text model of mT5-base's size and of a pruned vocabulary in place of the params' decoder."""
     words, d = tokenizer(), params.alignment.decoder
-    text = TextModel(mt5_base(device)) if big else None
+    text = TextModel(mt5_base(device, len(words))) if big else None
     text = text or TextModel.from_scratch(len(words), d.width, d.layers, d.heads, d.dropout)
     temporal = encoder(params)
-    vocabulary = MT5_BASE["vocab_size"] if big else len(words)
-    alignment = AlignmentModel(temporal.width, int(vocabulary), text)
+    alignment = AlignmentModel(temporal.width, text.vocabulary, text)
     return Translator(temporal, alignment, words, Generation(beams, tokens, 1.0, 0.5), True).to(device).eval()

@@ -28,7 +28,7 @@ from benchmarks.unisign import defined
 MT5_BASE = {
     "vocab_size": 250112, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12,
     "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "decoder_start_token_id": 0, "eos_token_id": 2,
-    "pad_token_id": 0,
+    "pad_token_id": 0, "bos_token_id": 1,
 }  # fmt: skip
 FILES = {"unisign": "models.py", "mska": "recognition.py"}
 POINTS = {"body": 9, "left": 21, "right": 21, "face_all": 18}
@@ -36,11 +36,12 @@ LONGEST = {"unisign": 10**9, "mska": 300}  # frames; MSKA's recipe cuts longer c
 Batch = dict[str, Any]
 
 
-def mt5_base(device: torch.device) -> Any:
+def mt5_base(device: torch.device, vocabulary: int = 0) -> Any:
+    """vocabulary: entries that are left of mT5's; 0: all."""
     from transformers import MT5Config, MT5ForConditionalGeneration
 
     with device:
-        return MT5ForConditionalGeneration(MT5Config(**MT5_BASE))
+        return MT5ForConditionalGeneration(MT5Config(**MT5_BASE | ({"vocab_size": vocabulary} if vocabulary else {})))
 
 
 class Peer:

@@ -5,6 +5,7 @@ B batch, S vectors, L tokens, D width, V vocabulary, E width of the space shared
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -125,21 +126,30 @@ class AlignmentModel(nn.Module):
         """
         prefix, ctc = self.read(representations, mask)
         encoded = self.text.encode(prefix, mask)
-        beam, _ = self.text.generate(encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
+        beam, likelihoods = self.text.generate(
+            encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
+        )
         end = self.text.model.config.eos_token_id
         greedy = self.greedy(ctc, mask)
         rows: list[list[int]] = []
         owner: list[int] = []
-        for i in range(len(mask)):
-            candidates = {tuple(_until(tokens, end)): None for tokens in beam[i].tolist()}
+        known: list[float] = []  # log likelihoods by the text model
+        for i, (found, sums) in enumerate(zip(beam.tolist(), likelihoods.tolist(), strict=True)):
+            candidates: dict[tuple[int, ...], float] = {}
+            for tokens, total in zip(found, sums, strict=True):
+                text, dropped = _until(tokens, end)
+                candidates.setdefault(tuple(text), math.nan if dropped else total)
             if ctc_weight:
-                candidates[tuple(greedy[i][: max_length - 1])] = None
+                candidates.setdefault(tuple(greedy[i][: max_length - 1]), math.nan)
             rows += [list(c) for c in candidates]
             owner += [i] * len(candidates)
+            known += candidates.values()
         who = torch.tensor(owner, device=mask.device)
         longest = max(len(r) for r in rows) + 1
         labels = torch.tensor([r + [end] + [IGNORED] * (longest - 1 - len(r)) for r in rows], device=mask.device)
-        score = self.text.log_likelihood(encoded, mask, labels, who)
+        score = torch.tensor(known, device=mask.device)
+        if len(unknown := score.isnan().nonzero().squeeze(1)):
+            score[unknown] = self.text.log_likelihood(encoded, mask, labels[unknown], who[unknown])
         score = self._joint(score, ctc[who], mask[who], labels, ctc_weight)
         score = score / (labels != IGNORED).sum(1) ** length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
@@ -194,6 +204,8 @@ class AlignmentModel(nn.Module):
         return out
 
 
-def _until(tokens: list[int], end: int) -> list[int]:
+def _until(tokens: list[int], end: int) -> tuple[list[int], bool]:
+    """The text up to its end without padding, and whether there was any in it."""
     tokens = tokens[: tokens.index(end)] if end in tokens else tokens
-    return [t for t in tokens if t != BLANK]
+    text = [t for t in tokens if t != BLANK]
+    return text, len(text) < len(tokens)

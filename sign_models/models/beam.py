@@ -99,37 +99,42 @@ def beam_search(
     model: Any, states: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
 ) -> tuple[Tensor, Tensor]:
     """states (B, S, D) of the encoder, mask (B, S) bool -> the `beams` best token sequences of each clip (B, K, L),
-    best first, and their scores (B, K): sums of log probabilities over the number of tokens to the power of
-    length_penalty.
+    best first, and the log likelihood of each with its end (B, K).
 
-    As `generate` with early_stopping: a clip is done when as many beams have ended as there are. One beam is greedy
-    search. What follows the end of a sequence is padding.
+    As `generate` with early_stopping: a clip is done when as many beams have ended as there are; the best are those of
+    the highest log likelihood over the number of tokens to the power of length_penalty. One beam is greedy search. What
+    follows the end of a sequence is padding.
     """
     config, device = model.config, states.device
-    B, K = len(states), beams
-    decoder = T5Decoder(model, states, mask, K, max_length)
+    B, K, end = len(states), beams, config.eos_token_id
+    decoder = T5Decoder(model, states, mask, K, max_length + 1)
     running = torch.full((B, K, max_length), config.pad_token_id or 0, device=device)
     scores = torch.full((B, K), NEVER, device=device)
     scores[:, 0] = 0.0  # the beams are one at first
-    done, done_scores = running.clone(), torch.full_like(scores, NEVER)
+    done, done_scores, likelihoods = running.clone(), torch.full_like(scores, NEVER), torch.zeros_like(scores)
     ended = torch.zeros_like(scores, dtype=torch.bool)
     tokens = torch.full((B, K), config.decoder_start_token_id, device=device)
     parents: Tensor | None = None
     for step in range(max_length):
         log_p = decoder(tokens, parents, step).float().log_softmax(-1)
-        V = log_p.shape[-1]
+        V, last = log_p.shape[-1], step + 1 == max_length
         best, place = (log_p + scores.unsqueeze(-1)).flatten(1).topk(2 * K)  # enough to go on where half of them end
         came = place // V
         token = place - came * V
-        ends = token == config.eos_token_id if step + 1 < max_length else torch.ones_like(token, dtype=torch.bool)
-        if device.type != "cpu" or bool(ends[:, :K].any()):
+        ends = token == end
+        if last or device.type != "cpu" or bool(ends[:, :K].any()):
             full = ended.all(1, keepdim=True)
-            finishing = ends[:, :K] & ~full
+            finishing = (ends[:, :K] | last) & ~full
             score = torch.where(finishing, best[:, :K] / (step + 1) ** length_penalty, NEVER)
+            likelihood = best[:, :K]
+            if last:  # what is cut ends here
+                closing = decoder(token[:, :K], came[:, :K], step + 1).float().log_softmax(-1)[..., end]
+                likelihood = likelihood + closing.masked_fill(ends[:, :K], 0.0)
             texts = running.gather(1, came[:, :K, None].expand(-1, -1, max_length))
             texts[:, :, step] = token[:, :K]
             done_scores, kept = torch.cat([done_scores, score], 1).topk(K)
             done = torch.cat([done, texts], 1).gather(1, kept.unsqueeze(-1).expand_as(done))
+            likelihoods = torch.cat([likelihoods, likelihood], 1).gather(1, kept)
             ended = torch.cat([ended, finishing], 1).gather(1, kept)
             if bool(ended.all()):
                 break
@@ -137,4 +142,4 @@ def beam_search(
         parents, tokens = came.gather(1, kept), token.gather(1, kept)
         running = running.gather(1, parents.unsqueeze(-1).expand_as(running))
         running[:, :, step] = tokens
-    return done, done_scores
+    return done, likelihoods

@@ -151,7 +151,8 @@ class TextModel(nn.Module):
     def generate(
         self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
     ) -> tuple[Tensor, Tensor]:
-        """-> the `beams` best token sequences of each clip (B, beams, L), best first, and their scores (B, beams)."""
+        """-> the `beams` best token sequences of each clip (B, beams, L), best first, and the log likelihood of each
+        with its end (B, beams), not a number where it is not known."""
         if isinstance(self.model, FAST):
             return beam_search(
                 self.model, encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
@@ -163,8 +164,6 @@ class TextModel(nn.Module):
             num_return_sequences=beams,
             do_sample=False,
             max_new_tokens=max_length,
-            return_dict_in_generate=True,
-            output_scores=True,
             pad_token_id=config.pad_token_id or 0,
             eos_token_id=config.eos_token_id,
             bos_token_id=config.bos_token_id,
@@ -175,10 +174,9 @@ class TextModel(nn.Module):
         if not self.seq2seq:
             given = {"inputs_embeds": torch.cat([encoded, self._start(encoded)], 1)}
             mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
-        out = self.model.generate(**given, attention_mask=mask.long(), generation_config=settings)
-        tokens = out.sequences[:, 1:] if self.seq2seq else out.sequences
-        scores = out.sequences_scores if beams > 1 else tokens.new_zeros(len(tokens), dtype=torch.float)
-        return tokens.unflatten(0, (-1, beams)), scores.unflatten(0, (-1, beams))
+        tokens = self.model.generate(**given, attention_mask=mask.long(), generation_config=settings)
+        tokens = tokens[:, 1:] if self.seq2seq else tokens
+        return tokens.unflatten(0, (-1, beams)), torch.full((len(tokens) // beams, beams), torch.nan)
 
     def _start(self, prefix: Tensor) -> Tensor:
         config = self.model.config
