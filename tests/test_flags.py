@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import termios
-import time
 from pathlib import Path
 
 import mlflow
@@ -53,8 +52,8 @@ def test_skipping_leaves_out_what_would_come_out_again(pipeline, caplog) -> None
     assert [f"{stage}: skipped" in caplog.text for stage in STAGES] == [True] * 5
 
 
-def test_skipping_takes_seconds_and_no_torch(built: Path, tmp_path: Path, tiny_data: Path, root: Path) -> None:
-    """A limit of 12 s is issue 2's; 5 s were measured on 2 idle cores."""
+def test_skipping_loads_nothing_heavy(built: Path, tmp_path: Path, tiny_data: Path, root: Path) -> None:
+    """How long it takes is a row of benchmarks/speed.py."""
     shutil.copy(built / "mlflow.db", tmp_path)
     code = """
 import sys
@@ -66,15 +65,12 @@ finally:
     print("heavy:", sorted({"torch", "transformers", "accelerate", "matplotlib"} & set(sys.modules)))
 """
     words = ["--data", str(tiny_data), "--config-override", str(tiny_data / "tiny.yaml"), "--skip-trained"]
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code, *words], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("skipped") == 5 and "heavy: []" in done.stdout
-    assert seconds <= 12
 
 
 def test_skipping_trains_what_has_changed_and_what_builds_on_it(pipeline, caplog) -> None:

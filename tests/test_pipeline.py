@@ -113,7 +113,7 @@ def test_curves_go_by_step_and_by_epoch(stage: str, tiny_data: Path) -> None:
     for name in ("train.loss", "train.learning_rate", "train.frames_per_second", "train.gradient_norm"):
         assert set(curve(run, name)) >= set(evaluated), name
     assert curve(run, "validation.score") == evaluated
-    clips = {"skeleton": 10 - 1, "temporal": 14, "alignment": 12}[stage]
+    clips = {"skeleton": 10 - 1, "temporal": 14, "alignment": 14}[stage]
     epochs = -(-training.steps // -(-clips // training.batch_size))
     for name in ("epoch.train.loss", "epoch.validation.score"):
         by_epoch = curve(run, name)
