@@ -20,6 +20,7 @@ from sign_models.models.text import IGNORED, TextModel
 BLANK = 0  # CTC's blank is the padding token
 SHARED = 128
 IMPOSSIBLE = -20.0
+COPIED = 2**28  # log probabilities copied at a time to score texts: 1 GiB
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class AlignmentModel(nn.Module):
         score = torch.tensor(known, device=mask.device)
         if len(unknown := score.isnan().nonzero().squeeze(1)):
             score[unknown] = self.text.log_likelihood(encoded, mask, labels[unknown], who[unknown])
-        score = self._joint(score, ctc[who], mask[who], labels, ctc_weight)
+        score = self._joint(score, ctc, mask, labels, who, ctc_weight)
         score = score / (labels != IGNORED).sum(1) ** length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
         scores: list[list[float]] = [[] for _ in range(len(mask))]
@@ -159,10 +160,14 @@ class AlignmentModel(nn.Module):
             scores[owner[row]].append(float(score[row]))
         return texts, scores
 
-    def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Log likelihood of each text (B,); `IMPOSSIBLE` a token where its clip is too short for it."""
-        loss, lengths = self._ctc(ctc, mask, labels, zero_infinity=False)
-        return torch.where(loss.isinf(), IMPOSSIBLE * lengths, -loss)
+    def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor) -> Tensor:
+        """Log likelihood of each text (N,) of labels (N, L) for the clips `who` (N,); `IMPOSSIBLE` a token where the
+        clip is too short for it. A few at a time: each takes a copy of all that CTC says of its clip."""
+        scores = []
+        for part in torch.arange(len(who), device=who.device).split(max(1, COPIED // ctc[0].numel())):
+            loss, lengths = self._ctc(ctc[who[part]], mask[who[part]], labels[part], zero_infinity=False)
+            scores.append(torch.where(loss.isinf(), IMPOSSIBLE * lengths, -loss))
+        return torch.cat(scores)
 
     @torch.no_grad()
     def agreed(
@@ -184,16 +189,19 @@ class AlignmentModel(nn.Module):
         known = labels != IGNORED
         alike = ((log_p.argmax(-1) == labels) | ~known).all(1)
         written = (log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known).sum(1)
-        score = self._joint(written, ctc, mask, labels, ctc_weight) / known.sum(1)
+        who = torch.arange(len(rows), device=mask.device)
+        score = self._joint(written, ctc, mask, labels, who, ctc_weight) / known.sum(1)
         sure = alike & (score.exp() >= threshold)
         return [tokens if chosen else [] for tokens, chosen in zip(rows, sure.tolist(), strict=True)]
 
-    def _joint(self, written: Tensor, ctc: Tensor, mask: Tensor, labels: Tensor, ctc_weight: float) -> Tensor:
-        """Log likelihood of each whole text (B,) by both heads (Watanabe et al. 2017); written (B,): by the text
-        model."""
+    def _joint(
+        self, written: Tensor, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor, ctc_weight: float
+    ) -> Tensor:
+        """Log likelihood of each whole text (N,) for the clips `who` (N,) by both heads (Watanabe et al. 2017); written
+        (N,): by the text model."""
         if not ctc_weight:
             return written
-        return (1 - ctc_weight) * written + ctc_weight * self.ctc_score(ctc, mask, labels)
+        return (1 - ctc_weight) * written + ctc_weight * self.ctc_score(ctc, mask, labels, who)
 
     def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
         """The best CTC path of each clip with repeats and blanks taken out."""

@@ -83,7 +83,7 @@ def test_a_text_that_its_clip_is_too_short_for_ranks_behind_any_that_fits(
     model = translator.alignment
     ctc = torch.randn(1, vectors, model.vocabulary, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
     mask = torch.ones(1, vectors, dtype=torch.bool)
-    found = model.ctc_score(ctc, mask, torch.tensor([[*tokens, 2]])).item()
+    found = model.ctc_score(ctc, mask, torch.tensor([[*tokens, 2]]), torch.zeros(1, dtype=torch.long)).item()
     worst = (ctc.min() * vectors).item()
     assert found > worst if possible else found < worst
 
@@ -181,3 +181,12 @@ def test_agreed_is_what_the_decoder_would_write(encoded, monkeypatch: pytest.Mon
     ):
         monkeypatch.setattr(model, "greedy", lambda ctc, mask, read=read: read)
         assert model.agreed(y, mask, ctc_weight=0.0, longest=longest, threshold=threshold) == wanted
+
+
+@torch.no_grad()
+def test_texts_scored_a_few_at_a_time_score_the_same(translator: Translator, encoded, monkeypatch) -> None:
+    y, mask = encoded
+    asked = {"beams": 4, "max_length": 8, "length_penalty": 1.0, "ctc_weight": 0.5}
+    whole = translator.alignment.translate(y, mask, **asked)
+    monkeypatch.setattr("sign_models.models.alignment.COPIED", 1)
+    assert translator.alignment.translate(y, mask, **asked) == whole
