@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -38,7 +39,7 @@ def source_digest(module: str) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(reachable(module)):
-        digest.update(f"{name}\0{ast.dump(_tree(name))}\0".encode())
+        digest.update(f"{name}\0{_read(name).tree}\0".encode())
     return digest.hexdigest()
 
 
@@ -51,7 +52,7 @@ def reachable(module: str) -> set[str]:
         if name in found or _file(name) is None:
             continue
         found.add(name)
-        waiting += [name.rpartition(".")[0], *_imports(name)]
+        waiting += [name.rpartition(".")[0], *_read(name).imports]
     return found
 
 
@@ -65,18 +66,26 @@ def _file(module: str) -> Path | None:
     return next((c for c in candidates if c.is_file()), None)
 
 
-@cache
-def _tree(module: str) -> ast.Module:
+class Read(NamedTuple):
+    """A module's syntax tree as text, and the names that it imports."""
+
+    tree: str
+    imports: tuple[str, ...]
+
+
+@cache  # the stages of a pipeline share most of their files
+def _read(module: str) -> Read:
     path = _file(module)
     assert path is not None, module
-    return ast.parse(path.read_bytes(), filename=str(path))
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    return Read(ast.dump(tree), _imports(module, tree))
 
 
-def _imports(module: str) -> tuple[str, ...]:
+def _imports(module: str, tree: ast.Module) -> tuple[str, ...]:
     is_package = PACKAGE.parent.joinpath(*module.split("."), "__init__.py").is_file()
     package = module if is_package else module.rpartition(".")[0]
     names: list[str] = []
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

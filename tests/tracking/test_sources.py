@@ -27,13 +27,13 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     monkeypatch.setattr(sources, "PACKAGE", root)
-    sources._tree.cache_clear()
+    sources._read.cache_clear()
     yield root
-    sources._tree.cache_clear()
+    sources._read.cache_clear()
 
 
 def digests() -> dict[str, str]:
-    sources._tree.cache_clear()
+    sources._read.cache_clear()
     return {stage: sources.source_digest(f"sign_models.stages.{stage}") for stage in ("skeleton", "temporal")}
 
 
