@@ -19,7 +19,7 @@ import click
 from .errors import ParamsError, SignError, UpstreamError
 from .options import DEFAULT_ALIAS, STAGES, Options, Stage
 from .params import load
-from .tracking.process import guard_process
+from .tracking.process import guard_process, launched
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -67,6 +67,9 @@ SHORTS: dict[str, Decorator] = {
     "lr": option("--lr", "Peak learning rate.", metavar="NUMBER"),
     "seed": option("--seed", "Of every random choice in training.", metavar="INTEGER"),
 }
+PROCESSES = option(
+    "--processes", "Train in so many processes, each with a GPU where there is one.  [default: 1]", metavar="INTEGER"
+)
 UPSTREAM: dict[str, Decorator] = {
     f"{stage}_model": option(
         f"--{stage}-model",
@@ -119,13 +122,20 @@ def command(
 
     def make(function: Callable[[Options], None]) -> click.Command:
         def callback(overrides: tuple[str, ...], **given: str) -> None:
-            function(parse(stage, given, overrides))
+            options = parse(stage, given, overrides)
+            if options.processes > 1 and not launched():
+                from .launch import launch
+
+                launch(options.processes, f"entrypoints.{stage or 'pipeline'}", [*_words(given), *overrides])
+            else:
+                function(options)
 
         callback.__doc__ = function.__doc__
         decorators = [
             *INPUTS,
             *GENERAL,
             *(SHORTS[name] for name in shorts),
+            *((PROCESSES,) if "seed" in shorts else ()),
             *(UPSTREAM[name] for name in upstreams),
             *(PIPELINE if stage is None else ()),
             click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]..."),
@@ -183,6 +193,7 @@ def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) 
         experiment=experiment(given),
         preset=preset,
         config_override=override,
+        processes=_processes(given.get("processes", "")),
         **{name: given[name] for name in UPSTREAM if given.get(name)},
     )
 
@@ -260,6 +271,18 @@ def _inference(given: dict[str, Any]) -> bool:
     if off and wanted:
         raise ParamsError("both --no-inference and --inference true", place="inference", remedy="leave one out")
     return wanted
+
+
+def _words(given: Mapping[str, Any]) -> list[str]:
+    """What click read, as it could have been typed."""
+    names = {name: f"--{name.replace('_', '-')}" for name in given}
+    return [names[name] if value is True else f"{names[name]}={value}" for name, value in given.items() if value]
+
+
+def _processes(value: str) -> int:
+    if value and not (value.isdecimal() and int(value) > 0):
+        raise ParamsError(f"'{value}'", place="processes", wanted="a number from 1 on")
+    return int(value or 1)
 
 
 def _stage(value: str) -> Stage | None:

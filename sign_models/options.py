@@ -31,6 +31,7 @@ class Options:
     representations   run ID of the `represent` run to read; "": the newest READY one that fits.
     experiment        MLflow experiment's name; "": the one of `mlflow run`, or the default.
     preset, config_override: as asked, for the record; `params` already holds what they say.
+    processes         that train together; what torchrun has started is one of them, whatever this says.
     """
 
     params: PipelineParams
@@ -49,3 +50,4 @@ class Options:
     experiment: str = ""
     preset: str = ""
     config_override: Path | None = None
+    processes: int = 1

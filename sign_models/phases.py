@@ -12,6 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +23,33 @@ from sign_models.data.representations import FILE, FOLDER, read_representations,
 from sign_models.errors import UpstreamError
 from sign_models.options import STAGES, Options, Stage
 from sign_models.tracking.fingerprint import find_done
+from sign_models.tracking.process import beside_the_first, launched
 from sign_models.tracking.registry import Upstream, resolve
 from sign_models.tracking.representations import fetch, find_finished, made_by
 from sign_models.tracking.runs import stage_run
 
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
+    from sign_models.processes import Processes
     from sign_models.stages.skeleton import Trained
-    from sign_models.tracking.recorder import RunRecorder
+    from sign_models.training import Recorder
 
 logger = logging.getLogger(__name__)
 EXAMPLE_CLIPS = 2  # in a model's input example
-Train = Callable[["RunRecorder"], "Trained"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training, as processes beside the one that has the run must know it.
+
+    upstream: role -> exact version. representations: run ID, "" where the videos themselves are read.
+    """
+
+    stage: Stage
+    upstream: dict[str, Upstream]
+    representations: str = ""
+    run_id: str = ""
+    resumed: bool = False
 
 
 def to_terminal() -> None:
@@ -43,6 +60,36 @@ def to_terminal() -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
+def together(lead: Callable[[Options], None]) -> Callable[[Options], None]:
+    """`lead` as it is, or, where torchrun has started several processes, in the first of them; the others train the
+    models with it that it trains, and leave the rest to it."""
+
+    @wraps(lead)
+    def run(options: Options) -> None:
+        if not launched():
+            return lead(options)
+        from sign_models.processes import joined
+
+        to_terminal()
+        with joined() as among:
+            if among.first:
+                lead(options)
+                among.tell(None)
+            else:
+                with beside_the_first():
+                    _follow(Command(options, ()), among)
+
+    return run
+
+
+def _follow(command: Command, among: Processes) -> None:
+    from sign_models.tracking.recorder import Listener
+
+    while (work := among.hear()) is not None:
+        _trained(command, work, Listener(work.run_id, work.resumed))
+
+
+@together
 def run_pipeline(options: Options) -> None:
     """All phases in order, or the one of options.stage, as children of one run."""
     command = Command(options, _stages(options), nested=True)
@@ -68,10 +115,12 @@ def _stages(options: Options) -> tuple[Stage, ...]:
     return ("skeleton", "temporal", *(() if options.params.alignment.finetune else ("represent",)), "alignment")
 
 
+@together
 def run_skeleton(options: Options) -> None:
     _single("skeleton", options)
 
 
+@together
 def run_temporal(options: Options) -> None:
     _single("temporal", options)
 
@@ -80,6 +129,7 @@ def run_represent(options: Options) -> None:
     _single("represent", options)
 
 
+@together
 def run_alignment(options: Options) -> None:
     _single("alignment", options)
 
@@ -96,25 +146,11 @@ def _single(stage: Stage, options: Options) -> None:
 
 
 def skeleton(command: Command) -> str:
-    def train(recorder: RunRecorder) -> Trained:
-        from sign_models.stages.skeleton import train
-
-        return train(command.options.params.skeleton, command.inputs.keypoints, recorder)
-
-    return _train(command, "skeleton", {}, train)
+    return _train(command, Work("skeleton", {}))
 
 
 def temporal(command: Command) -> str:
-    upstream = {"skeleton": command.upstream("skeleton", command.options.skeleton_model)}
-
-    def train(recorder: RunRecorder) -> Trained:
-        from sign_models.models.storage import load
-        from sign_models.stages.temporal import train
-
-        model = load(upstream["skeleton"].path())
-        return train(command.options.params.temporal, command.inputs.videos, model, recorder)
-
-    return _train(command, "temporal", upstream, train)
+    return _train(command, Work("temporal", {"skeleton": command.upstream("skeleton", command.options.skeleton_model)}))
 
 
 def alignment(command: Command) -> str:
@@ -123,30 +159,12 @@ def alignment(command: Command) -> str:
     representations = command.representations or command.options.representations
     if representations or not params.alignment.finetune:
         representations = _fitting_representations(command, upstream["temporal"], representations)
-
-    def train(recorder: RunRecorder) -> Trained:
-        from sign_models.models.storage import load
-        from sign_models.stages.alignment import train
-
-        if representations:
-            recorder.run.set_tags({"sign.upstream.representations": representations})
-        arrays = None if params.alignment.finetune else _read(representations)
-        model = load(upstream["temporal"].path())
-        return train(
-            params.alignment,
-            command.inputs.videos,
-            command.inputs.texts,
-            model,
-            recorder,
-            params.generate.scoring,
-            arrays,
-        )
-
-    return _train(command, "alignment", upstream, train)
+    return _train(command, Work("alignment", upstream, representations))
 
 
-def _train(command: Command, stage: str, upstream: dict[str, Upstream], train: Train) -> str:
+def _train(command: Command, work: Work) -> str:
     """Train one model, log it, register it; or take the version that would come out again. -> run ID."""
+    stage, upstream = work.stage, work.upstream
     wanted = command.fingerprint(stage, upstream)
     if found := command.trained(stage, wanted):
         command.made[stage] = found
@@ -157,7 +175,14 @@ def _train(command: Command, stage: str, upstream: dict[str, Upstream], train: T
         from sign_models.tracking.recorder import RunRecorder
         from sign_models.tracking.registration import register
 
-        trained = train(RunRecorder(run))
+        if work.representations:
+            run.set_tags({"sign.upstream.representations": work.representations})
+        if launched():
+            from sign_models.processes import present
+
+            run.set_tags({"sign.processes": present().size})
+            present().tell(replace(work, run_id=run.id, resumed=run.resumed))
+        trained = _trained(command, work, RunRecorder(run))
         progress = trained.progress
         run.set_tags({"sign.parameters": trained.parameters, "sign.best_step": progress.best_step})
         with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
@@ -174,6 +199,27 @@ def _train(command: Command, stage: str, upstream: dict[str, Upstream], train: T
             )
         logger.info("%s: registered %s", stage, command.made[stage].uri)
         return run.id
+
+
+def _trained(command: Command, work: Work, recorder: Recorder) -> Trained:
+    from sign_models.models.storage import load
+
+    params, inputs = command.options.params, command.inputs
+    if work.stage == "skeleton":
+        from sign_models.stages import skeleton
+
+        return skeleton.train(params.skeleton, inputs.keypoints, recorder)
+    if work.stage == "temporal":
+        from sign_models.stages import temporal
+
+        return temporal.train(params.temporal, inputs.videos, load(work.upstream["skeleton"].path()), recorder)
+    from sign_models.stages import alignment
+
+    arrays = None if params.alignment.finetune else _read(work.representations)
+    model = load(work.upstream["temporal"].path())
+    return alignment.train(
+        params.alignment, inputs.videos, inputs.texts, model, recorder, params.generate.scoring, arrays
+    )
 
 
 def _example(command: Command, stage: str) -> list[KeypointSequence]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sign_models.data.batching import Drawn
 from sign_models.errors import ResourceError
+from sign_models.processes import Processes
 
 if TYPE_CHECKING:
     from sign_models.training import Hardware, Progress, Task
@@ -25,9 +26,9 @@ OutOfMemory = torch.OutOfMemoryError
 BETAS = (0.9, 0.98)
 
 
-def seed_step(seed: int, step: int, part: int = 0, process: int = 0) -> None:
-    """Every draw on the device in step `step` follows from here."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, part, process]).generate_state(1)[0]))
+def seed_step(seed: int, step: int, part: int = 0) -> None:
+    """Every draw on the device in step `step` follows from here, in all processes alike."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, part]).generate_state(1)[0]))
 
 
 class Average:
@@ -69,11 +70,12 @@ class Stepper:
         self.lr, self.clip_norm = lr, clip_norm
         raw = task.objective.to(machine.device)
         self.shares, optimizer = _optimizer(task, machine, lr, weight_decay)
-        self.objective, self.optimizer = machine.accelerator.prepare(raw, optimizer)
+        self.objective: nn.Module = raw
+        self.optimizer = machine.accelerator.prepare(optimizer)
         self.average = Average(raw, ema)
         self.names: list[str] = []  # of the values that a step gives
-        one = machine.accelerator.num_processes == 1
-        self.recorder = Recordings(self._whole) if machine.device.type == "cuda" and one and task.recordable else None
+        recordable = machine.device.type == "cuda" and task.recordable
+        self.recorder = Recordings(self._whole, machine.among) if recordable else None
 
     def step(self, progress: Progress, rate: float) -> Tensor:
         """Step number progress.step at `rate` times the learning rates -> its values, in the order of self.names.
@@ -81,17 +83,25 @@ class Stepper:
         On a full memory the same step again in twice as many parts.
         """
         clips = len(self.task.clips(progress.step))
+        rows = self.machine.among.rows(clips)
         for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
             group["lr"].fill_(self.lr * rate * share)
         self.average.prepare(progress.step)
         while True:
             try:
                 if progress.parts == 1 and self.recorder is not None:
-                    drawn = self.task.draw(progress.step, slice(0, clips))
+                    drawn = self.task.draw(progress.step, rows)
                     seed_step(self.seed, progress.step)
                     return self.recorder(drawn)
-                return self._parts(progress, clips)
+                return self._parts(progress, rows)
             except OutOfMemory as error:
+                if self.machine.among.size > 1:  # the others are in the middle of this step
+                    raise ResourceError(
+                        f"the device of process {self.machine.among.rank} has too little memory for its clips, "
+                        f"{rows.stop - rows.start} of {clips}",
+                        place="training.batch_size",
+                        remedy="lower it, or take more processes",
+                    ) from error
                 if self.recorder is None and progress.parts >= clips:
                     raise ResourceError(
                         "the device has too little memory for one clip",
@@ -114,14 +124,15 @@ class Stepper:
             )
         torch.cuda.empty_cache()
 
-    def _parts(self, progress: Progress, clips: int) -> Tensor:
+    def _parts(self, progress: Progress, rows: slice) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
+        clips = rows.stop - rows.start
         size = -(-clips // progress.parts)
         values = []
-        for place, begin in enumerate(range(0, clips, size)):
-            part = slice(begin, min(begin + size, clips))
+        for place, begin in enumerate(range(rows.start, rows.stop, size)):
+            part = slice(begin, min(begin + size, rows.stop))
             drawn = self.task.draw(progress.step, part)
-            seed_step(self.seed, progress.step, place, self.machine.accelerator.process_index)
+            seed_step(self.seed, progress.step, place)
             values.append(self._backward(to_device(drawn, self.machine.device), (part.stop - part.start) / clips))
         return self._update(torch.stack(values).sum(0))
 
@@ -130,16 +141,18 @@ class Stepper:
         return self._update(self._backward(drawn, 1.0))
 
     def _backward(self, drawn: Drawn, share: float) -> Tensor:
-        """Adds `share` of the gradients -> as much of the values, and all of the frames."""
+        """Adds `share` of the gradients -> as much of the values, and all of the frames; all of them this process's."""
         batch, frames = self.task.batch(drawn)
         with self.machine.autocast():
-            out = self.objective(batch)
+            out = self.objective(batch, self.machine.among)
         self.machine.accelerator.backward(out["loss"] * share)
         self.names = [*out, "frames", "gradient_norm"]
         return torch.stack([*(value.detach().float() * share for value in out.values()), frames.float()])
 
     def _update(self, values: Tensor) -> Tensor:
-        norm = self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm)
+        among = self.machine.among
+        among.sum_gradients(self.objective.parameters())
+        norm = self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm) / among.size
         self.optimizer.step()
         self.average.update()
         return torch.cat([values, norm.detach().float().reshape(1)])
@@ -155,8 +168,10 @@ class Recording:
 class Recordings:
     """A step as CUDA graphs, one for each shape of its batch. A shape is recorded when it comes for the second time."""
 
-    def __init__(self, work: Callable[[Drawn], Tensor]) -> None:
+    def __init__(self, work: Callable[[Drawn], Tensor], among: Processes) -> None:
         self.work = work
+        # what other processes send arrives on a thread of its own, which must not end a recording
+        self.errors = "global" if among.size == 1 else "thread_local"
         self.seen: dict[Any, Recording | None] = {}
         self.pool = torch.cuda.graph_pool_handle()  # graphs take turns in the same memory
         self.stream = torch.cuda.Stream()
@@ -185,7 +200,7 @@ class Recordings:
 
     def _record(self, drawn: Drawn) -> Recording:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode=self.errors):
             values = self.work(drawn)
         return Recording(graph, drawn, values)
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +25,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
-from sign_models.errors import ResourceError
+from sign_models.errors import ParamsError, ResourceError
+from sign_models.processes import ALONE, Processes, present
 from sign_models.step import Stepper
 
 WIDE = 512  # width from which a GPU gains by half precision
@@ -50,7 +52,8 @@ class Recorder(Protocol):
 class Task(Protocol):
     """What a stage brings to the loop.
 
-    objective: a module whose forward(batch) gives a dict of scalars, among them "loss".
+    objective: a module whose forward(batch, among) gives a dict of scalars, among them "loss": this process's shares of
+    them, as Processes has it. evaluate() calls forward(batch), in the first process only.
     clips(step): the clips of a step. draw(step, part): what the host draws for clips(step)[part]. batch(drawn): the
     same clips as the objective wants them, made on the device, and their real frames (a scalar tensor).
     recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
@@ -141,10 +144,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a stage computes, and whether in half precision."""
+    """Where a stage computes, whether in half precision, and beside which other processes."""
 
     accelerator: Accelerator
     half: bool
+    among: Processes = ALONE
 
     @property
     def device(self) -> torch.device:
@@ -156,7 +160,8 @@ class Hardware:
             name, single = torch.cuda.get_device_name(self.device), "TF32"
         else:
             name, single = f"CPU, {torch.get_num_threads()} threads", "float32"
-        return f"{name}, {'bfloat16' if self.half else single}" + (", steps as CUDA graphs" if recorded else "")
+        processes = f", {self.among.size} processes" if self.among.size > 1 else ""
+        return f"{name}, {'bfloat16' if self.half else single}{', steps as CUDA graphs' if recorded else ''}{processes}"
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
@@ -174,7 +179,7 @@ def hardware(width: int) -> Hardware:
     else:
         half = bool(torch.cpu._is_avx512_bf16_supported())
     # accelerate's own mixed precision is one for the whole process; stages of one pipeline may differ in width
-    return Hardware(Accelerator(), half)
+    return Hardware(Accelerator(), half, present())
 
 
 def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_steps: int) -> int:
@@ -226,6 +231,14 @@ def fit(
         seed=seed,
         note=recorder.note,
     )
+    among = machine.among
+    if task.sampler.batch_size < among.size:
+        raise ParamsError(
+            f"{task.sampler.batch_size} clips a step for {among.size} processes",
+            place="training.batch_size",
+            wanted="at least one for each",
+            remedy="raise it, or take fewer processes",
+        )
     averaged = stepper.average.module
     recorder.note(f"{name}: {machine.told(stepper.recorder is not None)}")
     progress = Progress()
@@ -233,8 +246,10 @@ def fit(
     folder = recorder.restore()
     if folder is not None:
         progress, best = _restore(folder, task, averaged, stepper.optimizer)
+        progress.parts = progress.parts if among.size == 1 else 1  # as many processes as before may not be there
         recorder.note(f"{name}: goes on from step {progress.step} of {total}")
-    bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=not sys.stderr.isatty())
+    silent = not (among.first and sys.stderr.isatty())
+    bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=silent)
     pending: list[Tensor] = []
     saved = clock = time.monotonic()
     while progress.step < total and not _enough(progress, patience):
@@ -245,7 +260,8 @@ def fit(
         bar.update()
         last = progress.step == total
         if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
-            logged = dict(zip(stepper.names, torch.stack(pending).mean(0).tolist(), strict=True))
+            values = among.total(torch.stack(pending).mean(0))
+            logged = dict(zip(stepper.names, values.tolist(), strict=True))
             progress.frames += round(logged.pop("frames") * len(pending))
             pending = []
             progress.seconds += time.monotonic() - clock
@@ -253,7 +269,7 @@ def fit(
             bar.set_postfix(loss=f"{logged['loss']:.3f}")
             clock = time.monotonic()
         if progress.step % every == 0 or last:
-            metrics = _evaluate(task, averaged, machine)
+            metrics = among.from_first(partial(_evaluate, task, averaged, machine))
             better = metrics["score"] > progress.highest_score
             progress.highest_score = max(progress.highest_score, metrics["score"])
             progress.without_better = 0 if better else progress.without_better + 1
@@ -269,7 +285,8 @@ def fit(
                 shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
                 recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
             if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
-                _save(recorder, task, averaged, stepper.optimizer, best, progress)
+                if among.first:
+                    _save(recorder, task, averaged, stepper.optimizer, best, progress)
                 saved = time.monotonic()
             clock = time.monotonic()
     bar.close()
@@ -292,10 +309,13 @@ def _evaluate(task: Task, module: nn.Module, machine: Hardware) -> dict[str, flo
 
 
 def _advance(task: Task, module: nn.Module, machine: Hardware, done: float) -> None:
-    module.eval()
-    with torch.no_grad(), machine.autocast():
-        task.advance(module, done)
-    module.train()
+    if machine.among.first:
+        module.eval()
+        with torch.no_grad(), machine.autocast():
+            task.advance(module, done)
+        module.train()
+    if machine.among.size > 1:
+        task.restore(machine.among.from_first(task.state))
 
 
 def _record(

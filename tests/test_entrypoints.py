@@ -160,6 +160,9 @@ def test_stage_flag(start, name: str, line: str, changed: dict) -> None:
         ("alignment", "--representations all_representations.npz", "wanted a run ID"),
         ("represent", "--epochs 3", "wanted one of data, keypoints"),
         ("skeleton", "--data", "requires an argument"),
+        ("skeleton", "--processes 0", "processes: '0'; wanted a number from 1 on"),
+        ("pipeline", "--processes two", "processes: 'two'; wanted a number from 1 on"),
+        ("represent", "--processes 2", "'processes' is no option or parameter of represent"),
     ],
 )
 def test_refusal_comes_before_any_work(start, capsys: pytest.CaptureFixture, name, line, message) -> None:
@@ -167,6 +170,25 @@ def test_refusal_comes_before_any_work(start, capsys: pytest.CaptureFixture, nam
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_several_processes_are_started_with_the_same_words(start, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sign_models import launch
+
+    launched: list[tuple] = []
+    monkeypatch.setattr(launch, "launch", lambda *given: launched.append(given))
+    line = "--processes 2 --stage skeleton --skip-trained --no-inference --model.width=64 --lr 1e-4"
+    assert start("pipeline", *line.split()) == (0, None)
+    [(size, module, words)] = launched
+    assert (size, module) == (2, "entrypoints.pipeline")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, options = start("pipeline", *words)  # as each of them
+    assert code == 0 and len(launched) == 1
+    assert options == expected(
+        {"params": embedded("skeleton", sets={"model.width": "64", "lr": "1e-4"}), "stage": "skeleton",
+         "skip_trained": True, "inference": False, "processes": 2}
+    )  # fmt: skip
 
 
 def test_an_existing_file_without_a_suffix_is_no_model_either(start, capsys, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from sign_models.data.rows import ALL, Rows
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 
 
@@ -37,8 +38,9 @@ def augment(
     build: float,
     drop_hand: float,
     noise: float,
+    rows: Rows = ALL,
 ) -> Tensor:
-    """x (B, T, K, 3) -> a varied copy. Draws from torch's global generator, which the caller has seeded for the step.
+    """x (B, T, K, 3) -> a varied copy, by what `rows` draws.
 
     Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera,
     body), its hands each on their own (proportions, depth under a turned camera), noise and lost hands by frame.
@@ -47,17 +49,17 @@ def augment(
     xy, seen = x[..., :2], x[..., 2:]
 
     def uniform(*shape: int, to: float = 1.0) -> Tensor:
-        return (torch.rand(B, *shape, device=x.device) * 2 - 1) * to
+        return (rows.rand(B, *shape, device=x.device) * 2 - 1) * to
 
     if mirror:
-        chosen = (torch.rand(B, device=x.device) < mirror).view(B, 1, 1, 1)
+        chosen = (rows.rand(B, device=x.device) < mirror).view(B, 1, 1, 1)
         places, sign = _mirror(x.device)
         flipped = torch.cat([xy * sign, seen], -1)[:, :, places]
         xy, seen = torch.where(chosen, flipped[..., :2], xy), torch.where(chosen, flipped[..., 2:], seen)
     if reach or place:
         xy = _move_arms(xy, seen, uniform, reach, place)
     if build:
-        steady = torch.randn(B, 1, K, 2, device=x.device) * _sizes(x.device) * build
+        steady = rows.randn(B, 1, K, 2, device=x.device) * _sizes(x.device) * build
         xy = xy + steady
     if proportions or turn:
         xy = _move_hands(xy, uniform, proportions, turn)
@@ -72,10 +74,10 @@ def augment(
     if translate:
         xy = xy + uniform(1, 1, 2, to=translate)
     if noise:
-        xy = xy + torch.randn_like(xy) * (torch.rand(B, 1, 1, 1, device=x.device) * noise)
+        xy = xy + rows.randn(*xy.shape, device=x.device) * (rows.rand(B, 1, 1, 1, device=x.device) * noise)
     if drop_hand:
         for part in ("left_hand", "right_hand"):
-            lost = spans(B, T, torch.rand(B, 1, device=x.device) * drop_hand, 6, x.device)
+            lost = spans(B, T, rows.rand(B, 1, device=x.device) * drop_hand, 6, x.device, rows)
             seen = seen.clone()
             seen[:, :, PARTS[part]] *= ~lost[..., None, None]
     return torch.cat([xy * (seen > 0), seen], -1)
@@ -120,9 +122,9 @@ def _move_hands(xy: Tensor, uniform: Callable[..., Tensor], proportions: float, 
     return out
 
 
-def spans(B: int, T: int, share: Tensor, length: int, device: torch.device) -> Tensor:
+def spans(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: Rows = ALL) -> Tensor:
     """Hidden spans: (B, T) bool, about `share` (B, 1) of the frames True, in stretches of about `length` frames."""
-    start = torch.rand(B, T, device=device) < share / length
+    start = rows.rand(B, T, device=device) < share / length
     kernel = torch.ones(1, 1, length, device=device)
     covered = torch.nn.functional.conv1d(start.float().unsqueeze(1), kernel, padding=length - 1)[:, 0, :T]
     return covered > 0

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sign_models.data.augment import augment
 from sign_models.data.corpus import Corpus, Frames
+from sign_models.data.rows import ALL, Rows
 
 if TYPE_CHECKING:
     from sign_models.params.schema import Augment
@@ -37,11 +38,12 @@ Drawn = dict[str, Tensor]  # what the host says of a batch; the shapes say which
 
 @dataclass(frozen=True)
 class Batch:
-    """x (B, T, K, 3) float32, mask (B, T) bool, lengths (B,): frames of each clip."""
+    """x (B, T, K, 3) float32, mask (B, T) bool, lengths (B,): frames of each clip. rows: of the step's whole batch."""
 
     x: Tensor
     mask: Tensor
     lengths: Tensor
+    rows: Rows = ALL
 
 
 class DeviceCorpus:
@@ -158,7 +160,8 @@ def cut(
     """Where the clips of `clips[part]` are cut and how fast they are played: a window of at most `longest` frames each.
 
     rng draws windows and tempi of all clips of the step, so that a part of it gets what it would get in the whole.
-    tempo: params.schema.Augment's. -> offsets, frames, count (B,) int64, start, span (B,) float32, steps (T,).
+    T is that of the whole step too. tempo: params.schema.Augment's. -> offsets, frames, count (B,) int64, start, span
+    (B,) float32; of steps (T,), before and after only the length counts, the latter two as in Rows.
     """
     # one tempo a batch, and each clip a little beside it: clips of like length stay of like length
     speed = np.exp((rng.uniform(-1, 1) + TEMPO_SPREAD * rng.uniform(-1, 1, len(clips))) * np.log1p(tempo))
@@ -172,7 +175,9 @@ def cut(
         "start": start[part].astype(np.float32),
         "span": span[part].astype(np.float32),
         "count": count[part],
-        "steps": np.arange(bucket(count[part].max(), frames.bucket)),
+        "steps": np.arange(bucket(count.max(), frames.bucket)),
+        "before": np.arange(part.start),
+        "after": np.arange(len(clips) - part.stop),
     }
     return {name: torch.from_numpy(values) for name, values in drawn.items()}
 
@@ -185,20 +190,21 @@ def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment) -> Batch:
     """
     with torch.autocast(frames.device.type, enabled=False):
         count, length, tempo = drawn["count"], len(drawn["steps"]), strengths.tempo
-        where = warp(drawn["start"], drawn["span"], count, length, tempo)
+        rows = Rows(len(drawn["before"]), len(drawn["after"]))
+        where = warp(drawn["start"], drawn["span"], count, length, tempo, rows)
         if strengths.drop_frames:
-            where, count = drop(where, count, strengths.drop_frames)
+            where, count = drop(where, count, strengths.drop_frames, rows)
         batch = frames.gather(drawn["offsets"], drawn["frames"], where, count)
-        x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}))
-        return Batch(x * batch.mask[..., None, None], batch.mask, batch.lengths)
+        x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}), rows=rows)
+        return Batch(x * batch.mask[..., None, None], batch.mask, batch.lengths, rows)
 
 
-def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float) -> Tensor:
+def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: Rows = ALL) -> Tensor:
     """Positions (B, length): `count` (B,) of them spread over [start, start + span - 1], at a speed that wanders by
     `tempo` (as a rule half as far, in logarithms, as whole clips do)."""
     steps = torch.ones(len(start), length, device=start.device)
     if tempo:
-        knots = torch.randn(len(start), 1, max(2, length // 16), device=start.device) * (math.log1p(tempo) / 2)
+        knots = rows.randn(len(start), 1, max(2, length // 16), device=start.device) * (math.log1p(tempo) / 2)
         steps = F.interpolate(knots, length, mode="linear", align_corners=True).squeeze(1).exp()
     where = steps.cumsum(1)
     where = where - where[:, :1]
@@ -207,11 +213,11 @@ def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float) 
     return where if tempo else where.round()
 
 
-def drop(where: Tensor, count: Tensor, most: float) -> tuple[Tensor, Tensor]:
+def drop(where: Tensor, count: Tensor, most: float, rows: Rows = ALL) -> tuple[Tensor, Tensor]:
     """Leave out up to a share `most` of each clip's positions: what is left moves to the front."""
     B, T = where.shape
     there = torch.arange(T, device=where.device) < count.unsqueeze(1)
-    lost = torch.rand(B, T, device=where.device) < torch.rand(B, 1, device=where.device) * most
+    lost = rows.rand(B, T, device=where.device) < rows.rand(B, 1, device=where.device) * most
     lost[:, 0] = False  # at least one frame stays
     order = torch.argsort((lost | ~there).byte(), dim=1, stable=True)
     return where.gather(1, order), (there & ~lost).sum(1)

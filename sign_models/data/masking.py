@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sign_models.data.augment import spans
+from sign_models.data.rows import ALL, Rows
 from sign_models.keypoints.layouts import PARTS
 
 
@@ -20,14 +21,14 @@ class Hidden(NamedTuple):
     landmarks: Tensor
 
 
-def hide(x: Tensor, *, joints: float, parts: float, frames: float, span: int) -> Hidden:
+def hide(x: Tensor, *, joints: float, parts: float, frames: float, span: int, rows: Rows = ALL) -> Hidden:
     """Hide shares of single joints a frame, of whole parts and of whole frames, the latter two in spans of `span`
     frames."""
     B, T, K, _ = x.shape
-    single = torch.rand(B, T, K, device=x.device) < joints
+    single = rows.rand(B, T, K, device=x.device) < joints
     share = torch.full((B, 1), frames, device=x.device)
-    hidden_parts = torch.stack([spans(B, T, torch.full_like(share, parts), span, x.device) for _ in PARTS], -1)
-    hidden_parts = hidden_parts | spans(B, T, share, span, x.device).unsqueeze(-1)
+    hidden_parts = torch.stack([spans(B, T, torch.full_like(share, parts), span, x.device, rows) for _ in PARTS], -1)
+    hidden_parts = hidden_parts | spans(B, T, share, span, x.device, rows).unsqueeze(-1)
     landmarks = single.clone()
     for i, places in enumerate(PARTS.values()):
         landmarks[:, :, places] |= hidden_parts[:, :, i : i + 1]

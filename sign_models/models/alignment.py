@@ -16,6 +16,7 @@ from sign_models.models.blocks import check_mask
 from sign_models.models.ctc import ctc_loss
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
+from sign_models.processes import ALONE, Processes
 
 BLANK = 0  # CTC's blank is the padding token
 SHARED = 128
@@ -61,20 +62,27 @@ class AlignmentModel(nn.Module):
         *,
         label_smoothing: float,
         weight: Tensor | None = None,
+        among: Processes = ALONE,
     ) -> AlignmentLosses:
-        """labels (B, L) with IGNORED padding; weight (B,) of each clip, 1 where not given."""
+        """labels (B, L) with IGNORED padding; weight (B,) of each clip, 1 where not given.
+
+        All are this process's share of what the whole batch has.
+        """
         prefix, ctc = self.read(representations, mask)
         logits = self.text.logits(self.text.encode(prefix, mask), mask, labels)
-        weight = logits.new_ones(len(labels)) if weight is None else weight
+        weight = torch.ones(len(labels), device=labels.device) if weight is None else weight
         known = labels != IGNORED
         per_token = F.cross_entropy(
             logits.transpose(1, 2), labels, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="none"
         )
-        text = (per_token * weight.unsqueeze(1)).sum() / (known * weight.unsqueeze(1)).sum().clamp(min=1)
-        accuracy = ((logits.argmax(-1) == labels) & known).sum() / known.sum()
-        clip_ctc = self.ctc_loss(ctc, mask, labels)
+        tokens, weighed, clips = among.total(
+            torch.stack([known.sum(), (known * weight.unsqueeze(1)).sum(), weight.sum()])
+        ).clamp(min=1)
         return AlignmentLosses(
-            text, (clip_ctc * weight).sum() / weight.sum().clamp(min=1), self.contrast(prefix, mask, labels), accuracy
+            text=(per_token * weight.unsqueeze(1)).sum() / weighed,
+            ctc=(self.ctc_loss(ctc, mask, labels) * weight).sum() / clips,
+            contrast=self.contrast(prefix, mask, labels, among) / among.size,
+            token_accuracy=((logits.argmax(-1) == labels) & known).sum() / tokens,
         )
 
     def ctc_loss(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
@@ -97,12 +105,13 @@ class AlignmentModel(nn.Module):
         end = self.text.model.config.eos_token_id
         return (labels != IGNORED) & (labels != end) & (labels != BLANK)
 
-    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, among: Processes = ALONE) -> Tensor:
         """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative."""
         known = labels != IGNORED
         tokens = self.text.model.get_input_embeddings()(labels.clamp(min=0))
-        texts = F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1)
-        videos = F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1)
+        texts = among.gather(F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1))
+        videos = among.gather(F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1))
+        labels = among.gather(labels)
         logits = videos @ texts.T * self.temperature.exp().clamp(max=100)
         same = (labels.unsqueeze(0) == labels.unsqueeze(1)).all(-1)
         eye = torch.eye(len(labels), dtype=torch.bool, device=labels.device)

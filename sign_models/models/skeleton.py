@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.models.blocks import ConvBlock, check_mask, mlp
+from sign_models.processes import ALONE, Processes
 
 ANCHORS = {
     "body": PLACE["body.nose"],
@@ -101,26 +102,32 @@ class SkeletonModel(nn.Module):
 
 
 def restoration_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float
+    restored: Tensor,
+    x: Tensor,
+    mask: Tensor,
+    hidden: Tensor,
+    velocity_weight: float,
+    among: Processes = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
 
     restored (B, T, K, 2), x (B, T, K, 3), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
     landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
     Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
-    and it is what carries the signs.
+    and it is what carries the signs. Both are this process's share of what the whole batch has.
     """
     share, anchors = _landmarks(x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
     error = restored.float() - x[..., :2]
-    place = _mean(_huber(error, 0.1), weight * share)
+    place = _mean(_huber(error, 0.1), weight * share, among)
     shape = (error - error[:, :, anchors]) * HAND_SCALE
-    loss = place + _mean(_huber(shape, 0.1), weight * weight[:, :, anchors] * share)
+    loss = place + _mean(_huber(shape, 0.1), weight * weight[:, :, anchors] * share, among)
     if velocity_weight:
         motion = error[:, 1:] - error[:, :-1]
-        loss = loss + velocity_weight * _mean(_huber(motion, 0.05), weight[:, 1:] * weight[:, :-1] * share)
+        seen_twice = weight[:, 1:] * weight[:, :-1]
+        loss = loss + velocity_weight * _mean(_huber(motion, 0.05), seen_twice * share, among)
     with torch.no_grad():
-        distance = _mean(error.norm(dim=-1), weight * hidden)
+        distance = _mean(error.norm(dim=-1), weight * hidden, among)
     return loss, distance
 
 
@@ -135,5 +142,5 @@ def _huber(error: Tensor, beta: float) -> Tensor:
     return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none").sum(-1)
 
 
-def _mean(values: Tensor, weight: Tensor) -> Tensor:
-    return (values * weight).sum() / weight.sum().clamp(min=1e-6)
+def _mean(values: Tensor, weight: Tensor, among: Processes) -> Tensor:
+    return (values * weight).sum() / among.total(weight.sum()).clamp(min=1e-6)

@@ -22,6 +22,7 @@ from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED, TextModel, read_pretrained
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import AlignmentParams
+from sign_models.processes import ALONE, Processes
 from sign_models.stages.generate import stack
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.training import Hardware, Recorder, fit, hardware
@@ -48,17 +49,19 @@ class Translation(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, batch: Labelled) -> dict[str, Tensor]:
+    def forward(self, batch: Labelled, among: Processes = ALONE) -> dict[str, Tensor]:
         p = self.params.losses
         clips = batch.clips
         if isinstance(clips, Batch):
-            hidden = hide(clips.x, **self.params.mask.model_dump()) if self.training else None
+            hidden = hide(clips.x, **self.params.mask.model_dump(), rows=clips.rows) if self.training else None
             representations, mask = self.model.temporal.encode(
                 clips.x if hidden is None else hidden.x, clips.mask, None if hidden is None else hidden.parts
             )
         else:
             representations, mask = clips
-        losses = self.model.alignment.losses(representations, mask, batch.labels, label_smoothing=p.label_smoothing)
+        losses = self.model.alignment.losses(
+            representations, mask, batch.labels, label_smoothing=p.label_smoothing, among=among
+        )
         loss = losses.text + p.ctc_weight * losses.ctc + p.contrast_weight * losses.contrast
         return {
             "loss": loss,
@@ -171,7 +174,7 @@ class AlignmentTask:
 
     def draw(self, step: int, part: slice) -> Drawn:
         p, clips = self.params, self.clips(step)
-        labels = {"labels": self._labels(clips[part])}
+        labels = {"labels": self._labels(clips)[part]}
         if self.representations is not None:
             representations, mask = stack([self.representations[self.frames.corpus.ids[i]] for i in clips[part]])
             frames = torch.from_numpy(self.frames.corpus.lengths[clips[part]])

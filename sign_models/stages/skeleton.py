@@ -17,6 +17,7 @@ from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.pictures import restorations
+from sign_models.processes import ALONE, Processes
 from sign_models.training import FixedTask, Hardware, Progress, Recorder, fit, hardware
 
 PICTURED = 4  # clips in the picture of restorations
@@ -39,10 +40,12 @@ class Restoration(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        hidden = hide(batch.x, **self.params.mask.model_dump())
+    def forward(self, batch: Batch, among: Processes = ALONE) -> dict[str, Tensor]:
+        hidden = hide(batch.x, **self.params.mask.model_dump(), rows=batch.rows)
         restored = self.model(hidden.x, batch.mask, hidden.parts)
-        loss, distance = restoration_loss(restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight)
+        loss, distance = restoration_loss(
+            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight, among
+        )
         return {"loss": loss, "distance": distance}
 
 
@@ -82,7 +85,8 @@ def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained
     machine = hardware(params.model.width)
     task = SkeletonTask(params, corpus, machine)
     progress = fit(task, machine, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
-    show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
+    if machine.among.first:
+        show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))
 

@@ -16,6 +16,7 @@ from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
+from sign_models.processes import ALONE, Processes
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
 from sign_models.training import FixedTask, Hardware, Recorder, fit, hardware
 
@@ -25,15 +26,18 @@ class TwoViews(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, views: list[Batch]) -> dict[str, Tensor]:
+    def forward(self, views: list[Batch], among: Processes = ALONE) -> dict[str, Tensor]:
         first = views[0]
-        hidden = hide(first.x, **self.params.mask.model_dump())
+        hidden = hide(first.x, **self.params.mask.model_dump(), rows=first.rows)
         restored, a = self.model(hidden.x, first.mask, hidden.parts)
-        loss, distance = restoration_loss(restored, first.x, first.mask, hidden.landmarks, self.params.velocity_weight)
+        loss, distance = restoration_loss(
+            restored, first.x, first.mask, hidden.landmarks, self.params.velocity_weight, among
+        )
         out = {"restoration": loss, "distance": distance, "loss": loss}
         for second in views[1:]:
             _, b = self.model(second.x, second.mask)
-            out["contrast"], out["contrast_accuracy"] = contrast_loss(a, b)
+            contrast, accuracy = contrast_loss(among.gather(a), among.gather(b))
+            out["contrast"], out["contrast_accuracy"] = contrast / among.size, accuracy / among.size
             out["loss"] = loss + self.params.contrast_weight * out["contrast"]
         return out
 
@@ -85,6 +89,7 @@ def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recor
     machine = hardware(params.model.width)
     task = TemporalTask(params, corpus, skeleton, machine)
     progress = fit(task, machine, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
-    show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
+    if machine.among.first:
+        show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,8 @@ import psutil
 
 logger = logging.getLogger(__name__)
 HOST, BOOT, PID, STARTED = "sign.host", "sign.boot", "sign.pid", "sign.started"
+HEAD_START = 5.0  # s that the first of several processes has to end its run, before the others end
+LAST_WORD = 15.0  # s that a process waits for the first one to say what went wrong, before it says so itself
 SAME_REQUEST = 3.0  # s: Ctrl-C reaches us from the terminal, then again from `mlflow run`
 LAUNCHER_LOOK = 0.5  # s between two looks at whether `mlflow run` still lives
 
@@ -114,16 +116,51 @@ def undisturbed() -> Iterator[None]:
         _guard.release()
 
 
+def launched() -> bool:
+    """Whether torchrun has started this process, as one of several."""
+    return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+@contextmanager
+def beside_the_first() -> Iterator[None]:
+    """For a process that works beside the one that has the run: that one ends before it, and has the first word.
+
+    A signal ends this process a little later; so does an error, and where the first process has ended by then, torchrun
+    ends this one without a word.
+    """
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        os._exit(128 + signum)
+
+    def end_later(signum: int, frame: FrameType | None) -> None:
+        timer = threading.Timer(HEAD_START, end, (signum, None))
+        timer.daemon = True
+        timer.start()
+
+    _handle(end_later)
+    try:
+        yield
+    except BaseException:
+        _handle(end)
+        time.sleep(LAST_WORD)
+        raise
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # nohup
+            signal.signal(signum, handler)
+
+
 def guard_process() -> None:
     """SIGTERM and SIGHUP become `Terminated`, SIGINT stays KeyboardInterrupt, the death of `mlflow run` is a SIGTERM.
 
     Call it in the main thread; calling it again changes nothing. A signal that is ignored (nohup) stays ignored.
     """
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) not in (_guard, signal.SIG_IGN):
-            signal.signal(signum, _guard)
-    if os.environ.get("MLFLOW_RUN_ID") and not any(t.name == _watch.__name__ for t in threading.enumerate()):
-        if _adopted():
+    _handle(_guard)
+    watched = os.environ.get("MLFLOW_RUN_ID") or launched()
+    if watched and not any(t.name == _watch.__name__ for t in threading.enumerate()):
+        if not launched() and _adopted():  # torchrun gives each process a session of its own
             logger.warning("mlflow run has ended already; so does its step")
             os.kill(os.getpid(), signal.SIGTERM)
         threading.Thread(target=_watch, args=(_launchers(),), name=_watch.__name__, daemon=True).start()

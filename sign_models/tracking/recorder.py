@@ -15,6 +15,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class Listener:
+    """The Recorder of a process that trains beside the one with the run: reads checkpoints, writes nothing."""
+
+    def __init__(self, run_id: str, resumed: bool) -> None:
+        self.checkpoints = RunCheckpoints(Run(run_id, "", "", resumed)) if resumed else None
+
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        return
+
+    def figure(self, name: str, figure: Figure) -> None:
+        return
+
+    def checkpoint(self, folder: Path, step: int, best: bool) -> None:
+        return
+
+    def restore(self) -> Path | None:
+        return self.checkpoints.latest() if self.checkpoints else None
+
+    def note(self, message: str) -> None:
+        return
+
+
 class RunRecorder:
     """The Recorder of sign_models.training for one run."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from sign_models.data.augment import augment, spans
 from sign_models.data.batching import Batch, DeviceCorpus, Sampler, bucket, cut, drop, in_order, vary, warp
 from sign_models.data.corpus import Corpus
+from sign_models.data.masking import hide
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 from sign_models.keypoints.sequence import of_canonical
 from sign_models.params.load import resolve
@@ -213,6 +214,25 @@ def test_parts_of_a_step_show_the_windows_of_the_whole(frames: DeviceCorpus) -> 
     found = [x[mask] for half in halves for x, mask in zip(half.x, half.mask, strict=True)]
     wanted = [x[mask] for x, mask in zip(whole.x, whole.mask, strict=True)]
     assert all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_rows_of_a_step_are_varied_and_hidden_as_in_the_whole(frames: DeviceCorpus) -> None:
+    """Where several processes share a batch, or memory makes parts of it."""
+    clips = np.array([3, 4, 5, 2, 6])
+    strengths = Augment(
+        rotate=15, turn=30, shear=0.1, scale=0.2, translate=0.1, proportions=0.1, mirror=0.5, tempo=0.5, drop_hand=0.5,
+        drop_frames=0.4, noise=0.03, reach=0.3, place=0.1, build=0.05,
+    )  # fmt: skip
+
+    def made(part: slice) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        batch = varied(frames, clips, part, 7, 10, strengths)
+        hidden = hide(batch.x, joints=0.2, parts=0.3, frames=0.2, span=5, rows=batch.rows)
+        return [batch.x, batch.mask, batch.lengths, *hidden]
+
+    whole = made(slice(0, 5))
+    for part in (slice(0, 2), slice(2, 4), slice(4, 5)):
+        assert all(torch.equal(mine, all_[part]) for mine, all_ in zip(made(part), whole, strict=True))
 
 
 # variation ------------------------------------------------------------------------------------------------------------

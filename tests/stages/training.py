@@ -1,0 +1,26 @@
+"""Each training stage as a function of its recorder, on models that are fresh and the same each time."""
+
+from __future__ import annotations
+
+import torch
+
+from sign_models.data.inputs import Inputs
+from sign_models.models.skeleton import SkeletonModel
+from sign_models.models.temporal import TemporalModel
+from sign_models.stages import alignment, skeleton, temporal
+from sign_models.stages.skeleton import Trained
+from sign_models.training import Recorder
+from tests import tiny
+
+
+def train(inputs: Inputs, stage: str, recorder: Recorder, **more: object) -> Trained:
+    """train(inputs, "temporal", recorder, temporal__training__steps=3)"""
+    params = tiny.params(**more)
+    torch.manual_seed(1)
+    first = SkeletonModel(**params.skeleton.model.model_dump())
+    if stage == "skeleton":
+        return skeleton.train(params.skeleton, inputs.keypoints, recorder)
+    if stage == "temporal":
+        return temporal.train(params.temporal, inputs.videos, first, recorder)
+    second = TemporalModel(first, **params.temporal.model.model_dump())
+    return alignment.train(params.alignment, inputs.videos, inputs.texts, second, recorder, "cased")
