@@ -62,6 +62,7 @@ class Task(Protocol):
     """
 
     objective: Any
+    sampler: Sampler
     tolerance: float
 
     @property
