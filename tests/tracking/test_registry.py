@@ -16,7 +16,7 @@ from sign_models.tracking import registry
 from sign_models.tracking.registration import register, requirements
 from sign_models.tracking.registry import Upstream, resolve
 from sign_models.tracking.runs import Run, stage_run
-from sign_models.tracking.sources import _imports, reachable
+from sign_models.tracking.sources import _read, reachable
 from tests.tracking import fakes
 
 pytestmark = pytest.mark.usefixtures("tracking", "fakes")
@@ -236,7 +236,7 @@ def test_a_kill_while_registering_moves_no_alias(train: Callable[..., Upstream])
 
 def test_requirements_hold_whatever_the_served_code_imports() -> None:
     reached = reachable("sign_models.tracking.served_model")
-    roots = {name.partition(".")[0] for module in reached for name in _imports(module)}
+    roots = {name.partition(".")[0] for module in reached for name in _read(module).imports}
     known = {"sign_models", *sys.stdlib_module_names, "pyarrow"}  # pyarrow comes with mlflow
     packages = metadata.packages_distributions()
     needed = {packages[root][0].lower().replace("_", "-") for root in roots - known}
