@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import roofline
+from benchmarks.recorder import Unkept
 from sign_models.data.batching import Sampler
 from sign_models.training import Progress
 
 
-class Alternating:
+class Alternating(Unkept):
     """A training.Recorder that times the steps between two reports, and lets others run in between."""
 
     def __init__(self, device: torch.device, warm: int, others: Sequence[Callable[[int], float]] = ()) -> None:
@@ -51,18 +49,6 @@ class Alternating:
         clips = [np.minimum(sampler.lengths[sampler[step]], longest).sum() for step in range(progress.step)]
         kept = progress.frames / sum(clips)
         return [kept * sum(clips[step] for step in steps) for steps in self.steps]
-
-    def figure(self, name: str, figure: Any) -> None:
-        return
-
-    def checkpoint(self, folder: Path, step: int, best: bool) -> None:
-        return
-
-    def restore(self) -> Path | None:
-        return None
-
-    def note(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
 
 
 class Idle(Alternating):

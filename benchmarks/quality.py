@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ import torch
 
 from benchmarks import unisign
 from benchmarks.degraded import KINDS, degraded
+from benchmarks.recorder import Unkept
 from sign_models import evaluation
 from sign_models.data.corpus import Corpus
 from sign_models.data.inputs import Inputs
@@ -83,7 +83,7 @@ class Row:
     weights: int
 
 
-class Quiet:
+class Quiet(Unkept):
     """A training.Recorder for one training: curves go to `metrics`, a line an evaluation to standard error."""
 
     def __init__(self, name: str, run: Any = None) -> None:
@@ -92,18 +92,6 @@ class Quiet:
     def metrics(self, values: dict[str, float], step: int) -> None:
         if self.run is not None:
             self.run.log_metrics({f"{self.name}.{k}": v for k, v in values.items()}, step)
-
-    def figure(self, name: str, figure: Any) -> None:
-        return
-
-    def checkpoint(self, folder: Path, step: int, best: bool) -> None:
-        return
-
-    def restore(self) -> Path | None:
-        return None
-
-    def note(self, message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
 
 
 # Training ------------------------------------------------------------------------------------------------------------
