@@ -1,7 +1,7 @@
 """How well the pipeline translates, by the number of labelled sentences: the curve, ablations, degraded input.
 
-usage: python -m benchmarks.quality --data DIR [--labels 30,60,120] [--seeds 3] [--variants default,scratch]
-           [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded] [--out FILE] [--no-log]
+usage: python -m benchmarks.quality --data DIR [--labels 30,60,120] [--seeds 3] [--first-seed 0]
+           [--variants default,scratch] [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded] [--out FILE] [--no-log]
            [--peer unisign=CHECKOUT] [--peer-steps N]
 
 Of the training sentences a number drawn by the seed keeps its text; the other videos stay, without one. The stages' own
@@ -241,6 +241,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--labels", default="30,60,120,240,480,2400")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="so that several commands share the seeds")
     parser.add_argument("--variants", default="default,scratch", help=", ".join(VARIANTS))
     parser.add_argument("--preset", default="")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
@@ -282,7 +283,7 @@ def main() -> None:
 
     with open_run("quality") as parent:
         for variant, seed in product([*filter(None, given.variants.split(",")), *(["unisign"] if clips else [])],
-                                     range(given.seeds)):  # fmt: skip
+                                     range(given.first_seed, given.first_seed + given.seeds)):  # fmt: skip
             chosen = VARIANTS.get(variant, Variant())
             params = load.resolve(None, given.preset, None, sets | chosen.sets | {"seed": str(seed)})
             with open_run("quality", nested=True, run_name=f"{variant} seed {seed}") as run:
