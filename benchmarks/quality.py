@@ -1,8 +1,8 @@
 """How well the pipeline translates, by the number of labelled sentences: the curve, ablations, degraded input.
 
 usage: python -m benchmarks.quality --data DIR [--labels 30,60,120] [--seeds 3] [--first-seed 0]
-           [--variants default,scratch] [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded] [--out FILE] [--no-log]
-           [--peer unisign=CHECKOUT] [--peer-steps N]
+           [--variants default,scratch] [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded]
+           [--out FILE] [--no-log] [--peer unisign=CHECKOUT] [--peer-steps N]
 
 Of the training sentences a number drawn by the seed keeps its text; the other videos stay, without one. The stages' own
 `train` functions run in this process, on the GPU where there is one; selection is on dev, nothing is chosen on test.
