@@ -65,7 +65,6 @@ class TextModel(nn.Module):
             num_heads=heads,
             dropout_rate=dropout,
             feed_forward_proj="relu",
-            tie_word_embeddings=False,
             pad_token_id=0,
             bos_token_id=1,
             eos_token_id=2,
