@@ -14,6 +14,7 @@ trained on the same labelled sentences and scored alike (benchmarks/unisign.py).
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -130,8 +131,7 @@ def aligned(
     inputs: Inputs, texts: dict[str, str], params: PipelineParams, base: TemporalModel, scoring: str, run: Any
 ) -> tuple[Translate, dict[str, float], int]:
     """The alignment stage on a copy of `base` -> how it translates, seconds, weights."""
-    model = TemporalModel(base.skeleton, **params.temporal.model.model_dump())
-    model.load_state_dict(base.state_dict())
+    model = copy.deepcopy(base)
     arrays = None
     if not params.alignment.finetune:
         arrays = dict(represent(model, inputs.videos, params.represent.batch_frames))

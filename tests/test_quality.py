@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests import tiny
 from tests.conftest import use_store
@@ -95,6 +96,23 @@ def test_every_kind_of_variant_runs(tiny_data: Path, tmp_path: Path) -> None:
     assert trained["default"] == trained["frozen"] == {"skeleton", "temporal", "alignment"}
     assert trained["scratch"] == {"alignment"}
     assert trained["no_skeleton"] == {"temporal", "alignment"} and trained["no_temporal"] == {"skeleton", "alignment"}
+
+
+def test_each_number_of_labels_starts_from_the_same_pretraining(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import quality
+
+    began, train = [], quality.alignment.train
+
+    def spy(params, corpus, texts, model, *more):
+        began.append([weight.detach().clone() for weight in model.parameters()])
+        return train(params, corpus, texts, model, *more)
+
+    monkeypatch.setattr(quality.alignment, "train", spy)
+    run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", "default", "--labels", "4,6")
+    first, second = began
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
 @pytest.mark.parametrize("variant", ["no_contrast", "no_ctc", "frozen", "no_rotate", "no_augmentation"])
