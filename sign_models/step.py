@@ -7,7 +7,9 @@ step is recorded as a CUDA graph and played again for every batch of the same sh
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +77,7 @@ class Stepper:
         self.average = Average(raw, ema)
         self.names: list[str] = []  # of the values that a step gives
         recordable = machine.device.type == "cuda" and task.recordable
-        self.recorder = Recordings(self._whole, machine.among) if recordable else None
+        self.recorder = Recordings(machine.among) if recordable else None
 
     def step(self, progress: Progress, rate: float) -> Tensor:
         """Step number progress.step at `rate` times the learning rates -> its values, in the order of self.names.
@@ -92,7 +94,7 @@ class Stepper:
                 if progress.parts == 1 and self.recorder is not None:
                     drawn = self.task.draw(progress.step, rows)
                     seed_step(self.seed, progress.step)
-                    return self.recorder(drawn)
+                    return self.recorder(self._whole, drawn)
                 return self._parts(progress, rows)
             except OutOfMemory as error:
                 if self.machine.among.size > 1:  # the others are in the middle of this step
@@ -168,41 +170,55 @@ class Recording:
 class Recordings:
     """A step as CUDA graphs, one for each shape of its batch. A shape is recorded when it comes for the second time."""
 
-    def __init__(self, work: Callable[[Drawn], Tensor], among: Processes) -> None:
-        self.work = work
+    def __init__(self, among: Processes) -> None:
         # what other processes send arrives on a thread of its own, which must not end a recording
         self.errors = "global" if among.size == 1 else "thread_local"
         self.seen: dict[Any, Recording | None] = {}
         self.pool = torch.cuda.graph_pool_handle()  # graphs take turns in the same memory
         self.stream = torch.cuda.Stream()
 
-    def __call__(self, drawn: Drawn) -> Tensor:
+    def __call__(self, work: Callable[[Drawn], Tensor], drawn: Drawn) -> Tensor:
         shapes = tuple((name, *values.shape) for name, values in drawn.items())
         if shapes not in self.seen:
             self.seen[shapes] = None
-            return self._aside(to_device(drawn, torch.device("cuda")))
+            return self._aside(work, to_device(drawn, torch.device("cuda")))
         recording = self.seen[shapes]
         if recording is None:
-            recording = self.seen[shapes] = self._record(to_device(drawn, torch.device("cuda")))
+            recording = self.seen[shapes] = self._record(work, to_device(drawn, torch.device("cuda")))
         else:
             for name, values in drawn.items():
                 recording.given[name].copy_(values.pin_memory(), non_blocking=True)
         recording.graph.replay()
         return recording.values.clone()  # the graph's own will be written over
 
-    def _aside(self, drawn: Drawn) -> Tensor:
+    def _aside(self, work: Callable[[Drawn], Tensor], drawn: Drawn) -> Tensor:
         """The step as it is, in the stream that graphs are recorded in: what libraries set up, they set up for it."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            values = self.work(drawn)
+            values = work(drawn)
         torch.cuda.current_stream().wait_stream(self.stream)
         return values
 
-    def _record(self, drawn: Drawn) -> Recording:
+    def _record(self, work: Callable[[Drawn], Tensor], drawn: Drawn) -> Recording:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode=self.errors):
-            values = self.work(drawn)
+        with (
+            uncollected(),
+            torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode=self.errors),
+        ):
+            values = work(drawn)
         return Recording(graph, drawn, values)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Nothing is garbage collected meanwhile: to free a graph of an earlier training ends the recording of another."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def to_device(drawn: Drawn, device: torch.device) -> Drawn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from sign_models import step
+from sign_models.processes import ALONE
 from sign_models.step import Average
 from tests.stages.recorders import Memory
 
@@ -38,9 +40,9 @@ def test_recorded_steps_train_as_the_steps_themselves(
     replayed = 0
     record = step.Recordings.__call__
 
-    def counted(self: step.Recordings, drawn: step.Drawn) -> torch.Tensor:
+    def counted(self: step.Recordings, work: Callable, drawn: step.Drawn) -> torch.Tensor:
         nonlocal replayed
-        values = record(self, drawn)
+        values = record(self, work, drawn)
         replayed += sum(found is not None for found in self.seen.values())
         return values
 
@@ -49,8 +51,41 @@ def test_recorded_steps_train_as_the_steps_themselves(
     recorded, plain = Memory(tmp_path / "recorded"), Memory(tmp_path / "plain")
     train(stage, recorded, **length)
     assert replayed > 0
-    unrecorded = lambda self, drawn: self.work(step.to_device(drawn, torch.device("cuda")))  # noqa: E731
+    unrecorded = lambda self, work, drawn: work(step.to_device(drawn, torch.device("cuda")))  # noqa: E731
     monkeypatch.setattr(step.Recordings, "__call__", unrecorded)
     train(stage, plain, **length)
     for at, loss in plain.points["train.loss"].items():
         assert recorded.points["train.loss"][at] == pytest.approx(loss, rel=0.02)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: graphs are its own")
+def test_graphs_of_an_earlier_training_do_not_disturb_a_recording() -> None:
+    def graph() -> torch.cuda.CUDAGraph:
+        x, made = torch.zeros(1, device="cuda"), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(made):
+            x + 1
+        return made
+
+    def work(drawn: step.Drawn) -> torch.Tensor:
+        cycle = [graph() if not torch.cuda.is_current_stream_capturing() else None]
+        cycle.append(cycle)
+        for _ in range(3 * gc.get_threshold()[0]):  # collects, if anything does
+            kept.append([])
+        return drawn["x"] + 1
+
+    kept: list[list] = []
+    recorder = step.Recordings(ALONE)
+    assert [recorder(work, {"x": torch.full((1,), n)}).item() for n in range(4)] == [1, 2, 3, 4]
+
+
+def test_nothing_is_collected_while_a_step_is_recorded() -> None:
+    with step.uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with step.uncollected():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
