@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
 PROJECT = Path(__file__).resolve().parents[2]
+ON_ITS_WAY = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
 
 
 def client() -> MlflowClient:
@@ -176,17 +178,21 @@ def close_dead_runs() -> list[str]:
 def _never_began(run: Run) -> bool:
     """Whether `mlflow run` made this run here and died before its step could sign it.
 
-    Known only for a database file on this machine, and while no process could still be on its way to it.
+    With a database file on this machine: where no process could still be on its way to it. Who is on the way to a run
+    on a server cannot be seen; there it has `ON_ITS_WAY` to begin, and one that is later goes on all the same.
     """
     import mlflow
 
     tags, database = run.data.tags, _sqlite_path(mlflow.get_tracking_uri())
-    if process.HOST in tags or "mlflow.project.entryPoint" not in tags or database is None:
+    if process.HOST in tags or "mlflow.project.entryPoint" not in tags:
         return False
     # MLflow says file://REPOSITORY#FOLDER_IN_IT of a project that is in git, else the folder
     folder, _, inside = tags.get("mlflow.source.name", "").removeprefix("file://").partition("#")
     if Path(folder, inside).resolve() != PROJECT or tags.get("mlflow.user") != getpass.getuser():
         return False
+    if database is None:
+        own = run.info.run_id == os.environ.get("MLFLOW_RUN_ID")
+        return not own and time.time() - run.info.start_time / 1000 > ON_ITS_WAY
     mine = [p for p in psutil.process_iter(["pid", "uids", "cmdline", "environ", "cwd"]) if _is_mine(p)]
     # an `mlflow run` makes one run: where its step is there, it is on its way to no other, as the one above us
     arrived = {above.pid for p in mine if "MLFLOW_RUN_ID" in (p.info["environ"] or {}) for above in _above(p)}

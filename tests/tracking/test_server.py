@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import mlflow
 import pytest
 
 from sign_models.errors import ResourceError
+from sign_models.tracking import store
 from sign_models.tracking.checkpoints import RunCheckpoints
 from sign_models.tracking.registration import register
 from sign_models.tracking.registry import resolve
@@ -76,3 +79,24 @@ def test_a_server_that_asks_who_comes_needs_mlflows_own_variables_only(
     assert latest is not None and fakes.Fake(latest).weight == 1.0 and not latest.is_relative_to(server.folder)
     assert [m.step for m in mlflow.MlflowClient().get_metric_history(run.id, "loss")] == [1]
     assert fakes.Fake(resolve("candidate", "skeleton").path()).weight == 1.0
+
+
+@pytest.mark.usefixtures("server")
+def test_a_run_that_no_step_began_within_an_hour_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = mlflow.MlflowClient()
+    experiment = client.create_experiment("remote")
+    project = {
+        "mlflow.project.entryPoint": "skeleton",
+        "mlflow.source.name": f"file://{store.PROJECT}",
+        "mlflow.user": getpass.getuser(),
+    }
+    made = int((time.time() - store.ON_ITS_WAY - 60) * 1000)
+    left, own = (client.create_run(experiment, made, project).info.run_id for _ in range(2))
+    client.create_run(experiment, tags=project)
+    client.create_run(experiment, made, project | {"mlflow.source.name": "elsewhere"})
+    monkeypatch.setenv("MLFLOW_RUN_ID", own)
+    assert store.close_dead_runs() == [left]
+    monkeypatch.setenv("MLFLOW_RUN_ID", left)  # it had waited in a queue
+    with stage_run("skeleton") as run:
+        assert run.id == left and client.get_run(left).info.status == "RUNNING"
+    assert client.get_run(left).info.status == "FINISHED"
