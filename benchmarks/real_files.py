@@ -25,10 +25,10 @@ SHARES = "0.6,0.2,0.2"
 
 def command(name: str, *arguments: object, folder: Path) -> float:
     """Seconds that an entry point took; ends the program with what it printed where it failed."""
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "PYTHONPATH": os.getcwd()}
     began = time.perf_counter()
     line = [sys.executable, "-m", f"entrypoints.{name}", *map(str, arguments)]
-    done = subprocess.run(line, env=environment, capture_output=True, text=True)
+    done = subprocess.run(line, env=environment, cwd=folder, capture_output=True, text=True)  # artifacts lie there
     if done.returncode:
         raise SystemExit(f"{' '.join(line[1:])}\n{done.stdout}{done.stderr}")
     return time.perf_counter() - began

@@ -4,10 +4,10 @@ usage: python -m benchmarks.store [--frames N ...] [--folder DIR] [--peer unisig
 
 Clips are generated: 133 landmarks, lengths as in PHOENIX14T (mean 117, 95 % below 208 frames). Each measurement is a
 process of its own, so that its peak of resident memory is its own; mapped pages of the store count. The time of an
-import is what it takes beyond one of START frames, which is told apart: starting, drawing the report. Its first and
-last tenth of the frames, without the checks at the end, are of one process, and so nearly of one load of the machine.
-Reading goes on, epoch after epoch, until WARM frames are read. Beside a peer, starting is not counted either. Imports
-of up to REPEATED frames are the best of ROUNDS.
+import is what it takes beyond one of START frames just before it, which is told apart: drawing the report, files. A
+smaller corpus is imported as often as REPEATED frames take. The sizes take turns, ROUNDS times, there and back; the
+median counts. The first and last tenth of the frames, without the checks at the end, are of one import. Reading goes
+on, epoch after epoch, until WARM frames are read. Beside a peer, starting is not counted either.
 DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
 """
 
@@ -22,6 +22,7 @@ import pickle
 import random
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -85,8 +86,21 @@ def generated(frames: int) -> Iterator[KeypointSequence]:
 # Measurements, each in a process of its own ---------------------------------------------------------------------------
 
 
-def measure_import(frames: int, store: Path) -> int:
+def measure_import(frames: int, store: Path) -> None:
     """Everything that `-e import` does but reading files and MLflow; making the clips is not counted."""
+    least, whole = list[float](), list[float]()
+    import_generated(START, store)  # loads libraries
+    for _ in range(max(1, REPEATED // frames)):
+        least.append(import_generated(START, store)[0])
+        seconds, count, tenths = import_generated(frames, store)
+        whole.append(seconds)
+    spent = (sum(whole) - sum(least)) / len(whole)
+    tell(count, time.perf_counter() - spent, least=sum(least) / len(least), first=tenths[0], last=tenths[-1])
+
+
+def import_generated(frames: int, store: Path) -> tuple[float, int, np.ndarray]:
+    """Seconds, frames, and microseconds a frame in each tenth of them."""
+    shutil.rmtree(store, ignore_errors=True)
     began, making, writer = time.perf_counter(), 0.0, StoreWriter(store, {"source": "generated"})
     done, marks = 0, [0.0]  # seconds after each tenth of the frames
 
@@ -102,16 +116,14 @@ def measure_import(frames: int, store: Path) -> int:
 
     write(writer, samples(), {}, "stop")
     finish(writer, "", None, "stop")
-    tenths = np.diff(marks) * 1e7 / frames  # us a frame
-    tell(len(writer.frames()), began + making, first=tenths[0], last=tenths[-1])
-    return len(writer.frames())
+    return time.perf_counter() - began - making, len(writer.frames()), np.diff(marks) * 1e7 / frames
 
 
 def _same(sequence: KeypointSequence) -> KeypointSequence:
     return sequence
 
 
-def measure_read(_: int, store: Path, reader: int = 0) -> int:
+def measure_read(_: int, store: Path, reader: int = 0) -> None:
     """Every `READERS`th batch of an epoch, as half-precision arrays padded to the longest clip."""
     from sign_models.data.batching import Sampler, bucket
 
@@ -127,10 +139,9 @@ def measure_read(_: int, store: Path, reader: int = 0) -> int:
         x = corpus.frames[corpus.offsets[clips][:, None] + steps]
         frames, padded = frames + int(count.sum()), padded + x.shape[0] * x.shape[1]
     tell(frames, began, padded=padded)
-    return frames
 
 
-def measure_batches(_: int, store: Path) -> int:
+def measure_batches(_: int, store: Path) -> None:
     """An epoch of single-precision batches with masks, as evaluation gets them on a CPU."""
     import torch
 
@@ -142,27 +153,26 @@ def measure_batches(_: int, store: Path) -> int:
     sampler, began = Sampler(corpus.lengths, np.arange(len(corpus)), BATCH, seed=0), time.perf_counter()
     frames = sum(int(device_corpus.whole(sampler[step]).lengths.sum()) for step in range(sampler.steps))
     tell(frames, began)
-    return frames
 
 
-def measure_files(_: int, folder: Path, workers: int) -> int:
+def measure_files(_: int, folder: Path, workers: int) -> None:
     """Read a folder and write a store, without the report."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as out:
+        began = time.perf_counter()
         writer = StoreWriter(Path(out) / "store", {"source": str(folder)})
         write(writer, read_samples(folder, AS_TOLD, workers=workers), {}, "stop")
         writer.finish(None)
-        return len(writer.frames())
+        tell(len(writer.frames()), began)
 
 
-def measure_peer(_: int, folder: Path, checkout: Path, share: int, of: int) -> int:
+def measure_peer(_: int, folder: Path, checkout: Path, share: int, of: int) -> None:
     """Every `of`th clip by Uni-Sign's load_pose alone: unpickling, normalising its parts, tensors."""
     dataset, began = unisign(folder, checkout), time.perf_counter()
     frames = sum(len(dataset.load_pose(f"{clip}.mp4")[0]["body"]) for clip in dataset.list[share::of])
     tell(frames, began)
-    return frames
 
 
-def measure_loader(_: int, folder: Path, checkout: Path, workers: int) -> int:
+def measure_loader(_: int, folder: Path, checkout: Path, workers: int) -> None:
     """The loader that its fine_tuning.py makes of that: batches of 16 clips, padded, from `workers` processes."""
     from torch.utils.data import DataLoader
 
@@ -170,7 +180,6 @@ def measure_loader(_: int, folder: Path, checkout: Path, workers: int) -> int:
     loader = DataLoader(dataset, 16, num_workers=workers, collate_fn=dataset.collate_fn)
     frames = sum(int(batch["src_length_batch"].sum()) for batch, _ in loader)
     tell(frames, began)
-    return frames
 
 
 def unisign(folder: Path, checkout: Path) -> Any:
@@ -207,7 +216,6 @@ MEASURES = {
     "import": measure_import, "read": measure_read, "batches": measure_batches, "files": measure_files,
     "peer": measure_peer, "loader": measure_loader,
 }  # fmt: skip
-OWN_CLOCK = ("import", "read", "batches", "peer", "loader")
 
 
 def start(name: str, *arguments: object) -> subprocess.Popen[str]:
@@ -224,51 +232,41 @@ def result(process: subprocess.Popen[str]) -> dict[str, float]:
 
 def child(arguments: list[str]) -> None:
     name, frames, folder, *rest = arguments
-    began = time.perf_counter()
-    more = [int(value) if value.isdigit() else Path(value) for value in rest]
-    count = MEASURES[name](int(frames), Path(folder), *more)
-    if name not in OWN_CLOCK:
-        tell(count, began)
+    MEASURES[name](int(frames), Path(folder), *(int(value) if value.isdigit() else Path(value) for value in rest))
 
 
 # The tables -----------------------------------------------------------------------------------------------------------
 
 
-def imported(frames: int, store: Path) -> dict[str, float]:
-    """An import, the fastest of ROUNDS where it is short enough for other work of the machine to show."""
-    best: dict[str, float] = {}
-    for _ in range(ROUNDS if frames <= REPEATED else 1):
-        shutil.rmtree(store, ignore_errors=True)
-        made = result(start("import", frames, store))
-        best = min(best or made, made, key=lambda m: m["seconds"])
-    return best
-
-
 def sizes(frames: list[int], folder: Path) -> None:
-    least = imported(START, folder / "start")
-    print(f"an import of {least['frames']:,} frames: {least['seconds']:.1f} s, {least['bytes'] / 1e6:.0f} MB")
-    print("| frames | import us/frame | first, last tenth | MB | read us/frame | MB | frames/s | padding "
-          "| batches frames/s, one process |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    """Import, then read, corpora of each size."""
+    imports: dict[int, list[dict[str, float]]] = {count: [] for count in frames}
+    for i in range(ROUNDS):
+        for count in frames[:: -1 if i % 2 else 1]:
+            imports[count].append(result(start("import", count, folder / f"store-{count}")))
+    least = statistics.median(made["least"] for several in imports.values() for made in several)
+    print(f"an import of {START:,} frames: {least:.2f} s; import: the median and range of {ROUNDS} in turn")
+    print("| frames | import us/frame | range | first, last tenth | MB | read us/frame | MB | frames/s | padding "
+          "| batches frames/s, one process |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     columns = []
-    for count in frames:
-        store = folder / f"store-{count}"
-        made = imported(count, store)
-        readers = [start("read", count, store, i) for i in range(READERS)]
+    for count, several in imports.items():
+        walls = sorted(made["seconds"] / (made["frames"] - START) * 1e6 for made in several)
+        wall, made = statistics.median(walls), max(several, key=lambda made: made["bytes"])
+        first, last = (statistics.median(made[name] for made in several) for name in ("first", "last"))
+        readers = [start("read", count, folder / f"store-{count}", i) for i in range(READERS)]
         for reader in readers:
             assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
         read = [result(reader) for reader in readers]
-        batches = result(start("batches", count, store))
+        batches = result(start("batches", count, folder / f"store-{count}"))
         total = sum(r["frames"] for r in read)
-        wall = (made["seconds"] - least["seconds"]) / (made["frames"] - least["frames"]) * 1e6
         spent, memory = max(r["seconds"] for r in read) / total * 1e6, max(r["bytes"] for r in read)
         columns.append((wall, made["bytes"], spent, memory))
         print(
-            f"| {made['frames']:,} | {wall:.2f} | {made['first']:.2f}, {made['last']:.2f} "
+            f"| {made['frames']:,} | {wall:.2f} | {walls[0]:.2f} - {walls[-1]:.2f} | {first:.2f}, {last:.2f} "
             f"| {made['bytes'] / 1e6:.0f} | {spent:.3f} | {memory / 1e6:.0f} "
             f"| {1e6 / spent:,.0f} | {1 - total / sum(r['padded'] for r in read):.2%} "
             f"| {batches['frames'] / batches['seconds']:,.0f} |", flush=True,
         )  # fmt: skip
-        shutil.rmtree(store)
     if len(columns) > 1:
         names = ("import time", "import memory", "read time", "read memory")
         spread = (max(column) / min(column) - 1 for column in zip(*columns, strict=True))

@@ -13,7 +13,7 @@ import numpy as np
 
 from sign_models.data.store import Shard
 from sign_models.data.texts import SPLITS
-from sign_models.keypoints.layouts import PARTS, PLACE
+from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 
 WRISTS = [PLACE["left_hand.wrist"], PLACE["right_hand.wrist"]]
 # What is measured of a clip: share of unseen landmarks by part; reach: its largest coordinate, in shoulder widths;
@@ -22,18 +22,22 @@ MEASURES = (*(f"unseen {part}" for part in PARTS), "reach", "motion")
 FAR = 8.0  # a clip is an outlier where a measure is this many deviations from the corpus' median
 # Deviations are never counted as less than this: in a corpus of equal clips everything else would be an outlier.
 LEAST = dict(zip(MEASURES, (0.1, 0.1, 0.1, 0.1, 0.25, 0.02), strict=True)) | {"frames": 0.25, "fps": 0.02}
+_STARTS = [part.start for part in PARTS.values()]
+_SIZES = np.array([part.stop - part.start for part in PARTS.values()])
 _MAGNITUDE = np.uint16(0x7FFF)  # of a float16's bits, which are in the order of the numbers
 
 
 def measure(values: np.ndarray) -> np.ndarray:
     """(T, K, 3) float16 -> (len(MEASURES),) float32."""
     bits = values.view(np.uint16) & _MAGNITUDE
-    sure = np.ascontiguousarray(bits[..., 2])
-    unseen = (1 - np.count_nonzero(part) / part.size for part in (sure[:, places] for places in PARTS.values()))
+    seen = np.full(len(CANONICAL), len(values))
+    hidden = np.flatnonzero(bits.min(0)[:, 2] == 0)  # in some frame
+    seen[hidden] = np.count_nonzero(bits[:, hidden, 2], axis=0)
+    unseen = 1 - np.add.reduceat(seen, _STARTS) / (_SIZES * len(values))
     reach = bits.max(0)[:, :2].max().view(np.float16)
     wrists = values[:, WRISTS].astype(np.float32)
-    plane, seen = wrists[..., 0] + 1j * wrists[..., 1], wrists[..., 2] > 0
-    both = seen[1:] & seen[:-1]
+    plane, held = wrists[..., 0] + 1j * wrists[..., 1], wrists[..., 2] > 0
+    both = held[1:] & held[:-1]
     motion = (np.abs(plane[1:] - plane[:-1]) * both).sum() / max(1, np.count_nonzero(both))
     return np.array([*unseen, reach, motion], np.float32)
 

@@ -21,7 +21,7 @@ from sign_models.data.checks import measure
 from sign_models.data.corpus import Clip, nfc
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats
-from sign_models.keypoints.formats.labels import Labels
+from sign_models.keypoints.formats.labels import NOTHING, Labels
 from sign_models.keypoints.formats.source import Options as Reading
 from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.sequence import KeypointSequence
@@ -122,8 +122,10 @@ def prepare(make: Callable[[], KeypointSequence]) -> Sample | DataError:
 
 
 def _labelled(sample: Sample, labels: Labels, group: str) -> Sample | DataError:
-    clip = sample.clip
-    known = labels.find(clip.id).beside(clip.text, clip.split, clip.group)
+    clip, known = sample.clip, labels.find(sample.clip.id)
+    if known is NOTHING and not group:
+        return sample
+    known = known.beside(clip.text, clip.split, clip.group)
     try:
         found = _group(clip.id, known.group, group, sample.place)
     except DataError as error:

@@ -24,8 +24,9 @@ from sign_models.data.store import (
     Shard,
     StoredFrames,
     add_known,
-    file_sha256,
+    place_of_frames,
     seal,
+    verify,
 )
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL
@@ -69,10 +70,13 @@ class StoreWriter:
     def _resume(self) -> None:
         """Take over the finished shards, up to the first that is not what its name says."""
         for number, path in enumerate(sorted(self.path.glob("frames-*.safetensors"))):
-            name, checksum = NAME.fullmatch(path.name), file_sha256(path)
+            name = NAME.fullmatch(path.name)
+            try:
+                checksum = verify(shard := Shard.read(path))
+            except DataError:
+                break
             if not name or int(name[1]) != number or not checksum.startswith(name[2]):
                 break
-            shard = Shard.read(path)
             self._enter(path, checksum, len(shard), int(shard.offsets[-1]))
             self.ids.update(dict.fromkeys(shard.known["ids"]))
             self.rejected += shard.rejected
@@ -84,7 +88,7 @@ class StoreWriter:
         self._shards.append(entry)
 
     def _begin_shard(self) -> None:
-        self._known: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        self._known: list[tuple[Any, ...]] = []
         self._ends, self._measures = [0], list[np.ndarray]()
         self._told = len(self.rejected)
 
@@ -99,9 +103,7 @@ class StoreWriter:
             self.flush()
         self.ids[clip.id] = None
         self.position = position
-        known = (clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256)
-        for column, value in zip(self._known.values(), known, strict=True):
-            column.append(value)
+        self._known.append((clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256))
         self._measures.append(sample.measures)
         if length > len(self._frames):
             self._ends.append(length)
@@ -122,12 +124,13 @@ class StoreWriter:
 
     def _write_shard(self, frames: np.ndarray) -> None:
         tensors = {"frames": frames, "offsets": np.array(self._ends), "measures": np.stack(self._measures)}
-        about = {"known": self._known, "rejected": self.rejected[self._told :], "position": self.position}
+        known = dict(zip(COLUMNS, zip(*self._known, strict=True), strict=True))
+        about = {"known": known, "rejected": self.rejected[self._told :], "position": self.position}
         making = self.path / f"frames-{len(self._shards):05}.making"
         save_file(tensors, making, {"about": json.dumps(about)})
         with making.open("rb") as file:
             os.fsync(file.fileno())
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+            checksum = hashlib.sha256(file.read(place_of_frames(making))).hexdigest()
         path = making.with_name(f"{making.stem}-{checksum[:16]}.safetensors")
         os.replace(making, path)
         self._enter(path, checksum, len(self._ends) - 1, self._ends[-1])

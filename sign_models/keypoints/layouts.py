@@ -300,7 +300,9 @@ def to_canonical(points: np.ndarray, confidence: np.ndarray, layout: str) -> tup
         sure[:, averaged] = np.minimum(sure[:, averaged], confidence.take(partner, 1))
     if absent.any():
         sure[:, absent] = 0
-    np.putmask(mapped, ~(sure > 0), 0)
+    seen = sure > 0
+    if not seen.all():
+        np.putmask(mapped, ~seen, 0)
     return mapped.view(np.float32).reshape(*mapped.shape, 2), sure
 
 

@@ -95,7 +95,8 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
     if not (points.min() >= -FAR and points.max() <= FAR):  # one look at all, which nearly always suffices
         seen &= (np.abs(plane.real) <= FAR) & (np.abs(plane.imag) <= FAR)
         confidence *= seen
-    np.putmask(plane, ~seen, 0)
+    if not seen.all():
+        np.putmask(plane, ~seen, 0)
     out = np.empty((*confidence.shape, 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
@@ -126,9 +127,9 @@ def _frame_of_reference(
 
 
 def _shoulder_width(plane: np.ndarray, trusted: np.ndarray) -> np.float32 | None:
-    a, b, c, d = plane.T.take(_ENDS, 0).reshape(4, len(_RATIO), -1)  # each (lengths, T)
+    a, b, c, d = plane.take(_ENDS, 1).T.reshape(4, len(_RATIO), -1)  # each (lengths, T)
     distance = np.abs(a + b - c - d) / 2
-    usable = trusted.T.take(_ENDS, 0).reshape(4, len(_RATIO), -1).all(0) & (distance > 0)
+    usable = trusted.take(_ENDS, 1).T.reshape(4, len(_RATIO), -1).all(0) & (distance > 0)
     widths = _median(distance, usable) / _RATIO  # (lengths,) estimates of the shoulder width, NaN where unseen
     largest = np.fmax.reduce(widths)
     if np.isnan(largest):
@@ -151,6 +152,9 @@ def _middle(plane: np.ndarray, trusted: np.ndarray, scale: np.float32) -> np.com
 
 def _median(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
     """(N, T) -> (N,) medians over the usable entries, NaN where none is."""
+    if usable.all():
+        ordered = np.sort(values, axis=1)
+        return (ordered[:, (len(usable.T) - 1) // 2] + ordered[:, len(usable.T) // 2]) / 2
     ordered = np.sort(np.where(usable, values, np.inf), axis=1)
     count, row = usable.sum(1), np.arange(len(values))
     lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)
@@ -163,13 +167,13 @@ def half(values: np.ndarray) -> np.ndarray:
     For numbers that float16 can hold, such as those of `normalise`.
     """
     bits = (values * _TO_HALF).view(np.uint32)
-    sign = bits >> 16
-    sign &= 0x8000
-    bits &= 0x7FFFFFFF
-    odd = bits >> 13
-    odd &= 1
-    bits += odd  # halfway between two goes to the even one
-    bits += 0xFFF
-    bits >>= 13
-    bits |= sign
-    return bits.astype(np.uint16).view(np.float16)
+    round = bits >> 13
+    round &= 1  # halfway between two goes to the even one
+    round += 0xFFF
+    bits += round
+    np.right_shift(bits, 13, out=round)
+    out = round.astype(np.uint16)  # leaves out the sign, which is now bit 18
+    bits >>= 16
+    bits &= 0x8000
+    out |= bits.astype(np.uint16)
+    return out.view(np.float16)

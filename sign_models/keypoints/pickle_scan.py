@@ -22,9 +22,12 @@ NEW_DICT = b"NQ"  # None, then BINPERSID: the unpickler's persistent_load(None) 
 NEXT_ARRAYS, IN_MEMO = b"2Q", 6 * b"\x94"
 
 # A run of opcodes of fixed length, or ended by a line feed, that need no further look ("(d" is an empty dict of
-# protocol 0), then perhaps an opcode that is followed by as many bytes as its argument of 4, 1 or 8 bytes says.
+# protocol 0), or of the strings before every first array, then perhaps an opcode that is followed by as many bytes as
+# its argument of 4, 1 or 8 bytes says.
 _RUN = re.compile(
     rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]++|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
+    rb"|\x8c(?:\x16numpy\._core\.multiarray|\x15numpy\.core\.multiarray|\x0c_reconstruct|\x05numpy|\x07ndarray"
+    rb"|\x05dtype|\x02[a-z][1-8]|\x01[<|])|C\x01b"
     rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)*+"
     rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?+",
     re.DOTALL,
@@ -37,11 +40,21 @@ _ARRAY = re.compile(
     rb"(h.h.K\x00\x85\x94h.\x87\x94R\x94\(K\x01(?:K.|M..)+[\x85-\x87]\x94(?:h.|j....)\x89(?:B....|C.))",
     re.DOTALL,
 )
+_AT_ONCE = 4096  # bytes of opcodes that are compared together
 _DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
 _STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
 _PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
 
 Buffer = bytes | bytearray | mmap.mmap
+
+
+def unframed(data: bytes) -> bytes:
+    """A pickle without its frames, where these follow one another to its end; `data` itself where they do not."""
+    at, opcodes = 2, [data[:2]]
+    while data[at : at + 1] == b"\x95":
+        begin, at = at + 9, at + 9 + int.from_bytes(data[at + 1 : at + 9], "little")
+        opcodes.append(data[begin:at])
+    return b"".join(opcodes) if at == len(data) else data
 
 
 class Scanner:
@@ -66,8 +79,8 @@ class Scanner:
         while run := _RUN.match(data, at):  # always: a run may be empty
             before, at = at, run.end()
             self.objects += at - before + 1
-            if run.lastindex:
-                head, size = run[0], int.from_bytes(run[run.lastindex], "little")
+            if sized := run.lastindex:
+                head, size = run[0], int.from_bytes(run[sized], "little")
                 at += size
                 array = _ARRAY.fullmatch(head) if self.fold and size else None
                 if array and (like := self._like(array[1], at, size)):
@@ -90,7 +103,7 @@ class Scanner:
                     wanted="numbers as arrays, not as lists",
                     remedy="save each clip as one numpy array",
                 )
-            if run.lastindex:
+            if sized:
                 continue
             code = data[at]
             if code == _STOP:
@@ -120,24 +133,18 @@ class Scanner:
         A frame may begin between two of them. `position` is then behind the last one.
         """
         data, head, blocks = self.data, _END_OF_ARRAY + opcodes, list[np.ndarray]()
-        while True:
-            first, count = at + len(head), _repeats(data, at, head, size)
-            if not count:
-                begin = at + len(_END_OF_ARRAY) + 9
-                framed = (
-                    data[at : begin - 8] == _END_OF_ARRAY + b"\x95" and data[begin : begin + len(opcodes)] == opcodes
-                )
-                first, count = begin + len(opcodes), int(framed)
-                if not framed or first + size > len(data):
-                    break
-                count += _repeats(data, first + size, head, size)
-            block = np.ndarray((count, size), np.uint8, data, first, (len(head) + size, 1))
+        period = len(head) + size
+        while data[at : at + len(_END_OF_ARRAY)] == _END_OF_ARRAY:
+            end = self.position = at + len(_END_OF_ARRAY)
+            framed = 9 if data[end : end + 1] == b"\x95" else 0
+            first = end + framed + len(opcodes)
+            if data[first - len(opcodes) : first] != opcodes or first + size > len(data):
+                return blocks
+            count = 1 + _repeats(data, first + size, head, size)
+            block = np.ndarray((count, size), np.uint8, data, first, (period, 1))
             blocks.append(block.copy() if isinstance(data, mmap.mmap) else block)  # files may change
-            at = first + (count - 1) * (len(head) + size) + size
-        if data[at : at + len(_END_OF_ARRAY)] != _END_OF_ARRAY:
-            return []
-        self.position = at + len(_END_OF_ARRAY)
-        return blocks
+            at = first + count * period - len(head)
+        return []
 
     def _check_memo(self, index: int, at: int) -> None:
         if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number
@@ -154,11 +161,16 @@ def _repeats(data: Buffer, at: int, head: bytes, size: int) -> int:
 
     Equal opcodes before values of equal length need no second look.
     """
-    begin, length, period = at, len(head), len(head) + size
-    last = len(data) - period
-    while at <= last and data[at : at + length] == head:
-        at += period
-    return (at - begin) // period
+    period = len(head) + size
+    found, most, wanted = 0, (len(data) - at) // period, np.frombuffer(head, np.uint8)
+    while found < most and data[at : at + len(head)] == head:
+        count = min(most - found, 1 + _AT_ONCE // len(head))
+        heads = np.ndarray((count, len(head)), np.uint8, data, at, (period, 1))
+        equal = np.logical_and.reduce(heads == wanted, 1)
+        if not np.logical_and.reduce(equal):
+            return found + int(equal.argmin())
+        found, at = found + count, at + count * period
+    return found
 
 
 class Pieces(io.RawIOBase):

@@ -21,8 +21,9 @@ import pickle
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from gzip import BadGzipFile, GzipFile
 from itertools import chain
 from pathlib import Path
@@ -31,7 +32,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.pickle_scan import Buffer, Pieces, Scanner
+from sign_models.keypoints.pickle_scan import Buffer, Pieces, Scanner, unframed
 
 MAX_BYTES = 2**31  # of a file, unzipped
 _CHUNK = 2**20
@@ -42,11 +43,11 @@ _BROKEN = (
 )  # fmt: skip
 
 
-def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+def load(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Any:
     """What the pickle at `path`, gzipped or not, holds. DataError on anything but the kinds of data named above."""
-    place = path.name
+    place = os.path.basename(path)
     try:
-        with path.open("rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size > max_bytes:
                 raise DataError(
@@ -54,8 +55,9 @@ def load(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
                 )
             # A large file is mapped, so that its arrays are in memory only once.
             data = file.read() if size < _CHUNK else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            zipped = data[:2] == b"\x1f\x8b"
-            return loads(_unzip(file, place, max_bytes) if zipped else data, place)
+            if data[:2] == b"\x1f\x8b":
+                data = _unzip(file, place, max_bytes)
+            return loads(unframed(data) if isinstance(data, bytes) else data, place)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -114,17 +116,33 @@ class _Stream:
 
 
 def _unpickle(pieces: list[memoryview], scanner: Scanner) -> Any:
-    small = sum(map(len, pieces)) < _CHUNK
-    file = io.BytesIO(b"".join(pieces)) if small else Pieces(pieces)
-    return _Unpickler(io.BufferedReader(file, _CHUNK), scanner).load()
+    size = sum(map(len, pieces))
+    file = io.BytesIO(b"".join(pieces)) if size < _CHUNK else Pieces(pieces)
+    return _Unpickler(io.BufferedReader(file, min(size, _CHUNK)), scanner).load()
 
 
-class Arrays(list[np.ndarray]):
-    """A list of arrays of one shape and dtype. parts: the same ones in order, joined: each (N, *shape)."""
+class Arrays:
+    """What was a list of arrays of one shape and dtype. parts: the same ones in order, joined: each (N, *shape)."""
 
     def __init__(self, parts: list[np.ndarray]) -> None:
-        super().__init__(chain.from_iterable(parts))
         self.parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(self._single)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._single[index]
+
+    @cached_property
+    def _single(self) -> list[np.ndarray]:
+        return list(chain.from_iterable(self.parts))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """(N, *shape), always a copy."""
+        return np.concatenate(self.parts, dtype=dtype)
 
 
 class _Folded:
@@ -147,9 +165,10 @@ def _unfolded(tree: Any, count: int) -> Any:
         node = todo.pop()
         for key, value in node.items() if isinstance(node, dict) else enumerate(node):
             if type(value) is list and (folded := [*map(type, value)].count(_Folded)):
-                several = (i.parts if type(i) is _Folded else [i[None].view(np.ndarray)] for i in value)
-                parts = list(chain.from_iterable(several))
-                if len({(part.dtype, part.shape[1:]) for part in parts}) > 1:
+                parts: list[np.ndarray] = []
+                for item in value:
+                    parts += item.parts if type(item) is _Folded else [item[None].view(np.ndarray)]
+                if any(p.dtype != parts[0].dtype or p.shape[1:] != parts[0].shape[1:] for p in parts):
                     raise pickle.UnpicklingError("a list of unlike arrays")
                 node[key] = Arrays(parts)
                 count -= folded
@@ -356,6 +375,11 @@ _NAMES = frozenset(
     + [f"torch.{kind}Storage" for kind in _STORAGES]
 )
 _LOAD_STORAGE = "torch.storage._load_from_bytes"
+# What find_class gives for each name, also for those of numpy 1 and of Python 2.
+_FOUND: dict[str, Any] = {name: run if run is _Array else _Function(run) for name, run in _FUNCTIONS.items()}
+_FOUND |= {name: name for name in _NAMES}
+_FOUND |= {name.replace("numpy._core.", "numpy.core.", 1): found for name, found in _FOUND.items()}
+_FOUND |= {name.replace("builtins.", "__builtin__.", 1): found for name, found in _FOUND.items()}
 ALLOWED = tuple(sorted({*_FUNCTIONS, *_NAMES, _LOAD_STORAGE}))
 
 
@@ -367,12 +391,9 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if isinstance(module, str) and isinstance(name, str):
-            full = f"{module}.{name}".replace("numpy.core.", "numpy._core.", 1).replace("__builtin__.", "builtins.", 1)
-            if full in _FUNCTIONS:
-                found = _FUNCTIONS[full]
-                return found if found is _Array else _Function(found)
-            if full in _NAMES:
-                return full
+            full = f"{module}.{name}"
+            if full in _FOUND:
+                return _FOUND[full]
             if full == _LOAD_STORAGE and not self.storages:
                 return _Function(lambda data: _load_storage(data, self.place))
         raise DataError(

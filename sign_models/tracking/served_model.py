@@ -194,7 +194,7 @@ def _npz(path: Path, place: str, left: Allowance) -> tuple[Any, Any]:
 
 def _pose(path: Path, place: str, left: Allowance) -> KeypointSequence:
     left.take_bytes(path.stat().st_size, place)
-    [read] = pose.read(Source(path, place), Options())
+    [read] = pose.read(Source(str(path), path.name, place), Options())
     sequence = read()
     left.take_frames(len(sequence), place)
     return sequence

@@ -275,7 +275,7 @@ def test_a_second_clip_of_one_id_is_refused(tmp_path: Path) -> None:
 # Memory ---------------------------------------------------------------------------------------------------------------
 
 MEASURED = """
-import dataclasses, os, sys
+import dataclasses, hashlib, os, sys
 import numpy as np
 from pathlib import Path
 from sign_models.data import store, store_writer
@@ -293,8 +293,10 @@ one, peak = prepare(lambda: sequence(0, 100, text="a b c", group="anna")), 0
 def samples():
     global peak
     for i in range(count):
-        sha256 = f"{i << 224:064x}"  # as if each clip had a content of its own
-        yield BEGIN, one._replace(clip=dataclasses.replace(one.clip, id=f"clip_{i:06}", sha256=sha256))
+        values = one.clip.values.copy()
+        values.view(np.uint16)[0, 0, 0] = i  # each clip has a content of its own
+        sha256 = hashlib.sha256(values.data).hexdigest()
+        yield BEGIN, one._replace(clip=dataclasses.replace(one.clip, id=f"clip_{i:06}", values=values, sha256=sha256))
         if i % 50 == 0:
             peak = max(peak, resident())
 

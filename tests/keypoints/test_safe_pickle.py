@@ -30,6 +30,8 @@ def same(a: object, b: object) -> bool:
         return isinstance(a, np.ndarray) and a.shape == b.shape and bool((np.asarray(a) == b).all())
     if isinstance(b, dict):
         return isinstance(a, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in b)
+    if isinstance(a, safe_pickle.Arrays):
+        return isinstance(b, list) and same(list(a), b) and same(np.asarray(a), np.array(b))
     if isinstance(b, list | tuple):
         return isinstance(a, type(b)) and len(a) == len(b) and all(map(same, a, b))
     return a == b
@@ -336,7 +338,8 @@ def test_taking_like_arrays_out_changes_nothing(data) -> None:
 def numbers(tree: object) -> list[tuple[tuple[int, ...], bytes]]:
     if isinstance(tree, np.ndarray):
         return [(tree.shape, tree.tobytes())]
-    values = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
+    lists = list | tuple | safe_pickle.Arrays
+    values = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, lists) else ()
     return [part for value in values for part in numbers(value)]
 
 

@@ -142,7 +142,7 @@ def source_at(path: Path | str) -> Source:
         )
     if path.is_file() and not path.stat().st_size:
         raise DataError("is empty", place=path.name, wanted="a file of keypoints", remedy="copy or export it again")
-    return Source(path, "", is_folder=True) if path.is_dir() else Source(path, path.stem)
+    return Source(str(path), path.name, "" if path.is_dir() else path.stem, path.is_dir())
 
 
 def _reader(source: Source) -> Reader | None:
@@ -184,14 +184,14 @@ def clips(part: Source, options: Options) -> Iterator[Clip]:
 
 def _children(source: Source) -> Iterator[Source]:
     """What lies in a folder, by name. An id is the path below the folder that was asked for, without the ending."""
-    with os.scandir(source.path) as found:
+    with os.scandir(source.place) as found:
         entries = sorted(found, key=lambda entry: entry.name)
     for entry in entries:
-        path, folder = source.path / entry.name, entry.is_dir()
-        circle = folder and entry.is_symlink() and path.resolve() in (source.path.resolve() / "x").parents
-        if not entry.name.startswith(".") and not circle:
-            name = path.name if folder else path.stem
-            yield Source(path, f"{source.id}/{name}" if source.id else name, folder)
+        name, folder = entry.name, entry.is_dir()
+        circle = folder and entry.is_symlink() and Path(entry).resolve() in (source.path.resolve() / "x").parents
+        if not name.startswith(".") and not circle:
+            id = name if folder or name.endswith(".") else name.rpartition(".")[0] or name
+            yield Source(entry.path, name, f"{source.id}/{id}" if source.id else id, folder)
 
 
 def _files(source: Source) -> Iterator[Source]:
@@ -217,4 +217,4 @@ def _handing(on_bad: OnBad) -> Iterator[None]:
 def unknown(source: Source) -> DataError:
     known = "; ".join(reader.holds for reader in READERS)
     found = "a folder without a file of keypoints" if source.is_folder else f"a file of kind {source.kind!r}"
-    return DataError(found, place=source.path.name, wanted=known, remedy="see docs/formats for each layout")
+    return DataError(found, place=source.name, wanted=known, remedy="see docs/formats for each layout")

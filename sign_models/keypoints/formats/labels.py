@@ -65,7 +65,7 @@ class Labels:
         rows = _rows(source)
         if rows is None:
             return False
-        split = split_of(source.path.name)
+        split = split_of(source.name)
         for key, row in rows:
             label = Label(_first(row, TEXT), SPLITS.get(str(_first(row, SPLIT)), split), _first(row, GROUP))
             names = {key, *(str(row[field]) for field in NAME if isinstance(row.get(field), str | int))}
@@ -100,7 +100,7 @@ def _forms(name: str) -> list[str]:
 
 def _rows(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]] | None:
     """(key or "", row) of a label file, None where the file is no label file."""
-    if source.path.suffix.lower() in _NEVER:
+    if source.name.lower().endswith(_NEVER):
         return None
     if source.kind == "text":
         return _table(source)
@@ -118,7 +118,7 @@ def _rows(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]] | None:
 
 def _may_hold_labels(head: bytes) -> bool:
     """Whether reading the file is worth it: most files of a corpus are keypoints, and large."""
-    return any(name.encode() in head for name in TEXT) and not any(word in head for word in _KEYPOINTS)
+    return not any(word in head for word in _KEYPOINTS) and any(name.encode() in head for name in TEXT)
 
 
 def _is_label(row: Any) -> bool:
@@ -145,4 +145,4 @@ def _table_rows(source: Source, delimiter: str) -> Iterator[tuple[str, Mapping[s
             rows = csv.DictReader(text, delimiter=delimiter)
         yield from (("", row) for row in rows)
     except csv.Error as error:
-        raise DataError(f"is no readable table ({error})", place=source.path.name, wanted="CSV or TSV") from error
+        raise DataError(f"is no readable table ({error})", place=source.name, wanted="CSV or TSV") from error

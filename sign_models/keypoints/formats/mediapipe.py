@@ -45,9 +45,9 @@ def _read(source: Source, options: Options) -> KeypointSequence:
     if source.is_folder:
         frames = _frames(source.path)
         # .../SIGN/TAKE: below the folder that was asked for, or that folder itself.
-        text = source.path.parent.name if source.path.name.isdecimal() else None
+        text = source.path.parent.name if source.name.isdecimal() else None
     else:
-        frames = np.atleast_2d(as_numbers(source.tree, source.path.name))
+        frames = np.atleast_2d(as_numbers(source.tree, source.name))
     layout, faces = WIDTHS[frames.shape[1]]
     body = frames[:, : 4 * POSE].reshape(len(frames), POSE, 4)
     rest = frames[:, 4 * POSE :].reshape(len(frames), faces + HANDS, 3)
@@ -56,10 +56,10 @@ def _read(source: Source, options: Options) -> KeypointSequence:
     found = (rest != 0).any(-1)
     confidence = np.concatenate([body[..., 3], found], axis=1)
     return clip(
-        source.id or source.path.name,
+        source.id or source.name,
         points,
         options,
-        source=source.path.name,
+        source=source.name,
         confidence=confidence,
         layout=layout,
         unit="picture",

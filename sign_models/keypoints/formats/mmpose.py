@@ -50,7 +50,7 @@ def _is_person(person: Any) -> bool:
 
 
 def _read(source: Source, options: Options) -> KeypointSequence:
-    place = source.path.name
+    place = source.name
     people = [
         [_person(person, f"{place}: frame {i}") for person in frame[:MAX_PEOPLE]]
         for i, frame in enumerate(_frames(source.tree) or [])

@@ -20,4 +20,4 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
-    return records.clips(source.tree, source, options, split=split_of(source.path.name))
+    return records.clips(source.tree, source, options, split=split_of(source.name))

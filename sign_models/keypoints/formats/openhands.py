@@ -25,4 +25,4 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 
 def _read(source: Source, options: Options) -> KeypointSequence:
     tree = source.tree
-    return clip(source.id, tree["keypoints"], options, source=source.path.name, confidence=tree["confidences"])
+    return clip(source.id, tree["keypoints"], options, source=source.name, confidence=tree["confidences"])

@@ -45,17 +45,17 @@ def _is_frame(tree: Any) -> bool:
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
     if source.kind == "json":
-        yield partial(_read, [(0, source.path)], source.id, source.path.name, options)
+        yield partial(_read, [(0, source.path)], source.id, source.name, options)
         return
     named = ((FRAME.fullmatch(path.name), path) for path in source.path.iterdir())
     frames = sorted((found["clip"], int(found["number"]), path) for found, path in named if found)
     groups = [(name, [(number, path) for _, number, path in group]) for name, group in groupby(frames, lambda f: f[0])]
     if len(groups) == 1:  # a folder that holds one clip is the clip; How2Sign names its files after their folder
-        yield partial(_read, groups[0][1], source.id or groups[0][0] or source.path.name, source.path.name, options)
+        yield partial(_read, groups[0][1], source.id or groups[0][0] or source.name, source.name, options)
         return
     for name, numbered in groups:
         id = "/".join(filter(None, (source.id, name)))
-        yield partial(_read, numbered, id, f"{source.path.name}/{name}", options)
+        yield partial(_read, numbered, id, f"{source.name}/{name}", options)
 
 
 def _read(frames: list[tuple[int, Path]], id: str, place: str, options: Options) -> KeypointSequence:

@@ -88,7 +88,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 def _read(source: Source, options: Options) -> KeypointSequence:
     from pose_format import Pose
 
-    place = source.path.name
+    place = source.name
     size = source.path.stat().st_size
     if size > MAX_BYTES:
         raise DataError(f"holds {size:,} bytes", place=place, wanted=f"at most {MAX_BYTES:,}", remedy="split the clip")

@@ -16,6 +16,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip, is_score, unit_of
 from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 # What the systems of the field call the fields of a record; the first is ours.
@@ -34,7 +35,7 @@ def values(tree: Any) -> list[Any]:
     """The first few of the values in a tree, by which it is told what it holds."""
     if isinstance(tree, Mapping):
         return [tree[key] for key in islice(tree, _LOOKED_AT)]
-    return list(tree[:_LOOKED_AT]) if isinstance(tree, list | tuple) else []
+    return list(islice(tree, _LOOKED_AT)) if isinstance(tree, list | tuple | Arrays) else []
 
 
 def clips(
@@ -47,9 +48,7 @@ def clips(
     header = dict(header or {})
     keyed = list(_keyed(tree, source, header))
     if not keyed:
-        raise DataError(
-            "holds no clips", place=source.path.name, wanted="at least one", remedy="copy or export it again"
-        )
+        raise DataError("holds no clips", place=source.name, wanted="at least one", remedy="copy or export it again")
     if options.unit is None and "unit" not in header:
         header["unit"] = _unit(tree, keyed)
     if split:
@@ -65,7 +64,7 @@ def _keyed(tree: Any, source: Source, header: Mapping[str, Any]) -> Iterator[tup
         yield _id(tree, source.id, source), None
     elif isinstance(tree, Mapping):
         yield from ((str(key), key) for key in tree if key not in header)
-    elif isinstance(tree, list | tuple):
+    elif isinstance(tree, list | tuple | Arrays):
         yield from ((_id(value, str(i), source), i) for i, value in enumerate(tree))
 
 
@@ -74,7 +73,7 @@ def _id(value: Any, default: str, source: Source) -> str:
     if not isinstance(id, str | int):
         raise DataError(
             f"an id that is a {type(id).__name__}",
-            place=source.path.name,
+            place=source.name,
             wanted="a string or a whole number",
             remedy="name each clip, or leave the id out of all",
         )
@@ -84,7 +83,7 @@ def _id(value: Any, default: str, source: Source) -> str:
 def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
     """Keyword arguments of `clip` for one value: an array or a record."""
     value = tree if key is None else tree[key]
-    if isinstance(value, list | tuple | np.ndarray):
+    if isinstance(value, list | tuple | Arrays | np.ndarray):
         return {"keypoints": value}
     if not is_record(value):
         keys = " with " + ", ".join(str(name)[:40] for name in islice(value, 8)) if isinstance(value, Mapping) else ""
@@ -122,7 +121,7 @@ def _clip(
     header: Mapping[str, Any],
     kinds: dict[bool, str],
 ) -> KeypointSequence:
-    place = source.path.name if key is None else f"{source.path.name}: sample {id!r}"
+    place = source.name if key is None else f"{source.name}: sample {id!r}"
     fields = _fields(tree, key, place)
     keypoints = as_numbers(fields.pop("keypoints"), place)
     if fields.get("confidence") is None:

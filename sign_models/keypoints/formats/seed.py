@@ -14,6 +14,7 @@ import numpy as np
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.safe_pickle import Arrays
 
 HEADER = ("layout", "fps", "unit", "size")
 
@@ -26,8 +27,9 @@ def detect(source: Source) -> bool:
         return True
     if isinstance(tree, Mapping) and "sequences" in tree:
         return True
-    return isinstance(tree, Mapping | list | tuple) and (
-        not len(tree) or any(isinstance(v, np.ndarray | list) or records.is_record(v) for v in records.values(tree))
+    return isinstance(tree, Mapping | list | tuple | Arrays) and (
+        not len(tree)
+        or any(isinstance(v, np.ndarray | list | Arrays) or records.is_record(v) for v in records.values(tree))
     )
 
 

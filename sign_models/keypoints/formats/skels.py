@@ -44,7 +44,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
     for i, (line, name, text) in enumerate(zip_longest(lines(source.path), names, texts)):
         if line is None:
             if name or text:
-                raise DataError(f"{i} lines", place=source.path.name, wanted="as many as its .files and .text have")
+                raise DataError(f"{i} lines", place=source.name, wanted="as many as its .files and .text have")
             return
         yield partial(_read, line, f"{i + 1}", name, text, source, options)
 
@@ -57,7 +57,7 @@ def _beside(path: Path, suffix: str) -> Iterator[str]:
 def _read(
     line: str, number: str, name: str | None, text: str | None, source: Source, options: Options
 ) -> KeypointSequence:
-    place = f"{source.path.name}: line {number}"
+    place = f"{source.name}: line {number}"
     try:
         values = np.array(line.split(), np.float32)
     except ValueError as error:
@@ -74,5 +74,5 @@ def _read(
         layout="skels_50",
         unit="body",
         text=text or None,
-        split=split_of(source.path.name),
+        split=split_of(source.name),
     )

@@ -55,24 +55,29 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """A file or a folder, and the id that a single clip in it would have."""
+    """A file or a folder: where it lies, its bare name, and the id that a single clip in it would have."""
 
-    path: Path
+    place: str
+    name: str
     id: str
     is_folder: bool = False
+
+    @cached_property
+    def path(self) -> Path:
+        return Path(self.place)
 
     @cached_property
     def head(self) -> bytes:
         """The first bytes of a file, unzipped where it is gzipped."""
         try:
-            with self.path.open("rb") as file:
+            with open(self.place, "rb", buffering=0) as file:
                 head = file.read(HEAD)
             if head[:2] == b"\x1f\x8b":
-                with gzip.open(self.path) as unzipped:
+                with gzip.open(self.place) as unzipped:
                     head = unzipped.read(HEAD)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(
-                f"cannot be read ({error})", place=self.path.name, wanted="a whole file", remedy="copy it again"
+                f"cannot be read ({error})", place=self.name, wanted="a whole file", remedy="copy it again"
             ) from error
         return head
 
@@ -111,7 +116,7 @@ class Source:
         """Contents of a pickle, JSON or npz file: containers, numbers, strings and arrays."""
         match self.kind:
             case "pickle":
-                return safe_pickle.load(self.path)
+                return safe_pickle.load(self.place)
             case "json":
                 return read_json(self.path)
             case "npz":

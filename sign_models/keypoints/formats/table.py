@@ -76,7 +76,7 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
-    place = source.path.name
+    place = source.name
     shape: Shape | None = None
     count, id, text = 0, None, None
     parts: list[Rows] = []
@@ -105,7 +105,7 @@ def _batches(source: Source) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
     from pyarrow import csv, parquet
 
-    place = source.path.name
+    place = source.name
     try:
         if source.kind == "parquet":
             # The limits hold for the footer, which a file may describe as larger than memory.
@@ -242,7 +242,7 @@ def _frame_rows(
 def _read(
     parts: list[Rows], id: str | None, text: str | None, shape: Shape, source: Source, options: Options
 ) -> KeypointSequence:
-    place = source.path.name if id is None else f"{source.path.name}: sequence {id!r}"
+    place = source.name if id is None else f"{source.name}: sequence {id!r}"
     frame, landmark = np.concatenate([p.frame for p in parts]), np.concatenate([p.place for p in parts])
     values = np.concatenate([p.values for p in parts])
     length = int(frame.max() - frame.min()) + 1

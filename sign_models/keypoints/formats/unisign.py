@@ -28,7 +28,7 @@ def detect(source: Source) -> bool:
     if not (isinstance(tree, Mapping) and "keypoints" in tree and "scores" in tree):
         return False
     keypoints = tree["keypoints"]
-    return isinstance(keypoints, list) or (isinstance(keypoints, np.ndarray) and keypoints.ndim == 4)
+    return isinstance(keypoints, list | Arrays) or (isinstance(keypoints, np.ndarray) and keypoints.ndim == 4)
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
@@ -36,8 +36,9 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 
 
 def _read(source: Source, options: Options) -> KeypointSequence:
-    place, tree = source.path.name, source.tree
-    keypoints, scores = _frames(tree["keypoints"], place), _frames(tree["scores"], place)
+    place, tree = source.name, source.tree
+    with np.errstate(over="ignore"):  # what is too large becomes Inf, which `clip` refuses
+        keypoints, scores = _frames(tree["keypoints"], place), _frames(tree["scores"], place)
     if keypoints.ndim != 4 or keypoints.shape[3] != 2 or scores.shape != keypoints.shape[:3]:
         found = f"keypoints of shape {keypoints.shape} with scores of shape {scores.shape}"
         raise DataError(found, place=place, wanted="(T, P, 133, 2) and (T, P, 133)", remedy="extract the clip again")
@@ -53,10 +54,10 @@ def _frames(frames: Any, place: str) -> np.ndarray:
     """(T, P, ...) out of a list of T arrays, filled up with nobody where people come and go."""
     if isinstance(frames, np.ndarray):
         return as_numbers(frames, place)
-    if not isinstance(frames, list | tuple):
+    if not isinstance(frames, list | tuple | Arrays):
         found = f"frames that are a {type(frames).__name__.strip('_').lower()}"
         raise DataError(found, place=place, wanted="a list with an array a frame", remedy="extract the clip again")
-    with suppress(TypeError, ValueError, OverflowError), np.errstate(over="ignore"):
+    with suppress(TypeError, ValueError, OverflowError):
         if isinstance(frames, Arrays):
             return np.concatenate(frames.parts, dtype=np.float32, casting="same_kind")
         if len(counts := set(map(len, frames))) == 1:  # as in nearly all files: one copy, much faster than np.stack
