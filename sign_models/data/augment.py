@@ -64,13 +64,15 @@ def augment(
     if proportions or turn:
         xy = _move_hands(xy, uniform, proportions, turn)
     if rotate or turn or shear or scale:
-        angle = uniform(to=math.radians(rotate))
-        lean = uniform(to=shear)
-        sx, sy = 1 + uniform(to=scale), 1 + uniform(to=scale)
-        sx = sx * uniform(to=math.radians(turn)).cos()
+        angle = uniform(1, 1, to=math.radians(rotate))
+        lean = uniform(1, 1, to=shear)
+        wide, high = 1 + uniform(1, 1, to=scale), 1 + uniform(1, 1, to=scale)
+        wide = wide * uniform(1, 1, to=math.radians(turn)).cos()
         cos, sin = angle.cos(), angle.sin()
-        matrix = torch.stack([cos * sx, -sin * sx + lean, sin * sy, cos * sy], -1).view(B, 1, 2, 2)
-        xy = (xy.flatten(1, 2).unsqueeze(2) * matrix).sum(-1).view(B, T, K, 2)
+        x_axis, y_axis = xy.unbind(-1)  # by hand: a product of matrices is slow at a width of 2, and in TF32 inexact
+        xy = torch.stack(
+            [x_axis * (cos * wide) + y_axis * (lean - sin * wide), x_axis * (sin * high) + y_axis * (cos * high)], -1
+        )
     if translate:
         xy = xy + uniform(1, 1, 2, to=translate)
     if noise:
