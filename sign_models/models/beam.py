@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NEVER = -1e9  # log probability of what may not be chosen
+FEW = 16  # rows at most of a product that a CPU computes the other way around: its threads share the weight's rows
 
 
 class T5Decoder:
@@ -29,7 +30,8 @@ class T5Decoder:
         self.seen = mask[:, None, None, :]
         first = self.stack.block[0].layer[0].SelfAttention
         self.heads = first.n_heads
-        self.positions = first.compute_bias(max_length, max_length)  # (1, H, L, L)
+        # (1, H, L, 1, L K)
+        self.positions = first.compute_bias(max_length, max_length).repeat_interleave(beams, -1).unsqueeze(3)
         self.layers = [_Layer(block, states, self.heads, max_length * beams) for block in self.stack.block]
         self.past = mask.new_zeros(len(mask), beams, max_length * beams)  # which of the cache is a beam's own
         self.eye = torch.eye(beams, dtype=torch.bool, device=mask.device)
@@ -41,7 +43,7 @@ class T5Decoder:
         if parents is not None:
             self.past = self.past.gather(1, parents.unsqueeze(-1).expand_as(self.past))
         self.past[:, :, step * K : (step + 1) * K] = self.eye
-        bias = self.positions[:, :, step, : step + 1].repeat_interleave(K, -1).unsqueeze(2)  # (1, H, 1, places)
+        bias = self.positions[:, :, step, :, : (step + 1) * K]  # (1, H, 1, places)
         bias = torch.where(self.past[:, None, :, : (step + 1) * K], bias, -torch.inf)  # (B, H, K, places)
         x = self.stack.embed_tokens(tokens)
         for layer in self.layers:
@@ -49,7 +51,7 @@ class T5Decoder:
         x = _norm(self.stack.final_layer_norm, x)
         if getattr(self.model.config, "scale_decoder_outputs", False):  # mT5 never does
             x = x * self.model.model_dim**-0.5
-        return self.model.lm_head(x)
+        return _times(x, self.model.lm_head.weight)
 
 
 class _Layer:
@@ -69,14 +71,22 @@ class _Layer:
     def __call__(self, x: Tensor, bias: Tensor, seen: Tensor, place: int) -> Tensor:
         """x (B, K, D) -> (B, K, D); its keys and values go to `place` of the cache."""
         K = x.shape[1]
-        qkv = F.linear(_norm(self.own.layer_norm, x), self.qkv)
+        qkv = _times(_norm(self.own.layer_norm, x), self.qkv)
         q, k, v = (self._split(part) for part in qkv.chunk(3, -1))
         self.keys[:, :, place : place + K], self.values[:, :, place : place + K] = k, v
         keys, values = self.keys[:, :, : place + K], self.values[:, :, : place + K]
-        x = x + self.own.SelfAttention.o(_attend(q, keys, values, bias))
-        q = self._split(self.cross.EncDecAttention.q(_norm(self.cross.layer_norm, x)))
-        x = x + self.cross.EncDecAttention.o(_attend(q, self.clip_keys, self.clip_values, seen))
-        return x + self.out.DenseReluDense(_norm(self.out.layer_norm, x))
+        x = x + _times(_attend(q, keys, values, bias), self.own.SelfAttention.o.weight)
+        cross = self.cross.EncDecAttention
+        q = self._split(_times(_norm(self.cross.layer_norm, x), cross.q.weight))
+        x = x + _times(_attend(q, self.clip_keys, self.clip_values, seen), cross.o.weight)
+        return x + self._feed(_norm(self.out.layer_norm, x))
+
+    def _feed(self, x: Tensor) -> Tensor:
+        """The T5 way: one product and an activation; the mT5 way: gated by a second product."""
+        feed = self.out.DenseReluDense
+        if hasattr(feed, "wi"):
+            return _times(feed.act(_times(x, feed.wi.weight)), feed.wo.weight)
+        return _times(feed.act(_times(x, feed.wi_0.weight)) * _times(x, feed.wi_1.weight), feed.wo.weight)
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, H D) -> (B, H, T, D)"""
@@ -88,6 +98,13 @@ def _attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
     bias = bias if bias.dtype == torch.bool else bias.to(q.dtype)
     y = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, scale=1.0)
     return y.transpose(1, 2).flatten(2)
+
+
+def _times(x: Tensor, weight: Tensor) -> Tensor:
+    """x (B, K, D), weight (N, D) -> (B, K, N)."""
+    if x.device.type != "cpu" or x.shape[0] * x.shape[1] > FEW:
+        return F.linear(x, weight)
+    return (weight @ x.flatten(0, 1).T).T.unflatten(0, x.shape[:2])
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:
