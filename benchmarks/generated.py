@@ -65,7 +65,7 @@ def stored(folder: Path, lengths: Sequence[int]) -> Corpus:
 
 def encoder(params: PipelineParams) -> TemporalModel:
     skeleton = SkeletonModel(**params.skeleton.model.model_dump())
-    return TemporalModel(skeleton, **params.temporal.model.model_dump())
+    return TemporalModel(skeleton, **params.temporal.model.model_dump(), window=params.temporal.max_frames)
 
 
 def tokenizer() -> Any:
@@ -86,4 +86,5 @@ def translator(params: PipelineParams, big: bool, tokens: int, beams: int, devic
     text = text or TextModel.from_scratch(len(words), d.width, d.layers, d.heads, d.dropout)
     temporal = encoder(params)
     alignment = AlignmentModel(temporal.width, text.vocabulary, text)
-    return Translator(temporal, alignment, words, Generation(beams, tokens, 1.0, 0.5), True).to(device).eval()
+    generation = Generation(beams, tokens, 1.0, 0.5, params.alignment.max_frames)
+    return Translator(temporal, alignment, words, generation, True).to(device).eval()

@@ -117,7 +117,7 @@ def pretrained(
         first = skeleton.train(params.skeleton, inputs.keypoints, Quiet("skeleton", run)).model
         seconds["skeleton"] = time.monotonic() - began
     began = time.monotonic()
-    second = TemporalModel(first, **params.temporal.model.model_dump())
+    second = TemporalModel(first, **params.temporal.model.model_dump(), window=params.temporal.max_frames)
     if "temporal" not in variant.untrained:
         second = temporal.train(params.temporal, inputs.videos, first, Quiet("temporal", run)).model
         seconds["temporal"] = time.monotonic() - began

@@ -48,7 +48,7 @@ def log(run: Run, result: Generated, outcome: Outcome) -> None:
         "signatures": signatures,
     }
     run.log_text(json.dumps(content, ensure_ascii=False, indent=1), RESULTS)
-    columns = {name: [row[name] for row in result.rows] for name in result.rows[0]}
+    columns = {name: [row[name] for row in result.rows] for name in result.rows[0] if name != "windows"}
     run.log_table(columns, "generation_results_table.json")
     run.set_tags({"sign.scoring": outcome.preset} | {f"sign.signature.{k}": v for k, v in signatures.items()})
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,19 @@ def test_every_form_of_a_clip_gets_the_same_text(server: Server) -> None:
     assert raw == lines == unpacked
 
 
+def test_a_long_clip_is_answered_in_windows(server: Server) -> None:
+    """Of tiny.PARAMS: max_frames is 32."""
+    clip = np.concatenate([tiny.clip(i, 30, [word]) for i, word in enumerate(tiny.WORDS)])
+    [plain] = server.ask(told(clip))
+    [answer] = server.ask(told(clip), windows=True)
+    windows = answer.pop("windows")
+    assert answer == plain and plain["text"] == " ".join(w["text"] for w in windows if w["text"])
+    spans = [w["frames"] for w in windows]
+    assert spans[0][0] == 0 and spans[-1][1] == len(clip)
+    assert all(end == begin for (_, end), (begin, _) in pairwise(spans)) and max(b - a for a, b in spans) <= 32
+    assert [(w["start"], w["end"]) for w in windows] == [(a / tiny.FPS, b / tiny.FPS) for a, b in spans]
+
+
 def test_n_best_are_ordered_and_begin_with_the_answer(server: Server) -> None:
     [answer] = server.ask({"npz": npz(CLIP)}, beams=4, n_best=3)
     scores = [found["score"] for found in answer["n_best"]]
@@ -160,9 +174,9 @@ def test_n_best_are_ordered_and_begin_with_the_answer(server: Server) -> None:
     ("clips", "message"),
     [
         ([{"npz": npz(CLIP)}] * (MAX_CLIPS + 1), f"at most {MAX_CLIPS}"),
-        ([{"npz": npz(np.ones((MAX_FRAMES + 1, 75, 2), np.float32))}], f"{MAX_FRAMES + 1} frames"),
-        ([{"npz": npz(np.ones((MAX_FRAMES, 75, 2), np.float32))}] * 7, "a request"),
-        ([{"npz": npz(np.zeros((3_000_000, 75), np.int8))}], "bytes"),
+        ([{"npz": npz(np.ones((MAX_FRAMES + 1, 75, 2), np.int8))}], f"{MAX_FRAMES + 1} frames"),
+        ([{"npz": npz(np.ones((MAX_FRAMES, 75, 2), np.int8))}] * 2, "a request"),
+        ([{"npz": npz(np.zeros((4_000_000, 75), np.int8))}], "bytes"),
         ([{"npz": npz(np.full((4, 75, 3), np.nan))}], "clip 0: NaN"),
         ([{"keypoints": [[[1.0, float("nan"), 1.0]] * 75]}], "NaN or Inf at frame 0"),
         ([{"keypoints": [[[1.0, 1.0]] * 7]}], "7 landmarks a frame fit no known layout"),

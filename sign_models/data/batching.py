@@ -53,9 +53,10 @@ class DeviceCorpus:
         self.corpus, self.device = corpus, device
         self.frames = resident(corpus.frames, device)
 
-    def whole(self, clips: np.ndarray) -> Batch:
-        """The clips as they are."""
+    def whole(self, clips: np.ndarray, longest: int | None = None) -> Batch:
+        """The clips as they are; of longer ones the first `longest` frames."""
         lengths = self.corpus.lengths[clips]
+        lengths = lengths if longest is None else np.minimum(lengths, longest)
         steps = np.minimum(np.arange(bucket(lengths.max())), lengths[:, None] - 1)
         x = self._at(torch.from_numpy(self.corpus.offsets[clips][:, None] + steps))
         lengths = torch.from_numpy(lengths).to(self.device)

@@ -16,30 +16,34 @@ from torch import Tensor, nn
 
 from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.keypoints.windows import Window
+from sign_models.keypoints.windows import windows as cut_up
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.translator import Translator
+from sign_models.models.translator import Translator, joined, told
 
 BATCH_FRAMES = 16_384  # padded frames at once
+ASKED = BATCH_FRAMES // 2  # frames that a caller asks about at once: the other half is for those who wait
 
 
 @dataclass(eq=False)
 class _Question:
-    """Normalised clips (T, K, 3) of one caller; answers: None until they are there."""
+    """Windows (T, K, 3) of one caller; found: what the model says of each, None until it is there."""
 
-    clips: list[np.ndarray]
+    windows: list[np.ndarray]
     options: tuple[int | None, int | None]  # beams, n_best
-    answers: list[dict[str, Any]] | None = None
+    found: list[Any] | None = None
 
     @property
     def frames(self) -> int:
-        return sum(map(len, self.clips))
+        return sum(map(len, self.windows))
 
 
 class Predictor:
     """On a GPU where there is one. Full precision on the CPU, so that a clip's text does not depend on its batch.
 
-    Threads may ask at once: one at a time uses the model, and answers those that wait for it in the same batch.
+    Threads may ask at once: one at a time uses the model, and answers those that wait for it in the same batch. A long
+    clip is asked about a few windows at a time, so that others have their turn meanwhile and memory does not grow.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -49,24 +53,55 @@ class Predictor:
         self._in_use = threading.Lock()
 
     def predict(
-        self, sequences: Sequence[KeypointSequence], *, beams: int | None = None, n_best: int | None = None
+        self,
+        sequences: Sequence[KeypointSequence],
+        *,
+        beams: int | None = None,
+        n_best: int | None = None,
+        windows: bool = False,
     ) -> list[dict[str, Any]]:
         """One answer a sequence, in order.
 
         skeleton: {"distance"}, the mean distance in shoulder widths of the restored from the seen landmarks.
-        temporal: {"representation": (S, D) as nested lists}. translator: {"text", "score"}, and {"n_best": [...]} where
-        more than one text is asked for. DataError where a sequence cannot be normalised.
+        temporal: {"representation": (S, D) as nested lists}. translator: {"text", "score"}, {"n_best": [...]} where
+        more than one text is asked for, and {"windows": [...]}, what was translated at once, where they are.
+        DataError where a sequence cannot be normalised.
         """
+        longest, step = self._reach()
         # half precision, as a corpus holds clips: the same clip gets the same answer
-        clips = [normalise(sequence).astype(np.float16).astype(np.float32) for sequence in sequences]
-        question = _Question(clips, (beams, n_best))
-        self._waiting.append(question)
-        with self._in_use:
-            if question.answers is None:
-                self._waiting.remove(question)
-                self._answer_with_others(question)
-        assert question.answers is not None
-        return question.answers
+        clips = [normalise(sequence).astype(np.float16) for sequence in sequences]
+        cut = [cut_up(clip, longest, step) for clip in clips]
+        if isinstance(self.model, Translator):
+            cut = [[w for w in found if w.signing] for found in cut]
+        found = self._asked([c[w.begin : w.end] for c, of in zip(clips, cut, strict=True) for w in of], (beams, n_best))
+        answers = []
+        for sequence, of in zip(sequences, cut, strict=True):
+            parts = [next(found) for _ in of]
+            answers.append(self._joined(of, parts, n_best))
+            if windows and isinstance(self.model, Translator):
+                told_of = [told(w.begin, w.end, sequence.fps, p[0]) for w, p in zip(of, parts, strict=True)]
+                answers[-1]["windows"] = told_of
+        return answers
+
+    def _reach(self) -> tuple[int, int]:
+        """The longest window that the model is given, and of how many frames windows are multiples."""
+        if isinstance(self.model, Translator):
+            return self.model.generation.window, 1
+        if isinstance(self.model, TemporalModel):
+            return self.model.window, self.model.stride
+        return BATCH_FRAMES, 1
+
+    def _asked(self, windows: list[np.ndarray], options: tuple[int | None, int | None]) -> Iterator[Any]:
+        """What the model says of each window."""
+        for part in _questions(windows):
+            question = _Question(part, options)
+            self._waiting.append(question)
+            with self._in_use:
+                if question.found is None:
+                    self._waiting.remove(question)
+                    self._answer_with_others(question)
+            assert question.found is not None
+            yield from question.found
 
     def _answer_with_others(self, first: _Question) -> None:
         """Answer `first` and those that wait with the same options, as far as one batch holds them.
@@ -78,49 +113,67 @@ class Predictor:
             if other.options == first.options and frames + other.frames <= BATCH_FRAMES:
                 together.append(other)
                 frames += other.frames
-        answers = iter(self._answers([clip for question in together for clip in question.clips], *first.options))
+        found = iter(self._found([window for question in together for window in question.windows], *first.options))
         for question in together:
-            question.answers = [next(answers) for _ in question.clips]
+            question.found = [next(found) for _ in question.windows]
         for other in together[1:]:
             self._waiting.remove(other)
 
-    def _answers(self, clips: list[np.ndarray], beams: int | None, n_best: int | None) -> list[dict[str, Any]]:
-        answers: dict[int, dict[str, Any]] = {}
-        for places in _batches([len(clip) for clip in clips]):
-            x, mask = pad([clips[i] for i in places], self.device)
-            answers.update(zip(places, self._answer(x, mask, beams, n_best), strict=True))
-        return [answers[i] for i in range(len(clips))]
+    def _found(self, windows: list[np.ndarray], beams: int | None, n_best: int | None) -> list[Any]:
+        found: dict[int, Any] = {}
+        for places in _batches([len(window) for window in windows]):
+            x, mask = pad([windows[i] for i in places], self.device)
+            found.update(zip(places, self._answer(x, mask, beams, n_best), strict=True))
+        return [found[i] for i in range(len(windows))]
 
     @torch.inference_mode()
-    def _answer(self, x: Tensor, mask: Tensor, beams: int | None, n_best: int | None) -> list[dict[str, Any]]:
+    def _answer(self, x: Tensor, mask: Tensor, beams: int | None, n_best: int | None) -> list[Any]:
+        """Of each window: hypotheses, representations (S, D), or distance and weight of its landmarks."""
         model = self.model
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if isinstance(model, Translator):
                 y, kept = model(x, mask)
                 wanted = replace(model.generation, beams=max(beams or model.generation.beams, n_best or 1))
-                return [_texts(found, n_best) for found in model.translate(y, kept, wanted)]
+                return model.translate(y, kept, wanted)
             if isinstance(model, TemporalModel):
                 y, kept = model.encode(x, mask)
-                return [{"representation": r[m].float().tolist()} for r, m in zip(y, kept, strict=True)]
+                return [r[m].float().cpu() for r, m in zip(y, kept, strict=True)]
             assert isinstance(model, SkeletonModel)
             distance = (model(x, mask).float() - x[..., :2]).norm(dim=-1)
             weight = x[..., 2] * mask.unsqueeze(-1)
-            mean = (distance * weight).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)
-            return [{"distance": d} for d in mean.tolist()]
+            return torch.stack([(distance * weight).sum((1, 2)), weight.sum((1, 2))], 1).tolist()
 
-
-def _texts(found: list, n_best: int | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {"text": found[0].text, "score": found[0].score}
-    if n_best is not None and n_best > 1:
-        answer["n_best"] = [{"text": h.text, "score": h.score} for h in found[:n_best]]
-    return answer
+    def _joined(self, windows: list[Window], found: list[Any], n_best: int | None) -> dict[str, Any]:
+        """The answer to a clip, of what was found of its windows."""
+        if isinstance(self.model, Translator):
+            best = joined(found, [w.end - w.begin for w in windows], n_best or 1)
+            answer: dict[str, Any] = {"text": best[0].text, "score": best[0].score}
+            if n_best is not None and n_best > 1:
+                answer["n_best"] = [{"text": h.text, "score": h.score} for h in best]
+            return answer
+        if isinstance(self.model, TemporalModel):
+            return {"representation": [vector for part in found for vector in part.tolist()]}
+        distance, weight = map(sum, zip(*found, strict=True))
+        return {"distance": distance / max(weight, 1e-6)}
 
 
 def pad(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
     """(T_i, K, 3) arrays -> (B, T, K, 3) float32 and mask (B, T)."""
     lengths = torch.tensor([len(clip) for clip in clips])
-    x = nn.utils.rnn.pad_sequence([torch.from_numpy(clip) for clip in clips], batch_first=True)
+    x = nn.utils.rnn.pad_sequence([torch.from_numpy(clip).float() for clip in clips], batch_first=True)
     return x.to(device), (torch.arange(x.shape[1]) < lengths.unsqueeze(1)).to(device)
+
+
+def _questions(windows: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Windows in order, ASKED frames together or a little more."""
+    part: list[np.ndarray] = []
+    for window in windows:
+        part.append(window)
+        if sum(map(len, part)) >= ASKED:
+            yield part
+            part = []
+    if part:
+        yield part
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:

@@ -16,8 +16,16 @@ from sign_models.models.skeleton import SkeletonModel
 
 class TemporalModel(nn.Module):
     def __init__(
-        self, skeleton: SkeletonModel, width: int, layers: int, heads: int, stride: int, dropout: float
+        self,
+        skeleton: SkeletonModel,
+        width: int,
+        layers: int,
+        heads: int,
+        stride: int,
+        dropout: float,
+        window: int,
     ) -> None:
+        """window: frames of the longest clips that it is trained on; longer ones are represented in windows."""
         super().__init__()
         self.config = {
             "skeleton": skeleton.config,
@@ -26,8 +34,9 @@ class TemporalModel(nn.Module):
             "heads": heads,
             "stride": stride,
             "dropout": dropout,
+            "window": window,
         }
-        self.skeleton, self.width, self.stride = skeleton, width, stride
+        self.skeleton, self.width, self.stride, self.window = skeleton, width, stride, window
         self.reduce = nn.Linear(stride * skeleton.width, width)
         self.rotary = Rotary(width // heads)
         self.blocks = nn.ModuleList([TransformerBlock(width, heads, dropout) for _ in range(layers)])

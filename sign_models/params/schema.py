@@ -112,7 +112,7 @@ class TemporalParams(Closed):
     model: TemporalModel
     mask: Mask
     augment: Augment
-    max_frames: Positive  # longer clips are cut to a random window of this length in training
+    max_frames: Positive  # longer clips are cut to a random window in training, represented in windows afterwards
     velocity_weight: NonNegative
     contrast_weight: NonNegative  # of the two-view contrast: one clip, two augmentations
     skeleton_lr: NonNegative  # learning rate of the skeleton part as a share of training.lr; 0: frozen
@@ -186,6 +186,7 @@ class GenerateParams(Closed):
     scoring: Annotated[str, AfterValidator(_preset)]  # in evaluation.PRESETS; docs/scoring.md
     beams: Positive | None  # null: as the alignment model was trained to
     length_penalty: float | None
+    window: Positive | None  # frames; longer clips are translated in windows; null: as long as training saw them
     batch_size: Positive  # execution only
 
 

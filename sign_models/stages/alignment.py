@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
-LONGER = 1.5  # than the longest training text, in tokens: what generation may write
+LONGER = 1.5  # than the longest training text: tokens written at most; than the longest clip: frames read at most
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
@@ -104,7 +104,9 @@ class AlignmentTask:
         self.tolerance = 100 / len(self.dev)  # in percent: one sentence
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         videos = of_split(corpus, "train", None)
-        self.unlabelled = videos[~labelled[videos]] if params.finetune else videos[:0]
+        window = min(params.max_frames, round(LONGER * corpus.lengths[train].max()))
+        unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= window)  # a longer one has no single text
+        self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
         # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
         passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
         self.epoch_steps = -(-passed // self.sampler.batch_size)
@@ -114,7 +116,7 @@ class AlignmentTask:
         self.labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)
-        self.generation = Generation(**params.generation.model_dump())
+        self.generation = Generation(**params.generation.model_dump(), window=window)
         self.generation = replace(  # a beam that has lost its way would go on to the end
             self.generation, max_length=min(self.generation.max_length, round(LONGER * self.label_lengths[train].max()))
         )
@@ -191,7 +193,7 @@ class AlignmentTask:
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
         """The clips as they are, or what represent made of them."""
         if self.representations is None:
-            return self.frames.whole(clips)
+            return self.frames.whole(clips, EVALUATION_FRAMES)
         found = stack([self.representations[self.frames.corpus.ids[i]] for i in clips])
         return found[0].to(self.frames.device), found[1].to(self.frames.device)
 

@@ -13,8 +13,9 @@ from sign_models import evaluation
 from sign_models.data.batching import DeviceCorpus, in_order
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
+from sign_models.data.windows import Windowed, in_windows
 from sign_models.errors import DataError
-from sign_models.models.translator import Generation, Translator
+from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
 from sign_models.params.schema import GenerateParams
 
 BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer clips come in smaller batches
@@ -22,9 +23,13 @@ BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer 
 
 @dataclass(frozen=True)
 class Generated:
-    """rows: one a video, {"id", "split", "text", "score", "reference"}. scores: by split."""
+    """rows: one a video, {"id", "split", "text", "score", "reference", "windows"}. scores: by split.
 
-    rows: list[dict[str, object]]
+    windows: what was translated at once, {"frames": [begin, end], "start", "end", "text", "score"}; start and end in
+    seconds, None where the video's frame rate is unknown.
+    """
+
+    rows: list[dict[str, Any]]
     scores: dict[str, evaluation.Scores]
 
 
@@ -47,35 +52,49 @@ def generate(
         raise DataError(
             f"no video of split {', '.join(params.splits)}", place=corpus.sources, wanted="at least one video"
         )
-    frames = DeviceCorpus(corpus, device)
-    rows: dict[int, dict[str, object]] = {}
-    with tqdm(total=len(clips), desc="generate", unit="video", disable=None) as bar:
-        for batch_clips in in_order(corpus, clips, params.batch_size * BATCH_FRAMES):
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                if representations is None:
-                    batch = frames.whole(batch_clips)
-                    y, mask = model(batch.x, batch.mask)
-                else:
-                    padded = stack([representations[corpus.ids[i]] for i in batch_clips])
-                    y, mask = (tensor.to(device) for tensor in padded)
-                found = model.translate(y, mask, wanted)
-            for clip, hypotheses in zip(batch_clips, found, strict=True):
-                name = corpus.ids[clip]
-                rows[int(clip)] = {
-                    "id": name,
-                    "split": corpus.splits[clip],
-                    "text": hypotheses[0].text,
-                    "score": hypotheses[0].score,
-                    "reference": texts.get(name),
-                }
-            bar.update(len(batch_clips))
-    ordered = [rows[i] for i in sorted(rows)]
-    return Generated(ordered, scores(ordered, params.scoring))
+    cut = in_windows(corpus, clips, wanted.window)
+    frames = DeviceCorpus(cut.corpus, device)
+    chosen, whole = np.isin(cut.owner, clips) & cut.signing, cut.whole
+    read = whole & (cut.corpus.lengths <= model.temporal.window) & (representations is not None)  # not cut by represent
+    best: dict[int, Hypothesis] = {}
+    with tqdm(total=chosen.sum(), desc="generate", unit="window", disable=None) as bar:
+        # windows do not change the batches that whole clips are in
+        for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
+            places = np.flatnonzero(chosen & group)
+            for batch_places in in_order(cut.corpus, places, params.batch_size * BATCH_FRAMES):
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    if stored is None:
+                        batch = frames.whole(batch_places)
+                        y, mask = model(batch.x, batch.mask)
+                    else:
+                        padded = stack([stored[cut.corpus.ids[i]] for i in batch_places])
+                        y, mask = (tensor.to(device) for tensor in padded)
+                    found = model.translate(y, mask, wanted)
+                best.update((int(i), found[0]) for i, found in zip(batch_places, found, strict=True))
+                bar.update(len(batch_places))
+    rows = [_row(corpus, int(clip), cut, best, texts) for clip in np.sort(clips)]
+    return Generated(rows, scores(rows, params.scoring))
+
+
+def _row(
+    corpus: Corpus, clip: int, cut: Windowed, best: dict[int, Hypothesis], texts: dict[str, str]
+) -> dict[str, Any]:
+    places = [int(i) for i in cut.of(clip) if int(i) in best]
+    [text] = joined([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
+    spans = [(int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i])) for i in places]
+    return {
+        "id": corpus.ids[clip],
+        "split": corpus.splits[clip],
+        "text": text.text,
+        "score": text.score,
+        "reference": texts.get(corpus.ids[clip]),
+        "windows": [told(*span, corpus.fps[clip], best[i]) for i, span in zip(places, spans, strict=True)],
+    }
 
 
 def generation(trained: Generation, params: GenerateParams) -> Generation:
     """How the model was trained to look for text, unless params say otherwise."""
-    given: dict[str, Any] = {"beams": params.beams, "length_penalty": params.length_penalty}
+    given: dict[str, Any] = {n: getattr(params, n) for n in ("beams", "length_penalty", "window")}
     return replace(trained, **{name: value for name, value in given.items() if value is not None})
 
 

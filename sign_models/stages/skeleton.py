@@ -21,7 +21,7 @@ from sign_models.processes import ALONE, Processes
 from sign_models.training import FixedTask, Hardware, Progress, Recorder, fit, hardware
 
 PICTURED = 4  # clips in the picture of restorations
-EVALUATION_FRAMES = 16_384  # padded frames a validation batch
+EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's first ones
 
 
 @dataclass
@@ -71,7 +71,7 @@ class SkeletonTask(FixedTask):
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
-            batch = self.frames.whole(clips)
+            batch = self.frames.whole(clips, EVALUATION_FRAMES)
             out = objective(batch)
             sums += len(clips) * np.array([1.0, float(out["loss"]), float(out["distance"])])
         _, loss, distance = sums / sums[0]
@@ -95,7 +95,7 @@ def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained
 def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, mask: Mask, recorder: Recorder) -> None:
     """Record a picture of the middle frame of up to four validation clips: original, masked, restored."""
     torch.manual_seed(0)
-    batch = frames.whole(clips[:PICTURED])
+    batch = frames.whole(clips[:PICTURED], EVALUATION_FRAMES)
     hidden = hide(batch.x, **mask.model_dump())
     restored = model(hidden.x, batch.mask, hidden.parts)
     restored = restored[0] if isinstance(restored, tuple) else restored

@@ -50,7 +50,9 @@ class TemporalTask(FixedTask):
         train, self.validation = hold_out(corpus, params.validation, params.training.seed)
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
-        self.objective = TwoViews(TemporalModel(skeleton, **params.model.model_dump()), params)
+        self.objective = TwoViews(
+            TemporalModel(skeleton, **params.model.model_dump(), window=params.max_frames), params
+        )
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 
@@ -71,7 +73,7 @@ class TemporalTask(FixedTask):
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
-            batch = self.frames.whole(clips)
+            batch = self.frames.whole(clips, EVALUATION_FRAMES)
             out = objective([batch])
             sums += len(clips) * np.array([1.0, float(out["restoration"]), float(out["distance"])])
         _, loss, distance = sums / sums[0]

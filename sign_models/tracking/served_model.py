@@ -27,9 +27,10 @@ from sign_models.keypoints.formats.source import Npz, Options, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_CLIPS = 64  # a request
-MAX_FRAMES = 10_000  # a clip: over five minutes
-MAX_REQUEST_FRAMES = 65_536
-MAX_REQUEST_BYTES = 128 * 2**20  # of its npz and pose files, unpacked
+MAX_FRAMES = 100_000  # a clip: over an hour
+MAX_LISTED = 10_000  # of them as JSON lists, which take a hundred times the memory
+MAX_REQUEST_FRAMES = 131_072
+MAX_REQUEST_BYTES = 256 * 2**20  # of its npz and pose files, unpacked
 MAX_BEAMS = 16
 MAX_MESSAGE = 500  # characters of what a client sent
 FORMS = ("npz", "pose", "keypoints")
@@ -101,13 +102,14 @@ class ServedModel(PythonModel):
             raise Refused(str(error)) from error
 
 
-def search_params(config: Mapping[str, Any]) -> dict[str, int]:
+def search_params(config: Mapping[str, Any]) -> dict[str, int | bool]:
     """The params of a request and their defaults, of a model with this config.json; only a translator has any.
 
-    beams   how many texts the search follows, at least n_best
-    n_best  how many texts are answered at most
+    beams    how many texts the search follows, at least n_best
+    n_best   how many texts are answered at most
+    windows  whether the windows are named in which a clip was translated
     """
-    return {"beams": config["generation"]["beams"], "n_best": 1} if "generation" in config else {}
+    return {"beams": config["generation"]["beams"], "n_best": 1, "windows": False} if "generation" in config else {}
 
 
 def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
@@ -155,6 +157,10 @@ def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
         if clip.npz is not None:
             path.write_bytes(_decoded(clip.npz, place))
             keypoints, confidence = _npz(path, place, left)
+    if isinstance(keypoints, list) and len(keypoints) > MAX_LISTED:
+        raise DataError(
+            f"{len(keypoints)} frames as lists", place=place, wanted=f"at most {MAX_LISTED}", remedy="send them as npz"
+        )
     left.take_frames(len(keypoints) if isinstance(keypoints, list) else (*np.shape(keypoints), 0)[0], place)
     told: Any = {"unit": clip.unit, "size": clip.size, "fps": clip.fps}
     return checked_clip(place, keypoints, Options(clip.layout), source=place, confidence=confidence, **told)
@@ -168,11 +174,13 @@ def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
     return {"npz": base64.b64encode(file.getvalue()).decode(), **{k: v for k, v in told.items() if v is not None}}
 
 
-def _checked(params: Mapping[str, Any]) -> dict[str, int]:
-    for name, value in params.items():
-        if not 1 <= value <= MAX_BEAMS:
+def _checked(params: Mapping[str, Any]) -> dict[str, int | bool]:
+    """Of the types that the signature has."""
+    checked = {name: bool(value) if name == "windows" else int(value) for name, value in params.items()}
+    for name, value in checked.items():
+        if name != "windows" and not 1 <= value <= MAX_BEAMS:
             raise DataError(f"{name} {value}", place="params", wanted=f"1 to {MAX_BEAMS}")
-    return {name: int(value) for name, value in params.items()}
+    return checked
 
 
 def _decoded(text: str, place: str) -> bytes:

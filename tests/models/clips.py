@@ -34,7 +34,7 @@ def skeleton() -> SkeletonModel:
 
 def temporal() -> TemporalModel:
     model = skeleton()
-    return TemporalModel(model, width=WIDTH, layers=2, heads=2, stride=STRIDE, dropout=0.1).eval()
+    return TemporalModel(model, width=WIDTH, layers=2, heads=2, stride=STRIDE, dropout=0.1, window=64).eval()
 
 
 def translator(kind: str = "word", beams: int = 2) -> Translator:
@@ -42,5 +42,5 @@ def translator(kind: str = "word", beams: int = 2) -> Translator:
     encoder = temporal()
     text = TextModel.from_scratch(len(tokenizer), 8, 1, 2, 0.0)
     alignment = AlignmentModel(WIDTH, len(tokenizer), text)
-    generation = Generation(beams=beams, max_length=6, length_penalty=1.0, ctc_weight=0.3)
+    generation = Generation(beams=beams, max_length=6, length_penalty=1.0, ctc_weight=0.3, window=64)
     return Translator(encoder, alignment, tokenizer, generation, True).eval()

@@ -19,7 +19,7 @@ SIZES = {"tiny": 1, "small": 4, "base": 25, "large": 150}  # million weights of 
 def weights(params: PipelineParams) -> int:
     with torch.device("meta"):
         temporal = TemporalModel(
-            SkeletonModel(**params.skeleton.model.model_dump()), **params.temporal.model.model_dump()
+            SkeletonModel(**params.skeleton.model.model_dump()), **params.temporal.model.model_dump(), window=64
         )
         d = params.alignment.decoder
         text = TextModel.from_scratch(VOCABULARY, d.width, d.layers, d.heads, d.dropout)

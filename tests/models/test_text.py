@@ -73,7 +73,7 @@ def translator_of(folder: str, prune: bool, rank: int) -> Translator:
     text = TextModel.from_pretrained(folder, clips.TEXTS if prune else None, rank)
     torch.manual_seed(1)
     alignment = AlignmentModel(clips.WIDTH, text.vocabulary, text)
-    generation = Generation(beams=2, max_length=6, length_penalty=1.0, ctc_weight=0.3)
+    generation = Generation(beams=2, max_length=6, length_penalty=1.0, ctc_weight=0.3, window=64)
     return Translator(clips.temporal(), alignment, read_pretrained(folder)[1], generation, True).eval()
 
 
@@ -166,7 +166,8 @@ def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_
     given = {"pretrained": folders["t5"], "prune": True, "lora": 2}
     params = tiny.params(alignment__training__steps=4, **{f"alignment__decoder__{k}": v for k, v in given.items()})
     torch.manual_seed(0)
-    base = TemporalModel(SkeletonModel(**params.skeleton.model.model_dump()), **params.temporal.model.model_dump())
+    first = SkeletonModel(**params.skeleton.model.model_dump())
+    base = TemporalModel(first, **params.temporal.model.model_dump(), window=64)
     trained = alignment.train(params.alignment, inputs.videos, inputs.texts, base, Memory(tmp_path / "run"), "cased")
     model = trained.model
     assert isinstance(model, Translator)

@@ -22,5 +22,5 @@ def train(inputs: Inputs, stage: str, recorder: Recorder, **more: object) -> Tra
         return skeleton.train(params.skeleton, inputs.keypoints, recorder)
     if stage == "temporal":
         return temporal.train(params.temporal, inputs.videos, first, recorder)
-    second = TemporalModel(first, **params.temporal.model.model_dump())
+    second = TemporalModel(first, **params.temporal.model.model_dump(), window=64)
     return alignment.train(params.alignment, inputs.videos, inputs.texts, second, recorder, "cased")

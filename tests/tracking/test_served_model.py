@@ -60,7 +60,7 @@ def test_every_form_of_a_clip_is_answered_alike_and_in_order(model: PyFuncModel,
         {"npz": npz(keypoints=POINTS[:2, :, :2], confidence=POINTS[:2, :, 2])},
         {"npz": npz(keypoints=POINTS), "fps": 25, "layout": "mediapipe_75"},
     )
-    default = {"beams": 4, "n_best": 1}
+    default = {"beams": 4, "n_best": 1, "windows": False}
     six, two = {"text": "translator 6", "score": 3.0, **default}, {"text": "translator 2", "score": 1.0, **default}
     assert (status, answers) == (200, [six, six, two, six])
 
@@ -68,9 +68,10 @@ def test_every_form_of_a_clip_is_answered_alike_and_in_order(model: PyFuncModel,
 def test_params_are_those_of_the_signature(model: PyFuncModel) -> None:
     one = {"npz": npz(keypoints=POINTS)}
     schema = model.metadata.get_params_schema()
-    assert [(p.name, p.dtype.name, p.default) for p in schema.params] == [("beams", "long", 4), ("n_best", "long", 1)]
-    status, [answer] = ask(model, one, n_best=3)
-    assert (status, answer["beams"], answer["n_best"]) == (200, 4, 3)
+    known = [(p.name, p.dtype.name, p.default) for p in schema.params]
+    assert known == [("beams", "long", 4), ("n_best", "long", 1), ("windows", "boolean", False)]
+    status, [answer] = ask(model, one, n_best=3, windows=True)
+    assert (status, answer["beams"], answer["n_best"], answer["windows"]) == (200, 4, 3, True)
     for name, value in (("beams", 17), ("n_best", 0)):
         status, said = ask(model, one, **{name: value})
         assert status == 400 and f"{name} {value}; wanted 1 to 16" in said and len(said) < 500
@@ -142,6 +143,8 @@ def test_limits_are_kept_and_the_input_is_not_sent_back(model: PyFuncModel, monk
     monkeypatch.setitem(served, "MAX_FRAMES", 5)
     assert "6 frames; wanted at most 5" in ask(model, one)[1]
     monkeypatch.setitem(served, "MAX_FRAMES", 6)
+    monkeypatch.setitem(served, "MAX_LISTED", 5)
+    assert "6 frames as lists; wanted at most 5; send them as npz" in ask(model, {"keypoints": POINTS.tolist()})[1]
     monkeypatch.setitem(served, "MAX_REQUEST_FRAMES", 17)
     assert ask(model, one, one)[0] == 200
     assert "clip 2: 6 frames more; wanted at most 17 a request" in ask(model, one, one, one)[1]
