@@ -104,8 +104,7 @@ class AlignmentTask:
         self.tolerance = 100 / len(self.dev)  # in percent: one sentence
         self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         videos = of_split(corpus, "train", None)
-        window = min(params.max_frames, round(LONGER * corpus.lengths[train].max()))
-        unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= window)  # a longer one has no single text
+        unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
         # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
         passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
@@ -116,6 +115,7 @@ class AlignmentTask:
         self.labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)
+        window = min(params.max_frames, round(LONGER * corpus.lengths[train].max()))
         self.generation = Generation(**params.generation.model_dump(), window=window)
         self.generation = replace(  # a beam that has lost its way would go on to the end
             self.generation, max_length=min(self.generation.max_length, round(LONGER * self.label_lengths[train].max()))
