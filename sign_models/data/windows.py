@@ -6,6 +6,7 @@ W windows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,9 @@ def in_windows(corpus: Corpus, clips: np.ndarray, longest: int, step: int = 1) -
     found = [(i, w) for i, length in enumerate(corpus.lengths) for w in cut.get(i, [Window(0, int(length))])]
     owner = np.array([i for i, _ in found])
     first = np.array([w.begin for _, w in found])
-    known = {name: [getattr(corpus, name)[i] for i in owner] for name in ("ids", "fps", "splits", "groups", "texts")}
+    known: dict[str, Any] = {
+        name: [getattr(corpus, name)[i] for i in owner] for name in ("ids", "fps", "splits", "groups", "texts")
+    }
     offsets = np.append(corpus.offsets[owner] + first, corpus.offsets[-1])
     return Windowed(
         replace(corpus, offsets=offsets, **known),

@@ -66,7 +66,7 @@ def _hands(clip: Any) -> tuple[np.ndarray, np.ndarray]:
         x = np.asarray(clip[before : first + BLOCK]).astype(np.float32)
         now = slice(first, first + BLOCK)
         for place, wrists in enumerate(_WRISTS):
-            up[place, now] = ((x[:, wrists, 2] > 0) & (x[:, wrists, 1] < LOW)).any(1)[first - before :]
+            up[place, now] = ((x[first - before :, wrists, 2] > 0) & (x[first - before :, wrists, 1] < LOW)).any(1)
         hands = x[:, _MOVING]
         twice = (hands[1:, :, 2] > 0) & (hands[:-1, :, 2] > 0)
         moved = np.hypot(*np.moveaxis(hands[1:, :, :2] - hands[:-1, :, :2], -1, 0)) * twice

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NEVER = -1e9  # log probability of what may not be chosen
-FEW = 16  # rows at most of a product that a CPU computes the other way around: its threads share the weight's rows
 
 
 class T5Decoder:
@@ -101,10 +100,11 @@ def _attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
 
 
 def _times(x: Tensor, weight: Tensor) -> Tensor:
-    """x (B, K, D), weight (N, D) -> (B, K, N)."""
-    if x.device.type != "cpu" or x.shape[0] * x.shape[1] > FEW:
+    """x (B, K, D), weight (N, D) -> (B, K, N). For the few rows of one clip a CPU takes the weight first, whose rows its
+    threads share."""
+    if x.device.type != "cpu" or len(x) > 1:
         return F.linear(x, weight)
-    return (weight @ x.flatten(0, 1).T).T.unflatten(0, x.shape[:2])
+    return (weight @ x[0].T).T.unsqueeze(0)
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:

@@ -97,7 +97,8 @@ class ServedModel(PythonModel):
         params: of `search_params`, those that were not asked for as the signature says.
         """
         try:
-            return list(self.model.predict(sequences_of(model_input), **_checked(params or {})))
+            options: dict[str, Any] = _checked(params or {})
+            return list(self.model.predict(sequences_of(model_input), **options))
         except SignError as error:
             raise Refused(str(error)) from error
 
