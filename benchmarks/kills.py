@@ -34,6 +34,7 @@ from safetensors.numpy import load_file
 
 from benchmarks import moments
 from sign_models.errors import UpstreamError
+from sign_models.tracking.process import PID, STARTED
 from sign_models.tracking.registration import try_out
 from sign_models.tracking.registry import MODEL_NAMES, WEIGHTS, aliases_of, ready, resolve, versions_of
 from sign_models.tracking.runs import STAGE
@@ -212,12 +213,14 @@ def faults(store: Store, *, ended: bool, earlier: Collection[str] = ()) -> list[
     return found
 
 
-def running(store: Store) -> set[str]:
+def running(store: Store) -> dict[str, str]:
+    """RUNNING runs, each with the process that signed it last: a command that takes one up signs it anew."""
     if not Path(store.folder, "mlflow.db").exists():
-        return set()
+        return {}
     with store.used() as client:
         experiments = [e.experiment_id for e in client.search_experiments()]
-        return {r.info.run_id for r in client.search_runs(experiments, "attributes.status = 'RUNNING'")}
+        found = client.search_runs(experiments, "attributes.status = 'RUNNING'")
+        return {r.info.run_id: f"{r.data.tags.get(PID)} {r.data.tags.get(STARTED)}" for r in found}
 
 
 def _twice(client: mlflow.MlflowClient, run_id: str, metric: str) -> bool:
@@ -351,7 +354,8 @@ def kill_pipelines(kills: int, seed: int, most: int, folder: Path) -> tuple[list
             told = end.sent != signal.SIGKILL and not launched  # the command itself could end its runs
             found = faults(store, ended=told, earlier=earlier)
             if end.looked:
-                found += [f"run {run_id} of an earlier command is RUNNING" for run_id in earlier & running(store)]
+                left = earlier.items() & running(store).items()
+                found += [f"run {run_id} of an earlier command is RUNNING" for run_id, _ in left]
             rows.append(Kill(number, "mlflow run" if launched else "python -m", end, found))
             print(_row(len(rows), rows[-1]), flush=True)
     return rows, wrong
