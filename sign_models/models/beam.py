@@ -101,10 +101,10 @@ def _attend(q: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
 
 def _times(x: Tensor, weight: Tensor) -> Tensor:
     """x (B, K, D), weight (N, D) -> (B, K, N). For the few rows of one clip a CPU takes the weight first: its threads
-    share the rows of what comes first."""
+    share the rows of what comes first. Made contiguous, since attention's fused kernel wants that."""
     if x.device.type != "cpu" or len(x) > 1:
         return F.linear(x, weight)
-    return (weight @ x[0].T).T.unsqueeze(0)
+    return (weight @ x[0].T).T.contiguous().unsqueeze(0)
 
 
 def _norm(norm: Any, x: Tensor) -> Tensor:
