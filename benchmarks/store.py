@@ -28,17 +28,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sign_models.data.importing import AS_TOLD, finish, write
-from sign_models.data.samples import Files, Place, Sample, prepare, read_samples
+from sign_models.data.samples import Files, Place, prepared, read_samples
 from sign_models.data.store import open_store
 from sign_models.data.store_writer import StoreWriter
-from sign_models.errors import DataError
 from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133
@@ -104,23 +102,19 @@ def import_generated(frames: int, store: Path) -> tuple[float, int, np.ndarray]:
     began, making, writer = time.perf_counter(), 0.0, StoreWriter(store, {"source": "generated"})
     done, marks = 0, [0.0]  # seconds after each tenth of the frames
 
-    def samples() -> Iterator[tuple[Place, Sample | DataError]]:
+    def sequences() -> Iterator[tuple[Place, KeypointSequence]]:
         nonlocal making, done
         clips, made = generated(frames), time.perf_counter()
         for i, sequence in enumerate(clips, 1):
             making += time.perf_counter() - made
-            yield Place(i, 0), prepare(partial(_same, sequence))
+            yield Place(i, 0), sequence
             made, done = time.perf_counter(), done + len(sequence)
             if done >= len(marks) * frames / 10:
                 marks.append(made - began - making)
 
-    write(writer, samples(), {}, "stop")
+    write(writer, prepared(sequences()), {}, "stop")
     finish(writer, "", None, "stop")
     return time.perf_counter() - began - making, len(writer.frames()), np.diff(marks) * 1e7 / frames
-
-
-def _same(sequence: KeypointSequence) -> KeypointSequence:
-    return sequence
 
 
 def measure_read(_: int, store: Path, reader: int = 0) -> None:

@@ -6,7 +6,7 @@ N clips, T frames, K landmarks of keypoints.layouts.CANONICAL.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,19 +27,23 @@ _SIZES = np.array([part.stop - part.start for part in PARTS.values()])
 _MAGNITUDE = np.uint16(0x7FFF)  # of a float16's bits, which are in the order of the numbers
 
 
-def measure(values: np.ndarray) -> np.ndarray:
-    """(T, K, 3) float16 -> (len(MEASURES),) float32."""
-    bits = values.view(np.uint16) & _MAGNITUDE
-    seen = np.full(len(CANONICAL), len(values))
-    hidden = np.flatnonzero(bits.min(0)[:, 2] == 0)  # in some frame
-    seen[hidden] = np.count_nonzero(bits[:, hidden, 2], axis=0)
-    unseen = 1 - np.add.reduceat(seen, _STARTS) / (_SIZES * len(values))
-    reach = bits.max(0)[:, :2].max().view(np.float16)
-    wrists = values[:, WRISTS].astype(np.float32)
+def measure(clips: Sequence[np.ndarray]) -> np.ndarray:
+    """N clips of (T, K, 3) float16 -> (N, len(MEASURES)) float32."""
+    lengths = np.array([len(clip) for clip in clips])
+    bits = [clip.view(np.uint16) & _MAGNITUDE for clip in clips]
+    low, high = np.stack([b.min(0) for b in bits]), np.stack([b.max(0) for b in bits])
+    seen = np.repeat(lengths[:, None], len(CANONICAL), 1)
+    for i in np.flatnonzero((low[..., 2] == 0).any(1)):
+        seen[i] = np.count_nonzero(bits[i][..., 2], axis=0)
+    unseen = 1 - np.add.reduceat(seen, _STARTS, 1) / (_SIZES * lengths[:, None])
+    reach = high[..., :2].max((1, 2)).view(np.float16)
+    wrists = np.concatenate([clip[:, WRISTS] for clip in clips]).astype(np.float32)
     plane, held = wrists[..., 0] + 1j * wrists[..., 1], wrists[..., 2] > 0
     both = held[1:] & held[:-1]
-    motion = (np.abs(plane[1:] - plane[:-1]) * both).sum() / max(1, np.count_nonzero(both))
-    return np.array([*unseen, reach, motion], np.float32)
+    moved = np.abs(plane[1:] - plane[:-1]) * both
+    steps = [slice(end - length, end - 1) for length, end in zip(lengths, np.cumsum(lengths), strict=True)]
+    motion = [moved[s].sum() / max(1, np.count_nonzero(both[s])) for s in steps]
+    return np.column_stack([unseen, reach, motion]).astype(np.float32)
 
 
 @dataclass

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.normalise import half, normalise
+from sign_models.keypoints.normalise import half, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence
 
 
@@ -51,11 +51,21 @@ class Clip:
     text: str | None = None
 
     @classmethod
-    def of(cls, sequence: KeypointSequence) -> Clip:
-        """DataError where the sequence shows nobody."""
-        s = sequence
+    def of(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
+        """Normalise several, which is faster than one by one; an error where a sequence shows nobody."""
+        if not sequences:
+            return []
+        joined, errors = normalise_joined(sequences)
+        values, end = half(joined), 0
+        found: list[Clip | DataError] = []
+        for i, s in enumerate(sequences):
+            begin, end = end, end + len(s)
+            found.append(errors[i] if i in errors else cls._of(s, values[begin:end]))
+        return found
+
+    @classmethod
+    def _of(cls, s: KeypointSequence, values: np.ndarray) -> Clip:
         fps = None if s.fps is None else float(s.fps)
-        values = half(normalise(s))
         return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, nfc(s.text))
 
 
@@ -135,7 +145,9 @@ class Corpus:
                     wanted="one clip an id",
                     remedy="rename or remove one of the two",
                 )
-            clip = Clip.of(sequence)
+            [clip] = Clip.of([sequence])
+            if isinstance(clip, DataError):
+                raise clip
             clips[clip.id] = clip.values
             fps.append(clip.fps)
             splits.append(clip.split)

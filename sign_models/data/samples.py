@@ -27,6 +27,7 @@ from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 BLOCK = 32  # parts of a source, most of them files, that a reading process takes at a time
+TOGETHER = 1024  # frames that are normalised at a time: more outgrow the processor's cache
 SENT = 32  # samples that it hands over at a time
 WORKERS = 4  # reading processes at most; one process writes
 SMALL = 128  # files of a source that one process reads as fast
@@ -111,14 +112,35 @@ def read_samples(
         raise formats.unknown(root)
 
 
-def prepare(make: Callable[[], KeypointSequence]) -> Sample | DataError:
-    """Read and normalise one clip."""
-    try:
-        sequence = make()
-        clip = Clip.of(sequence)
-    except DataError as error:
-        return error
-    return Sample(clip, str(sequence.layout), measure(clip.values), sequence.source)
+def prepared(
+    read: Iterable[tuple[Place, KeypointSequence | DataError]],
+) -> Iterator[tuple[Place, Sample | DataError]]:
+    """Samples of what was read, in its order, normalised several at a time, which changes no bit of them."""
+    waiting: list[tuple[Place, KeypointSequence | DataError]] = []
+    frames = 0
+    for place, sequence in read:
+        waiting.append((place, sequence))
+        frames += 1 if isinstance(sequence, DataError) else len(sequence)
+        if frames >= TOGETHER:
+            yield from _prepare(waiting)
+            waiting, frames = [], 0
+    yield from _prepare(waiting)
+
+
+def _prepare(read: list[tuple[Place, KeypointSequence | DataError]]) -> Iterator[tuple[Place, Sample | DataError]]:
+    sequences = [sequence for _, sequence in read if isinstance(sequence, KeypointSequence)]
+    clips = Clip.of(sequences)
+    good = [clip.values for clip in clips if isinstance(clip, Clip)]
+    measures, both = iter(measure(good) if good else ()), zip(clips, sequences, strict=True)
+    for place, sample in read:
+        if isinstance(sample, DataError):
+            yield place, sample
+            continue
+        clip, sequence = next(both)
+        if isinstance(clip, DataError):
+            yield place, clip
+        else:
+            yield place, Sample(clip, str(sequence.layout), next(measures), sequence.source)
 
 
 def _labelled(sample: Sample, labels: Labels, group: str) -> Sample | DataError:
@@ -159,13 +181,16 @@ def _parts(source: Path, begin: Place) -> Iterator[tuple[int, Source | DataError
     )
 
 
-def _samples(
+def _sequences(
     parts: Iterable[tuple[int, Source | DataError]], reading: Reading, begin: Place
-) -> Iterator[tuple[Place, Sample | DataError]]:
+) -> Iterator[tuple[Place, KeypointSequence | DataError]]:
     for number, part in parts:
         first = begin.sample if number == begin.part else 0
         for i, make in islice(enumerate(_of_part(part, reading), 1), first, None):
-            yield Place(number, i), make if isinstance(make, DataError) else prepare(make)
+            try:
+                yield Place(number, i), make if isinstance(make, DataError) else make()
+            except DataError as error:
+                yield Place(number, i), error
 
 
 def _of_part(part: Source | DataError, reading: Reading) -> Iterator[Callable[[], KeypointSequence] | DataError]:
@@ -184,7 +209,7 @@ def _read_by(
 ) -> Iterator[Iterator[tuple[Place, Sample | DataError]]]:
     """The samples, read by `workers` processes beside this one, if any."""
     if not workers:
-        yield _samples(_parts(source, begin), formats.loaded(reading), begin)
+        yield prepared(_sequences(_parts(source, begin), formats.loaded(reading), begin))
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and connections of MLflow
     ends: list[Connection] = []
@@ -219,7 +244,7 @@ def _work(end: Connection, source: Path, reading: Reading, begin: Place, mine: i
         reading = formats.loaded(reading)
         for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK):
             if block % workers == mine:
-                samples = _samples(parts, reading, begin)
+                samples = prepared(_sequences(parts, reading, begin))
                 while some := list(islice(samples, SENT)):
                     end.send(some)
                 end.send([])

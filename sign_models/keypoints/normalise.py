@@ -9,6 +9,8 @@ Inside, a landmark is one complex number x + iy: numpy is ten times slower at ax
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sign_models.errors import DataError
@@ -76,23 +78,34 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
     aspect: width : height of the picture, for fractions of a picture of unknown size. Coordinates are 0 where
     confidence is 0. DataError where no landmark of ours is seen in any frame, or all that are seen lie in one place.
     """
-    points, confidence = to_canonical(sequence.points, sequence.confidence, sequence.layout)
+    out, errors = normalise_joined([sequence], aspect=aspect)
+    for error in errors.values():
+        raise error
+    return out
+
+
+def normalise_joined(
+    sequences: Sequence[KeypointSequence], *, aspect: float = ASPECT
+) -> tuple[np.ndarray, dict[int, DataError]]:
+    """Several clips one after another, (F, len(CANONICAL), 3), each to the bit as `normalise` gives it alone.
+
+    Also what is wrong with a clip, by its place; its frames are then of no use.
+    """
+    mapped = [to_canonical(s.points, s.confidence, s.layout) for s in sequences]
+    points, confidence = map(np.concatenate, zip(*mapped, strict=True)) if len(mapped) > 1 else mapped[0]
+    lengths = np.array([len(s) for s in sequences])
+    ends = np.cumsum(lengths)
+    starts = ends - lengths
     plane = points.view(np.complex64)[..., 0]
     seen = confidence > 0
-    if not seen.any():
-        raise DataError(
-            f"no landmark is seen in any of its {len(sequence)} frames",
-            place=sequence.source or sequence.id,
-            wanted="at least one landmark that the models use, with confidence above 0",
-            remedy="leave the clip out, or have `-e import -P on_bad_sample=reject` do so",
-        )
-    if sequence.unit == "picture":
-        width, height = sequence.size or (aspect, 1.0)
-        plane.real *= np.float32(width / height)
-    scale, centre = _frame_of_reference(plane, confidence, seen, sequence.source or sequence.id)
-    plane -= centre
-    points /= scale  # the same memory; dividing complex numbers is slower
-    if not (points.min() >= -FAR and points.max() <= FAR):  # one look at all, which nearly always suffices
+    for sequence, start, end in zip(sequences, starts, ends, strict=True):
+        if sequence.unit == "picture":
+            width, height = sequence.size or (aspect, 1.0)
+            plane[start:end].real *= np.float32(width / height)
+    scale, centre, errors = _frames_of_reference(plane, confidence, seen, starts, sequences)
+    plane -= np.repeat(centre, lengths)[:, None]
+    points /= np.repeat(scale, lengths)[:, None, None]  # the same memory; dividing complex numbers is slower
+    if not (points.min(initial=0) >= -FAR and points.max(initial=0) <= FAR):  # one look nearly always suffices
         seen &= (np.abs(plane.real) <= FAR) & (np.abs(plane.imag) <= FAR)
         confidence *= seen
     if not seen.all():
@@ -100,18 +113,46 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
     out = np.empty((*confidence.shape, 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
-    return out
+    return out, errors
 
 
-def _frame_of_reference(
-    plane: np.ndarray, confidence: np.ndarray, seen: np.ndarray, place: str
+def _frames_of_reference(
+    plane: np.ndarray,
+    confidence: np.ndarray,
+    seen: np.ndarray,
+    starts: np.ndarray,
+    sequences: Sequence[KeypointSequence],
+) -> tuple[np.ndarray, np.ndarray, dict[int, DataError]]:
+    """The length of a shoulder width (N,) and the middle of the shoulders (N,), in each clip's unit."""
+    errors: dict[int, DataError] = {}
+    ends = np.append(starts[1:], len(plane))
+    scale, centre = np.full(len(starts), np.nan, np.float32), np.full(len(starts), np.nan, np.complex64)
+    if len(some := np.flatnonzero(ends > starts)):
+        scale[some], centre[some] = _references(plane, confidence > SURE, starts[some])
+    for i in np.flatnonzero(np.isnan(scale) | np.isnan(centre)).tolist():
+        part = slice(starts[i], ends[i])
+        try:
+            scale[i], centre[i] = _by_what_is_seen(plane[part], seen[part], sequences[i])
+        except DataError as error:
+            errors[i], scale[i], centre[i] = error, 1, 0
+    return scale, centre, errors
+
+
+def _by_what_is_seen(
+    plane: np.ndarray, seen: np.ndarray, sequence: KeypointSequence
 ) -> tuple[np.float32, np.complex64]:
-    """The length of a shoulder width and the middle of the shoulders, in the clip's unit."""
-    for trusted in (confidence > SURE, seen):
-        scale = _shoulder_width(plane, trusted)
-        centre = None if scale is None else _middle(plane, trusted, scale)
-        if scale is not None and centre is not None:
-            return scale, centre
+    """Shoulder width and middle where nothing is sure enough for them."""
+    place = sequence.source or sequence.id
+    if not seen.any():
+        raise DataError(
+            f"no landmark is seen in any of its {len(sequence)} frames",
+            place=place,
+            wanted="at least one landmark that the models use, with confidence above 0",
+            remedy="leave the clip out, or have `-e import -P on_bad_sample=reject` do so",
+        )
+    [scale], [centre] = _references(plane, seen, np.zeros(1, np.intp))
+    if not (np.isnan(scale) or np.isnan(centre)):
+        return scale, centre
     # A few fingertips at most: their spread has to do.
     visible = plane[seen].view(np.float32).reshape(-1, 2)
     low, high = visible.min(0), visible.max(0)
@@ -126,39 +167,36 @@ def _frame_of_reference(
     return width, np.complex64(complex(*(low + high) / 2))
 
 
-def _shoulder_width(plane: np.ndarray, trusted: np.ndarray) -> np.float32 | None:
-    a, b, c, d = plane.take(_ENDS, 1).T.reshape(4, len(_RATIO), -1)  # each (lengths, T)
+def _references(plane: np.ndarray, trusted: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shoulder width (N,) and middle (N,) of each clip by what is trusted, NaN where that does not tell them."""
+    a, b, c, d = plane.take(_ENDS, 1).T.reshape(4, len(_RATIO), -1)  # each (lengths, F)
     distance = np.abs(a + b - c - d) / 2
     usable = trusted.take(_ENDS, 1).T.reshape(4, len(_RATIO), -1).all(0) & (distance > 0)
-    widths = _median(distance, usable) / _RATIO  # (lengths,) estimates of the shoulder width, NaN where unseen
-    largest = np.fmax.reduce(widths)
-    if np.isnan(largest):
-        return None
-    if widths[0] > NARROW * np.fmax.reduce(widths[_UPRIGHT], initial=np.float32(0)):
-        return widths[0]
-    return largest  # projection only ever shortens, so the largest estimate is the nearest to the truth
-
-
-def _middle(plane: np.ndarray, trusted: np.ndarray, scale: np.float32) -> np.complex64 | None:
+    widths = _medians(distance, usable, starts) / _RATIO[:, None]  # (lengths, N) estimates of the shoulder width
+    # Projection only ever shortens, so the largest estimate is the nearest to the truth.
+    upright = np.fmax.reduce(widths[_UPRIGHT], 0, initial=np.float32(0))
+    scale = np.where(widths[0] > NARROW * upright, widths[0], np.fmax.reduce(widths, 0))
+    centre = np.full(len(starts), np.nan, np.complex64)
     for (a, b), offset in zip(_ANCHOR.T, _OFFSET, strict=True):
-        usable = trusted[:, a] & trusted[:, b]
-        if usable.any():
-            points = ((plane[:, a] + plane[:, b]) / 2)[usable]
-            ordered = np.sort(points.view(np.float32).reshape(-1, 2), axis=0)
-            x, y = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-            return np.complex64(complex(x, y)) - offset * scale
-    return None
+        points = ((plane[:, a] + plane[:, b]) / 2).view(np.float32).reshape(-1, 2).T
+        x, y = _medians(points, np.broadcast_to(trusted[:, a] & trusted[:, b], points.shape), starts)
+        centre = np.where(np.isnan(centre), x + np.complex64(1j) * y - offset * scale, centre)
+        if not np.isnan(centre).any():
+            break
+    return scale, centre
 
 
-def _median(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """(N, T) -> (N,) medians over the usable entries, NaN where none is."""
-    if usable.all():
-        ordered = np.sort(values, axis=1)
-        return (ordered[:, (len(usable.T) - 1) // 2] + ordered[:, len(usable.T) // 2]) / 2
-    ordered = np.sort(np.where(usable, values, np.inf), axis=1)
-    count, row = usable.sum(1), np.arange(len(values))
-    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, values.shape[1] - 1)
-    return np.where(count > 0, (ordered[row, lower] + ordered[row, upper]) / 2, np.nan).astype(np.float32)
+def _medians(values: np.ndarray, usable: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """(M, F) -> (M, N) medians over the usable entries of each clip, NaN where none is."""
+    lengths = np.diff(starts, append=values.shape[1])
+    ordered = np.full((len(values), len(starts), lengths.max()), np.inf, np.float32)
+    clip = np.repeat(np.arange(len(starts)), lengths)
+    ordered[:, clip, np.arange(values.shape[1]) - starts[clip]] = np.where(usable, values, np.float32(np.inf))
+    ordered.sort(2)
+    count = np.add.reduceat(usable, starts, 1, np.intp)[..., None]
+    lower, upper = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, ordered.shape[2] - 1)
+    middle = (np.take_along_axis(ordered, lower, 2) + np.take_along_axis(ordered, upper, 2))[..., 0] / 2
+    return np.where(count[..., 0] > 0, middle, np.float32(np.nan))
 
 
 def half(values: np.ndarray) -> np.ndarray:

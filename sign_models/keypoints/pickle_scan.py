@@ -43,18 +43,28 @@ _ARRAY = re.compile(
 _AT_ONCE = 4096  # bytes of opcodes that are compared together
 _DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
 _STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
+_FRAME_BYTES = 9  # the opcode and its length
 _PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
 
 Buffer = bytes | bytearray | mmap.mmap
 
 
-def unframed(data: bytes) -> bytes:
-    """A pickle without its frames, where these follow one another to its end; `data` itself where they do not."""
-    at, opcodes = 2, [data[:2]]
-    while data[at : at + 1] == b"\x95":
-        begin, at = at + 9, at + 9 + int.from_bytes(data[at + 1 : at + 9], "little")
-        opcodes.append(data[begin:at])
-    return b"".join(opcodes) if at == len(data) else data
+def read_unframed(file: io.FileIO, size: int) -> bytes | bytearray:
+    """A file of `size` bytes: a pickle without its frames where these follow one another to its end, else as it is."""
+    opcodes, at, frame = bytearray(size), 2, file.read(11)
+    opcodes[:2], frame = frame[:2], frame[2:]
+    with memoryview(opcodes) as view:
+        while len(frame) == _FRAME_BYTES and frame[0] == _FRAME:
+            length = int.from_bytes(frame[1:], "little")
+            # The head of the next frame comes along, and is written over.
+            if (count := file.readinto(view[at : at + length + _FRAME_BYTES])) < length:
+                break
+            frame, at = bytes(view[at + length : at + count]), at + length
+    if frame:
+        file.seek(0)
+        return file.read()
+    del opcodes[at:]
+    return opcodes
 
 
 class Scanner:

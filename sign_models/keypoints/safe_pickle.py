@@ -32,7 +32,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.pickle_scan import Buffer, Pieces, Scanner, unframed
+from sign_models.keypoints.pickle_scan import Buffer, Pieces, Scanner, read_unframed
 
 MAX_BYTES = 2**31  # of a file, unzipped
 _CHUNK = 2**20
@@ -54,10 +54,9 @@ def load(path: Path | str, *, max_bytes: int = MAX_BYTES) -> Any:
                     f"holds {size:,} bytes", place=place, wanted=f"at most {max_bytes:,}", remedy="split the file"
                 )
             # A large file is mapped, so that its arrays are in memory only once.
-            data = file.read() if size < _CHUNK else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if data[:2] == b"\x1f\x8b":
-                data = _unzip(file, place, max_bytes)
-            return loads(unframed(data) if isinstance(data, bytes) else data, place)
+            data = read_unframed(file, size) if size < _CHUNK else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            zipped = data[:2] == b"\x1f\x8b"
+            return loads(_unzip(file, place, max_bytes) if zipped else data, place)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sign_models.data import store, store_writer
 from sign_models.data.batching import DeviceCorpus, Sampler, bucket
 from sign_models.data.corpus import Corpus
-from sign_models.data.samples import BEGIN, Place, prepare
+from sign_models.data.samples import BEGIN, Place, Sample, prepared
 from sign_models.data.store import INDEX, UNFINISHED, is_store, open_store
 from sign_models.data.store_writer import StoreWriter
 from sign_models.errors import DataError
@@ -36,12 +36,17 @@ def all_sequences():
     yield from sequences(3, first=CLIPS + 1)
 
 
+def prepare(clip) -> Sample:
+    [(_, sample)] = prepared([(BEGIN, clip)])
+    return sample
+
+
 def write(path: Path, clips, shard_bytes: int = SHARD, splits=None) -> StoreWriter:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_writer, "SHARD_BYTES", shard_bytes)
         writer = StoreWriter(path, {"source": "generated"})
         for clip in clips:
-            writer.add(prepare(lambda clip=clip: clip), BEGIN)
+            writer.add(prepare(clip), BEGIN)
         writer.finish(splits)
     return writer
 
@@ -220,7 +225,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add(writer: StoreWriter, clips) -> None:
     for clip in clips:
-        writer.add(prepare(lambda clip=clip: clip), Place(writer.position.part + 1, 0))
+        writer.add(prepare(clip), Place(writer.position.part + 1, 0))
 
 
 def test_writing_goes_on_from_the_finished_shards(tmp_path: Path, small_shards: None, memory: Corpus) -> None:
@@ -266,7 +271,7 @@ def test_nothing_that_lies_there_is_overwritten(tmp_path: Path, copy: Path) -> N
 
 
 def test_a_second_clip_of_one_id_is_refused(tmp_path: Path) -> None:
-    writer, sample = StoreWriter(tmp_path / "store", {}), prepare(lambda: next(sequences(1)))
+    writer, sample = StoreWriter(tmp_path / "store", {}), prepare(next(sequences(1)))
     writer.add(sample, BEGIN)
     with pytest.raises(DataError, match="b.pkl: id 'clip_0000' appears twice"):
         writer.add(sample._replace(place="b.pkl"), BEGIN)
@@ -280,7 +285,7 @@ import numpy as np
 from pathlib import Path
 from sign_models.data import store, store_writer
 from sign_models.data.importing import finish, write
-from sign_models.data.samples import BEGIN, prepare
+from sign_models.data.samples import BEGIN, prepared
 from tests.data.generated import sequence
 
 def resident():
@@ -288,7 +293,7 @@ def resident():
 
 store_writer.SHARD_BYTES = store.MAPPED_BYTES = 2**23
 path, count = Path(sys.argv[1]), int(sys.argv[2])
-one, peak = prepare(lambda: sequence(0, 100, text="a b c", group="anna")), 0
+[(_, one)], peak = prepared([(BEGIN, sequence(0, 100, text="a b c", group="anna"))]), 0
 
 def samples():
     global peak

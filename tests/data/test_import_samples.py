@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import yaml
 from sign_models.data import samples
 from sign_models.data.corpus import Corpus
 from sign_models.data.importing import import_corpus
-from sign_models.data.samples import BEGIN, Files, Place, Reading, Sample, read_samples
+from sign_models.data.samples import BEGIN, Files, Place, Reading, Sample, prepared, read_samples
 from sign_models.data.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
@@ -55,6 +56,20 @@ def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[
     assert [clip.text for clip in good] == corpus.texts and corpus.texts[corpus.index["clip_0006"]] == "café"
     assert sorted(str(s) for _, s in alone if isinstance(s, DataError)) == sorted(map(str, bad))
     assert len(bad) == 3
+
+
+def test_samples_made_together_are_to_the_bit_those_made_alone(
+    alone: list[tuple[Place, Sample | DataError]], mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "TOGETHER", 1)
+    for (place, sample), (_, other) in zip(read_samples(mixed, Reading()), alone, strict=True):
+        assert type(sample) is type(other)
+        if isinstance(sample, Sample) and isinstance(other, Sample):
+            assert sample.clip.values.tobytes() == other.clip.values.tobytes() and sample.clip.sha256, place
+            assert sample.measures.tobytes() == other.measures.tobytes(), place
+    hidden = [replace(c, id=str(i), confidence=c.confidence * (i > 0)) for i, c in enumerate(sequences(3))]
+    found = [sample for _, sample in prepared([(BEGIN, clip) for clip in hidden])]
+    assert [type(sample) for sample in found] == [DataError, Sample, Sample]  # the one nobody is seen in, in its place
 
 
 @pytest.mark.parametrize("done", [0, 1, 2, 8, 9, 33, 45, 70, 83])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE
-from sign_models.keypoints.normalise import FAR, half, normalise
+from sign_models.keypoints.normalise import FAR, half, normalise, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence
 from tests.keypoints.signer import pixels, signer
 
@@ -44,6 +44,30 @@ def test_pixels_fractions_and_centred_coordinates_give_the_same(layout, seed, si
     larger = sequence(points * 3 + 100, layout, confidence=confidence)
     for other in (picture, body, larger):
         np.testing.assert_allclose(normalise(other), reference, atol=2e-3)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_clips_normalised_together_are_to_the_bit_those_normalised_alone(data) -> None:
+    """Whatever layouts, units, lengths and gaps meet; a clip that is refused spoils no other."""
+    clips = []
+    for i in range(data.draw(st.integers(1, 6))):
+        layout = data.draw(st.sampled_from(["mediapipe_75", "hands_42", "right_hand_21", *FULL]))
+        points = pixels(layout, seed=i)[: data.draw(st.integers(0, 9))]
+        seen = np.random.default_rng(i).random(points.shape[:2]) >= data.draw(st.sampled_from([0, 0.5, 0.99, 1.1]))
+        sure = np.float32(data.draw(st.sampled_from([1, 0.2])))
+        unit = data.draw(st.sampled_from(["pixel", "picture"]))
+        far = data.draw(st.sampled_from([1, 1000])) * (np.arange(points.shape[1]) == 5)
+        clips.append(sequence(points * (1 + far[:, None]), layout, confidence=seen * sure, unit=unit, source=str(i)))
+    joined, errors = normalise_joined(clips)
+    ends = np.cumsum([len(clip) for clip in clips])
+    for i, clip in enumerate(clips):
+        try:
+            alone = normalise(clip)
+        except DataError as error:
+            assert str(errors[i]) == str(error)
+        else:
+            assert i not in errors and joined[ends[i] - len(clip) : ends[i]].tobytes() == alone.tobytes()
 
 
 @pytest.mark.parametrize("aspect", [1.0, 16 / 9])
