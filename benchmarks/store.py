@@ -281,6 +281,7 @@ def beside(checkout: Path, frames: int, folder: Path) -> None:
         clip = {"keypoints": [frame[None] for frame in points], "scores": list(scores)}
         (clips / f"clip_{i:06}.pkl").write_bytes(pickle.dumps(clip))
     shutil.copy(clips / "clip_000000.pkl", few)
+    os.sync()  # else the disk is at work on these files while the import waits for its own
     files = Files.of(clips)
     print(f"{files.count} clips of Uni-Sign's layout, {frames:,} frames; frames a second, the best of {ROUNDS} in turn")
     best: dict[tuple[str, int], float] = {}

@@ -70,8 +70,7 @@ def import_corpus(
         "code": [_content(Path(str(module.__file__))) for module in (layouts, normalise)],
     }
     try:
-        with FileLock(out / LOCK, timeout=0):
-            writer = StoreWriter(out, made)
+        with FileLock(out / LOCK, timeout=0), StoreWriter(out, made) as writer:
             samples = read_samples(source, reading, group, writer.position, files.workers(workers))
             try:
                 write(writer, samples, rows, on_bad_sample, progress)

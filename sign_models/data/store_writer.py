@@ -1,4 +1,4 @@
-"""Writes a store shard by shard, in the memory of one shard; cut off, it goes on after the last whole shard."""
+"""Writes a store shard by shard, in the memory of two; cut off, it goes on after the last whole shard."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -43,6 +44,7 @@ class StoreWriter:
     made: all that decides what the shards hold, e.g. the source's fingerprint.
     position: where reading the source goes on after the samples that were taken or lie in finished shards.
     ids: of the clips so far, in order. rejected: place and reason of each sample left out.
+    A thread writes a shard while the next one is filled, since disks are waited for; leaving the context ends it.
     Raises DataError where a finished store, or anything else, lies at `path`.
     """
 
@@ -64,8 +66,16 @@ class StoreWriter:
             if file.name.startswith("frames-") and file.name not in whole:
                 file.unlink()
         _write(marker, content)
-        self._frames = np.empty((SHARD_BYTES // FRAME_BYTES, len(CANONICAL), 3), np.float16)
+        shape = SHARD_BYTES // FRAME_BYTES, len(CANONICAL), 3
+        self._frames, self._spare = np.empty(shape, np.float16), np.empty(shape, np.float16)
+        self._thread, self._writing = ThreadPoolExecutor(1), list[Future[dict[str, Any]]]()
         self._begin_shard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
 
     def _resume(self) -> None:
         """Take over the finished shards, up to the first that is not what its name says."""
@@ -77,15 +87,10 @@ class StoreWriter:
                 break
             if not name or int(name[1]) != number or not checksum.startswith(name[2]):
                 break
-            self._enter(path, checksum, len(shard), int(shard.offsets[-1]))
+            self._shards.append(_entry(path, checksum, len(shard), int(shard.offsets[-1])))
             self.ids.update(dict.fromkeys(shard.known["ids"]))
             self.rejected += shard.rejected
             self.position = Place(*shard.position)
-
-    def _enter(self, path: Path, checksum: str, clips: int, frames: int) -> None:
-        size = path.stat().st_size
-        entry = {"name": path.name, "bytes": size, "sha256": checksum, "clips": clips, "frames": frames}
-        self._shards.append(entry)
 
     def _begin_shard(self) -> None:
         self._known: list[tuple[Any, ...]] = []
@@ -100,7 +105,7 @@ class StoreWriter:
             raise DataError(f"id {clip.id!r} appears twice", place=sample.place, wanted="one clip an id", remedy=remedy)
         length = len(clip.values)
         if self._ends[-1] + length > len(self._frames) or len(self._ends) > SHARD_CLIPS:
-            self.flush()
+            self._cut()
         self.ids[clip.id] = None
         self.position = position
         self._known.append((clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256))
@@ -118,23 +123,28 @@ class StoreWriter:
         self.rejected.append(reason)
 
     def flush(self) -> None:
-        """Make a shard of the clips that wait for one."""
+        """Make a shard of the clips that wait for one; all shards are then on disk."""
+        self._cut()
+        self._wait()
+
+    def _cut(self) -> None:
         if len(self._ends) > 1:
             self._write_shard(self._frames[: self._ends[-1]])
 
     def _write_shard(self, frames: np.ndarray) -> None:
+        """Hand over a shard. The one before is then on disk, and its frames may be overwritten."""
+        self._wait()
         tensors = {"frames": frames, "offsets": np.array(self._ends), "measures": np.stack(self._measures)}
         known = dict(zip(COLUMNS, zip(*self._known, strict=True), strict=True))
         about = {"known": known, "rejected": self.rejected[self._told :], "position": self.position}
         making = self.path / f"frames-{len(self._shards):05}.making"
-        save_file(tensors, making, {"about": json.dumps(about)})
-        with making.open("rb") as file:
-            os.fsync(file.fileno())
-            checksum = hashlib.sha256(file.read(place_of_frames(making))).hexdigest()
-        path = making.with_name(f"{making.stem}-{checksum[:16]}.safetensors")
-        os.replace(making, path)
-        self._enter(path, checksum, len(self._ends) - 1, self._ends[-1])
+        self._writing.append(self._thread.submit(_write_shard, tensors, json.dumps(about), making))
+        self._frames, self._spare = self._spare, self._frames
         self._begin_shard()
+
+    def _wait(self) -> None:
+        while self._writing:
+            self._shards.append(self._writing.pop().result())
 
     def shards(self) -> Iterator[Shard]:
         """The finished shards, one at a time, without their frames."""
@@ -165,6 +175,21 @@ class StoreWriter:
         _write(self.path / INDEX, json.dumps({"sha256": seal(index), "index": index}).encode())
         (self.path / UNFINISHED).unlink()
         return str(digest)
+
+
+def _write_shard(tensors: dict[str, np.ndarray], about: str, making: Path) -> dict[str, Any]:
+    """-> the entry of the index."""
+    save_file(tensors, making, {"about": about})
+    with making.open("rb") as file:
+        os.fsync(file.fileno())
+        checksum = hashlib.sha256(file.read(place_of_frames(making))).hexdigest()
+    path = making.with_name(f"{making.stem}-{checksum[:16]}.safetensors")
+    os.replace(making, path)
+    return _entry(path, checksum, len(tensors["measures"]), len(tensors["frames"]))
+
+
+def _entry(path: Path, checksum: str, clips: int, frames: int) -> dict[str, Any]:
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": checksum, "clips": clips, "frames": frames}
 
 
 def _write(path: Path, data: bytes) -> None:
