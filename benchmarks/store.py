@@ -5,7 +5,7 @@ usage: python -m benchmarks.store [--frames N ...] [--folder DIR] [--peer unisig
 Clips are generated: 133 landmarks, lengths as in PHOENIX14T (mean 117, 95 % below 208 frames). Each measurement is a
 process of its own, so that its peak of resident memory is its own; mapped pages of the store count. The time of an
 import is what it takes beyond one of START frames just before it, which is told apart: drawing the report, files. A
-smaller corpus is imported as often as REPEATED frames take. The sizes take turns, ROUNDS times, there and back; the
+smaller corpus is imported as often as REPEATED frames take. The sizes take turns, --rounds times, there and back; the
 median counts. The first and last tenth of the frames, without the checks at the end, are of one import. Reading goes
 on, epoch after epoch, until WARM frames are read. Beside a peer, starting is not counted either.
 DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
@@ -44,7 +44,6 @@ SHAPE, MEAN, SHORTEST, LONGEST = 5.2, 117, 16, 475  # of a gamma distribution wi
 READERS = 2
 BATCH = 32  # clips
 START, WARM, REPEATED = 10_000, 10_000_000, 1_000_000  # frames
-ROUNDS = 3
 PEER_LONGEST = 256  # frames; Uni-Sign drops frames of longer clips
 WORDS = "der die das regen wind sonne norden süden morgen abend grad meter und im am kommt bleibt stark schwach".split()
 
@@ -232,14 +231,14 @@ def child(arguments: list[str]) -> None:
 # The tables -----------------------------------------------------------------------------------------------------------
 
 
-def sizes(frames: list[int], folder: Path) -> None:
+def sizes(frames: list[int], folder: Path, rounds: int) -> None:
     """Import, then read, corpora of each size."""
     imports: dict[int, list[dict[str, float]]] = {count: [] for count in frames}
-    for i in range(ROUNDS):
+    for i in range(rounds):
         for count in frames[:: -1 if i % 2 else 1]:
             imports[count].append(result(start("import", count, folder / f"store-{count}")))
     least = statistics.median(made["least"] for several in imports.values() for made in several)
-    print(f"an import of {START:,} frames: {least:.2f} s; import: the median and range of {ROUNDS} in turn")
+    print(f"an import of {START:,} frames: {least:.2f} s; import: the median and range of {rounds} in turn")
     print("| frames | import us/frame | range | first, last tenth | MB | read us/frame | MB | frames/s | padding "
           "| batches frames/s, one process |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     columns = []
@@ -267,7 +266,7 @@ def sizes(frames: list[int], folder: Path) -> None:
         print("spread over the sizes: " + ", ".join(f"{n} {s:.1%}" for n, s in zip(names, spread, strict=True)))
 
 
-def beside(checkout: Path, frames: int, folder: Path) -> None:
+def beside(checkout: Path, frames: int, folder: Path, rounds: int) -> None:
     """Uni-Sign's files, read by its loader and imported by us."""
     clips, few = folder / "unisign", folder / "few"
     clips.mkdir()
@@ -283,9 +282,9 @@ def beside(checkout: Path, frames: int, folder: Path) -> None:
     shutil.copy(clips / "clip_000000.pkl", few)
     os.sync()  # else the disk is at work on these files while the import waits for its own
     files = Files.of(clips)
-    print(f"{files.count} clips of Uni-Sign's layout, {frames:,} frames; frames a second, the best of {ROUNDS} in turn")
+    print(f"{files.count} clips of Uni-Sign's layout, {frames:,} frames; frames a second, the best of {rounds} in turn")
     best: dict[tuple[str, int], float] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for processes in (1, READERS):
             workers = 0 if processes == 1 else processes
             poses = [result(p) for p in [start("peer", 0, clips, checkout, i, processes) for i in range(processes)]]
@@ -312,6 +311,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="*", default=[100_000])
     parser.add_argument("--folder", type=Path, help="where stores are written; removed afterwards")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peer", help="unisign=DIR")
     parser.add_argument("--peer-frames", type=int, default=200_000)
     parser.add_argument("--measure", help=argparse.SUPPRESS)
@@ -324,9 +324,9 @@ def main() -> None:
             name, _, checkout = given.peer.partition("=")
             if name != "unisign" or not (Path(checkout) / "datasets.py").is_file():
                 parser.error("--peer is unisign=DIR with Uni-Sign's datasets.py in it")
-            beside(Path(checkout).resolve(), given.peer_frames, Path(folder))
+            beside(Path(checkout).resolve(), given.peer_frames, Path(folder), given.rounds)
         if given.frames:
-            sizes(given.frames, Path(folder))
+            sizes(given.frames, Path(folder), given.rounds)
 
 
 if __name__ == "__main__":
