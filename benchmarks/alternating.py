@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from unittest import mock
 
 import numpy as np
 import torch
@@ -33,9 +34,9 @@ class Alternating(Unkept):
             self.seconds.append(time.perf_counter() - self._began)
             self.steps.append(range(self._next, step + 1))
         self.between()
-        rates = [other(self._round) for other in self.others]
-        if self._round >= self.warm:
-            self.rates.append(rates)
+        if self._round + 1 >= self.warm:  # others too begin with a round that does not count
+            rates = [other(self._round) for other in self.others]
+            self.rates += [rates] if self._round >= self.warm else []
         self._round += 1
         roofline.wait(self.device)
         self._began, self._next = time.perf_counter(), step + 1
@@ -52,30 +53,35 @@ class Alternating(Unkept):
 
 
 class Idle(Alternating):
-    """Tells also which share of the time between two reports the GPU ran no kernel and no copy."""
+    """Tells also which share of the time between two reports the GPU ran none of the steps that it had recorded.
+
+    To be used as a context around the training: it times the replays of graphs.
+    """
 
     def __init__(self, device: torch.device, warm: int) -> None:
         super().__init__(device, warm)
         self.idle: list[float] = []
-        self._profiler: torch.profiler.profile | None = None
+        self._replays: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        replay = torch.cuda.CUDAGraph.replay
+
+        def timed(graph: torch.cuda.CUDAGraph) -> None:
+            began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            began.record()
+            replay(graph)
+            ended.record()
+            self._replays.append((began, ended))
+
+        self._patch = mock.patch.object(torch.cuda.CUDAGraph, "replay", timed)
+
+    def __enter__(self) -> Idle:
+        self._patch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.stop()
 
     def between(self) -> None:
-        if self._profiler is not None:
-            self._profiler.__exit__(None, None, None)
-            self.idle.append(idle_share(self._profiler))
-        self._profiler = None
-        if self._round >= self.warm:
-            self._profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
-            self._profiler.__enter__()
-
-
-def idle_share(profiler: torch.profiler.profile) -> float:
-    """From the first kernel to the last."""
-    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
-    events = profiler.profiler.kineto_results.events()
-    spans = sorted((e.start_ns(), e.end_ns()) for e in events if e.device_type() == torch.autograd.DeviceType.CUDA)
-    busy, reached = 0, spans[0][0]
-    for start, end in spans:
-        busy += max(0, end - max(start, reached))
-        reached = max(reached, end)
-    return 1 - busy / (reached - spans[0][0])
+        if self._round > self.warm:
+            busy = sum(began.elapsed_time(ended) for began, ended in self._replays)
+            self.idle.append(1 - busy / (1000 * self.seconds[-1]))
+        self._replays = []

@@ -14,6 +14,7 @@ import argparse
 import math
 import sys
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def mt5_base(device: torch.device, vocabulary: int = 0) -> Any:
         return MT5ForConditionalGeneration(MT5Config(**MT5_BASE | ({"vocab_size": vocabulary} if vocabulary else {})))
 
 
-class Peer:
+class Peer(ABC):
     """One model, its optimizer, and batches of clips of given lengths."""
 
     key: str
@@ -52,11 +53,11 @@ class Peer:
     def __init__(self, name: str, model: nn.Module, device: torch.device, optimizer: torch.optim.Optimizer) -> None:
         self.name, self.model, self.device, self.optimizer = name, model, device, optimizer
 
-    def batch(self, lengths: Sequence[int], texts: Sequence[str]) -> Batch:
-        raise NotImplementedError
+    @abstractmethod
+    def batch(self, lengths: Sequence[int], texts: Sequence[str]) -> Batch: ...
 
-    def loss(self, batch: Batch) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def loss(self, batch: Batch) -> Tensor: ...
 
     def step(self, batch: Batch) -> None:
         self.model.train()

@@ -1,0 +1,208 @@
+"""Rows of benchmarks/speed.py about training: its speed, what it waits for, what it takes, how it grows."""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from benchmarks import roofline
+from benchmarks.alternating import Alternating, Idle
+from benchmarks.bench import COUNTED, Bench, Skipped, beside, run, weights
+from benchmarks.figures import Figure
+from benchmarks.generated import decoder_folder, encoder, lengths_like_phoenix
+from benchmarks.peers import Peer, UniSign
+from benchmarks.roofline import Work
+from sign_models.data.batching import Sampler
+from sign_models.data.corpus import Corpus
+from sign_models.data.splits import of_split
+from sign_models.params.schema import PipelineParams
+from sign_models.stages.alignment import AlignmentTask
+from sign_models.stages.alignment import train as train_alignment
+from sign_models.stages.temporal import TemporalTask
+from sign_models.stages.temporal import train as train_temporal
+from sign_models.step import to_device
+from sign_models.training import LOG_STEPS, Hardware, Task, hardware
+
+
+def _work(task: Task, machine: Hardware) -> Work:
+    """Of a training step of COUNTED clips, forward and backward, a real frame."""
+    task.objective.to(machine.device)
+
+    def step() -> float:
+        batch, frames = task.batch(to_device(task.draw(0, slice(0, COUNTED)), machine.device))
+        with machine.autocast():
+            loss = task.objective(batch)["loss"]
+        loss.backward()
+        return float(frames)
+
+    return roofline.count(step)
+
+
+def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, recorder: Alternating) -> tuple[list[float], str]:
+    """-> frames a second, one a measured round; what was trained."""
+    p = params.temporal
+    trained = train_temporal(p, corpus, encoder(params).skeleton, recorder)
+    sampler = Sampler(corpus.lengths, of_split(corpus, "train"), p.training.batch_size, p.training.seed)
+    frames = recorder.frames(sampler, p.max_frames, trained.progress)
+    rates = [n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True)]
+    return rates, f"{weights(trained.model)}, {p.training.batch_size} clips a step"
+
+
+def _temporal_work(params: PipelineParams, corpus: Corpus) -> Work:
+    machine = hardware(params.temporal.model.width)
+    return _work(TemporalTask(params.temporal, corpus, encoder(params).skeleton, machine), machine)
+
+
+def temporal(b: Bench) -> Iterator[Figure]:
+    params = b.training("temporal", b.rounds)
+    size = params.temporal.training.batch_size
+    corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
+    peers = b.encoders()
+    work = _temporal_work(params, corpus)
+    recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
+    rates, about = _train_temporal(b, params, corpus, recorder)
+    gpu = b.device.type == "cuda"
+    yield Figure("temporal.train", tuple(rates), "frames/s", 2e6 if gpu else None, work=work, about=about)
+    share = tuple(100 * rate * work.flops / b.ceiling.products for rate in rates)
+    yield Figure("temporal.ceiling", share, "% of the products' ceiling", 25 if gpu else None)
+    yield from beside("temporal", rates, peers, recorder.rates, "frames/s", {"unisign": 20 if gpu else 40})
+
+
+def alignment(b: Bench) -> Iterator[Figure]:
+    """The text model has mT5-base's layers and width, as Uni-Sign's, random weights and so a low learning rate;
+    ours keeps the vocabulary of the texts only."""
+    folder = decoder_folder(b.folder / "decoder", b.device)
+    for size in b.given.alignment_batches:
+        decoder = {"alignment__decoder__pretrained": folder, "alignment__decoder__prune": "true"}
+        given = decoder | {"alignment__training__batch_size": size, "alignment__training__lr": 1e-5}
+        params = b.training("alignment", b.rounds, **given)
+        p = params.alignment
+        corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
+        texts = {name: text for name, text in zip(corpus.ids, corpus.texts, strict=True) if text}
+        peers: list[Peer] = [UniSign(b.peers["unisign"], b.device, whole=True)] if "unisign" in b.peers else []
+        machine = hardware(params.temporal.model.width)
+        work = _work(AlignmentTask(p, corpus, texts, encoder(params), machine, "split", None), machine)
+        recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
+        trained = train_alignment(p, corpus, texts, encoder(params), recorder, "split")
+        sampler = Sampler(corpus.lengths, of_split(corpus, "train"), size, p.training.seed)
+        frames = recorder.frames(sampler, p.max_frames, trained.progress)
+        rates = [n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True)]
+        name, about = f"alignment.batch_{size}", f"{weights(trained.model)}, {size} clips a step"
+        yield Figure(f"{name}.train", tuple(rates), "frames/s", work=work, about=about)
+        yield from beside(name, rates, peers, recorder.rates, "frames/s", {"unisign": 5})
+
+
+def loader(b: Bench) -> Iterator[Figure]:
+    """What a step waits for: reading and varying its clips, and how long the GPU stands still, whatever for."""
+    params = b.training("temporal", b.rounds)
+    size = params.temporal.training.batch_size
+    corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
+    if b.device.type == "cuda":
+        with Idle(b.device, b.warm) as recorder:
+            _train_temporal(b, params, corpus, recorder)
+        idle = tuple(100 * share for share in recorder.idle)
+        yield Figure("loader.idle", idle, "% of the time", 2, most=True, about="the GPU runs no step, for any reason")
+    else:
+        recorder = Alternating(b.device, b.warm)
+        _train_temporal(b, params, corpus, recorder)
+    task = TemporalTask(params.temporal, corpus, encoder(params).skeleton, hardware(params.temporal.model.width))
+
+    def make(step: int) -> Any:
+        return task.batch(to_device(task.draw(step, slice(0, size)), b.device))
+
+    making = list[float]()
+    for steps in recorder.steps:
+        spent = roofline.seconds(lambda s=steps: [make(i) for i in s], b.device)
+        making.append(100 * spent / recorder.seconds[len(making)])
+    yield Figure("loader.batches", tuple(making), "% of a step", about="reading and varying, on the device")
+
+
+def memory(b: Bench) -> Iterator[Figure]:
+    """Peak of a training step, weights and optimizer included, of 64 clips of 128 frames."""
+    if b.device.type != "cuda":
+        raise Skipped("torch counts a GPU's memory only")
+    size, length = 64, 128
+    params = b.training("temporal", 1, temporal__training__batch_size=size, temporal__augment__tempo=0)
+    corpus = b.corpus([length] * size * LOG_STEPS)
+
+    def peak(work: Callable[[], Any]) -> float:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        work()
+        return (torch.cuda.max_memory_allocated() - held) / (size * length)
+
+    ours = peak(lambda: _train_temporal(b, params, corpus, Alternating(b.device, b.warm)))
+    yield Figure("memory.train", (ours / 1e3,), "KB a frame", about="with the corpus on the device")
+    if "unisign" in b.peers:
+
+        def train() -> None:
+            peer = UniSign(b.peers["unisign"], b.device, whole=False)
+            for _ in range(3):
+                peer.step(peer.batch([length] * size, ["w"] * size))
+
+        theirs = peak(train)
+        yield Figure("memory.unisign", (theirs / 1e3,), "KB a frame")
+        yield Figure("memory.share", (ours / theirs,), "of Uni-Sign's", 0.25, most=True)
+
+
+def scaling(b: Bench) -> Iterator[Figure]:
+    """Temporal training as the corpus, the clips and the model grow."""
+    size = b.params().temporal.training.batch_size
+    frames = size * 117
+    kinds: dict[str, list[tuple[str, Sequence[int], dict[str, object]]]] = {
+        "frames": [(f"{n:.0e}", lengths_like_phoenix(n // 117), {}) for n in (10**5, 10**6, 10**7)],
+        "length": [
+            (f"{t}", [t] * (frames // t * LOG_STEPS),
+             {"temporal__training__batch_size": frames // t, "temporal__max_frames": t})
+            for t in (64, 256, 1024, 2048)
+        ],
+        "weights": [
+            (f"{width}x{layers}", lengths_like_phoenix(size * LOG_STEPS),
+             {f"temporal__model__{n}": v for n, v in (("width", width), ("layers", layers), ("heads", width // 64))})
+            for width, layers in ((128, 4), (256, 6), (512, 6), (1024, 11))
+        ],
+    }  # fmt: skip
+    for kind in b.given.scaling.split(","):
+        costs = []
+        for point, lengths, sets in kinds[kind]:
+            params = b.training("temporal", 2, **sets)
+            corpus = b.corpus(lengths)
+            rates, about = _train_temporal(b, params, corpus, Alternating(b.device, b.warm))
+            work = _temporal_work(params, corpus)
+            rate = statistics.median(rates)
+            costs.append(1 / rate if kind != "weights" else 1 / (rate * work.flops))
+            yield Figure(f"scaling.{kind}.{point}", tuple(1e9 / r for r in rates), "ns a frame", about=(
+                f"{about}, {work.flops / 1e6:.1f} MFLOP a frame, {rate * work.flops / b.ceiling.products:.1%} of the "
+                "products' ceiling"))  # fmt: skip
+        spread = 100 * (max(costs) / min(costs) - 1)
+        yield Figure(f"scaling.{kind}", (spread,), "% spread", 10, most=True,
+                     about="of the cost a " + ("FLOP" if kind == "weights" else "frame"))  # fmt: skip
+
+
+def entry(b: Bench) -> Iterator[Figure]:
+    """The steps of temporal training through its command with MLflow, and through its function, in turn."""
+    if importlib.util.find_spec("mlflow") is None:
+        raise Skipped("needs MLflow")
+    from mlflow import MlflowClient
+
+    size = b.params().temporal.training.batch_size
+    corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
+    run(b.command("skeleton", f"--data={corpus.sources}", "--steps=2"), b.folder)
+    params = b.training("temporal", 2)
+    line = [f"--data={corpus.sources}", f"--steps={params.temporal.training.steps}", "--training.evaluations=1"]
+    shares = []
+    for _ in range(b.rounds):
+        run(b.command("temporal", *line), b.folder)
+        client = MlflowClient(f"sqlite:///{b.folder / 'mlflow.db'}")
+        found = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
+        points = client.get_metric_history(found.info.run_id, "train.loss")
+        whole = (points[-1].timestamp - points[0].timestamp) / 1000
+        recorder = Alternating(b.device, 0)
+        _train_temporal(b, params, corpus, recorder)
+        shares.append(100 * (whole / sum(recorder.seconds) - 1))
+    yield Figure("entry.overhead", tuple(shares), "% slower", 3, most=True, about="reports to MLflow included")
