@@ -50,7 +50,12 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        torch._foreach_lerp_(self.averaged, self.current, [self.share] * len(self.current))
+        if self.share.is_cuda:  # where a lerp by a tensor is a kernel a weight
+            moves = torch._foreach_sub(self.current, self.averaged)
+            torch._foreach_mul_(moves, self.share)
+            torch._foreach_add_(self.averaged, moves)
+        else:
+            torch._foreach_lerp_(self.averaged, self.current, [self.share] * len(self.current))
 
 
 class Stepper:

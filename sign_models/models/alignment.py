@@ -164,9 +164,10 @@ class AlignmentModel(nn.Module):
         score = score / (labels != IGNORED).sum(1) ** length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
         scores: list[list[float]] = [[] for _ in range(len(mask))]
+        values = score.tolist()
         for row in torch.argsort(score, descending=True, stable=True).tolist():
             texts[owner[row]].append(rows[row])
-            scores[owner[row]].append(float(score[row]))
+            scores[owner[row]].append(values[row])
         return texts, scores
 
     def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor) -> Tensor:
@@ -215,7 +216,7 @@ class AlignmentModel(nn.Module):
     def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
         """The best CTC path of each clip with repeats and blanks taken out."""
         out = []
-        for path, length in zip(ctc.argmax(-1), mask.sum(1), strict=True):
+        for path, length in zip(ctc.argmax(-1).cpu(), mask.sum(1).tolist(), strict=True):
             tokens = torch.unique_consecutive(path[:length])
             out.append(tokens[tokens != BLANK].tolist())
         return out

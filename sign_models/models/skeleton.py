@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
-from sign_models.models.blocks import ConvBlock, check_mask, mlp
+from sign_models.models.blocks import ConvBlock, Norm, check_mask, mlp
 from sign_models.processes import ALONE, Processes
 
 ANCHORS = {
@@ -85,7 +85,7 @@ class SkeletonModel(nn.Module):
         self.parts = PartTokens(part_width)
         self.mix = nn.Linear(len(PARTS) * part_width, width)
         self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])
-        self.norm = nn.LayerNorm(width)
+        self.norm = Norm(width)
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
 
     def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -120,7 +120,7 @@ def restoration_loss(
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
     error = restored.float() - x[..., :2]
     place = _mean(_huber(error, 0.1), weight * share, among)
-    shape = (error - error[:, :, anchors]) * HAND_SCALE
+    shape = _from_anchors(error, anchors) * HAND_SCALE
     loss = place + _mean(_huber(shape, 0.1), weight * weight[:, :, anchors] * share, among)
     if velocity_weight:
         motion = error[:, 1:] - error[:, :-1]
@@ -135,6 +135,18 @@ def restoration_loss(
 def _landmarks(device: torch.device) -> tuple[Tensor, Tensor]:
     """Each landmark's share of its part's weight, and its part's anchor; once a device."""
     return torch.tensor(LANDMARK_SHARE, device=device), torch.tensor(LANDMARK_ANCHOR, device=device)
+
+
+def _from_anchors(error: Tensor, anchors: Tensor) -> Tensor:
+    """(B, T, K, 2) less that of each part's anchor."""
+    # the gradient of the same few landmarks, picked again and again, is slow on a GPU
+    return from_anchors_by_part(error) if error.is_cuda else error - error[:, :, anchors]
+
+
+def from_anchors_by_part(error: Tensor) -> Tensor:
+    sizes = [places.stop - places.start for places in PARTS.values()]
+    own = [ANCHORS[part] - places.start for part, places in PARTS.items()]
+    return torch.cat([part - part[:, :, i : i + 1] for part, i in zip(error.split(sizes, 2), own, strict=True)], 2)
 
 
 def _huber(error: Tensor, beta: float) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sign_models.data.masking import hide
 from sign_models.keypoints.layouts import CANONICAL, PARTS
-from sign_models.models.skeleton import restoration_loss
+from sign_models.models.skeleton import LANDMARK_ANCHOR, from_anchors_by_part, restoration_loss
 from sign_models.models.temporal import contrast_loss, pool
 from tests.models import clips
 
@@ -121,6 +121,16 @@ def test_a_perfect_restoration_costs_nothing_and_nothing_seen_costs_nothing() ->
     assert loss_of(x, mask, x[..., :2], hidden).tolist() == [0, 0]
     unseen = x * torch.tensor([1.0, 1.0, 0.0])
     assert loss_of(unseen, mask, torch.zeros(*x.shape[:3], 2), hidden).tolist() == [0, 0]
+
+
+def test_distances_from_anchors_are_the_same_by_part() -> None:
+    """What a GPU computes in place of picking the anchors."""
+    generator = torch.Generator().manual_seed(3)
+    error, outer = (torch.randn(2, 5, len(LANDMARK_ANCHOR), 2, generator=generator) for _ in range(2))
+    ways = (from_anchors_by_part, lambda error: error - error[:, :, LANDMARK_ANCHOR])
+    made = [way(error.requires_grad_()) for way in ways]
+    gradients = [torch.autograd.grad(values, error, outer)[0] for values in made]
+    assert torch.equal(*made) and torch.allclose(*gradients, atol=1e-5)
 
 
 def test_padding_and_surroundings_change_no_loss_of_a_clip() -> None:
