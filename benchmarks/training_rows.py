@@ -73,13 +73,11 @@ def temporal(b: Bench) -> Iterator[Figure]:
 
 
 def alignment(b: Bench) -> Iterator[Figure]:
-    """The text model has mT5-base's layers and width, as Uni-Sign's, random weights and so a low learning rate;
-    ours keeps the vocabulary of the texts only."""
+    """The text model has mT5-base's layers and width, as Uni-Sign's; ours keeps the vocabulary of the texts only."""
     folder = decoder_folder(b.folder / "decoder", b.device)
     for size in b.given.alignment_batches:
         decoder = {"alignment__decoder__pretrained": folder, "alignment__decoder__prune": "true"}
-        given = decoder | {"alignment__training__batch_size": size, "alignment__training__lr": 1e-5}
-        params = b.training("alignment", b.rounds, **given)
+        params = b.training("alignment", b.rounds, **decoder, alignment__training__batch_size=size)
         p = params.alignment
         corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
         texts = {name: text for name, text in zip(corpus.ids, corpus.texts, strict=True) if text}
