@@ -48,19 +48,23 @@ def aliases(name: str = "sign-translator") -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def three(built: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with three translators: of the pipeline, one that was hardly trained, and the first on other texts."""
+    """A store with three translators: of the pipeline, one that learned a word of no other text, and the first on
+    other texts."""
     from sign_models import cli
 
     folder = tmp_path_factory.mktemp("three")
     shutil.copy(built / "mlflow.db", folder)
     other = Path(shutil.copytree(tiny_data, folder / "other"))
+    wordless = Path(shutil.copytree(tiny_data, folder / "wordless"))
     rows = [row if row["split"] == "train" else row | {"text": "tea"} for row in tiny.texts()]
     (other / "text_data.json").write_text(json.dumps(rows))
+    rows = [row | {"text": "zzz"} if row["split"] == "train" else row for row in tiny.texts()]
+    (wordless / "text_data.json").write_text(json.dumps(rows))
     override = ["--config-override", tiny_data / "tiny.yaml"]
     with pytest.MonkeyPatch.context() as patch:
         use_store(folder, patch)
         patch.setattr(cli, "guard_process", lambda: None)
-        assert exit_code("alignment", "--data", tiny_data, *override, "--steps", 1) == 0
+        assert exit_code("alignment", "--data", wordless, *override, "--steps", 1) == 0
         assert exit_code("generate", "--data", tiny_data, *override) == 0
         assert exit_code("generate", "--data", other, *override, "--alignment-model", 1) == 0
         chrf = [resolve(version, "translator").metrics()["test.chrf"] for version in "123"]

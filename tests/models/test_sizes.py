@@ -39,4 +39,5 @@ def test_a_preset_changes_sizes_alone_and_not_the_recipe(preset: str) -> None:
     recipe = {
         name for name in changed if not name.startswith(("skeleton.model", "temporal.model", "alignment.decoder"))
     }
-    assert recipe <= {"temporal.training.lr", "alignment.training.lr"}  # wide models learn more slowly
+    # wide models learn more slowly; how many frames a GPU represents at once changes no result
+    assert recipe <= {"temporal.training.lr", "alignment.training.lr", "represent.batch_frames"}
