@@ -31,7 +31,8 @@ TOKENS, BEAMS = 32, 4
 PEER_FRAMES = {"cuda": 2**14, "cpu": 2**10}  # at most in a peer's batch: more of them are no faster
 PEER_STEPS = {"cuda": 3, "cpu": 1}  # a round
 BATCH = "256"  # clips a temporal step on a GPU: what a card is given that has the memory
-WARM = {"cuda": 6, "cpu": 0}  # reports that are not counted beside the first: a GPU records the shapes of its steps
+WARM = {"temporal": 25, "alignment": 6}  # reports that are not counted beside the first, on a GPU: it records the
+# shapes of its steps when they come for the second time, of which temporal training has about 25
 
 
 class Skipped(Exception):
@@ -44,7 +45,6 @@ class Bench:
     def __init__(self, given: argparse.Namespace, folder: Path) -> None:
         self.given, self.folder, self.rounds = given, folder, given.rounds
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.warm = WARM[self.device.type]
         self.preset = given.preset if given.preset is not None else "base" if self.device.type == "cuda" else ""
         self.peers = {name: Path(path).resolve() for name, path in (p.split("=", 1) for p in given.peer)}
         self._stores: dict[tuple[int, ...], Corpus] = {}
@@ -70,8 +70,11 @@ class Bench:
 
     def training(self, stage: str, rounds: int, **sets: object) -> PipelineParams:
         """As long as `rounds` measured reports take."""
-        once = {"steps": LOG_STEPS * (1 + self.warm + rounds), "evaluations": 1, "checkpoint_minutes": 1e6}
+        once = {"steps": LOG_STEPS * (1 + self.warm(stage) + rounds), "evaluations": 1, "checkpoint_minutes": 1e6}
         return self.params(**{f"{stage}__training__{name}": value for name, value in once.items()}, **sets)
+
+    def warm(self, stage: str) -> int:
+        return WARM[stage] if self.device.type == "cuda" else 0
 
     def corpus(self, lengths: Sequence[int]) -> Corpus:
         if tuple(lengths) not in self._stores:

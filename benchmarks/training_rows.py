@@ -63,7 +63,7 @@ def temporal(b: Bench) -> Iterator[Figure]:
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     peers = b.encoders()
     work = _temporal_work(params, corpus)
-    recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
+    recorder = Alternating(b.device, b.warm("temporal"), [b.rate(peer, corpus, size) for peer in peers])
     rates, about = _train_temporal(b, params, corpus, recorder)
     gpu = b.device.type == "cuda"
     yield Figure("temporal.train", tuple(rates), "frames/s", 2e6 if gpu else None, work=work, about=about)
@@ -84,7 +84,7 @@ def alignment(b: Bench) -> Iterator[Figure]:
         peers: list[Peer] = [UniSign(b.peers["unisign"], b.device, whole=True)] if "unisign" in b.peers else []
         machine = hardware(params.temporal.model.width)
         work = _work(AlignmentTask(p, corpus, texts, encoder(params), machine, "split", None), machine)
-        recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
+        recorder = Alternating(b.device, b.warm("alignment"), [b.rate(peer, corpus, size) for peer in peers])
         trained = train_alignment(p, corpus, texts, encoder(params), recorder, "split")
         sampler = Sampler(corpus.lengths, of_split(corpus, "train"), size, p.training.seed)
         frames = recorder.frames(sampler, p.max_frames, trained.progress)
@@ -100,12 +100,12 @@ def loader(b: Bench) -> Iterator[Figure]:
     size = params.temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     if b.device.type == "cuda":
-        with Idle(b.device, b.warm) as recorder:
+        with Idle(b.device, b.warm("temporal")) as recorder:
             _train_temporal(b, params, corpus, recorder)
         idle = tuple(100 * share for share in recorder.idle)
         yield Figure("loader.idle", idle, "% of the time", 2, most=True, about="the GPU runs no step, for any reason")
     else:
-        recorder = Alternating(b.device, b.warm)
+        recorder = Alternating(b.device, b.warm("temporal"))
         _train_temporal(b, params, corpus, recorder)
     task = TemporalTask(params.temporal, corpus, encoder(params).skeleton, hardware(params.temporal.model.width))
 
@@ -134,7 +134,7 @@ def memory(b: Bench) -> Iterator[Figure]:
         work()
         return (torch.cuda.max_memory_allocated() - held) / (size * length)
 
-    ours = peak(lambda: _train_temporal(b, params, corpus, Alternating(b.device, b.warm)))
+    ours = peak(lambda: _train_temporal(b, params, corpus, Alternating(b.device, b.warm("temporal"))))
     yield Figure("memory.train", (ours / 1e3,), "KB a frame", about="with the corpus on the device")
     if "unisign" in b.peers:
 
@@ -170,7 +170,7 @@ def scaling(b: Bench) -> Iterator[Figure]:
         for point, lengths, sets in kinds[kind]:
             params = b.training("temporal", 2, **sets)
             corpus = b.corpus(lengths)
-            rates, about = _train_temporal(b, params, corpus, Alternating(b.device, b.warm))
+            rates, about = _train_temporal(b, params, corpus, Alternating(b.device, b.warm("temporal")))
             work = _temporal_work(params, corpus)
             rate = statistics.median(rates)
             costs.append(1 / rate if kind != "weights" else 1 / (rate * work.flops))

@@ -30,7 +30,7 @@ BUCKET = 4  # lengths are rounded up to a multiple of this many frames; 32 waste
 RECORDED_BUCKET = 16  # the same where each length is recorded as a graph of its own (step.py): fewer of them
 MIXED = 0.01  # clips whose lengths differ by this share may change places; 0.1 wastes 9 % of a batch
 COPIED = 2**17  # frames copied to the device at a time
-TEMPO_SPREAD = 0.2  # of a clip's tempo beside its batch's, as a share of the whole range
+TEMPO_SPREAD = 0.1  # of a clip's tempo beside its batch's, as a share of the whole range
 
 
 Drawn = dict[str, Tensor]  # what the host says of a batch; the shapes say which recorded graph fits
@@ -55,13 +55,8 @@ class DeviceCorpus:
 
     def whole(self, clips: np.ndarray, longest: int | None = None) -> Batch:
         """The clips as they are; of longer ones the first `longest` frames."""
-        lengths = self.corpus.lengths[clips]
-        lengths = lengths if longest is None else np.minimum(lengths, longest)
-        steps = np.minimum(np.arange(bucket(lengths.max())), lengths[:, None] - 1)
-        x = self._at(torch.from_numpy(self.corpus.offsets[clips][:, None] + steps))
-        lengths = torch.from_numpy(lengths).to(self.device)
-        mask = torch.arange(x.shape[1], device=self.device) < lengths.unsqueeze(1)
-        return Batch(x * mask[..., None, None], mask, lengths)
+        index, lengths = places(self.corpus, clips, longest)
+        return unvaried(self._at(index), lengths)
 
     @property
     def recordable(self) -> bool:
@@ -95,6 +90,23 @@ class DeviceCorpus:
         share = torch.where(x_seen, share, (share > 0).float()) * y_seen
         x = (x + share * (y - x)) * mask[..., None, None]
         return Batch(x, mask, lengths)
+
+
+def places(corpus: Corpus, clips: np.ndarray, longest: int | None = None) -> tuple[Tensor, Tensor]:
+    """Where the frames of whole clips are, (B, T) with the last one repeated, and how many each has, (B,).
+
+    Of longer clips the first `longest` frames."""
+    lengths = corpus.lengths[clips]
+    lengths = lengths if longest is None else np.minimum(lengths, longest)
+    steps = np.minimum(np.arange(bucket(lengths.max())), lengths[:, None] - 1)
+    return torch.from_numpy(corpus.offsets[clips][:, None] + steps), torch.from_numpy(lengths)
+
+
+def unvaried(x: Tensor, lengths: Tensor) -> Batch:
+    """x (B, T, K, 3) with padding, on the device; lengths (B,)."""
+    lengths = lengths.to(x.device, non_blocking=True)
+    mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
+    return Batch(x.float() * mask[..., None, None], mask, lengths)
 
 
 def resident(frames: Frames, device: torch.device) -> Tensor | Frames:
@@ -156,19 +168,24 @@ class Sampler:
 
 
 def cut(
-    frames: DeviceCorpus, clips: np.ndarray, part: slice, rng: np.random.Generator, longest: int, tempo: float
+    frames: DeviceCorpus, clips: np.ndarray, part: slice, rng: np.random.Generator, longest: int, strengths: Augment
 ) -> Drawn:
-    """Where the clips of `clips[part]` are cut and how fast they are played: a window of at most `longest` frames each.
+    """Where the clips of `clips[part]` are cut, how fast they are played and how many frames of them are left out: a
+    window of at most `longest` frames each.
 
-    rng draws windows and tempi of all clips of the step, so that a part of it gets what it would get in the whole.
-    T is that of the whole step too. tempo: params.schema.Augment's. -> offsets, frames, count (B,) int64, start, span
-    (B,) float32; of steps (T,), before and after only the length counts, the latter two as in Rows.
+    rng draws windows, tempi and frames left out of all clips of the step, so that a part of it gets what it would get
+    in the whole. T is that of the whole step too. -> offsets, frames, count, kept (B,) int64: frames before and after
+    some are left out; start, span (B,) float32; of steps (T,), before and after only the length counts, the latter two
+    as in Rows.
     """
-    # one tempo a batch, and each clip a little beside it: clips of like length stay of like length
-    speed = np.exp((rng.uniform(-1, 1) + TEMPO_SPREAD * rng.uniform(-1, 1, len(clips))) * np.log1p(tempo))
+    # one tempo and one share of lost frames a batch: clips of like length stay of like length
+    spread = rng.uniform(-1, 1) + TEMPO_SPREAD * rng.uniform(-1, 1, len(clips))
+    speed = np.exp(spread * np.log1p(strengths.tempo))
+    left = 1 - rng.uniform() * strengths.drop_frames
     span = np.minimum(frames.corpus.lengths[clips], longest * speed)
     start = rng.uniform(0, 1, len(clips)) * (frames.corpus.lengths[clips] - span)
     count = np.maximum(1, np.round(span / speed)).astype(np.int64)
+    kept = np.maximum(1, np.round(count * left)).astype(np.int64)
     chosen = clips[part]
     drawn = {
         "offsets": frames.corpus.offsets[chosen],
@@ -176,7 +193,8 @@ def cut(
         "start": start[part].astype(np.float32),
         "span": span[part].astype(np.float32),
         "count": count[part],
-        "steps": np.arange(bucket(count.max(), frames.bucket)),
+        "kept": kept[part],
+        "steps": np.arange(bucket(kept.max(), frames.bucket)),
         "before": np.arange(part.start),
         "after": np.arange(len(clips) - part.stop),
     }
@@ -190,12 +208,14 @@ def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment) -> Batch:
     Draws from torch's generator, which the caller has seeded.
     """
     with torch.autocast(frames.device.type, enabled=False):
-        count, length, tempo = drawn["count"], len(drawn["steps"]), strengths.tempo
+        count, kept, length = drawn["count"], drawn["kept"], len(drawn["steps"])
         rows = Rows(len(drawn["before"]), len(drawn["after"]))
-        where = warp(drawn["start"], drawn["span"], count, length, tempo, rows)
+        # as many positions as the most lost frames ask for: their number follows from T, so that graphs stay few
+        positions = math.ceil((length + 1) / (1 - strengths.drop_frames)) if strengths.drop_frames else length
+        where = warp(drawn["start"], drawn["span"], count, positions, strengths.tempo, rows)
         if strengths.drop_frames:
-            where, count = drop(where, count, strengths.drop_frames, rows)
-        batch = frames.gather(drawn["offsets"], drawn["frames"], where, count)
+            where = drop(where, count, kept, length, rows)
+        batch = frames.gather(drawn["offsets"], drawn["frames"], where, kept)
         x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}), rows=rows)
         return Batch(x * batch.mask[..., None, None], batch.mask, batch.lengths, rows)
 
@@ -214,11 +234,13 @@ def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, 
     return where if tempo else where.round()
 
 
-def drop(where: Tensor, count: Tensor, most: float, rows: Rows = ALL) -> tuple[Tensor, Tensor]:
-    """Leave out up to a share `most` of each clip's positions: what is left moves to the front."""
-    B, T = where.shape
-    there = torch.arange(T, device=where.device) < count.unsqueeze(1)
-    lost = rows.rand(B, T, device=where.device) < rows.rand(B, 1, device=where.device) * most
-    lost[:, 0] = False  # at least one frame stays
-    order = torch.argsort((lost | ~there).byte(), dim=1, stable=True)
-    return where.gather(1, order), (there & ~lost).sum(1)
+def drop(where: Tensor, count: Tensor, kept: Tensor, length: int, rows: Rows = ALL) -> Tensor:
+    """`kept` (B,) of the first `count` (B,) positions of where (B, W), in order: (B, length). The first one stays."""
+    B, W = where.shape
+    places = torch.arange(W, device=where.device)
+    chance = rows.rand(B, W, device=where.device)
+    chance[:, 0] = -1.0
+    chance = torch.where(places < count.unsqueeze(1), chance, 2.0)
+    lost = chance > chance.sort(1).values.gather(1, (kept - 1).unsqueeze(1))
+    order = torch.argsort(lost.byte(), dim=1, stable=True)
+    return where.gather(1, order[:, :length])

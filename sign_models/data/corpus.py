@@ -19,11 +19,9 @@ from sign_models.keypoints.normalise import half, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence
 
 
-class Frames(Protocol):
-    """(F, K, 3) float16, in memory (an array) or in the files of a store.
-
-    Indexed by a slice, or by whole numbers (B, T) of which each row lies within one clip.
-    """
+class FramesOnDisk(Protocol):
+    """(F, K, 3) float16 in the files of a store. Gives copies, of a slice or of whole numbers (B, T) of which each row
+    lies within one clip."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -34,6 +32,19 @@ class Frames(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Any, /) -> np.ndarray: ...
+
+    def read_into(self, start: int, out: np.ndarray) -> None: ...
+
+
+Frames = np.ndarray | FramesOnDisk
+
+
+def read_into(frames: Frames, start: int, out: np.ndarray) -> None:
+    """Frames `start` to `start + len(out)`; memory that is used again is written many times as fast as new memory."""
+    if isinstance(frames, np.ndarray):
+        out[:] = frames[start : start + len(out)]
+    else:
+        frames.read_into(start, out)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,13 @@ class StoredFrames:
             frames.take(places - low, 0, out=row, mode="clip")  # numpy copies twice in its other modes
         return out
 
+    def read_into(self, start: int, out: np.ndarray) -> None:
+        """Frames `start` to `start + len(out)`."""
+        done = 0
+        for frames in self._between(start, start + len(out)):
+            out[done : done + len(frames)] = frames
+            done += len(frames)
+
     def _between(self, start: int, stop: int) -> Iterator[np.ndarray]:
         """Views of the frames, one for each shard that they lie in."""
         while start < stop:

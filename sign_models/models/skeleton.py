@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
-from sign_models.models.blocks import ConvBlock, Norm, check_mask, mlp
+from sign_models.models.blocks import ConvBlock, check_mask, mlp, norm
 from sign_models.processes import ALONE, Processes
 
 ANCHORS = {
@@ -44,7 +44,10 @@ class PartTokens(nn.Module):
         for part, places in PARTS.items():
             name = "hand" if part.endswith("hand") else part
             if name not in self.embed:
-                self.embed[name] = mlp(3 * (places.stop - places.start) + 3, width, 2 * width)
+                features = 3 * (places.stop - places.start) + 3
+                self.embed[name] = nn.Sequential(
+                    nn.Linear(features, 2 * width), nn.ReLU(), nn.Linear(2 * width, width, bias=False)
+                )
         self.hidden = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a part that masking hides
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -83,9 +86,8 @@ class SkeletonModel(nn.Module):
         }
         self.width = width
         self.parts = PartTokens(part_width)
-        self.mix = nn.Linear(len(PARTS) * part_width, width)
+        self.mix = nn.Linear(len(PARTS) * part_width, width, bias=False)
         self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])
-        self.norm = Norm(width)
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
 
     def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
@@ -94,7 +96,7 @@ class SkeletonModel(nn.Module):
         y = self.mix(self.parts(x, hidden).flatten(2))
         for block in self.blocks:
             y = block(y, mask)
-        return self.norm(y)
+        return norm(y)
 
     def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
         """-> restored coordinates (B, T, K, 2), in shoulder widths."""

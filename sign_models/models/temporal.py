@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.keypoints.layouts import CANONICAL
-from sign_models.models.blocks import Rotary, TransformerBlock, mlp
+from sign_models.models.blocks import TransformerBlock, mlp, norm
+from sign_models.models.rotary import Rotary
 from sign_models.models.skeleton import SkeletonModel
 
 
@@ -40,7 +41,6 @@ class TemporalModel(nn.Module):
         self.reduce = nn.Linear(stride * skeleton.width, width)
         self.rotary = Rotary(width // heads)
         self.blocks = nn.ModuleList([TransformerBlock(width, heads, dropout) for _ in range(layers)])
-        self.norm = nn.LayerNorm(width)
         self.restore = mlp(width, stride * 2 * len(CANONICAL), 2 * width)
         self.project = mlp(width, 128, width)  # for the two-view contrast
 
@@ -55,7 +55,7 @@ class TemporalModel(nn.Module):
         bias = mask[:, None, None, :]
         for block in self.blocks:
             y = block(y, bias, cos, sin)
-        return self.norm(y), mask
+        return norm(y), mask
 
     def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """-> restored coordinates (B, T, K, 2) in shoulder widths, and one vector a video (B, 128) of length 1."""

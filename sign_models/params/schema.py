@@ -56,12 +56,12 @@ class Augment(Closed):
     translate: NonNegative
     proportions: Annotated[float, Field(ge=0, lt=1)]  # arms and hands, factor 1 +- proportions
     mirror: Fraction  # share of clips whose left and right change places
-    tempo: NonNegative  # played up to 1 + tempo times as fast or as slowly, changing within a clip
+    tempo: NonNegative  # played up to 1 + tempo times as fast or as slowly, a batch alike, changing within a clip
     reach: NonNegative  # how far hands move from their mean place, factor 1 +- reach, each its own
     place: NonNegative  # where each hand's mean place is, up to this
     build: NonNegative  # standard deviation of where each landmark is, the same in all frames; a hand's a quarter of it
     drop_hand: Fraction  # share of frames whose hand is unseen, in spans; drawn up to this
-    drop_frames: Fraction  # share of frames left out; drawn up to this
+    drop_frames: Annotated[float, Field(ge=0, lt=1)]  # share of frames left out; drawn up to this, one for a batch
     noise: NonNegative  # standard deviation of coordinate noise; drawn up to this
 
 

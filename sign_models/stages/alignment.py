@@ -182,7 +182,7 @@ class AlignmentTask:
             frames = torch.from_numpy(self.frames.corpus.lengths[clips[part]])
             return {"representations": representations, "mask": mask, "frames": frames} | labels
         rng = np.random.default_rng([p.training.seed, step])
-        return cut(self.frames, clips, part, rng, p.max_frames, p.augment.tempo) | labels
+        return cut(self.frames, clips, part, rng, p.max_frames, p.augment) | labels
 
     def batch(self, drawn: Drawn) -> tuple[Labelled, Tensor]:
         if self.representations is not None:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sign_models.data.batching import DeviceCorpus, in_order
-from sign_models.data.corpus import Corpus
+from sign_models.data.batching import Batch, in_order, places, unvaried
+from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
 from sign_models.models.temporal import TemporalModel
 
+T = TypeVar("T")
+Packed = tuple[np.ndarray, np.ndarray, np.ndarray]  # clips, their vectors one after another, how many each has
+READ_BATCHES = 4  # as many frames as so many batches hold are read at once, one clip after another
+RECEIVERS = 3  # threads that copy what the device made
+
 
 def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterator[tuple[str, np.ndarray]]:
-    """-> video id and its (S, D) float32 representations, shortest videos first. batch_frames: padded frames at once.
+    """-> video id and its (S, D) float32 representations. batch_frames: padded frames at once.
 
-    Those of a video longer than the model's window are those of its windows, one after another."""
+    Those of a video longer than the model's window are those of its windows, one after another. Arrays of one batch
+    share its memory."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     cut = in_windows(corpus, np.arange(len(corpus)), model.window, model.stride)
-    frames = DeviceCorpus(cut.corpus, device)
 
-    def encoded(places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        for chosen, arrays in _ahead(_batches(model, frames, places, batch_frames)):
-            lengths = -(-cut.corpus.lengths[chosen] // model.stride)
-            for place, array, length in zip(chosen, arrays, lengths, strict=True):
-                yield int(place), array[:length].copy()  # without padding, and without the batch's memory
+    def encoded(chosen: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        for clips, packed, lengths in _represented(model, cut.corpus, chosen, batch_frames, device):
+            yield from zip(clips.tolist(), np.split(packed, lengths.cumsum()[:-1]), strict=True)
 
     with tqdm(total=len(corpus), desc="represent", unit="video", disable=None) as bar:
         for place, array in encoded(np.flatnonzero(cut.whole)):
@@ -41,32 +48,70 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
 
 
 @torch.no_grad()
-def _batches(
-    model: TemporalModel, frames: DeviceCorpus, clips: np.ndarray, batch_frames: int
-) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """-> clips, and their (B, S, D) on the device."""
-    for chosen in in_order(frames.corpus, clips, batch_frames):
-        batch = frames.whole(chosen)
-        with torch.autocast(frames.device.type, torch.bfloat16, enabled=frames.device.type == "cuda"):
+def _represented(
+    model: TemporalModel, corpus: Corpus, chosen: np.ndarray, batch_frames: int, device: torch.device
+) -> Iterator[Packed]:
+    """-> clips (B,), their vectors (sum of S, D), how many each has (B,), sorted by length within what is read at once.
+
+    The device computes a batch while threads read what comes next and copy what came before to where it stays."""
+    gpu = device.type == "cuda"
+
+    def read(clips: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        start = int(corpus.offsets[clips[0]])
+        frames = torch.empty(
+            (int(corpus.lengths[clips].sum()), *corpus.frames.shape[1:]), dtype=torch.float16, pin_memory=gpu
+        )
+        read_into(corpus.frames, start, frames.numpy())
+        return clips, frames
+
+    def batches() -> Iterator[Callable[[], Packed]]:
+        with ThreadPoolExecutor(1) as pool:
+            neighbours = _neighbours(corpus, chosen, READ_BATCHES * batch_frames)
+            for clips, frames in _ahead(pool, 1, (partial(read, clips) for clips in neighbours)):
+                start, frames = corpus.offsets[clips[0]], frames.to(device, non_blocking=True)
+                for batch in in_order(corpus, clips, batch_frames):
+                    index, lengths = places(corpus, batch)
+                    x = frames[(index - start).to(device, non_blocking=True)]
+                    yield encode(batch, unvaried(x, lengths), -(-lengths // model.stride))
+
+    def encode(clips: np.ndarray, batch: Batch, lengths: Tensor) -> Callable[[], Packed]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
             y, _ = model.encode(batch.x, batch.mask)
-        yield chosen, y
+        real = torch.arange(y.shape[1]) < lengths.unsqueeze(1)  # known here: to ask the device would wait for it
+        packed = y.flatten(0, 1)[real.flatten().nonzero().squeeze(1).to(device, non_blocking=True)]
+        host = torch.empty(packed.shape, dtype=torch.float32, pin_memory=gpu)
+        host.copy_(packed, non_blocking=True)
+        event = torch.cuda.current_stream().record_event() if gpu else None
+
+        def receive() -> Packed:
+            if event is None:
+                return clips, host.numpy(), lengths.numpy()
+            event.synchronize()
+            return clips, host.numpy().copy(), lengths.numpy()  # the memory that a device writes to is used again
+
+        return receive
+
+    with ThreadPoolExecutor(RECEIVERS) as pool:
+        yield from _ahead(pool, RECEIVERS, batches())
 
 
-def _ahead(batches: Iterator[tuple[np.ndarray, Tensor]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The same on the host, a batch behind the device: it computes the next one while the host handles this one."""
-    on_the_way: tuple[np.ndarray, Tensor, torch.cuda.Event | None] | None = None
-    for clips, y in batches:
-        copied = torch.empty(y.shape, dtype=torch.float32, pin_memory=y.is_cuda)
-        copied.copy_(y, non_blocking=True)
-        event = torch.cuda.current_stream().record_event() if y.is_cuda else None
-        before, on_the_way = on_the_way, (clips, copied, event)
-        if before is not None:
-            yield _arrived(*before)
-    if on_the_way is not None:
-        yield _arrived(*on_the_way)
+def _neighbours(corpus: Corpus, chosen: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """`chosen` (rising) in stretches of clips that lie one after another, of `most` frames or a clip."""
+    ends = corpus.offsets[chosen + 1]
+    first = 0
+    for i in range(1, len(chosen) + 1):
+        apart = i == len(chosen) or corpus.offsets[chosen[i]] > ends[i - 1]
+        if apart or ends[i] - corpus.offsets[chosen[first]] > most:
+            yield chosen[first:i]
+            first = i
 
 
-def _arrived(clips: np.ndarray, copied: Tensor, event: torch.cuda.Event | None) -> tuple[np.ndarray, np.ndarray]:
-    if event is not None:
-        event.synchronize()
-    return clips, copied.numpy()
+def _ahead(pool: ThreadPoolExecutor, count: int, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
+    """The results of calls in their order, `count` of them on the way."""
+    waiting = deque[Future[T]]()
+    for call in calls:
+        waiting.append(pool.submit(call))
+        if len(waiting) > count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -61,7 +61,7 @@ class SkeletonTask(FixedTask):
     def draw(self, step: int, part: slice) -> Drawn:
         p = self.params
         rng = np.random.default_rng([p.training.seed, step])
-        return cut(self.frames, self.sampler[step], part, rng, p.window, p.augment.tempo)
+        return cut(self.frames, self.sampler[step], part, rng, p.window, p.augment)
 
     def batch(self, drawn: Drawn) -> tuple[Batch, Tensor]:
         batch = vary(self.frames, drawn, self.params.augment)

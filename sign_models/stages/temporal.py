@@ -59,7 +59,7 @@ class TemporalTask(FixedTask):
     def draw(self, step: int, part: slice) -> Drawn:
         p, clips = self.params, self.sampler[step]
         rng = np.random.default_rng([p.training.seed, step])
-        views = [cut(self.frames, clips, part, rng, p.max_frames, p.augment.tempo) for _ in range(self.views)]
+        views = [cut(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
         return {f"{name}{i}": values for i, drawn in enumerate(views) for name, values in drawn.items()}
 
     def batch(self, drawn: Drawn) -> tuple[list[Batch], Tensor]:

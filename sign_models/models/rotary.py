@@ -1,0 +1,42 @@
+"""Rotary positions (Su et al. 2021): attention sees distances, so any length works.
+
+B batch, T positions, H heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor, nn
+
+
+class Rotary(nn.Module):
+    frequency: Tensor
+
+    def __init__(self, head_width: int) -> None:
+        super().__init__()
+        frequency = 10_000.0 ** (-torch.arange(0, head_width, 2).float() / head_width)
+        self.register_buffer("frequency", frequency, persistent=False)
+
+    def forward(self, length: int) -> tuple[Tensor, Tensor]:
+        """-> cosine, and sine with the signs that heads() wants, each (T, 1, 1, D), float32."""
+        angle = torch.outer(torch.arange(length, device=self.frequency.device), self.frequency)[:, None, None]
+        cos, sin = angle.cos(), angle.sin()
+        return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
+
+
+def heads(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """qkv (B, T, 3, H, D) -> queries and keys turned by their positions, and values, each (B, H, T, D)."""
+    if qkv.is_cuda and find_spec("triton"):
+        from sign_models.models.rotary_kernels import Heads
+
+        return Heads.apply(qkv, cos, sin)
+    return split_heads(qkv, cos, sin)
+
+
+def split_heads(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    turned, v = qkv.split([2, 1], 2)
+    turned = turned * cos.to(qkv.dtype) + turned.roll(qkv.shape[-1] // 2, -1) * sin.to(qkv.dtype)
+    q, k = turned.permute(2, 0, 3, 1, 4)
+    return q, k, v.squeeze(2).transpose(1, 2)
