@@ -19,7 +19,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,11 @@ AUGMENTATIONS = tuple(Augment.model_fields)
 
 @dataclass(frozen=True)
 class Variant:
-    """sets: parameters of it. untrained: the pretraining stages that it leaves out."""
+    """sets: parameters of it. untrained: the pretraining stages that it leaves out. preset: in place of --preset."""
 
     sets: dict[str, str] = field(default_factory=dict)
     untrained: tuple[str, ...] = ()
+    preset: str | None = None
 
 
 VARIANTS = {
@@ -66,12 +67,14 @@ VARIANTS = {
     "frozen": Variant({"alignment.finetune": "false"}),
     "no_augmentation": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment") for n in AUGMENTATIONS}),
     **{f"no_{n}": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment")}) for n in AUGMENTATIONS},
+    **{size: Variant(preset=size) for size in ("tiny", "small", "base", "large")},
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training and its scores on one split. kind: how clips were degraded. unseen: only texts training lacks."""
+    """One training and its scores on one split. kind: how clips were degraded. unseen: only texts training lacks.
+    dev_loss: the least of the text loss a token on dev, of training."""
 
     variant: str
     labels: int
@@ -82,6 +85,7 @@ class Row:
     unseen_bleu4: float | None
     seconds: dict[str, float]
     weights: int
+    dev_loss: float | None
 
 
 class Quiet(Unkept):
@@ -89,8 +93,11 @@ class Quiet(Unkept):
 
     def __init__(self, name: str, run: Any = None) -> None:
         self.name, self.run = name, run
+        self.dev_loss: float | None = None
 
     def metrics(self, values: dict[str, float], step: int) -> None:
+        found = [loss for loss in (self.dev_loss, values.get("validation.text")) if loss is not None]
+        self.dev_loss = min(found, default=None)
         if self.run is not None:
             self.run.log_metrics({f"{self.name}.{k}": v for k, v in values.items()}, step)
 
@@ -127,19 +134,26 @@ def pretrained(
 Translate = Callable[[Corpus, str, str], list[tuple[str, str]]]  # corpus, split, kind -> texts and references
 
 
+@dataclass(frozen=True)
+class Trained:
+    translate: Translate
+    seconds: dict[str, float]
+    weights: int
+    dev_loss: float | None = None
+
+
 def aligned(
     inputs: Inputs, texts: dict[str, str], params: PipelineParams, base: TemporalModel, scoring: str, run: Any
-) -> tuple[Translate, dict[str, float], int]:
-    """The alignment stage on a copy of `base` -> how it translates, seconds, weights."""
+) -> Trained:
+    """The alignment stage on a copy of `base`."""
     model = copy.deepcopy(base)
     arrays = None
     if not params.alignment.finetune:
         arrays = dict(represent(model, inputs.videos, params.represent.batch_frames))
         model = model.cpu()
     began = time.monotonic()
-    trained = alignment.train(
-        params.alignment, inputs.videos, texts, model.train(), Quiet("alignment", run), scoring, arrays
-    )
+    recorder = Quiet("alignment", run)
+    trained = alignment.train(params.alignment, inputs.videos, texts, model.train(), recorder, scoring, arrays)
     seconds = {"alignment": time.monotonic() - began}
 
     def translate(clips: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
@@ -150,12 +164,12 @@ def aligned(
         rows = generate(trained.model, clips, inputs.texts, asked, known).rows
         return [(str(row["text"]), str(row["reference"])) for row in rows if row["reference"]]
 
-    return translate, seconds, trained.parameters
+    return Trained(translate, seconds, trained.parameters, recorder.dev_loss)
 
 
 def of_peer(
     clips: unisign.Clips, texts: dict[str, str], params: PipelineParams, scoring: str, seed: int, steps: int | None
-) -> tuple[Translate, dict[str, float], int]:
+) -> Trained:
     peer = unisign.train(clips, texts, params.alignment, scoring, seed, steps)
 
     def translate(corpus: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
@@ -163,27 +177,26 @@ def of_peer(
         places = np.array([i for i in of_split(corpus, split) if corpus.ids[i] in texts])
         return list(zip(peer.translate(shown, places), [texts[corpus.ids[i]] for i in places], strict=True))
 
-    return translate, {"training": peer.seconds}, peer.weights
+    return Trained(translate, {"training": peer.seconds}, peer.weights)
 
 
 def scored(
     inputs: Inputs, texts: dict[str, str], variant: str, count: int, seed: int,
-    model: tuple[Translate, dict[str, float], int], scoring: str, kinds: list[str],
+    model: Trained, scoring: str, kinds: list[str],
 ) -> Iterator[Row]:  # fmt: skip
     """texts: of the videos that the training was shown."""
-    translate, seconds, weights = model
     seen = {texts[name] for name in texts if inputs.videos.splits[inputs.videos.index[name]] in ("train", None)}
     for split, kind in [("dev", ""), ("test", ""), *(("test", kind) for kind in kinds)]:
         began = time.monotonic()
-        pairs = translate(degraded(inputs.videos, split, kind) if kind else inputs.videos, split, kind)
-        seconds = seconds | {"generate": time.monotonic() - began}
+        pairs = model.translate(degraded(inputs.videos, split, kind) if kind else inputs.videos, split, kind)
+        seconds = model.seconds | {"generate": time.monotonic() - began}
         if not pairs:
             continue
         found = evaluation.score(*zip(*pairs, strict=True), scoring)
         new = [pair for pair in pairs if pair[1] not in seen]
         unseen = evaluation.score(*zip(*new, strict=True), scoring).bleu4 if new else None
         figures = {name: getattr(found, name) for name in FIGURES}
-        yield Row(variant, count, seed, split, kind, figures, unseen, seconds, weights)
+        yield Row(variant, count, seed, split, kind, figures, unseen, seconds, model.weights, model.dev_loss)
 
 
 # Reporting -----------------------------------------------------------------------------------------------------------
@@ -236,6 +249,27 @@ def picture(rows: list[Row]) -> Any:
     return figure
 
 
+def sizes(rows: list[Row]) -> Any:
+    """The least loss on dev against the weights, a line for each number of labelled sentences, and the other way."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4))
+    points: dict[tuple[float, float], list[float]] = {}
+    for row in rows:
+        if row.dev_loss is not None and (row.split, row.kind) == ("test", ""):
+            points.setdefault((row.weights / 1e6, row.labels), []).append(row.dev_loss)
+    axes = figure.subplots(1, 2, sharey=True)
+    named = (("million weights", "{:.0f} sentences"), ("labelled sentences", "{:.1f} million weights"))
+    for along, (axis, (label, title)) in enumerate(zip(axes, named, strict=True)):
+        for other in sorted({point[1 - along] for point in points}):
+            line = sorted((point[along], np.mean(points[point])) for point in points if point[1 - along] == other)
+            axis.plot(*zip(*line, strict=True), marker="o", label=title.format(other))
+        axis.set(xscale="log", yscale="log", xlabel=label, ylabel="" if along else "loss a token, dev")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -285,7 +319,7 @@ def main() -> None:
         for variant, seed in product([*filter(None, given.variants.split(",")), *(["unisign"] if clips else [])],
                                      range(given.first_seed, given.first_seed + given.seeds)):  # fmt: skip
             chosen = VARIANTS.get(variant, Variant())
-            params = load.resolve(None, given.preset, None, sets | chosen.sets | {"seed": str(seed)})
+            params = load.resolve(None, chosen.preset or given.preset, None, sets | chosen.sets | {"seed": str(seed)})
             with open_run("quality", nested=True, run_name=f"{variant} seed {seed}") as run:
                 if run is not None:
                     run.log_params({"variant": variant, "seed": seed})
@@ -294,13 +328,14 @@ def main() -> None:
                 for count in counts:
                     texts = labelled(inputs, count, seed)
                     if variant in VARIANTS:
-                        translate, seconds, weights = aligned(inputs, texts, params, base, given.scoring, run)
-                        model = translate, before | seconds, weights
+                        model = aligned(inputs, texts, params, base, given.scoring, run)
+                        model = replace(model, seconds=before | model.seconds)
                     else:
                         model = of_peer(clips, texts, params, given.scoring, seed, given.peer_steps)
                     record(run, scored(inputs, texts, variant, count, seed, model, given.scoring, kinds))
         if parent is not None:
             parent.log_figure(picture(rows), "label_curve.png")
+            parent.log_figure(sizes(rows), "sizes.png")
             parent.log_text(table(rows), "table.md")
     if given.out:
         given.out.write_text(json.dumps([asdict(row) for row in rows], indent=1))

@@ -89,6 +89,7 @@ RUN = (
 
 def test_every_kind_of_variant_runs(tiny_data: Path, tmp_path: Path) -> None:
     rows = run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", ",".join(RUN))
+    assert all(0 < row["dev_loss"] < 20 for row in rows)
     assert {(row["variant"], row["split"]) for row in rows} == {(v, s) for v in RUN for s in ("dev", "test")}
     trained = {
         row["variant"]: {stage for stage, seconds in row["seconds"].items() if seconds} - {"generate"} for row in rows
@@ -124,6 +125,22 @@ def test_a_variant_changes_what_it_names(variant: str) -> None:
     different = {name.removeprefix("p.") for name in plain if plain[name] != changed[name]}
     assert different == {name for name in quality.VARIANTS[variant].sets if plain[f"p.{name}"]}
     assert different
+
+
+def test_a_size_is_the_preset_of_its_name(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import quality
+    from sign_models.params import load
+
+    presets, resolve = [], load.resolve
+
+    def spy(file, preset, *more):
+        presets.append(preset)
+        return resolve(file, preset, *more)
+
+    monkeypatch.setattr(quality.load, "resolve", spy)
+    run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", "tiny,scratch", "--preset", "quick")
+    assert presets == ["tiny", "quick"]
+    assert {v.preset for v in quality.VARIANTS.values()} - {None} <= set(load.presets())
 
 
 def test_the_peer_is_trained_and_scored_beside_the_pipeline(tiny_data: Path, tmp_path: Path, checkout: Path) -> None:
@@ -176,5 +193,5 @@ def test_runs_are_children_of_one_with_the_table_and_the_curve(
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
     (parent,) = [r for r in runs if "mlflow.parentRunId" not in r.data.tags]
     (child,) = [r for r in runs if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    assert {"label_curve.png", "table.md"} <= {a.path for a in client.list_artifacts(parent.info.run_id)}
+    assert {"label_curve.png", "sizes.png", "table.md"} <= {a.path for a in client.list_artifacts(parent.info.run_id)}
     assert child.data.params["variant"] == "scratch" and "test.plain.bleu4" in child.data.metrics
