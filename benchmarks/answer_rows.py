@@ -26,7 +26,7 @@ def generate(b: Bench) -> Iterator[Figure]:
     gpu = b.device.type == "cuda"
     for big in (False, True):
         name, clips = ("mt5_base", 256) if big else ("default", 1024)
-        params = b.params(generate__batch_size=64 if big else 256)
+        params = b.params(generate__batch_size=256)
         corpus = b.corpus(lengths_like_phoenix(clips if gpu else clips // 32))
         model = translator(params, big, TOKENS, BEAMS, b.device)
         few = DeviceCorpus(corpus, b.device).whole(np.arange(COUNTED))

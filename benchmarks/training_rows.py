@@ -27,6 +27,8 @@ from sign_models.stages.temporal import train as train_temporal
 from sign_models.step import to_device
 from sign_models.training import LOG_STEPS, Hardware, Task, hardware
 
+LARGE_RATE = 1e-4  # of a text model of mT5-base's size; at the default, for small ones, its loss becomes NaN
+
 
 def _work(task: Task, machine: Hardware) -> Work:
     """Of a training step of COUNTED clips, forward and backward, a real frame."""
@@ -77,7 +79,8 @@ def alignment(b: Bench) -> Iterator[Figure]:
     folder = decoder_folder(b.folder / "decoder", b.device)
     for size in b.given.alignment_batches:
         decoder = {"alignment__decoder__pretrained": folder, "alignment__decoder__prune": "true"}
-        params = b.training("alignment", b.rounds, **decoder, alignment__training__batch_size=size)
+        own = {"alignment__training__batch_size": size, "alignment__training__lr": LARGE_RATE}
+        params = b.training("alignment", b.rounds, **decoder, **own)
         p = params.alignment
         corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
         texts = {name: text for name, text in zip(corpus.ids, corpus.texts, strict=True) if text}

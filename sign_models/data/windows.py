@@ -33,6 +33,9 @@ class Windowed:
 
 def in_windows(corpus: Corpus, clips: np.ndarray, longest: int, step: int = 1) -> Windowed:
     """`clips` of the corpus in windows of at most `longest` frames, its other clips as they are."""
+    every = np.arange(len(corpus))
+    if not (corpus.lengths[clips] > longest).any():
+        return Windowed(corpus, every, np.zeros_like(every), np.ones_like(every, bool), np.ones_like(every, bool))
     cut = {int(i): windows(corpus.clip(i), longest, step) for i in clips[corpus.lengths[clips] > longest]}
     found = [(i, w) for i, length in enumerate(corpus.lengths) for w in cut.get(i, [Window(0, int(length))])]
     owner = np.array([i for i, _ in found])

@@ -20,7 +20,7 @@ from sign_models.models.temporal import TemporalModel
 
 T = TypeVar("T")
 Packed = tuple[np.ndarray, np.ndarray, np.ndarray]  # clips, their vectors one after another, how many each has
-READ_BATCHES = 4  # as many frames as so many batches hold are read at once, one clip after another
+READ_BATCHES = 2  # as many frames as so many batches hold are read at once, one clip after another
 RECEIVERS = 3  # threads that copy what the device made
 
 
@@ -35,7 +35,9 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
 
     def encoded(chosen: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         for clips, packed, lengths in _represented(model, cut.corpus, chosen, batch_frames, device):
-            yield from zip(clips.tolist(), np.split(packed, lengths.cumsum()[:-1]), strict=True)
+            ends = lengths.cumsum().tolist()
+            for place, begin, end in zip(clips.tolist(), [0, *ends], ends, strict=False):
+                yield place, packed[begin:end]
 
     with tqdm(total=len(corpus), desc="represent", unit="video", disable=None) as bar:
         for place, array in encoded(np.flatnonzero(cut.whole)):
