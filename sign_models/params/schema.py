@@ -155,7 +155,7 @@ class Losses(Closed):
 class SelfTraining(Closed):
     """Training on the model's own texts for videos without one."""
 
-    share: NonNegative  # clips beside the labelled ones of a batch, as a share of batch_size; 0: off
+    share: NonNegative  # clips beside a batch's own, as a share of batch_size; labelled ones, where all are; 0: none
     start: Fraction  # of training, before which the model's texts are not good enough
     confidence: Fraction  # texts below this mean token probability are not used
 

@@ -102,10 +102,11 @@ class AlignmentTask:
             else train[:EVALUATED]
         )
         self.tolerance = 100 / len(self.dev)  # in percent: one sentence
-        self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
         videos = of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
+        size = labelled_clips(params, len(train), len(self.unlabelled))
+        self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
         # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
         passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
         self.epoch_steps = -(-passed // self.sampler.batch_size)
@@ -223,6 +224,19 @@ class AlignmentTask:
         if self.params.finetune:
             yield self.params.encoder_lr, list(model.temporal.parameters())
         yield 1.0, [p for p in model.alignment.parameters() if p.requires_grad]
+
+
+def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> int:
+    """Labelled clips a step.
+
+    Where every video has a text, more labelled ones take the places of those of self-training: larger steps, and fewer
+    of them in as many passes, though never fewer than min_steps (docs/experiments.md).
+    """
+    t = params.training
+    if unlabelled or t.epochs is None:
+        return t.batch_size
+    most = round(t.batch_size * (1 + params.self_training.share))
+    return max(t.batch_size, min(most, int(t.epochs * labelled / max(1, t.min_steps))))
 
 
 def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[PreTrainedTokenizerBase, TextModel]:

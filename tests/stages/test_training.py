@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sign_models import training
 from sign_models.data.batching import Sampler
 from sign_models.errors import ResourceError
 from sign_models.models.alignment import AlignmentModel
+from sign_models.params import load
 from sign_models.params.schema import Augment
+from sign_models.stages.alignment import labelled_clips
 from tests.stages.recorders import Memory, Stopped
 
 STAGES = ("skeleton", "temporal", "alignment")
@@ -102,6 +106,19 @@ def test_self_training_goes_on_with_the_texts_it_had(train, tmp_path: Path, monk
     train("alignment", without, **more | {"alignment__self_training__share": 0})
     after = [points.points["train.text"][8] for points in (whole, cut, without)]
     assert after[0] == after[1] != after[2]
+
+
+@given(st.integers(1, 5000), st.integers(0, 3), st.sampled_from([0, 0.5, 1, 2]), st.integers(0, 2000))
+def test_steps_grow_where_every_video_has_a_text_but_stay_as_many_as_asked(
+    labelled: int, unlabelled: int, share: float, least: int
+) -> None:
+    sets = {"alignment.self_training.share": share, "alignment.training.min_steps": least}
+    params = load.resolve(sets={name: str(value) for name, value in sets.items()}).alignment
+    size, usual = labelled_clips(params, labelled, unlabelled), params.training.batch_size
+    assert usual <= size <= usual * (1 + share)
+    assert size == usual or (not unlabelled and params.training.epochs * labelled / size >= least)
+    steps = load.resolve(sets={"alignment.training.steps": "7"}).alignment
+    assert labelled_clips(steps, labelled, unlabelled) == usual
 
 
 def test_a_training_that_was_cut_off_after_its_last_step_is_not_trained_again(train, tmp_path: Path) -> None:
