@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
-from typing import TypeVar
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,17 +17,16 @@ from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
 from sign_models.models.temporal import TemporalModel
 
-T = TypeVar("T")
 Packed = tuple[np.ndarray, np.ndarray, np.ndarray]  # clips, their vectors one after another, how many each has
 READ_BATCHES = 2  # as many frames as so many batches hold are read at once, one clip after another
-RECEIVERS = 3  # threads that copy what the device made
+ON_THE_WAY = 3  # batches that a device may be ahead of who takes what it made
 
 
 def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterator[tuple[str, np.ndarray]]:
     """-> video id and its (S, D) float32 representations. batch_frames: padded frames at once.
 
     Those of a video longer than the model's window are those of its windows, one after another. Arrays of one batch
-    share its memory."""
+    share its memory, which a GPU has written to itself: who keeps few of many copies them."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     cut = in_windows(corpus, np.arange(len(corpus)), model.window, model.stride)
@@ -55,46 +53,55 @@ def _represented(
 ) -> Iterator[Packed]:
     """-> clips (B,), their vectors (sum of S, D), how many each has (B,), sorted by length within what is read at once.
 
-    The device computes a batch while threads read what comes next and copy what came before to where it stays."""
+    The device computes a batch while a thread reads what comes next and the host takes what came before."""
     gpu = device.type == "cuda"
 
-    def read(clips: np.ndarray) -> tuple[np.ndarray, Tensor]:
+    def read(clips: np.ndarray) -> Tensor:
         start = int(corpus.offsets[clips[0]])
         frames = torch.empty(
             (int(corpus.lengths[clips].sum()), *corpus.frames.shape[1:]), dtype=torch.float16, pin_memory=gpu
         )
         read_into(corpus.frames, start, frames.numpy())
-        return clips, frames
+        return frames
 
-    def batches() -> Iterator[Callable[[], Packed]]:
-        with ThreadPoolExecutor(1) as pool:
-            neighbours = _neighbours(corpus, chosen, READ_BATCHES * batch_frames)
-            for clips, frames in _ahead(pool, 1, (partial(read, clips) for clips in neighbours)):
-                start, frames = corpus.offsets[clips[0]], frames.to(device, non_blocking=True)
-                for batch in in_order(corpus, clips, batch_frames):
-                    index, lengths = places(corpus, batch)
-                    x = frames[(index - start).to(device, non_blocking=True)]
-                    yield encode(batch, unvaried(x, lengths), -(-lengths // model.stride))
+    def sent(index: Tensor) -> Tensor:
+        # out of memory that is not page-locked it would wait for all that the device was asked for before
+        return index.pin_memory().to(device, non_blocking=True) if gpu else index
 
-    def encode(clips: np.ndarray, batch: Batch, lengths: Tensor) -> Callable[[], Packed]:
+    def encode(batch: Batch, lengths: Tensor) -> tuple[Tensor, Any]:
+        """-> vectors on their way to the host, and the event of their arrival."""
         with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
             y, _ = model.encode(batch.x, batch.mask)
         real = torch.arange(y.shape[1]) < lengths.unsqueeze(1)  # known here: to ask the device would wait for it
-        packed = y.flatten(0, 1)[real.flatten().nonzero().squeeze(1).to(device, non_blocking=True)]
+        packed = y.flatten(0, 1)[sent(real.flatten().nonzero().squeeze(1))]
         host = torch.empty(packed.shape, dtype=torch.float32, pin_memory=gpu)
         host.copy_(packed, non_blocking=True)
-        event = torch.cuda.current_stream().record_event() if gpu else None
+        return host, torch.cuda.current_stream().record_event() if gpu else None
 
-        def receive() -> Packed:
-            if event is None:
-                return clips, host.numpy(), lengths.numpy()
+    waiting = deque[tuple[np.ndarray, Tensor, Tensor, Any]]()
+
+    def arrived() -> Packed:
+        clips, lengths, host, event = waiting.popleft()
+        if event is not None:
             event.synchronize()
-            return clips, host.numpy().copy(), lengths.numpy()  # the memory that a device writes to is used again
+        return clips, host.numpy(), lengths.numpy()
 
-        return receive
-
-    with ThreadPoolExecutor(RECEIVERS) as pool:
-        yield from _ahead(pool, RECEIVERS, batches())
+    with ThreadPoolExecutor(1) as pool:
+        stretches = list(_neighbours(corpus, chosen, READ_BATCHES * batch_frames))
+        reading = deque([pool.submit(read, clips) for clips in stretches[:1]])
+        for place, stretch in enumerate(stretches):
+            frames = reading.popleft().result()
+            reading.extend(pool.submit(read, clips) for clips in stretches[place + 1 : place + 2])
+            frames, start = frames.to(device, non_blocking=True), corpus.offsets[stretch[0]]
+            for clips in in_order(corpus, stretch, batch_frames):
+                index, frames_of = places(corpus, clips)
+                x = frames[sent(index - start)]
+                lengths = -(-frames_of // model.stride)
+                waiting.append((clips, lengths, *encode(unvaried(x, frames_of), lengths)))
+                if len(waiting) > ON_THE_WAY:
+                    yield arrived()
+    while waiting:
+        yield arrived()
 
 
 def _neighbours(corpus: Corpus, chosen: np.ndarray, most: int) -> Iterator[np.ndarray]:
@@ -106,14 +113,3 @@ def _neighbours(corpus: Corpus, chosen: np.ndarray, most: int) -> Iterator[np.nd
         if apart or ends[i] - corpus.offsets[chosen[first]] > most:
             yield chosen[first:i]
             first = i
-
-
-def _ahead(pool: ThreadPoolExecutor, count: int, calls: Iterable[Callable[[], T]]) -> Iterator[T]:
-    """The results of calls in their order, `count` of them on the way."""
-    waiting = deque[Future[T]]()
-    for call in calls:
-        waiting.append(pool.submit(call))
-        if len(waiting) > count:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
