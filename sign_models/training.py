@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
 from sign_models.errors import ParamsError, ResourceError
+from sign_models.models.rotary import fused
 from sign_models.processes import ALONE, Processes, present
 from sign_models.step import Stepper
 
@@ -162,7 +163,9 @@ class Hardware:
         else:
             name, single = f"CPU, {torch.get_num_threads()} threads", "float32"
         processes = f", {self.among.size} processes" if self.among.size > 1 else ""
-        return f"{name}, {'bfloat16' if self.half else single}{', steps as CUDA graphs' if recorded else ''}{processes}"
+        graphs = ", steps as CUDA graphs" if recorded else ""
+        kernels = ", fused kernels" if self.device.type == "cuda" and fused() else ""
+        return f"{name}, {'bfloat16' if self.half else single}{graphs}{kernels}{processes}"
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)

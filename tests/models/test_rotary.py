@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 
+from sign_models.models import rotary
 from sign_models.models.rotary import Rotary, heads, split_heads
 
 SIZES = [(2, 9, 3, 8), (1, 40, 2, 28), (3, 33, 8, 64)]
@@ -23,6 +28,20 @@ def test_attention_sees_distances_only(B: int, T: int, H: int, D: int) -> None:
     assert scores[0, 0, 0].std() > 0.1
     assert torch.equal(v, one[:, :, 2].transpose(1, 2).expand_as(v))
     assert torch.equal(q[:, :, 0], one[:, 0, 0])
+
+
+@pytest.mark.parametrize("why", [None, RuntimeError("no C compiler"), subprocess.CalledProcessError(1, "gcc")])
+def test_torch_does_it_where_kernels_cannot_be_built(why: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def try_out() -> None:
+        if why:
+            raise why
+
+    kernels = ModuleType("sign_models.models.rotary_kernels")
+    monkeypatch.setattr(kernels, "try_out", try_out, raising=False)
+    monkeypatch.setitem(sys.modules, kernels.__name__, kernels)
+    monkeypatch.setattr("sign_models.models.rotary_kernels", kernels, raising=False)
+    monkeypatch.setattr(rotary, "find_spec", lambda name: object())
+    assert rotary.fused.__wrapped__() is (None if why else kernels)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: the kernels are its own")
