@@ -6,8 +6,10 @@ in a process of its own: one that loads a registered model must find that model'
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,4 +25,12 @@ def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
     database = make_url(store_uri).database
     if database and database != ":memory:" and not (Path(database).exists() and Path(database).stat().st_size):
         subprocess.run([sys.executable, "-c", MAKE, store_uri, *filter(None, [artifact_uri])], check=True)
-    return _get_sqlalchemy_store(store_uri, artifact_uri)
+    store = _get_sqlalchemy_store(store_uri, artifact_uri)
+    _keep()
+    return store
+
+
+@cache
+def _keep() -> None:
+    """What MLflow has imported stays until the process ends: an end that searched it for garbage took a second."""
+    gc.freeze()

@@ -166,10 +166,10 @@ def stage_run(
     Ctrl-C or Terminated.
     Raises UpstreamError where `run_id` is unknown, deleted, in use, or the run of another stage.
     """
-    import mlflow
-
     run_id = run_id or os.environ.get("MLFLOW_RUN_ID")
     experiment_id = None if nested else connect(experiment)
+    import mlflow
+
     signature = {STAGE: stage, **process.identity(), **(tags or {})}
     resumed = False
     with asking(f"run of stage {stage}"), process.undisturbed():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import getpass
 import hashlib
 import json
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -32,6 +34,21 @@ logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
 PROJECT = Path(__file__).resolve().parents[2]
 ON_ITS_WAY = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
+
+
+@cache
+def load_mlflow() -> None:
+    """Import MLflow, to stay until this process ends: to search its half a million objects for garbage again and again
+    while they are made takes a second, and another one when the process ends."""
+    gc.disable()
+    try:
+        import mlflow
+
+        if mlflow.get_tracking_uri().startswith(SQLITE):
+            import mlflow.store.tracking.sqlalchemy_store
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def client() -> MlflowClient:
@@ -81,6 +98,7 @@ def connect(experiment: str | None = None) -> str:
     was deleted.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file
+    load_mlflow()
     import mlflow
 
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
@@ -235,6 +253,7 @@ def _public(text: str) -> str:
 @contextmanager
 def asking(place: str) -> Iterator[None]:
     """A ResourceError at `place` for troubles of the disk, and of the store once MLflow's own retries are used up."""
+    load_mlflow()
     import mlflow
     from requests import RequestException
 

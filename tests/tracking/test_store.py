@@ -95,6 +95,13 @@ def test_the_plugin_makes_the_database_mlflow_would_make(template: Path, tmp_pat
         assert ours.execute(names).fetchall() == theirs.execute(names).fetchall()
 
 
+def test_what_mlflow_imports_is_not_searched_for_garbage_and_the_rest_is(tracking: Path) -> None:
+    code = "import gc; from sign_models.tracking.store import connect; connect(); print(gc.isenabled()); "
+    child = python(f"{code} print(len(gc.get_objects()) < gc.get_freeze_count())")
+    shown, errors = child.communicate(timeout=120)
+    assert shown.split() == ["True", "True"], errors
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) -> None:
     child = python(HOLD_A_RUN)
