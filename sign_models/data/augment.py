@@ -70,9 +70,10 @@ def augment(
         wide = wide * uniform(1, 1, to=math.radians(turn)).cos()
         cos, sin = angle.cos(), angle.sin()
         x_axis, y_axis = xy.unbind(-1)  # by hand: a product of matrices is slow at a width of 2, and in TF32 inexact
-        xy = torch.stack(
-            [x_axis * (cos * wide) + y_axis * (lean - sin * wide), x_axis * (sin * high) + y_axis * (cos * high)], -1
-        )
+        turned = torch.empty_like(xy)  # laid out as it is, which torch.stack is not
+        torch.add(x_axis * (cos * wide), y_axis * (lean - sin * wide), out=turned[..., 0])
+        torch.add(x_axis * (sin * high), y_axis * (cos * high), out=turned[..., 1])
+        xy = turned
     if translate:
         xy = xy + uniform(1, 1, 2, to=translate)
     if noise:
@@ -82,7 +83,10 @@ def augment(
             lost = spans(B, T, rows.rand(B, 1, device=x.device) * drop_hand, 6, x.device, rows)
             seen = seen.clone()
             seen[:, :, PARTS[part]] *= ~lost[..., None, None]
-    return torch.cat([xy * (seen > 0), seen], -1)
+    out = torch.empty_like(x)
+    torch.mul(xy, seen > 0, out=out[..., :2])
+    out[..., 2:] = seen
+    return out
 
 
 ARMS = {"left": ("body.left_wrist", "body.left_elbow"), "right": ("body.right_wrist", "body.right_elbow")}

@@ -6,6 +6,7 @@ One token a body part a frame. B batch, T frames, K landmarks, P parts, D width.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -120,17 +121,70 @@ def restoration_loss(
     """
     share, anchors = _landmarks(x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
-    error = restored.float() - x[..., :2]
-    place = _mean(_huber(error, 0.1), weight * share, among)
-    shape = _from_anchors(error, anchors) * HAND_SCALE
-    loss = place + _mean(_huber(shape, 0.1), weight * weight[:, :, anchors] * share, among)
+    weights = [weight * share, weight * weight[:, :, anchors] * share]
     if velocity_weight:
-        motion = error[:, 1:] - error[:, :-1]
-        seen_twice = weight[:, 1:] * weight[:, :-1]
-        loss = loss + velocity_weight * _mean(_huber(motion, 0.05), seen_twice * share, among)
-    with torch.no_grad():
-        distance = _mean(error.norm(dim=-1), weight * hidden, among)
+        weights.append(weight[:, 1:] * weight[:, :-1] * share)
+    shares = [_share(w, among) for w in weights]
+    if velocity_weight:
+        shares[2] *= velocity_weight
+    loss, distance = _Restoration.apply(restored, x[..., :2], _share(weight * hidden, among), *shares)
     return loss, distance
+
+
+class _Restoration(torch.autograd.Function):
+    """Weighted sums of Huber losses, and their gradient with them, in place: as operations of their own they went over
+    memory three times as often."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        restored: Tensor,
+        wanted: Tensor,
+        hidden: Tensor,
+        place: Tensor,
+        shape: Tensor,
+        motion: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """restored, wanted (B, T, K, 2); weights hidden, place, shape (B, T, K), motion (B, T - 1, K) -> loss, and the
+        weighted distance of what was hidden."""
+        error = torch.sub(restored, wanted, out=torch.empty_like(wanted))  # laid out as what is wanted is
+        distance = error.square().sum(-1).sqrt_().mul_(hidden).sum()
+        loss, gradient = _huber(error.clone(), place, 0.1)
+        if motion is not None:
+            more, moved = _huber(error[:, 1:] - error[:, :-1], motion, 0.05)
+            loss += more
+            gradient[:, 1:] += moved
+            gradient[:, :-1] -= moved
+        relative = error.clone()
+        for part, places in PARTS.items():
+            relative[:, :, places] -= error[:, :, _anchor(part)]
+        more, moved = _huber(relative.mul_(HAND_SCALE), shape, 0.1)
+        gradient += moved.mul_(HAND_SCALE)
+        for part, places in PARTS.items():
+            gradient[:, :, _anchor(part)] -= moved[:, :, places].sum(2, keepdim=True)
+        ctx.save_for_backward(gradient)
+        ctx.dtype = restored.dtype
+        ctx.mark_non_differentiable(distance)
+        return loss + more, distance
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        (gradient,) = ctx.saved_tensors
+        of_restored = torch.empty(gradient.shape, dtype=ctx.dtype, device=gradient.device)
+        return torch.mul(gradient, outer, out=of_restored), None, None, None, None, None
+
+
+def _anchor(part: str) -> slice:
+    return slice(ANCHORS[part], ANCHORS[part] + 1)
+
+
+def _huber(error: Tensor, weight: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """error (..., 2), which is overwritten, weight (...) -> the weighted sum of 0.5 error^2 / beta below `beta`, of
+    |error| - beta / 2 above, and its gradient."""
+    clipped = error.clamp(-beta, beta)
+    error.sub_(clipped, alpha=0.5)
+    clipped *= (weight / beta).unsqueeze(-1)
+    return error.mul_(clipped).sum(), clipped
 
 
 @cache
@@ -139,22 +193,6 @@ def _landmarks(device: torch.device) -> tuple[Tensor, Tensor]:
     return torch.tensor(LANDMARK_SHARE, device=device), torch.tensor(LANDMARK_ANCHOR, device=device)
 
 
-def _from_anchors(error: Tensor, anchors: Tensor) -> Tensor:
-    """(B, T, K, 2) less that of each part's anchor."""
-    # the gradient of the same few landmarks, picked again and again, is slow on a GPU
-    return from_anchors_by_part(error) if error.is_cuda else error - error[:, :, anchors]
-
-
-def from_anchors_by_part(error: Tensor) -> Tensor:
-    sizes = [places.stop - places.start for places in PARTS.values()]
-    own = [ANCHORS[part] - places.start for part, places in PARTS.items()]
-    return torch.cat([part - part[:, :, i : i + 1] for part, i in zip(error.split(sizes, 2), own, strict=True)], 2)
-
-
-def _huber(error: Tensor, beta: float) -> Tensor:
-    """(..., 2) -> (...): squared below `beta`, linear above."""
-    return F.smooth_l1_loss(error, torch.zeros_like(error), beta=beta, reduction="none").sum(-1)
-
-
-def _mean(values: Tensor, weight: Tensor, among: Processes) -> Tensor:
-    return (values * weight).sum() / among.total(weight.sum()).clamp(min=1e-6)
+def _share(weight: Tensor, among: Processes) -> Tensor:
+    """So that what is weighted sums up to the mean of all processes."""
+    return weight / among.total(weight.sum()).clamp(min=1e-6)
