@@ -110,8 +110,8 @@ def unvaried(x: Tensor, lengths: Tensor) -> Batch:
 
 
 def in_planes(x: Tensor) -> Tensor:
-    """(..., 3) as float32. In a CPU's memory x, y and confidence lie apart: what goes over landmarks is several times as
-    fast where its innermost loop is not three long."""
+    """(..., 3) as float32. In a CPU's memory x, y and confidence lie apart: what goes over landmarks is several times
+    as fast where its innermost loop is not three long."""
     if x.is_cuda:
         return x.float()
     planes = torch.empty(x.shape[-1:] + x.shape[:-1]).movedim(0, -1)

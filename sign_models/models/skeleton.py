@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
