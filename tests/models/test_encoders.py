@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.data.masking import hide
 from sign_models.keypoints.layouts import CANONICAL, PARTS
-from sign_models.models.skeleton import LANDMARK_ANCHOR, from_anchors_by_part, restoration_loss
+from sign_models.models.blocks import Dropout
+from sign_models.models.skeleton import HAND_SCALE, LANDMARK_ANCHOR, LANDMARK_SHARE, restoration_loss
 from sign_models.models.temporal import contrast_loss, pool
 from tests.models import clips
 
@@ -123,14 +125,39 @@ def test_a_perfect_restoration_costs_nothing_and_nothing_seen_costs_nothing() ->
     assert loss_of(unseen, mask, torch.zeros(*x.shape[:3], 2), hidden).tolist() == [0, 0]
 
 
-def test_distances_from_anchors_are_the_same_by_part() -> None:
-    """What a GPU computes in place of picking the anchors."""
-    generator = torch.Generator().manual_seed(3)
-    error, outer = (torch.randn(2, 5, len(LANDMARK_ANCHOR), 2, generator=generator) for _ in range(2))
-    ways = (from_anchors_by_part, lambda error: error - error[:, :, LANDMARK_ANCHOR])
-    made = [way(error.requires_grad_()) for way in ways]
-    gradients = [torch.autograd.grad(values, error, outer)[0] for values in made]
-    assert torch.equal(*made) and torch.allclose(*gradients, atol=1e-5)
+@pytest.mark.parametrize("planes", [False, True])
+def test_the_loss_and_its_gradient_are_those_of_its_definition(planes: bool) -> None:
+    x, mask = clips.batch(LENGTHS, unseen=0.3)
+    x = x.movedim(-1, 0).contiguous().movedim(0, -1) if planes else x
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.rand(x.shape[:3], generator=generator) < 0.3
+    restored = torch.randn(*x.shape[:3], 2, generator=generator).mul(0.2).add(x[..., :2]).requires_grad_()
+    weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, 0.2)
+    error, share = restored - x[..., :2], torch.tensor(LANDMARK_SHARE)
+
+    def huber(error: Tensor, weight: Tensor, beta: float) -> Tensor:
+        return (F.smooth_l1_loss(error, 0 * error, beta=beta, reduction="none").sum(-1) * weight).sum() / weight.sum()
+
+    place = huber(error, weight * share, 0.1)
+    relative = (error - error[:, :, LANDMARK_ANCHOR]) * HAND_SCALE
+    shape = huber(relative, weight * weight[:, :, LANDMARK_ANCHOR] * share, 0.1)
+    motion = huber(error[:, 1:] - error[:, :-1], weight[:, 1:] * weight[:, :-1] * share, 0.05)
+    wanted = place + shape + 0.5 * motion
+    loss, distance = restoration_loss(restored, x, mask, hidden, 0.5)
+    assert torch.allclose(loss, wanted) and not distance.requires_grad
+    assert torch.allclose(distance, (error.norm(dim=-1) * weight * hidden).sum() / (weight * hidden).sum())
+    gradients = [torch.autograd.grad(3 * value, restored)[0] for value in (loss, wanted)]
+    assert torch.allclose(*gradients, atol=1e-7)
+
+
+def test_a_dropout_leaves_out_its_share_and_keeps_the_sum() -> None:
+    torch.manual_seed(0)
+    dropout, x = Dropout(0.3), torch.ones(3, 33_335, requires_grad=True)
+    y = dropout(x)
+    assert {round(value, 4) for value in y.unique().tolist()} == {0.0, round(1 / 0.7, 4)}
+    assert abs((y == 0).float().mean() - 0.3) < 0.005 and not torch.equal(dropout(x), y)
+    assert torch.equal(torch.autograd.grad(y.sum(), x)[0], y)
+    assert dropout.eval()(x) is x
 
 
 def test_padding_and_surroundings_change_no_loss_of_a_clip() -> None:
