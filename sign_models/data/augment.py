@@ -18,9 +18,9 @@ from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 
 @cache
 def _mirror(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Each landmark's place in the mirror, and the sign of its x and y; once a device, as a graph may not copy them."""
+    """Each landmark's place in the mirror, and the signs of x, y and confidence; once a device, for graphs."""
     # a copy: MIRROR itself is read-only, which torch warns of
-    return torch.from_numpy(MIRROR.copy()).to(device), torch.tensor([-1.0, 1.0], device=device)
+    return torch.from_numpy(MIRROR.copy()).to(device), torch.tensor([-1.0, 1.0, 1.0], device=device)
 
 
 def augment(
@@ -44,9 +44,10 @@ def augment(
 
     Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera,
     body), its hands each on their own (proportions, depth under a turned camera), noise and lost hands by frame.
+    What is unseen comes out with coordinates of 0.
     """
     B, T, K, _ = x.shape
-    xy, seen = x[..., :2], x[..., 2:]
+    x = x.clone()  # of which all that follows works in place: it is memory that this waits for
 
     def uniform(*shape: int, to: float = 1.0) -> Tensor:
         return (rows.rand(B, *shape, device=x.device) * 2 - 1) * to
@@ -54,15 +55,14 @@ def augment(
     if mirror:
         chosen = (rows.rand(B, device=x.device) < mirror).view(B, 1, 1, 1)
         places, sign = _mirror(x.device)
-        flipped = torch.cat([xy * sign, seen], -1)[:, :, places]
-        xy, seen = torch.where(chosen, flipped[..., :2], xy), torch.where(chosen, flipped[..., 2:], seen)
+        x.copy_(torch.where(chosen, x[:, :, places] * sign, x))
+    xy, seen = x[..., :2], x[..., 2:]
     if reach or place:
-        xy = _move_arms(xy, seen, uniform, reach, place)
+        _move_arms(xy, seen, uniform, reach, place)
     if build:
-        steady = rows.randn(B, 1, K, 2, device=x.device) * _sizes(x.device) * build
-        xy = xy + steady
+        xy += rows.randn(B, 1, K, 2, device=x.device) * _sizes(x.device) * build
     if proportions or turn:
-        xy = _move_hands(xy, uniform, proportions, turn)
+        _move_hands(xy, uniform, proportions, turn)
     if rotate or turn or shear or scale:
         angle = uniform(1, 1, to=math.radians(rotate))
         lean = uniform(1, 1, to=shear)
@@ -70,23 +70,19 @@ def augment(
         wide = wide * uniform(1, 1, to=math.radians(turn)).cos()
         cos, sin = angle.cos(), angle.sin()
         x_axis, y_axis = xy.unbind(-1)  # by hand: a product of matrices is slow at a width of 2, and in TF32 inexact
-        turned = torch.empty_like(xy)  # laid out as it is, which torch.stack is not
-        torch.add(x_axis * (cos * wide), y_axis * (lean - sin * wide), out=turned[..., 0])
-        torch.add(x_axis * (sin * high), y_axis * (cos * high), out=turned[..., 1])
-        xy = turned
+        turned = (x_axis * (cos * wide)).addcmul_(y_axis, lean - sin * wide)
+        y_axis.mul_(cos * high).addcmul_(x_axis, sin * high)
+        x_axis.copy_(turned)
     if translate:
-        xy = xy + uniform(1, 1, 2, to=translate)
+        xy += uniform(1, 1, 2, to=translate)
     if noise:
-        xy = xy + rows.randn(*xy.shape, device=x.device) * (rows.rand(B, 1, 1, 1, device=x.device) * noise)
+        xy.addcmul_(rows.randn(*xy.shape, device=x.device), rows.rand(B, 1, 1, 1, device=x.device) * noise)
     if drop_hand:
         for part in ("left_hand", "right_hand"):
             lost = spans(B, T, rows.rand(B, 1, device=x.device) * drop_hand, 6, x.device, rows)
-            seen = seen.clone()
             seen[:, :, PARTS[part]] *= ~lost[..., None, None]
-    out = torch.empty_like(x)
-    torch.mul(xy, seen > 0, out=out[..., :2])
-    out[..., 2:] = seen
-    return out
+    xy *= seen > 0
+    return x
 
 
 ARMS = {"left": ("body.left_wrist", "body.left_elbow"), "right": ("body.right_wrist", "body.right_elbow")}
@@ -102,30 +98,27 @@ def _sizes(device: torch.device) -> Tensor:
     return sizes
 
 
-def _move_arms(xy: Tensor, seen: Tensor, uniform: Callable[..., Tensor], reach: float, place: float) -> Tensor:
-    """Each hand moves more or less far, about another place, and takes its wrist along; its elbow goes half the way."""
-    out = xy.clone()
+def _move_arms(xy: Tensor, seen: Tensor, uniform: Callable[..., Tensor], reach: float, place: float) -> None:
+    """In place: each hand moves more or less far, about another place, and takes its wrist along; its elbow goes half
+    the way."""
     for side, (wrist, elbow) in ARMS.items():
         hand = PARTS[f"{side}_hand"]
         where, there = xy[:, :, hand.start], seen[:, :, hand.start] > 0
         mean = (where * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
         shift = (where - mean) * there * uniform(1, 2, to=reach) + uniform(1, 2, to=place)
-        out[:, :, hand] += shift.unsqueeze(2)
-        out[:, :, PLACE[wrist]] += shift
-        out[:, :, PLACE[elbow]] += shift / 2
-    return out
+        xy[:, :, hand] += shift.unsqueeze(2)
+        xy[:, :, PLACE[wrist]] += shift
+        xy[:, :, PLACE[elbow]] += shift / 2
 
 
-def _move_hands(xy: Tensor, uniform: Callable[..., Tensor], proportions: float, turn: float) -> Tensor:
-    """Hands grow, stretch and, as they stand before the body, shift sideways when the camera turns."""
-    out = xy.clone()
+def _move_hands(xy: Tensor, uniform: Callable[..., Tensor], proportions: float, turn: float) -> None:
+    """In place: hands grow, stretch and, as they stand before the body, shift sideways when the camera turns."""
     for part in ("left_hand", "right_hand"):
-        places = PARTS[part]
-        wrist = xy[:, :, places.start : places.start + 1]
+        hand = xy[:, :, PARTS[part]]
+        wrist = hand[:, :, :1].clone()
         stretch = 1 + uniform(1, 1, 2, to=proportions)
         shift = torch.cat([uniform(1, 1, 1, to=0.5 * math.sin(math.radians(turn))), uniform(1, 1, 1, to=0.0)], -1)
-        out[:, :, places] = wrist + (xy[:, :, places] - wrist) * stretch + shift
-    return out
+        hand.sub_(wrist).mul_(stretch).add_(wrist + shift)
 
 
 def spans(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: Rows = ALL) -> Tensor:

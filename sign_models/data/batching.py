@@ -88,7 +88,7 @@ class DeviceCorpus:
         x, y = self._at(begin + first), self._at(begin + (first + 1).minimum(last))
         x_seen, y_seen = x[..., 2:] > 0, y[..., 2:] > 0
         share = torch.where(x_seen, share, (share > 0).float()) * y_seen
-        x = (x + share * (y - x)) * mask[..., None, None]
+        x = x.addcmul_(y.sub_(x), share).mul_(mask[..., None, None])
         return Batch(x, mask, lengths)
 
 
@@ -226,7 +226,7 @@ def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment) -> Batch:
             where = drop(where, count, kept, length, rows)
         batch = frames.gather(drawn["offsets"], drawn["frames"], where, kept)
         x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}), rows=rows)
-        return Batch(x * batch.mask[..., None, None], batch.mask, batch.lengths, rows)
+        return Batch(x, batch.mask, batch.lengths, rows)
 
 
 def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: Rows = ALL) -> Tensor:

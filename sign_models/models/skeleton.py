@@ -167,7 +167,7 @@ class _Restoration(torch.autograd.Function):
         return loss + more, distance
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         of_restored = torch.empty(gradient.shape, dtype=ctx.dtype, device=gradient.device)
         return torch.mul(gradient, outer, out=of_restored), None, None, None, None, None
