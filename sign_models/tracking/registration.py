@@ -21,7 +21,7 @@ from sign_models.errors import UpstreamError
 from sign_models.tracking.registry import CONFIG, MODEL_NAMES, Upstream, ready, versions_of
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
-from sign_models.tracking.store import artifacts_at, asking, client, folder_digest, local_copy
+from sign_models.tracking.store import alone, artifacts_at, asking, client, folder_digest, local_copy
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -51,6 +51,8 @@ def register(
     metrics: shown beside the model. upstream: role -> what it was built on. tags: of the version; those of the run that
     say data and code are added. Registering the same files of the same run again gives the version there is.
     """
+    import mlflow
+
     name = MODEL_NAMES[stage]
     with asking(f"registering {name}"):
         files = folder_digest(directory)
@@ -63,7 +65,8 @@ def register(
             _link(run, model.model_id, metrics, upstream, step)
             version = _create_version(name, model.model_id, run.id, said)
         registered = ready(version, CANDIDATE, stage)
-        client().set_registered_model_alias(name, CANDIDATE, str(registered.version))
+        with alone(mlflow.get_tracking_uri()):  # MLflow looks for the alias, then makes it: two at once make it twice
+            client().set_registered_model_alias(name, CANDIDATE, str(registered.version))
     return registered
 
 
