@@ -75,5 +75,8 @@ class Heads(torch.autograd.Function):
 
 
 def try_out() -> None:
-    """Raises what Triton raises where it cannot build a kernel."""
-    Heads.apply(*(torch.zeros(shape, device="cuda") for shape in ((1, 1, 3, 1, 16), (1, 1, 1, 16), (1, 1, 1, 16))))
+    """RuntimeError, or what building raises, where Triton cannot build a kernel."""
+    try:
+        Heads.apply(*(torch.zeros(shape, device="cuda") for shape in ((1, 1, 3, 1, 16), (1, 1, 1, 16), (1, 1, 1, 16))))
+    except triton.TritonError as error:
+        raise RuntimeError(str(error)) from error
