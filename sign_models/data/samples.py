@@ -10,7 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,8 @@ import numpy as np
 
 from sign_models.data.checks import measure
 from sign_models.data.corpus import Clip, nfc
+from sign_models.data.handover import hand_over, take, widen
+from sign_models.data.memory import keep_freed_memory
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats
 from sign_models.keypoints.formats.labels import NOTHING, Labels
@@ -26,9 +28,8 @@ from sign_models.keypoints.formats.source import Options as Reading
 from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.sequence import KeypointSequence
 
-BLOCK = 32  # parts of a source, most of them files, that a reading process takes at a time
-TOGETHER = 1024  # frames that are normalised at a time: more outgrow the processor's cache
-SENT = 32  # samples that it hands over at a time
+BLOCK = 16  # parts of a source, most of them files, that a reading process takes at a time
+TOGETHER = 2048  # frames that are normalised at a time
 WORKERS = 4  # reading processes at most; one process writes
 SMALL = 128  # files of a source that one process reads as fast
 LARGE = 2**26  # bytes: every process would read such a file whole
@@ -116,15 +117,22 @@ def prepared(
     read: Iterable[tuple[Place, KeypointSequence | DataError]],
 ) -> Iterator[tuple[Place, Sample | DataError]]:
     """Samples of what was read, in its order, normalised several at a time, which changes no bit of them."""
+    return chain.from_iterable(_together(read))
+
+
+def _together(
+    read: Iterable[tuple[Place, KeypointSequence | DataError]],
+) -> Iterator[list[tuple[Place, Sample | DataError]]]:
     waiting: list[tuple[Place, KeypointSequence | DataError]] = []
     frames = 0
     for place, sequence in read:
         waiting.append((place, sequence))
         frames += 1 if isinstance(sequence, DataError) else len(sequence)
         if frames >= TOGETHER:
-            yield from _prepare(waiting)
+            yield list(_prepare(waiting))
             waiting, frames = [], 0
-    yield from _prepare(waiting)
+    if waiting:
+        yield list(_prepare(waiting))
 
 
 def _prepare(read: list[tuple[Place, KeypointSequence | DataError]]) -> Iterator[tuple[Place, Sample | DataError]]:
@@ -208,6 +216,7 @@ def _read_by(
     workers: int, source: Path, reading: Reading, begin: Place
 ) -> Iterator[Iterator[tuple[Place, Sample | DataError]]]:
     """The samples, read by `workers` processes beside this one, if any."""
+    keep_freed_memory()
     if not workers:
         yield prepared(_sequences(_parts(source, begin), formats.loaded(reading), begin))
         return
@@ -216,6 +225,7 @@ def _read_by(
     processes = []
     for i in range(workers):
         here, there = context.Pipe(duplex=False)
+        widen(there)
         task = (there, source, reading, begin, i, workers)
         processes.append(context.Process(target=_work, args=task, daemon=True, name=f"import-{i}"))
         processes[-1].start()
@@ -240,24 +250,24 @@ def _in_turn(ends: list[Connection], source: Path, block: int) -> Iterator[tuple
 def _work(end: Connection, source: Path, reading: Reading, begin: Place, mine: int, workers: int) -> None:
     """A reading process: hands over samples, an empty list after each of its blocks, then None; or what ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that writes
+    keep_freed_memory()
     try:
         reading = formats.loaded(reading)
         for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK):
             if block % workers == mine:
-                samples = prepared(_sequences(parts, reading, begin))
-                while some := list(islice(samples, SENT)):
-                    end.send(some)
-                end.send([])
-        end.send(None)
+                for samples in _together(_sequences(parts, reading, begin)):
+                    hand_over(end, samples)
+                hand_over(end, [])
+        hand_over(end, None)
     except SignError as error:
-        end.send(error)
+        hand_over(end, error)
     except OSError:  # nobody listens any more
         return
 
 
 def _receive(end: Connection, source: Path) -> list[tuple[Place, Sample | DataError]] | None:
     try:
-        received = end.recv()
+        received = take(end)
     except EOFError as error:
         raise ResourceError(
             "a process that read it died",

@@ -12,7 +12,7 @@ estimators saw: the median distance is 0.02 shoulder widths or less, but for the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import pairwise
@@ -290,20 +290,36 @@ def to_canonical(points: np.ndarray, confidence: np.ndarray, layout: str) -> tup
 
     A landmark that the layout lacks, even in another part, has confidence 0. A mean of two is as sure as the less sure.
     """
+    return joined_canonical([points], [confidence], layout)
+
+
+def joined_canonical(
+    points: Sequence[np.ndarray], confidence: Sequence[np.ndarray], layout: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same of several clips one after another."""
     source, averaged, partner, absent = _sources(names_of(layout))
     # x + iy: one number a landmark, because numpy is slow at axes of length 2.
-    plane = np.ascontiguousarray(points, np.float32).view(np.complex64)[..., 0]
-    confidence = np.asarray(confidence, np.float32)
-    mapped, sure = plane.take(source, 1), confidence.take(source, 1)
+    planes = [np.ascontiguousarray(of_clip, np.float32).view(np.complex64)[..., 0] for of_clip in points]
+    scores = [np.asarray(of_clip, np.float32) for of_clip in confidence]
+    mapped, sure = _columns(planes, source), _columns(scores, source)
     if len(averaged):
-        mapped[:, averaged] = (mapped[:, averaged] + plane.take(partner, 1)) * np.float32(0.5)
-        sure[:, averaged] = np.minimum(sure[:, averaged], confidence.take(partner, 1))
+        mapped[:, averaged] = (mapped[:, averaged] + _columns(planes, partner)) * np.float32(0.5)
+        sure[:, averaged] = np.minimum(sure[:, averaged], _columns(scores, partner))
     if absent.any():
         sure[:, absent] = 0
     seen = sure > 0
     if not seen.all():
         np.putmask(mapped, ~seen, 0)
     return mapped.view(np.float32).reshape(*mapped.shape, 2), sure
+
+
+def _columns(arrays: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
+    """(T, K) each -> (F, places)."""
+    out, end = np.empty((sum(map(len, arrays)), len(places)), arrays[0].dtype), 0
+    for array in arrays:
+        begin, end = end, end + len(array)
+        array.take(places, 1, out=out[begin:end], mode="clip")  # numpy copies twice in its other modes
+    return out
 
 
 def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:

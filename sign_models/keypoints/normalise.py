@@ -10,11 +10,12 @@ Inside, a landmark is one complex number x + iy: numpy is ten times slower at ax
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.layouts import PLACE, to_canonical
+from sign_models.keypoints.layouts import PLACE, joined_canonical
 from sign_models.keypoints.sequence import KeypointSequence
 
 ASPECT = 4 / 3  # width : height of a picture whose file does not tell its size; what webcams and the older corpora have
@@ -91,17 +92,16 @@ def normalise_joined(
 
     Also what is wrong with a clip, by its place; its frames are then of no use.
     """
-    mapped = [to_canonical(s.points, s.confidence, s.layout) for s in sequences]
-    points, confidence = map(np.concatenate, zip(*mapped, strict=True)) if len(mapped) > 1 else mapped[0]
+    runs = [list(run) for _, run in groupby(sequences, lambda s: s.layout)]
+    mapped = [joined_canonical([s.points for s in r], [s.confidence for s in r], r[0].layout) for r in runs]
+    points, confidence = map(np.concatenate, zip(*mapped, strict=True)) if len(runs) > 1 else mapped[0]
     lengths = np.array([len(s) for s in sequences])
-    ends = np.cumsum(lengths)
-    starts = ends - lengths
+    starts = np.cumsum(lengths) - lengths
     plane = points.view(np.complex64)[..., 0]
     seen = confidence > 0
-    for sequence, start, end in zip(sequences, starts, ends, strict=True):
-        if sequence.unit == "picture":
-            width, height = sequence.size or (aspect, 1.0)
-            plane[start:end].real *= np.float32(width / height)
+    shapes = np.array([_width_to_height(s, aspect) for s in sequences], np.float32)
+    if (shapes != 1).any():
+        plane.real *= np.repeat(shapes, lengths)[:, None]
     scale, centre, errors = _frames_of_reference(plane, confidence, seen, starts, sequences)
     plane -= np.repeat(centre, lengths)[:, None]
     points /= np.repeat(scale, lengths)[:, None, None]  # the same memory; dividing complex numbers is slower
@@ -114,6 +114,14 @@ def normalise_joined(
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
     return out, errors
+
+
+def _width_to_height(sequence: KeypointSequence, aspect: float) -> float:
+    """What x is multiplied by, to be in the unit of y."""
+    if sequence.unit != "picture":
+        return 1.0
+    width, height = sequence.size or (aspect, 1.0)
+    return width / height
 
 
 def _frames_of_reference(
@@ -169,9 +177,10 @@ def _by_what_is_seen(
 
 def _references(plane: np.ndarray, trusted: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Shoulder width (N,) and middle (N,) of each clip by what is trusted, NaN where that does not tell them."""
-    a, b, c, d = plane.take(_ENDS, 1).T.reshape(4, len(_RATIO), -1)  # each (lengths, F)
+    # (4, lengths, F), rows in one piece: numpy is slow along short axes
+    a, b, c, d = np.ascontiguousarray(plane.take(_ENDS, 1).T).reshape(4, len(_RATIO), -1)
     distance = np.abs(a + b - c - d) / 2
-    usable = trusted.take(_ENDS, 1).T.reshape(4, len(_RATIO), -1).all(0) & (distance > 0)
+    usable = np.ascontiguousarray(trusted.take(_ENDS, 1).T).reshape(4, len(_RATIO), -1).all(0) & (distance > 0)
     widths = _medians(distance, usable, starts) / _RATIO[:, None]  # (lengths, N) estimates of the shoulder width
     # Projection only ever shortens, so the largest estimate is the nearest to the truth.
     upright = np.fmax.reduce(widths[_UPRIGHT], 0, initial=np.float32(0))

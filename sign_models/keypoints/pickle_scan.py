@@ -40,7 +40,7 @@ _ARRAY = re.compile(
     rb"(h.h.K\x00\x85\x94h.\x87\x94R\x94\(K\x01(?:K.|M..)+[\x85-\x87]\x94(?:h.|j....)\x89(?:B....|C.))",
     re.DOTALL,
 )
-_AT_ONCE = 4096  # bytes of opcodes that are compared together
+_AT_ONCE = 2**15  # bytes of opcodes that are compared together
 _DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
 _STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
 _FRAME_BYTES = 9  # the opcode and its length
@@ -172,13 +172,13 @@ def _repeats(data: Buffer, at: int, head: bytes, size: int) -> int:
     Equal opcodes before values of equal length need no second look.
     """
     period = len(head) + size
-    found, most, wanted = 0, (len(data) - at) // period, np.frombuffer(head, np.uint8)
+    found, most = 0, (len(data) - at) // period
     while found < most and data[at : at + len(head)] == head:
         count = min(most - found, 1 + _AT_ONCE // len(head))
-        heads = np.ndarray((count, len(head)), np.uint8, data, at, (period, 1))
-        equal = np.logical_and.reduce(heads == wanted, 1)
-        if not np.logical_and.reduce(equal):
-            return found + int(equal.argmin())
+        heads, wanted = np.ndarray((count, len(head)), np.uint8, data, at, (period, 1)).tobytes(), head * count
+        if heads != wanted:
+            differs = np.frombuffer(heads, np.uint8) != np.frombuffer(wanted, np.uint8)
+            return found + int(differs.argmax()) // len(head)
         found, at = found + count, at + count * period
     return found
 

@@ -167,8 +167,10 @@ def _unfolded(tree: Any, count: int) -> Any:
                 parts: list[np.ndarray] = []
                 for item in value:
                     parts += item.parts if type(item) is _Folded else [item[None].view(np.ndarray)]
-                if any(p.dtype != parts[0].dtype or p.shape[1:] != parts[0].shape[1:] for p in parts):
-                    raise pickle.UnpicklingError("a list of unlike arrays")
+                dtype, shape = parts[0].dtype, parts[0].shape[1:]
+                for part in parts:
+                    if part.dtype != dtype or part.shape[1:] != shape:
+                        raise pickle.UnpicklingError("a list of unlike arrays")
                 node[key] = Arrays(parts)
                 count -= folded
             elif type(value) is _Folded:
