@@ -39,7 +39,7 @@ Examples:
 @cli.option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME")
 @cli.option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR")
 def main(**given: str) -> None:
-    """Write keypoints of any known layout to a store, memory-mapped and checked, and report what is in them."""
+    """Write keypoints of any known layout to a store on disk, checked, and report what is in them."""
     from sign_models import import_phase
 
     if given["verify"]:

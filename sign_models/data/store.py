@@ -1,4 +1,4 @@
-"""A corpus on disk: shards of half-precision frames, memory-mapped, an index written last. docs/store.md is its schema.
+"""A corpus on disk: shards of half-precision frames, an index written last. docs/store.md is its schema.
 
     STORE/index.json                         what the store holds; without it nothing is a store
     STORE/frames-00000-<sha256>.safetensors  shards, named by place and the start of their head's checksum
@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,7 @@ from sign_models.keypoints.layouts import CANONICAL
 
 VERSION = 2
 INDEX, UNFINISHED = "index.json", "unfinished.json"
-MAPPED_BYTES = 2**25  # pages of mapped files count as resident memory once read: beyond this they are given back
-PAGE_BYTES = 2**21  # the largest that the kernel maps for one byte read
+OPEN = 256  # shards at a time
 FRAME_BYTES = len(CANONICAL) * 3 * 2
 COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256")  # what is known of each clip of a shard
 
@@ -71,17 +71,17 @@ def _broken(path: Path, found: str) -> DataError:
 
 
 class StoredFrames:
-    """The frames of a store as if they were one array (F, K, 3) float16, out of memory-mapped files.
+    """The frames of a store as if they were one array (F, K, 3) float16, read from its files as they are asked for.
 
-    Takes a slice, or whole numbers (..., T) of which each row lies within one clip; gives copies.
+    Takes a slice, or whole numbers (..., T) of which each row lies within one clip; gives copies. Read and not mapped:
+    a page that is seen for the first time through a mapping costs more than copying it (docs/experiments.md).
     """
 
     def __init__(self, paths: list[Path], starts: np.ndarray) -> None:
         """starts (shards + 1,): the first frame of each shard, then F."""
         self.paths, self.starts = paths, starts
         self.places = [place_of_frames(path) for path in paths]
-        self._files: dict[int, mmap.mmap] = {}
-        self._pages: set[tuple[int, int]] = set()
+        self._files: dict[int, FileIO] = {}  # the last to be opened at the end
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -99,47 +99,54 @@ class StoredFrames:
             start, stop, step = index.indices(len(self))
             if step < 0:
                 raise IndexError("frames are read forwards")
-            return np.concatenate([np.empty((0, *self.shape[1:]), np.float16), *self._between(start, stop)])[::step]
+            return self._between(start, max(start, stop))[::step]
         out = np.empty((*index.shape, *self.shape[1:]), np.float16)
-        for places, row in zip(index.reshape(-1, index.shape[-1]), out.reshape(-1, *out.shape[-3:]), strict=True):
-            low, high = int(places.min()), int(places.max())
-            if not 0 <= low <= high < len(self):
-                raise IndexError(f"frames {low} to {high} of {len(self)}")
-            (frames,) = self._between(low, high + 1)
-            frames.take(places - low, 0, out=row, mode="clip")  # numpy copies twice in its other modes
+        places, rows = index.reshape(-1, index.shape[-1]), out.reshape(-1, *out.shape[-3:])
+        low, high = places.min(1), places.max(1)
+        if not 0 <= low.min(initial=0) <= high.max(initial=0) < len(self):
+            raise IndexError(f"frames {low.min()} to {high.max()} of {len(self)}")
+        # Nearly always a clip from its start on, then its last frame again up to the length of the batch.
+        padded = (places == np.minimum(low[:, None] + np.arange(places.shape[1]), high[:, None])).all(1)
+        for row, of_row, first, last, is_padded in zip(rows, places, low.tolist(), high.tolist(), padded, strict=True):
+            count = last + 1 - first
+            if is_padded:
+                self.read_into(first, row[:count])
+                row[count:] = row[count - 1]
+            else:
+                frames = self._between(first, last + 1)
+                frames.take(of_row - first, 0, out=row, mode="clip")  # numpy copies twice in its other modes
+        return out
+
+    def _between(self, start: int, stop: int) -> np.ndarray:
+        out = np.empty((stop - start, *self.shape[1:]), np.float16)
+        self.read_into(start, out)
         return out
 
     def read_into(self, start: int, out: np.ndarray) -> None:
-        """Frames `start` to `start + len(out)`."""
+        """Frames `start` to `start + len(out)`, out in one piece. DataError where a file has fewer than it had."""
         done = 0
-        for frames in self._between(start, start + len(out)):
-            out[done : done + len(frames)] = frames
-            done += len(frames)
+        while done < len(out):
+            i = int(np.searchsorted(self.starts, start + done, "right")) - 1
+            first, end = start + done - int(self.starts[i]), int(self.starts[i + 1]) - start
+            file, place = self._file(i), self.places[i] + first * FRAME_BYTES
+            left = out[done:end].data.cast("B")
+            while len(left):
+                if not (count := os.preadv(file.fileno(), [left], place)):
+                    raise _broken(self.paths[i], "ends before its last frame")
+                left, place = left[count:], place + count
+            done = min(end, len(out))
 
-    def _between(self, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Views of the frames, one for each shard that they lie in."""
-        while start < stop:
-            i = int(np.searchsorted(self.starts, start, "right")) - 1
-            first, end = int(self.starts[i]), min(stop, int(self.starts[i + 1]))
-            yield self._map(i, start - first, end - first)
-            start = end
-
-    def _map(self, i: int, start: int, stop: int) -> np.ndarray:
-        if len(self._pages) * PAGE_BYTES > MAPPED_BYTES:
-            for read in {place for place, _ in self._pages}:
-                self._files[read].madvise(mmap.MADV_DONTNEED)  # still in the kernel's cache
-            self._pages.clear()
-        if i not in self._files:
-            with self.paths[i].open("rb") as file:
-                self._files[i] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        pages = range(start * FRAME_BYTES // PAGE_BYTES, stop * FRAME_BYTES // PAGE_BYTES + 1)
-        self._pages.update((i, page) for page in pages)
-        shape = stop - start, *self.shape[1:]
-        return np.ndarray(shape, np.float16, self._files[i], self.places[i] + start * FRAME_BYTES)
+    def _file(self, i: int) -> FileIO:
+        """A shard, open; the one that was opened first is let go, and is closed once no thread reads it any more."""
+        if (file := self._files.get(i)) is None:
+            file = self._files[i] = FileIO(self.paths[i])
+            if len(self._files) > OPEN:
+                self._files.pop(list(self._files)[0], None)  # in one step, which another thread cannot divide
+        return file
 
     def __getstate__(self) -> dict[str, Any]:
-        """For a worker process, which maps the files itself."""
-        return self.__dict__ | {"_files": {}, "_pages": set()}
+        """For a worker process, which opens the files itself."""
+        return self.__dict__ | {"_files": {}}
 
 
 def place_of_frames(path: Path) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 import subprocess
 import sys
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +128,27 @@ def test_rows_within_a_clip_read_what_an_array_would(path: Path, memory: Corpus,
     assert np.array_equal(open_store(path).frames[index], memory.frames[index])
 
 
+def test_padded_clips_read_what_an_array_would(path: Path, memory: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole clips, the last frame again up to the longest, by several threads, with fewer files open than shards."""
+    monkeypatch.setattr(store, "OPEN", 2)
+    frames, clips = open_store(path).frames, np.random.default_rng(0).permutation(len(memory))
+    steps = np.minimum(np.arange(memory.lengths.max() + 3), memory.lengths[clips, None] - 1)
+    rows = memory.offsets[clips, None] + steps
+    with ThreadPoolExecutor(4) as pool:
+        read = list(pool.map(lambda row: frames[row[None]][0], np.tile(rows, (5, 1))))
+    assert np.array_equal(np.stack(read), np.tile(memory.frames[rows], (5, 1, 1, 1)))
+    assert len(frames._files) <= 2 + 4  # a thread lets go of one for each that it opens
+
+
+def test_a_shard_that_is_cut_while_it_is_read_is_named(copy: Path) -> None:
+    corpus = open_store(copy)
+    file = corpus.frames.paths[-1]
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(DataError, match=f"{file.name}: ends before its last frame"):
+        corpus.clip(len(corpus) - 1)
+    assert len(corpus.clip(0))
+
+
 def test_a_place_outside_is_refused_as_in_an_array(path: Path, memory: Corpus) -> None:
     for place in (-1, len(memory.frames)):
         with pytest.raises(IndexError):
@@ -230,9 +253,9 @@ def add(writer: StoreWriter, clips) -> None:
 
 def test_writing_goes_on_from_the_finished_shards(tmp_path: Path, small_shards: None, memory: Corpus) -> None:
     made = {"source": "generated"}
-    first = StoreWriter(tmp_path / "store", made)
-    first.reject("a: bad", Place(1, 0))
-    add(first, list(all_sequences())[:25])
+    with StoreWriter(tmp_path / "store", made) as first:
+        first.reject("a: bad", Place(1, 0))
+        add(first, list(all_sequences())[:25])
     (tmp_path / "store" / "frames-00099-0123456789abcdef.safetensors.making").write_bytes(b"half")
     finished = {file: file.stat().st_mtime_ns for file in (tmp_path / "store").glob("frames-*.safetensors")}
     second = StoreWriter(tmp_path / "store", made)
@@ -247,8 +270,8 @@ def test_writing_goes_on_from_the_finished_shards(tmp_path: Path, small_shards: 
 
 
 def test_a_damaged_finished_shard_and_all_after_it_are_made_again(tmp_path: Path, small_shards: None) -> None:
-    first = StoreWriter(tmp_path / "store", {})
-    add(first, sequences(25))
+    with StoreWriter(tmp_path / "store", {}) as first:
+        add(first, sequences(25))
     shards = sorted((tmp_path / "store").glob("frames-*"))
     shards[1].write_bytes(shards[1].read_bytes()[:-1] + b"\0")
     second = StoreWriter(tmp_path / "store", {})
@@ -257,7 +280,8 @@ def test_a_damaged_finished_shard_and_all_after_it_are_made_again(tmp_path: Path
 
 
 def test_an_import_made_otherwise_begins_anew(tmp_path: Path, small_shards: None) -> None:
-    add(StoreWriter(tmp_path / "store", {"layout": "a"}), sequences(25))
+    with StoreWriter(tmp_path / "store", {"layout": "a"}) as first:
+        add(first, sequences(25))
     assert StoreWriter(tmp_path / "store", {"layout": "b"}).position == BEGIN
     assert not list((tmp_path / "store").glob("frames-*"))
 
@@ -282,6 +306,7 @@ def test_a_second_clip_of_one_id_is_refused(tmp_path: Path) -> None:
 MEASURED = """
 import dataclasses, hashlib, os, sys
 import numpy as np
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sign_models.data import store, store_writer
 from sign_models.data.importing import finish, write
@@ -291,7 +316,7 @@ from tests.data.generated import sequence
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-store_writer.SHARD_BYTES = store.MAPPED_BYTES = 2**23
+store_writer.SHARD_BYTES = 2**23
 path, count = Path(sys.argv[1]), int(sys.argv[2])
 [(_, one)], peak = prepared([(BEGIN, sequence(0, 100, text="a b c", group="anna"))]), 0
 
