@@ -60,15 +60,12 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, T, D), mask (B, T) -> (B, T, D). Padding counts as zero, so that it changes nothing."""
-        y = norm(x) * mask.unsqueeze(-1)
-        if y.is_cuda and y.dtype != torch.float32:
-            # a sequence would be copied to another layout first, a picture of height 1 is taken as it is
-            weight = self.conv.weight.unsqueeze(2)
-            y = F.conv2d(y.transpose(1, 2).unsqueeze(2), weight, padding=(0, self.context)).squeeze(2)
-        else:
-            y = self.conv(y.transpose(1, 2))
-        y = y.transpose(1, 2)
-        return x + self.dropout(self.out(F.relu(y)))
+        y = (norm(x) * mask.unsqueeze(-1)).transpose(1, 2)
+        if y.is_cuda and y.dtype == torch.float32:
+            y = self.conv(y)
+        else:  # a sequence would be copied to another layout first, a picture of height 1 is taken as it is
+            y = F.conv2d(y.unsqueeze(2), self.conv.weight.unsqueeze(2), padding=(0, self.context)).squeeze(2)
+        return x + self.dropout(self.out(F.relu(y.transpose(1, 2))))
 
 
 class TransformerBlock(nn.Module):
