@@ -6,7 +6,6 @@ So a training that was killed goes on from its checkpoint to the very weights th
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import sys
@@ -26,14 +25,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
+from sign_models.data.memory import keep_freed_memory
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.models.rotary import fused
 from sign_models.processes import ALONE, Processes, present
 from sign_models.step import Stepper
 
 WIDE = 512  # width from which a GPU gains by half precision
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-MAPPED = 2**25  # bytes from which memory is mapped by itself: the most that glibc would come to on its own
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
 
 
@@ -185,18 +183,9 @@ def hardware(width: int) -> Hardware:
         half = width >= WIDE and torch.cuda.is_bf16_supported()
     else:
         half = bool(torch.cpu._is_avx512_bf16_supported())
-        keep_memory()
+        keep_freed_memory(-1)  # the next step wants what this one frees (docs/experiments.md)
     # accelerate's own mixed precision is one for the whole process; stages of one pipeline may differ in width
     return Hardware(Accelerator(), half, present())
-
-
-def keep_memory() -> None:
-    """Have glibc keep what a step frees for the next step: what goes back to the system comes again as empty pages, and
-    to fill those in took a fifth of a step on a CPU (docs/experiments.md). Other libraries of C do as they do."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
-        libc.mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_steps: int) -> int:

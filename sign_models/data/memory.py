@@ -9,11 +9,11 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of malloc.h
 _LARGEST = 2**25  # bytes; larger arrays are mapped, and given back, each by itself: the most that glibc takes
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory(most: int = KEPT) -> None:
     """Else the kernel gets an array's pages back with it, and clears new ones for the next: a third of an import.
 
-    Of glibc; where C's library is another, nothing is done.
+    Of glibc; where C's library is another, nothing is done. most: bytes that stay; -1: all.
     """
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
-        mallopt(_TRIM_THRESHOLD, KEPT)
+        mallopt(_TRIM_THRESHOLD, most)
         mallopt(_MMAP_THRESHOLD, _LARGEST)
