@@ -7,7 +7,8 @@ process of its own, so that its peak of resident memory is its own; mapped pages
 import is what it takes beyond one of START frames just before it, which is told apart: drawing the report, files. A
 smaller corpus is imported as often as REPEATED frames take. The sizes take turns, --rounds times, there and back; the
 median counts. The first and last tenth of the frames, without the checks at the end, are of one import. Reading goes
-on, epoch after epoch, until WARM frames are read. Beside a peer, starting is not counted either.
+on, epoch after epoch, until WARM frames are read; READS times, the sizes in turn, of which the median counts. Beside a
+peer, starting is not counted either.
 DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
 """
 
@@ -41,7 +42,7 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133
 SHAPE, MEAN, SHORTEST, LONGEST = 5.2, 117, 16, 475  # of a gamma distribution with PHOENIX14T's mean and 95th percentile
-READERS = 2
+READERS, READS = 2, 5  # processes; times
 BATCH = 32  # clips
 START, WARM, REPEATED = 10_000, 10_000_000, 1_000_000  # frames
 PEER_LONGEST = 256  # frames; Uni-Sign drops frames of longer clips
@@ -241,29 +242,39 @@ def sizes(frames: list[int], folder: Path, rounds: int) -> None:
     print(f"an import of {START:,} frames: {least:.2f} s; import: the median and range of {rounds} in turn")
     print("| frames | import us/frame | range | first, last tenth | MB | read us/frame | MB | frames/s | padding "
           "| batches frames/s, one process |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    reads: dict[int, list[list[dict[str, float]]]] = {count: [] for count in frames}
+    for i in range(READS):
+        for count in frames[:: -1 if i % 2 else 1]:
+            reads[count].append(read(folder / f"store-{count}"))
     columns = []
     for count, several in imports.items():
         walls = sorted(made["seconds"] / (made["frames"] - START) * 1e6 for made in several)
         wall, made = statistics.median(walls), max(several, key=lambda made: made["bytes"])
         first, last = (statistics.median(made[name] for made in several) for name in ("first", "last"))
-        readers = [start("read", count, folder / f"store-{count}", i) for i in range(READERS)]
-        for reader in readers:
-            assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
-        read = [result(reader) for reader in readers]
         batches = result(start("batches", count, folder / f"store-{count}"))
-        total = sum(r["frames"] for r in read)
-        spent, memory = max(r["seconds"] for r in read) / total * 1e6, max(r["bytes"] for r in read)
+        times = (max(r["seconds"] for r in pair) / sum(r["frames"] for r in pair) for pair in reads[count])
+        told = [r for pair in reads[count] for r in pair]
+        spent, memory = statistics.median(times) * 1e6, max(r["bytes"] for r in told)
+        padding = 1 - sum(r["frames"] for r in told) / sum(r["padded"] for r in told)
         columns.append((wall, made["bytes"], spent, memory))
         print(
             f"| {made['frames']:,} | {wall:.2f} | {walls[0]:.2f} - {walls[-1]:.2f} | {first:.2f}, {last:.2f} "
             f"| {made['bytes'] / 1e6:.0f} | {spent:.3f} | {memory / 1e6:.0f} "
-            f"| {1e6 / spent:,.0f} | {1 - total / sum(r['padded'] for r in read):.2%} "
+            f"| {1e6 / spent:,.0f} | {padding:.2%} "
             f"| {batches['frames'] / batches['seconds']:,.0f} |", flush=True,
         )  # fmt: skip
     if len(columns) > 1:
         names = ("import time", "import memory", "read time", "read memory")
         spread = (max(column) / min(column) - 1 for column in zip(*columns, strict=True))
         print("spread over the sizes: " + ", ".join(f"{n} {s:.1%}" for n, s in zip(names, spread, strict=True)))
+
+
+def read(store: Path) -> list[dict[str, float]]:
+    """What each of READERS processes, which begin together, tells."""
+    readers = [start("read", 0, store, i) for i in range(READERS)]
+    for reader in readers:
+        assert reader.stdout is not None and reader.stdout.readline() == "ready\n"
+    return [result(reader) for reader in readers]
 
 
 def beside(checkout: Path, frames: int, folder: Path, rounds: int) -> None:
