@@ -237,7 +237,7 @@ def test_a_kill_while_registering_moves_no_alias(train: Callable[..., Upstream])
 def test_requirements_hold_whatever_the_served_code_imports() -> None:
     reached = reachable("sign_models.tracking.served_model")
     roots = {name.partition(".")[0] for module in reached for name in _read(module).imports}
-    known = {"sign_models", *sys.stdlib_module_names, "pyarrow"}  # pyarrow comes with mlflow
+    known = {"sign_models", *sys.stdlib_module_names, "pyarrow", "triton"}  # the last come with mlflow and torch
     packages = metadata.packages_distributions()
     needed = {packages[root][0].lower().replace("_", "-") for root in roots - known}
     assert needed <= {line.partition("==")[0].lower() for line in requirements()} | {"mlflow-skinny", "mlflow-tracing"}
