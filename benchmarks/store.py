@@ -7,9 +7,8 @@ process of its own, so that its peak of resident memory is its own; mapped pages
 import is what it takes beyond one of START frames just before it, which is told apart: drawing the report, files. A
 smaller corpus is imported as often as REPEATED frames take. The sizes take turns, --rounds times, there and back; the
 median counts. The first and last tenth of the frames, without the checks at the end, are of one import. Reading goes
-on, epoch after epoch, until WARM frames are read; READS times, the sizes in turn, of which the median counts. Between
-two batches other memory is gone through, as by a training's step, which is not counted: else the processor's cache
-holds a small corpus. Beside a peer, starting is not counted either.
+on, epoch after epoch, until WARM frames are read; READS times, the sizes in turn, of which the median counts. Beside a
+peer, starting is not counted either.
 DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
 """
 
@@ -46,7 +45,6 @@ SHAPE, MEAN, SHORTEST, LONGEST = 5.2, 117, 16, 475  # of a gamma distribution wi
 READERS, READS = 2, 5  # processes; times
 BATCH = 32  # clips
 START, WARM, REPEATED = 10_000, 10_000_000, 1_000_000  # frames
-TRAINED = 2**26  # bytes that a training goes through between two batches: more than the caches hold
 PEER_LONGEST = 256  # frames; Uni-Sign drops frames of longer clips
 WORDS = "der die das regen wind sonne norden süden morgen abend grad meter und im am kommt bleibt stark schwach".split()
 
@@ -128,11 +126,7 @@ def measure_read(_: int, store: Path, reader: int = 0) -> None:
     print("ready", flush=True)
     sys.stdin.readline()  # the clock starts when all readers are ready
     began, frames, padded, lengths = time.perf_counter(), 0, 0, corpus.lengths
-    trained = np.zeros(TRAINED, np.uint8)
     for step in range(reader, sampler.steps * max(1, WARM // len(corpus.frames)), READERS):
-        between = time.perf_counter()
-        trained += 1
-        began += time.perf_counter() - between
         clips = sampler[step]
         count = lengths[clips]
         steps = np.minimum(np.arange(bucket(count.max())), count[:, None] - 1)
