@@ -13,6 +13,7 @@ from typing import Any
 from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
+from sign_models.errors import UpstreamError
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
@@ -54,18 +55,28 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load(folder: Path) -> Any:
-    """The SkeletonModel, TemporalModel or Translator of a folder written by save(), in evaluation mode on the CPU."""
+    """The SkeletonModel, TemporalModel or Translator of a folder written by save(), in evaluation mode on the CPU.
+
+    UpstreamError where its weights or its config are of another version of this package."""
     config = json.loads((folder / CONFIG).read_text())
     stage = config.pop("stage")
-    model: nn.Module
-    if stage == "skeleton":
-        model = SkeletonModel(**config)
-    elif stage == "temporal":
-        model = _temporal(config)
-    else:
-        model = _translator(config, folder)
-    load_model(model, str(folder / WEIGHTS))
+    try:
+        model = _built(stage, config, folder)
+        load_model(model, str(folder / WEIGHTS))
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UpstreamError(
+            "was made by another version of this project, whose models have other parts",
+            place=f"{stage} model in {folder}",
+            wanted="a model that this version made",
+            remedy="train the stage again, or check out the git commit that its run is tagged with",
+        ) from error
     return model.eval()
+
+
+def _built(stage: str, config: dict, folder: Path) -> nn.Module:
+    if stage == "skeleton":
+        return SkeletonModel(**config)
+    return _temporal(config) if stage == "temporal" else _translator(config, folder)
 
 
 def _temporal(config: dict) -> TemporalModel:
