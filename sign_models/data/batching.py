@@ -246,10 +246,10 @@ def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, 
 def drop(where: Tensor, count: Tensor, kept: Tensor, length: int, rows: Rows = ALL) -> Tensor:
     """`kept` (B,) of the first `count` (B,) positions of where (B, W), in order: (B, length). The first one stays."""
     B, W = where.shape
-    places = torch.arange(W, device=where.device)
+    there = torch.arange(W, device=where.device) < count.unsqueeze(1)
     chance = rows.rand(B, W, device=where.device)
     chance[:, 0] = -1.0
-    chance = torch.where(places < count.unsqueeze(1), chance, 2.0)
+    chance = torch.where(there, chance, 2.0)
     lost = chance > chance.sort(1).values.gather(1, (kept - 1).unsqueeze(1))
     order = torch.argsort(lost.byte(), dim=1, stable=True)
     return where.gather(1, order[:, :length])
