@@ -131,8 +131,10 @@ def alike(keys: np.ndarray, among: np.ndarray) -> list[np.ndarray]:
     """Places of equal keys, 0 excepted, where there are two or more, in the order of the first. among (N,) bool."""
     rows = np.flatnonzero(among & (keys != 0))
     rows = rows[np.argsort(keys[rows], kind="stable")]
-    runs = np.split(rows, np.flatnonzero(np.diff(keys[rows].astype(np.int64))) + 1)
-    return sorted((run for run in runs if len(run) > 1), key=lambda run: int(run[0]))
+    ends = np.append(np.flatnonzero(np.diff(keys[rows].astype(np.int64))) + 1, len(rows))
+    begins = np.insert(ends[:-1], 0, 0)
+    several = np.flatnonzero(ends - begins > 1)  # of a large corpus, most keys are of one clip only
+    return sorted((rows[begins[i] : ends[i]] for i in several), key=lambda run: int(run[0]))
 
 
 def duplicates(table: Table) -> list[np.ndarray]:
