@@ -27,7 +27,7 @@ from tqdm import tqdm
 from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
 from sign_models.data.memory import keep_freed_memory
 from sign_models.errors import ParamsError, ResourceError
-from sign_models.models.rotary import fused
+from sign_models.kernels import fused
 from sign_models.processes import ALONE, Processes, present
 from sign_models.step import Stepper
 

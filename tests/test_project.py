@@ -216,12 +216,13 @@ MAY_IMPORT = {  # a part of the package -> the parts it may import besides itsel
     "params": {"evaluation"},
     "options": {"params"},
     "keypoints": set(),
-    "models": {"keypoints", "processes"},
-    "data": {"keypoints", "params", "pictures"},
+    "kernels": {"keypoints"},
+    "models": {"kernels", "keypoints", "processes"},
+    "data": {"kernels", "keypoints", "params", "pictures"},
     "evaluation": set(),
     "pictures": {"keypoints"},
     "step": {"data", "processes", "training"},
-    "training": {"data", "keypoints", "models", "params", "processes", "step"},
+    "training": {"data", "kernels", "keypoints", "models", "params", "processes", "step"},
     "stages": {"data", "evaluation", "keypoints", "models", "params", "pictures", "processes", "training"},
     "tracking": {"data", "evaluation", "keypoints", "models", "options", "params", "pictures", "training"},
     "summary": {"stages", "tracking"},
@@ -242,6 +243,7 @@ ONLY_IN = {
     "mlflow": {"tracking"},
     "click": {"cli", "data", "entrypoints", "summary"},
     "yaml": {"keypoints", "params", "tracking"},
+    "triton": {"kernels"},
 }
 MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
 

@@ -5,13 +5,10 @@ B batch, T positions, H heads, D width of a head.
 
 from __future__ import annotations
 
-import subprocess
-from functools import cache
-from importlib.util import find_spec
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+
+from sign_models.kernels import fused
 
 
 class Rotary(nn.Module):
@@ -29,24 +26,12 @@ class Rotary(nn.Module):
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
-@cache
-def fused() -> Any | None:
-    """`rotary_kernels`, where Triton is there and finds what it builds with: a C compiler and Python's headers."""
-    if not find_spec("triton"):
-        return None
-    try:
-        from sign_models.models import rotary_kernels
-
-        rotary_kernels.try_out()
-    except (ImportError, OSError, RuntimeError, subprocess.CalledProcessError):
-        return None
-    return rotary_kernels
-
-
 def heads(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """qkv (B, T, 3, H, D) -> queries and keys turned by their positions, and values, each (B, H, T, D)."""
-    if qkv.is_cuda and (kernels := fused()):
-        return kernels.Heads.apply(qkv, cos, sin)
+    if qkv.is_cuda and fused():
+        from sign_models.kernels.rotary import Heads
+
+        return Heads.apply(qkv, cos, sin)
     return split_heads(qkv, cos, sin)
 
 

@@ -1,7 +1,4 @@
-"""rotary.heads on a GPU: one kernel forward and one backward where torch takes 26, a sixth of a step's time in all.
-
-torch.compile of the same function was no faster than torch's own kernels (docs/experiments.md).
-"""
+"""models.rotary.heads: one kernel forward and one backward where torch takes 26, a sixth of a step's time in all."""
 
 from __future__ import annotations
 
