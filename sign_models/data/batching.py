@@ -30,6 +30,8 @@ BUCKET = 4  # lengths are rounded up to a multiple of this many frames; 32 waste
 RECORDED_BUCKET = 16  # the same where each length is recorded as a graph of its own (step.py): fewer of them
 MIXED = 0.01  # clips whose lengths differ by this share may change places; 0.1 wastes 9 % of a batch
 COPIED = 2**17  # frames copied to the device at a time
+POOL = 8192  # clips, about, that batches are drawn from at a time: fewer waste more of a batch
+BLOCK = 512  # clips in a row that come into the same pool
 TEMPO_SPREAD = 0.1  # of a clip's tempo beside its batch's, as a share of the whole range
 
 
@@ -153,12 +155,17 @@ def in_order(corpus: Corpus, clips: np.ndarray, batch_frames: int) -> Iterator[n
 
 
 class Sampler:
-    """Which clips are in which step: every epoch all clips once, in batches of like length, in random order."""
+    """Which clips are in which step: every epoch all clips once, in batches of like length, in random order.
+
+    Many clips come in pools of about POOL, each of blocks of neighbours from anywhere: what a step reads from a large
+    store then lies near what the steps before it read (docs/store.md).
+    """
 
     def __init__(self, lengths: np.ndarray, clips: np.ndarray, batch_size: int, seed: int) -> None:
         self.lengths, self.clips, self.seed = lengths, clips, seed
         self.batch_size = min(batch_size, len(clips))
         self.steps = -(-len(clips) // self.batch_size)
+        self.pools = max(1, min(round(len(clips) / POOL), self.steps))
         self._epoch = -1
         self._batches: list[np.ndarray] = []
 
@@ -170,10 +177,19 @@ class Sampler:
             short = self.steps * self.batch_size - len(self.clips)
             clips = np.concatenate([self.clips, rng.choice(self.clips, short, replace=False)])
             noise = rng.uniform(1 - MIXED, 1 + MIXED, len(clips))
-            order = clips[np.argsort(self.lengths[clips] * noise, kind="stable")]
-            batches = order.reshape(self.steps, self.batch_size)
-            self._epoch, self._batches = epoch, [batches[i] for i in rng.permutation(self.steps)]
+            turns = rng.permutation(self.steps)
+            pool = np.arange(self.steps) * self.pools // self.steps  # of each batch
+            order = np.lexsort([self.lengths[clips] * noise, np.repeat(pool, self.batch_size)[self._ranks(rng, clips)]])
+            batches = clips[order].reshape(self.steps, self.batch_size)
+            self._epoch, self._batches = epoch, [batches[i] for i in turns[np.argsort(pool[turns], kind="stable")]]
         return self._batches[place]
+
+    def _ranks(self, rng: np.random.Generator, clips: np.ndarray) -> np.ndarray:
+        """The place of each clip once blocks of neighbours are shuffled."""
+        if self.pools == 1:
+            return np.arange(len(clips))
+        block = (np.arange(len(clips)) + rng.integers(BLOCK)) // BLOCK
+        return np.argsort(np.argsort(rng.permutation(block[-1] + 1)[block], kind="stable"))
 
 
 def cut(

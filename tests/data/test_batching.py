@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sign_models.data import batching
 from sign_models.data.augment import augment, spans
 from sign_models.data.batching import Batch, DeviceCorpus, Sampler, bucket, cut, drop, in_order, vary, warp
 from sign_models.data.corpus import Corpus
@@ -94,6 +95,23 @@ def test_clips_of_a_batch_are_of_like_length() -> None:
     real = sum(lengths[sampler[i]].sum() for i in range(sampler.steps))
     padded = sum(bucket(lengths[sampler[i]].max()) * 16 for i in range(sampler.steps))
     assert real / padded > 0.95
+
+
+def test_steps_of_a_large_store_read_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "POOL", 256)
+    monkeypatch.setattr(batching, "BLOCK", 16)
+    lengths = np.random.default_rng(0).integers(5, 300, 1030)
+    sampler = Sampler(lengths, np.arange(len(lengths)), 8, 0)
+    epochs = [[sampler[epoch * sampler.steps + i] for i in range(sampler.steps)] for epoch in (0, 1)]
+    for batches in epochs:
+        assert set(np.concatenate(batches)) == set(range(len(lengths)))
+        pool = np.concatenate(batches[: sampler.steps // 4])
+        assert len(np.unique(pool // 16)) <= 2 * 256 / 16  # anywhere they would touch all 65 blocks
+        real, padded = (sum(f(lengths[b]) for b in batches) for f in (np.sum, lambda n: bucket(n.max()) * len(n)))
+        assert real / padded > 0.95
+    assert set(epochs[0][0]) != set(epochs[1][0])
+    first, again = (set(np.concatenate(batches[: sampler.steps // 4]) // 16) for batches in epochs)
+    assert len(first & again) < len(first)  # other blocks come together in the next epoch
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), st.integers(1, 2000))
