@@ -5,9 +5,12 @@ B batch, T frames or vectors, D width, H heads.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sign_models.models.rotary import heads
 
@@ -33,6 +36,17 @@ def norm(x: Tensor) -> Tensor:
         return F.layer_norm(x, x.shape[-1:])
     with torch.autocast("cuda", enabled=False):
         return F.layer_norm(x, x.shape[-1:])
+
+
+NOT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+def sound_attention(*lengths: int) -> AbstractContextManager[None]:
+    """For attention to learn over sequences of these lengths. cuDNN's, which torch prefers, gives gradients that are no
+    numbers for 64 keys more than a multiple of 128, where a query scores all of them low (pytorch/pytorch#196678): a
+    T5, which does not scale its scores, came there within a hundred steps."""
+    broken = torch.is_grad_enabled() and any(length % 128 == 64 for length in lengths)
+    return sdpa_kernel(NOT_CUDNN) if broken else nullcontext()
 
 
 class Dropout(nn.Dropout):
@@ -87,6 +101,7 @@ class TransformerBlock(nn.Module):
             with torch.autocast("cpu", enabled=False):
                 y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=bias)
         else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+            with sound_attention(T):
+                y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         x = x + self.dropout(self.out(y.transpose(1, 2).reshape(B, T, D)))
         return x + self.dropout(self.mlp(norm(x)))

@@ -6,11 +6,13 @@ One token a body part a frame. B batch, T frames, K landmarks, P parts, D width.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sign_models.kernels import fused
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.models.blocks import ConvBlock, check_mask, mlp, norm
 from sign_models.processes import ALONE, Processes
@@ -21,7 +23,10 @@ ANCHORS = {
     "right_hand": PLACE["right_hand.wrist"],
     "face": PLACE["face.nose_tip"],
 }
-HAND_SCALE = 4.0  # a hand is about a quarter of a shoulder width: this brings it to about 1
+HAND_SCALE = 4  # a hand is about a quarter of a shoulder width: this brings it to about 1
+SCALES = {"body": 1, "left_hand": HAND_SCALE, "right_hand": HAND_SCALE, "face": 1}
+EMBEDDED_AS = {"body": "body", "left_hand": "hand", "right_hand": "hand", "face": "face"}
+EMBEDDED = list(dict.fromkeys(EMBEDDED_AS.values()))
 LANDMARK_SHARE = [
     1 / (places.stop - places.start) for places in PARTS.values() for _ in range(places.stop - places.start)
 ]
@@ -42,7 +47,7 @@ class PartTokens(nn.Module):
         self.register_buffer("mirrored", torch.tensor([-1.0, 1.0]), persistent=False)
         self.embed = nn.ModuleDict()
         for part, places in PARTS.items():
-            name = "hand" if part.endswith("hand") else part
+            name = EMBEDDED_AS[part]
             if name not in self.embed:
                 features = 3 * (places.stop - places.start) + 3
                 self.embed[name] = nn.Sequential(
@@ -52,24 +57,42 @@ class PartTokens(nn.Module):
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
         """x (B, T, K, 3); hidden (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
-        tokens = []
+        if x.is_cuda and fused():
+            from sign_models.kernels import parts
+
+            dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
+            features = parts.features(x, tuple(ANCHORS.values()), tuple(SCALES.values()), dtype)
+            tokens = [y for name, f in zip(EMBEDDED, features, strict=True) for y in self._embed(name, f)]
+        else:
+            tokens = [self._embed(EMBEDDED_AS[part], f) for part, f in self.features(x).items()]
+        out = torch.stack(tokens, 2)
+        if hidden is not None:
+            out = torch.where(hidden.unsqueeze(-1), self.hidden.to(out.dtype), out)
+        return out
+
+    def _embed(self, name: str, features: Tensor) -> Tensor:
+        """features (..., F), which may end in columns that no weight is for -> (..., D)."""
+        layers = cast(nn.Sequential, self.embed[name])
+        first = cast(nn.Linear, layers[0])
+        weight = F.pad(first.weight, (0, features.shape[-1] - first.in_features))
+        return cast(Tensor, layers[1:](F.linear(features, weight, first.bias)))
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """x (B, T, K, 3) -> of each part (B, T, 3 n + 3), where it has n landmarks: their x, y relative to its anchor,
+        confidences; the anchor's x, y, confidence. What is unseen is 0."""
+        x, made = x.float(), {}
         for part, places in PARTS.items():
             xy, seen = x[:, :, places, :2], x[:, :, places, 2:]
             anchor_xy, anchor_seen = x[:, :, ANCHORS[part], :2], x[:, :, ANCHORS[part], 2:]
             shape = xy
             if part != "body":
-                scale = HAND_SCALE if part.endswith("hand") else 1.0
-                shape = (xy - anchor_xy.unsqueeze(2)) * scale * (anchor_seen > 0).unsqueeze(2)
+                shape = (xy - anchor_xy.unsqueeze(2)) * SCALES[part] * (anchor_seen > 0).unsqueeze(2)
             if part == "left_hand":
                 shape, anchor_xy = shape * self.mirrored, anchor_xy * self.mirrored
-            features = torch.cat(
+            made[part] = torch.cat(
                 [(shape * (seen > 0)).flatten(2), seen.flatten(2), anchor_xy * (anchor_seen > 0), anchor_seen], -1
             )
-            tokens.append(self.embed["hand" if part.endswith("hand") else part](features))
-        out = torch.stack(tokens, 2)
-        if hidden is not None:
-            out = torch.where(hidden.unsqueeze(-1), self.hidden.to(out.dtype), out)
-        return out
+        return made
 
 
 class SkeletonModel(nn.Module):

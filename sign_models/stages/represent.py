@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sign_models.data.batching import Batch, in_order, places, unvaried
+from sign_models.data.batching import in_order, places
 from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
 from sign_models.models.temporal import TemporalModel
@@ -68,10 +68,11 @@ def _represented(
         # out of memory that is not page-locked it would wait for all that the device was asked for before
         return index.pin_memory().to(device, non_blocking=True) if gpu else index
 
-    def encode(batch: Batch, lengths: Tensor) -> tuple[Tensor, Any]:
+    def encode(x: Tensor, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Any]:
         """-> vectors on their way to the host, and the event of their arrival."""
+        mask = torch.arange(x.shape[1], device=device) < sent(frames).unsqueeze(1)
         with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
-            y, _ = model.encode(batch.x, batch.mask)
+            y, _ = model.encode(x, mask)  # whatever padding holds, the model does not look at it
         real = torch.arange(y.shape[1]) < lengths.unsqueeze(1)  # known here: to ask the device would wait for it
         packed = y.flatten(0, 1)[sent(real.flatten().nonzero().squeeze(1))]
         host = torch.empty(packed.shape, dtype=torch.float32, pin_memory=gpu)
@@ -95,9 +96,8 @@ def _represented(
             frames, start = frames.to(device, non_blocking=True), corpus.offsets[stretch[0]]
             for clips in in_order(corpus, stretch, batch_frames):
                 index, frames_of = places(corpus, clips)
-                x = frames[sent(index - start)]
                 lengths = -(-frames_of // model.stride)
-                waiting.append((clips, lengths, *encode(unvaried(x, frames_of), lengths)))
+                waiting.append((clips, lengths, *encode(frames[sent(index - start)], frames_of, lengths)))
                 if len(waiting) > ON_THE_WAY:
                     yield arrived()
     while waiting:

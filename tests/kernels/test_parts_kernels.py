@@ -1,0 +1,54 @@
+"""Features of body parts from one kernel are those that torch makes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from sign_models.keypoints.layouts import CANONICAL, PARTS
+from sign_models.models.skeleton import ANCHORS, SCALES, PartTokens
+
+
+def clips(B: int, T: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """With landmarks, anchors and whole frames that are unseen."""
+    torch.manual_seed(0)
+    x = torch.randn(B, T, len(CANONICAL), 3)
+    x[..., 2] = torch.rand(B, T, len(CANONICAL)) * (torch.rand(B, T, len(CANONICAL)) > 0.3)
+    x[:, 1::4] = 0
+    return x.to(device, dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 7), (2, 40)])
+def test_features(B: int, T: int, dtype: torch.dtype, device: torch.device) -> None:
+    from sign_models.kernels import parts
+
+    x = clips(B, T, dtype, device)
+    wanted = PartTokens(8).to(device).features(x)
+    body, hands, face = parts.features(x, tuple(ANCHORS.values()), tuple(SCALES.values()), torch.float32)
+    found = dict(zip(PARTS, (*body, *hands, *face), strict=True))
+    for part, values in wanted.items():
+        width = values.shape[-1]
+        assert found[part].shape[-1] % 8 == 0
+        assert torch.equal(found[part][..., width:], torch.zeros_like(found[part][..., width:])), part
+        assert (found[part][..., :width] - values).abs().max() < 1e-5, part
+        assert values.abs().max() > 0, part
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_tokens_and_their_gradients(half: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device.type != "cuda":
+        pytest.skip("needs a GPU, where the model takes the kernel")
+    model, x = PartTokens(16).to(device), clips(3, 9, torch.float32, device)
+    hidden = torch.rand(3, 9, len(PARTS), device=device) < 0.2
+    found = []
+    for kernels in (True, False):
+        monkeypatch.setattr("sign_models.models.skeleton.fused", lambda answer=kernels: answer)
+        model.zero_grad()
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            tokens = model(x, hidden)
+        (tokens.float() ** 2).mean().backward()
+        found.append([tokens.detach().float(), *(p.grad for p in model.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert (one - other).abs().max() <= (0.02 if half else 1e-3) * max(1.0, float(other.abs().max()))
