@@ -34,7 +34,7 @@ from sign_models.keypoints.layouts import CANONICAL
 
 LOCK = ".lock"  # held by the process that writes
 NAME = re.compile(r"frames-(\d{5,})-([0-9a-f]{16})\.safetensors")
-SHARD_BYTES = 2**25  # of frames; a longer clip has a shard of its own
+SHARD_BYTES = 2**24  # of frames; a longer clip has a shard of its own. Two are held while an import is at work
 SHARD_CLIPS = 2**16  # the library reads headers of at most 100 MB
 
 
