@@ -31,6 +31,7 @@ LANDMARK_SHARE = [
     1 / (places.stop - places.start) for places in PARTS.values() for _ in range(places.stop - places.start)
 ]
 LANDMARK_ANCHOR = [ANCHORS[part] for part, places in PARTS.items() for _ in range(places.stop - places.start)]
+BETA, MOTION_BETA = 0.1, 0.05  # up to these an error, and its change from frame to frame, counts by its square
 VISIBLE_WEIGHT = 0.2  # of a landmark that was not hidden: restoring it is easy, but keeps the feature complete
 
 
@@ -141,15 +142,34 @@ def restoration_loss(
     Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
     and it is what carries the signs. Both are this process's share of what the whole batch has.
     """
-    share, anchors = _landmarks(x.device)
+    way = fused_loss if x.is_cuda and fused() else plain_loss
+    return way(restored, x, mask, hidden, velocity_weight, among)
+
+
+def fused_loss(
+    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, among: Processes = ALONE
+) -> tuple[Tensor, Tensor]:
+    from sign_models.kernels.restoration import Restoration
+
+    scales = (VISIBLE_WEIGHT, HAND_SCALE, BETA, MOTION_BETA)
+    loss, distance = Restoration.apply(
+        restored, x, mask, hidden, _landmarks(x.device), velocity_weight, scales, among.total
+    )
+    return loss, distance
+
+
+def plain_loss(
+    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, among: Processes = ALONE
+) -> tuple[Tensor, Tensor]:
+    share, anchors, _ = _landmarks(x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
-    weights = [weight * share, weight * weight[:, :, anchors] * share]
-    if velocity_weight:
-        weights.append(weight[:, 1:] * weight[:, :-1] * share)
-    shares = [_share(w, among) for w in weights]
-    if velocity_weight:
-        shares[2] *= velocity_weight
-    loss, distance = _Restoration.apply(restored, x[..., :2], _share(weight * hidden, among), *shares)
+    shape, motion = weight * weight[:, :, anchors] * share, weight[:, 1:] * weight[:, :-1] * share
+    weights = [weight * hidden, weight * share, shape, motion]
+    totals = among.total(torch.stack([w.sum() for w in weights])).clamp(min=1e-6)
+    for w, total in zip(weights, totals, strict=True):
+        w /= total
+    motion *= velocity_weight
+    loss, distance = _Restoration.apply(restored, x[..., :2], *weights)
     return loss, distance
 
 
@@ -165,22 +185,21 @@ class _Restoration(torch.autograd.Function):
         hidden: Tensor,
         place: Tensor,
         shape: Tensor,
-        motion: Tensor | None = None,
+        motion: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """restored, wanted (B, T, K, 2); weights hidden, place, shape (B, T, K), motion (B, T - 1, K) -> loss, and the
         weighted distance of what was hidden."""
         error = torch.sub(restored, wanted, out=torch.empty_like(wanted))  # laid out as what is wanted is
         distance = error.square().sum(-1).sqrt_().mul_(hidden).sum()
-        loss, gradient = _huber(error.clone(), place, 0.1)
-        if motion is not None:
-            more, moved = _huber(error[:, 1:] - error[:, :-1], motion, 0.05)
-            loss += more
-            gradient[:, 1:] += moved
-            gradient[:, :-1] -= moved
+        loss, gradient = _huber(error.clone(), place, BETA)
+        more, moved = _huber(error[:, 1:] - error[:, :-1], motion, MOTION_BETA)
+        loss += more
+        gradient[:, 1:] += moved
+        gradient[:, :-1] -= moved
         relative = error.clone()
         for part, places in PARTS.items():
             relative[:, :, places] -= error[:, :, _anchor(part)]
-        more, moved = _huber(relative.mul_(HAND_SCALE), shape, 0.1)
+        more, moved = _huber(relative.mul_(HAND_SCALE), shape, BETA)
         gradient += moved.mul_(HAND_SCALE)
         for part, places in PARTS.items():
             gradient[:, :, _anchor(part)] -= moved[:, :, places].sum(2, keepdim=True)
@@ -210,11 +229,7 @@ def _huber(error: Tensor, weight: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _landmarks(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Each landmark's share of its part's weight, and its part's anchor; once a device."""
-    return torch.tensor(LANDMARK_SHARE, device=device), torch.tensor(LANDMARK_ANCHOR, device=device)
-
-
-def _share(weight: Tensor, among: Processes) -> Tensor:
-    """So that what is weighted sums up to the mean of all processes."""
-    return weight / among.total(weight.sum()).clamp(min=1e-6)
+def _landmarks(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Each landmark's share of its part's weight and its part's anchor (K,), each part's anchor (P,); once a device."""
+    share, anchors, parts = LANDMARK_SHARE, LANDMARK_ANCHOR, list(ANCHORS.values())
+    return torch.tensor(share, device=device), torch.tensor(anchors, device=device), torch.tensor(parts, device=device)
