@@ -8,6 +8,7 @@ import platform
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import transformers
@@ -44,7 +45,7 @@ class Figure:
 
     def roof(self, ceiling: Ceiling) -> str:
         """What the device's products and its memory would allow, and the share of it that is reached."""
-        if self.work is None:
+        if self.work is None or not self.unit.endswith("/s"):
             return ""
         products, moves = ceiling.products / self.work.flops, ceiling.bandwidth / self.work.bytes
         return (
@@ -81,6 +82,28 @@ def written(figures: Sequence[Figure], device: torch.device, ceiling: Ceiling) -
     return json.dumps({"about": about(device, ceiling), "figures": [asdict(figure) for figure in figures]}, indent=1)
 
 
+GROWTH = {"frames": "frames of the corpus", "length": "frames a clip", "weights": "million weights"}
+
+
+def growth(figures: Sequence[Figure]) -> Any:
+    """What a frame costs as each thing grows, from the row `scaling`; for weights also what a FLOP costs."""
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(10, 3.4), layout="constrained")
+    for axis, (kind, label) in zip(picture.subplots(1, len(GROWTH)), GROWTH.items(), strict=True):
+        points = [(f, float(f.name.split(".")[2])) for f in figures if f.name.startswith(f"scaling.{kind}.")]
+        curves = {"ns a frame": [f.value for f, _ in points]}
+        if kind == "weights":
+            curves["ns a MFLOP"] = [f.value / f.work.flops * 1e6 for f, _ in points if f.work]
+        for name, values in curves.items():
+            axis.plot([x for _, x in points], values, marker="o", label=name)
+        axis.set(xscale="log", yscale="log" if kind == "weights" else "linear", xlabel=label)
+        axis.set_ylim(bottom=None if kind == "weights" else 0)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return picture
+
+
 def record(figures: Sequence[Figure], device: torch.device, ceiling: Ceiling) -> None:
     """As a run of its own in MLflow."""
     from sign_models.tracking.runs import stage_run
@@ -90,3 +113,4 @@ def record(figures: Sequence[Figure], device: torch.device, ceiling: Ceiling) ->
         run.log_metrics({figure.name: figure.value for figure in figures}, 0)
         run.log_text(written(figures, device, ceiling), "speed.json")
         run.log_text(table(figures, device, ceiling), "table.md")
+        run.log_figure(growth(figures), "scaling.png")

@@ -1,7 +1,7 @@
 """How fast every part is, beside peers in the same run and beside the hardware's limit.
 
 usage: python -m benchmarks.speed [--rows temporal,generate,...] [--peer unisign=CHECKOUT] [--peer mska=CHECKOUT]
-           [--preset NAME] [--set NAME=VALUE ...] [--rounds N] [--out FILE] [--no-log]
+           [--preset NAME] [--set NAME=VALUE ...] [--rounds N] [--out FILE] [--picture FILE] [--no-log]
 
 Clips are generated: a store with PHOENIX14T's lengths (mean 117, 95 % below 208 frames) and texts of 14 words. Training
 is a stage's own `train`: reading, varying, masking, optimiser and averaging are counted. Between two of its reports
@@ -28,7 +28,7 @@ from pathlib import Path
 
 from benchmarks.answer_rows import clip, generate, represent
 from benchmarks.bench import ROOT, Bench, Skipped, run
-from benchmarks.figures import Figure, record, table, written
+from benchmarks.figures import Figure, growth, record, table, written
 from benchmarks.peers import FILES
 from benchmarks.roofline import Work
 from benchmarks.training_rows import alignment, entry, loader, memory, scaling, temporal
@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--alignment-batches", type=int, nargs="+", default=[8, 64])
     parser.add_argument("--scaling", default="frames,length,weights")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--picture", type=Path, help="of the row scaling, as PNG")
     parser.add_argument("--no-log", action="store_true")
     given = parser.parse_args()
     if unknown := set(given.rows.split(",")) - ROWS.keys():
@@ -104,6 +105,8 @@ def main() -> None:
             print(f"{row}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
             if given.out:
                 given.out.write_text(written(figures, b.device, b.ceiling))
+        if given.picture:
+            growth(figures).savefig(given.picture, dpi=150)
         if not given.no_log:
             record(figures, b.device, b.ceiling)
         print(table(figures, b.device, b.ceiling))

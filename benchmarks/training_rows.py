@@ -163,9 +163,9 @@ def scaling(b: Bench) -> Iterator[Figure]:
             for t in (64, 256, 1024, 2048)
         ],
         "weights": [
-            (f"{width}x{layers}", lengths_like_phoenix(size * LOG_STEPS),
+            (f"{millions}", lengths_like_phoenix(size * LOG_STEPS),
              {f"temporal__model__{n}": v for n, v in (("width", width), ("layers", layers), ("heads", width // 64))})
-            for width, layers in ((128, 4), (256, 6), (512, 6), (1024, 11))
+            for millions, width, layers in ((2, 128, 4), (6, 256, 6), (25, 512, 7), (150, 1024, 11))
         ],
     }  # fmt: skip
     for kind in b.given.scaling.split(","):
@@ -177,7 +177,7 @@ def scaling(b: Bench) -> Iterator[Figure]:
             work = _temporal_work(params, corpus)
             rate = statistics.median(rates)
             costs.append(1 / rate if kind != "weights" else 1 / (rate * work.flops))
-            yield Figure(f"scaling.{kind}.{point}", tuple(1e9 / r for r in rates), "ns a frame", about=(
+            yield Figure(f"scaling.{kind}.{point}", tuple(1e9 / r for r in rates), "ns a frame", work=work, about=(
                 f"{about}, {work.flops / 1e6:.1f} MFLOP a frame, {rate * work.flops / b.ceiling.products:.1%} of the "
                 "products' ceiling"))  # fmt: skip
         spread = 100 * (max(costs) / min(costs) - 1)
