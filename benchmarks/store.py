@@ -7,8 +7,8 @@ process of its own, so that its peak of resident memory is its own; mapped pages
 import is what it takes beyond one of START frames just before it, which is told apart: drawing the report, files. A
 smaller corpus is imported as often as REPEATED frames take. The sizes take turns, --rounds times, there and back; the
 median counts. The first and last tenth of the frames, without the checks at the end, are of one import. Reading goes
-on, epoch after epoch, until WARM frames are read; READS times, the sizes in turn, of which the median counts. Beside a
-peer, starting is not counted either.
+on, epoch after epoch, until WARM frames are read, out of pages that are held in memory; READS times, the sizes in turn,
+of which the median counts. Beside a peer, starting is not counted either.
 DIR of the peer: a checkout of github.com/ZechengLi19/Uni-Sign.
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import ctypes
 import json
 import os
 import pickle
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -243,9 +245,10 @@ def sizes(frames: list[int], folder: Path, rounds: int) -> None:
     print("| frames | import us/frame | range | first, last tenth | MB | read us/frame | MB | frames/s | padding "
           "| batches frames/s, one process |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     reads: dict[int, list[list[dict[str, float]]]] = {count: [] for count in frames}
-    for i in range(READS):
-        for count in frames[:: -1 if i % 2 else 1]:
-            reads[count].append(read(folder / f"store-{count}"))
+    with held([file for count in frames for file in (folder / f"store-{count}").glob("*.safetensors")]):
+        for i in range(READS):
+            for count in frames[:: -1 if i % 2 else 1]:
+                reads[count].append(read(folder / f"store-{count}"))
     columns = []
     for count, several in imports.items():
         walls = sorted(made["seconds"] / (made["frames"] - START) * 1e6 for made in several)
@@ -267,6 +270,19 @@ def sizes(frames: list[int], folder: Path, rounds: int) -> None:
         names = ("import time", "import memory", "read time", "read memory")
         spread = (max(column) / min(column) - 1 for column in zip(*columns, strict=True))
         print("spread over the sizes: " + ", ".join(f"{n} {s:.1%}" for n, s in zip(names, spread, strict=True)))
+
+
+@contextmanager
+def held(files: list[Path]) -> Iterator[None]:
+    """Their pages stay in memory meanwhile: kernels give back what was not read for a while (DAMON), or do so when
+    memory ends."""
+    libc, mapped = ctypes.CDLL(None, use_errno=True), list[np.ndarray]()
+    for path in files:
+        mapped.append(np.memmap(path, np.uint8, "r"))
+        if libc.mlock(ctypes.c_void_p(mapped[-1].ctypes.data), ctypes.c_size_t(mapped[-1].size)):
+            raise SystemExit(f"{path} cannot be held in memory: {os.strerror(ctypes.get_errno())}; see `ulimit -l`")
+    yield
+    mapped.clear()  # which ends it
 
 
 def read(store: Path) -> list[dict[str, float]]:
