@@ -6,7 +6,7 @@ B batch, T frames, K landmarks. Coordinates are in shoulder widths from the midd
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -15,16 +15,30 @@ from torch import Tensor
 from sign_models.data.rows import ALL, Rows
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 
-
-@cache
-def _mirror(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Each landmark's place in the mirror, and the signs of x, y and confidence; once a device, for graphs."""
-    # a copy: MIRROR itself is read-only, which torch warns of
-    return torch.from_numpy(MIRROR.copy()).to(device), torch.tensor([-1.0, 1.0, 1.0], device=device)
+HANDS = PARTS["left_hand"], PARTS["right_hand"]
+WRISTS = PLACE["body.left_wrist"], PLACE["body.right_wrist"]
+ELBOWS = PLACE["body.left_elbow"], PLACE["body.right_elbow"]
+HAND_SIZE = 0.25  # of a shoulder width
 
 
-def augment(
-    x: Tensor,
+@dataclass
+class Variation:
+    """What is drawn for a batch; None where its strength is 0. Of two hands the left one comes first."""
+
+    mirrored: Tensor | None = None  # (B,) bool
+    arms: tuple[Tensor, Tensor] | None = None  # reach and place (B, 1, 2 hands, 2)
+    build: Tensor | None = None  # (B, 1, K, 2)
+    hands: tuple[Tensor, Tensor] | None = None  # factors, and how far aside (B, 1, 2 hands, 2)
+    camera: Tensor | None = None  # (B, 4): how much there is of x in x, y in x, x in y, y in y
+    shift: Tensor | None = None  # (B, 1, 1, 2)
+    noise: tuple[Tensor, Tensor] | None = None  # (B, T, K, 2), and its strength (B, 1, 1, 1)
+    lost: Tensor | None = None  # (B, 2 hands, T) bool
+
+
+def draw(
+    B: int,
+    T: int,
+    device: torch.device,
     *,
     rotate: float,
     turn: float,
@@ -39,91 +53,171 @@ def augment(
     drop_hand: float,
     noise: float,
     rows: Rows = ALL,
-) -> Tensor:
-    """x (B, T, K, 3) -> a varied copy, by what `rows` draws.
+) -> Variation:
+    """How B clips of T frames are varied, from `rows`.
 
     Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera,
     body), its hands each on their own (proportions, depth under a turned camera), noise and lost hands by frame.
-    What is unseen comes out with coordinates of 0.
     """
-    B, T, K, _ = x.shape
-    x = x.clone()  # of which all that follows works in place: it is memory that this waits for
+    K, drawn = len(CANONICAL), Variation()
+    # a clip's own numbers are scaled together at the end: many small kernels are what a GPU waits for
+    raw, bounds = [torch.empty(0, B, device=device)], list[float]()
 
-    def uniform(*shape: int, to: float = 1.0) -> Tensor:
-        return (rows.rand(B, *shape, device=x.device) * 2 - 1) * to
+    def uniform(*wanted: tuple[int, float]) -> slice:
+        for count, bound in wanted:
+            raw.append(rows.rand(B, count, device=device).T)
+            bounds.extend([bound] * count)
+        return slice(len(bounds) - sum(count for count, _ in wanted), len(bounds))
 
+    arms = hands = camera = shift = None
     if mirror:
-        chosen = (rows.rand(B, device=x.device) < mirror).view(B, 1, 1, 1)
-        places, sign = _mirror(x.device)
-        x.copy_(torch.where(chosen, x[:, :, places] * sign, x))
-    xy, seen = x[..., :2], x[..., 2:]
+        drawn.mirrored = rows.rand(B, device=device) < mirror
     if reach or place:
-        _move_arms(xy, seen, uniform, reach, place)
+        arms = uniform((2, reach), (2, place), (2, reach), (2, place))
     if build:
-        xy += rows.randn(B, 1, K, 2, device=x.device) * _sizes(x.device) * build
+        drawn.build = rows.randn(B, 1, K, 2, device=device) * _sizes(device) * build
     if proportions or turn:
-        _move_hands(xy, uniform, proportions, turn)
+        depth = 0.5 * math.sin(math.radians(turn))
+        hands = uniform(*((2, proportions), (1, depth), (1, 0.0)) * 2)
     if rotate or turn or shear or scale:
-        angle = uniform(1, 1, to=math.radians(rotate))
-        lean = uniform(1, 1, to=shear)
-        wide, high = 1 + uniform(1, 1, to=scale), 1 + uniform(1, 1, to=scale)
-        wide = wide * uniform(1, 1, to=math.radians(turn)).cos()
-        cos, sin = angle.cos(), angle.sin()
-        x_axis, y_axis = xy.unbind(-1)  # by hand: a product of matrices is slow at a width of 2, and in TF32 inexact
-        turned = (x_axis * (cos * wide)).addcmul_(y_axis, lean - sin * wide)
-        y_axis.mul_(cos * high).addcmul_(x_axis, sin * high)
-        x_axis.copy_(turned)
+        camera = uniform((1, math.radians(rotate)), (1, shear), (1, scale), (1, scale), (1, math.radians(turn)))
     if translate:
-        xy += uniform(1, 1, 2, to=translate)
+        shift = uniform((2, translate))
     if noise:
-        xy.addcmul_(rows.randn(*xy.shape, device=x.device), rows.rand(B, 1, 1, 1, device=x.device) * noise)
+        drawn.noise = rows.randn(B, T, K, 2, device=device), rows.rand(B, 1, 1, 1, device=device) * noise
     if drop_hand:
-        for part in ("left_hand", "right_hand"):
-            lost = spans(B, T, rows.rand(B, 1, device=x.device) * drop_hand, 6, x.device, rows)
-            seen[:, :, PARTS[part]] *= ~lost[..., None, None]
+        starts = [_starts(B, T, rows.rand(B, 1, device=device) * drop_hand, 6, device, rows) for _ in HANDS]
+        drawn.lost = _covered(torch.stack(starts, 1), 6)
+
+    numbers = (torch.cat(raw) * 2 - 1) * _column(tuple(bounds), device)
+    if arms:
+        drawn.arms = _of_hands(numbers[arms])
+    if hands:
+        stretch, aside = _of_hands(numbers[hands])
+        drawn.hands = 1 + stretch, aside
+    if camera:
+        angle, lean, wide, high, away = numbers[camera]
+        cos, sin, wide, high = angle.cos(), angle.sin(), (1 + wide) * away.cos(), 1 + high
+        drawn.camera = torch.stack([cos * wide, lean - sin * wide, sin * high, cos * high], 1)
+    if shift:
+        drawn.shift = numbers[shift].T.view(B, 1, 1, 2)
+    return drawn
+
+
+@cache
+def _column(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float32, device=device).unsqueeze(1)
+
+
+def _of_hands(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """(8, B): of each hand two kinds of x and y -> both kinds, (B, 1, 2 hands, 2)."""
+    one, other = numbers.view(2, 2, 2, -1).permute(1, 3, 0, 2).unsqueeze(2)
+    return one, other
+
+
+def augment(x: Tensor, drawn: Variation) -> Tensor:
+    """x (B, T, K, 3), varied in place: it is memory that this waits for. What is unseen gets coordinates of 0."""
+    if drawn.mirrored is not None:
+        places, sign = in_mirror(x.device)
+        x.copy_(torch.where(drawn.mirrored.view(-1, 1, 1, 1), x[:, :, places] * sign, x))
+    xy, seen = x[..., :2], x[..., 2:]
+    if drawn.arms:
+        reach, place = drawn.arms
+        for side, hand in enumerate(HANDS):
+            first, mine = slice(hand.start, hand.start + 1), slice(side, side + 1)
+            shift = _arms_shift(xy[:, :, first], seen[:, :, first] > 0, reach[:, :, mine], place[:, :, mine])
+            xy[:, :, hand] += shift
+            xy[:, :, WRISTS[side]] += shift.squeeze(2)
+            xy[:, :, ELBOWS[side]] += shift.squeeze(2) / 2
+    if drawn.build is not None:
+        xy += drawn.build
+    if drawn.hands:
+        stretch, aside = drawn.hands
+        for side, hand in enumerate(HANDS):
+            root, mine = xy[:, :, hand.start : hand.start + 1].clone(), slice(side, side + 1)
+            xy[:, :, hand].sub_(root).mul_(stretch[:, :, mine]).add_(root + aside[:, :, mine])
+    if drawn.camera is not None:
+        x_in_x, y_in_x, x_in_y, y_in_y = drawn.camera[:, None, None].unbind(-1)
+        x_axis, y_axis = xy.unbind(-1)  # by hand: a product of matrices is slow at a width of 2, and in TF32 inexact
+        turned = (x_axis * x_in_x).addcmul_(y_axis, y_in_x)
+        y_axis.mul_(y_in_y).addcmul_(x_axis, x_in_y)
+        x_axis.copy_(turned)
+    if drawn.shift is not None:
+        xy += drawn.shift
+    if drawn.noise:
+        xy.addcmul_(*drawn.noise)
+    if drawn.lost is not None:
+        for side, hand in enumerate(HANDS):
+            seen[:, :, hand] *= ~drawn.lost[:, side, :, None, None]
     xy *= seen > 0
     return x
 
 
-ARMS = {"left": ("body.left_wrist", "body.left_elbow"), "right": ("body.right_wrist", "body.right_elbow")}
-HAND_SIZE = 0.25  # of a shoulder width
+def _arms_shift(root: Tensor, seen: Tensor, reach: Tensor, place: Tensor) -> Tensor:
+    """How far hands at root (B, T, hands, 2), seen (B, T, hands, 1), are moved: more or less far, about another place.
+
+    They take their wrists along, and their elbows half the way."""
+    mean = (root * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1)
+    return (root - mean) * seen * reach + place
+
+
+def moves(roots: Tensor, drawn: Variation) -> Tensor:
+    """What of `arms` and `hands` changes from frame to frame, for kernels.variation: (B, T, 2 or 6, 2), in the order of
+    groups(), to be added after a hand's factors. roots (B, T, 2 hands, 3): as gathered."""
+    if drawn.mirrored is not None:
+        roots = torch.where(drawn.mirrored.view(-1, 1, 1, 1), roots.flip(2) * in_mirror(roots.device)[1], roots)
+    xy, seen = roots[..., :2], roots[..., 2:] > 0
+    hands = shift = _arms_shift(xy, seen, *drawn.arms) if drawn.arms else torch.zeros_like(xy)
+    if drawn.hands:
+        stretch, aside = drawn.hands
+        built = xy if drawn.build is None else xy + drawn.build[:, :, hand_roots(xy.device)]
+        hands = built * (1 - stretch) + (shift + aside)
+    return torch.cat([hands, shift, shift / 2], 2) if drawn.arms else hands
+
+
+@cache
+def hand_roots(device: torch.device) -> Tensor:
+    """(2,): each hand's first landmark."""
+    return torch.tensor([hand.start for hand in HANDS], device=device)
+
+
+@cache
+def groups(device: torch.device) -> Tensor:
+    """(K,): what moves as one: 0 and 1 the hands, 2 and 3 the body's wrists, 4 and 5 its elbows, 6 the rest."""
+    found = torch.full((len(CANONICAL),), 6)
+    for side, hand in enumerate(HANDS):
+        found[hand], found[WRISTS[side]], found[ELBOWS[side]] = side, 2 + side, 4 + side
+    return found.to(device)
+
+
+@cache
+def in_mirror(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Each landmark's place in the mirror, and the signs of x, y and confidence; once a device, for graphs."""
+    # a copy: MIRROR itself is read-only, which torch warns of
+    return torch.from_numpy(MIRROR.copy()).to(device), torch.tensor([-1.0, 1.0, 1.0], device=device)
 
 
 @cache
 def _sizes(device: torch.device) -> Tensor:
     """(K, 1): 1, and of a hand's landmarks HAND_SIZE."""
     sizes = torch.ones(len(CANONICAL), 1, device=device)
-    for side in ARMS:
-        sizes[PARTS[f"{side}_hand"]] = HAND_SIZE
+    for hand in HANDS:
+        sizes[hand] = HAND_SIZE
     return sizes
-
-
-def _move_arms(xy: Tensor, seen: Tensor, uniform: Callable[..., Tensor], reach: float, place: float) -> None:
-    """In place: each hand moves more or less far, about another place, and takes its wrist along; its elbow goes half
-    the way."""
-    for side, (wrist, elbow) in ARMS.items():
-        hand = PARTS[f"{side}_hand"]
-        where, there = xy[:, :, hand.start], seen[:, :, hand.start] > 0
-        mean = (where * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
-        shift = (where - mean) * there * uniform(1, 2, to=reach) + uniform(1, 2, to=place)
-        xy[:, :, hand] += shift.unsqueeze(2)
-        xy[:, :, PLACE[wrist]] += shift
-        xy[:, :, PLACE[elbow]] += shift / 2
-
-
-def _move_hands(xy: Tensor, uniform: Callable[..., Tensor], proportions: float, turn: float) -> None:
-    """In place: hands grow, stretch and, as they stand before the body, shift sideways when the camera turns."""
-    for part in ("left_hand", "right_hand"):
-        hand = xy[:, :, PARTS[part]]
-        wrist = hand[:, :, :1].clone()
-        stretch = 1 + uniform(1, 1, 2, to=proportions)
-        shift = torch.cat([uniform(1, 1, 1, to=0.5 * math.sin(math.radians(turn))), uniform(1, 1, 1, to=0.0)], -1)
-        hand.sub_(wrist).mul_(stretch).add_(wrist + shift)
 
 
 def spans(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: Rows = ALL) -> Tensor:
     """Hidden spans: (B, T) bool, about `share` (B, 1) of the frames True, in stretches of about `length` frames."""
-    start = rows.rand(B, T, device=device) < share / length
-    kernel = torch.ones(1, 1, length, device=device)
-    covered = torch.nn.functional.conv1d(start.float().unsqueeze(1), kernel, padding=length - 1)[:, 0, :T]
-    return covered > 0
+    return _covered(_starts(B, T, share, length, device, rows), length)
+
+
+def _starts(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: Rows) -> Tensor:
+    return rows.rand(B, T, device=device) < share / length
+
+
+def _covered(starts: Tensor, length: int) -> Tensor:
+    """starts (..., T) -> where one of the last `length` frames is a start."""
+    T = starts.shape[-1]
+    kernel = torch.ones(1, 1, length, device=starts.device)
+    covered = torch.nn.functional.conv1d(starts.float().view(-1, 1, T), kernel, padding=length - 1)
+    return covered[..., :T].view(starts.shape) > 0

@@ -12,16 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sign_models.data.augment import augment
+from sign_models.data.augment import Variation, augment, draw, groups, hand_roots, in_mirror, moves
 from sign_models.data.corpus import Corpus, Frames
 from sign_models.data.rows import ALL, Rows
+from sign_models.kernels import fused
 
 if TYPE_CHECKING:
     from sign_models.params.schema import Augment
@@ -75,23 +76,63 @@ class DeviceCorpus:
             return in_planes(self.frames[index.to(self.device)])
         return in_planes(torch.from_numpy(self.frames[index.cpu().numpy()]).to(self.device))
 
-    def gather(self, offsets: Tensor, frames: Tensor, where: Tensor, lengths: Tensor) -> Batch:
-        """The clips of `frames` (B,) frames from `offsets` (B,) on, at fractional frame positions `where` (B, T), of
-        which the first `lengths` (B,) count.
+    def gather(self, at: Between) -> Tensor:
+        """-> (B, T, K, 3) float32. Between two frames a landmark is interpolated linearly; one that a frame does not
+        show takes its place from the other one."""
+        return interpolated(self._at(at.first), self._at(at.second), at)
 
-        Between two frames a landmark is interpolated linearly; one that a frame does not show takes its place from the
-        other one. Positions lie in [0, clip's frames - 1].
-        """
-        last, begin = (frames - 1).unsqueeze(1), offsets.unsqueeze(1)
-        mask = torch.arange(where.shape[1], device=self.device) < lengths.unsqueeze(1)
-        low = where.floor()
-        first = low.long().clamp(min=0).minimum(last)
-        share = (where - low)[..., None, None]
-        x, y = self._at(begin + first), self._at(begin + (first + 1).minimum(last))
-        x_seen, y_seen = x[..., 2:] > 0, y[..., 2:] > 0
-        share = torch.where(x_seen, share, (share > 0).float()) * y_seen
-        x = x.addcmul_(y.sub_(x), share).mul_(mask[..., None, None])
-        return Batch(x, mask, lengths)
+    def gather_varied(self, at: Between, drawn: Variation) -> Tensor:
+        """augment(self.gather(at), drawn) in one kernel, where self.recordable."""
+        from sign_models.kernels.variation import gather_varied
+
+        assert isinstance(self.frames, Tensor)
+        moved = None
+        if drawn.arms or drawn.hands:
+            of_hands = hand_roots(self.device)
+            x, y = (self.frames[index.unsqueeze(2), of_hands].float() for index in (at.first, at.second))
+            moved = moves(interpolated(x, y, at), drawn)
+        return gather_varied(
+            self.frames,
+            *at,
+            mirrored=drawn.mirrored,
+            mirror=in_mirror(self.device)[0],
+            build=drawn.build,
+            groups=groups(self.device),
+            stretch=drawn.hands and drawn.hands[0],
+            moved=moved,
+            camera=drawn.camera,
+            shift=drawn.shift,
+            noise=drawn.noise,
+            lost=drawn.lost,
+        )
+
+
+class Between(NamedTuple):
+    """Fractional frame positions, each (B, T): `share` of the way from frame `first` of the corpus to frame `second`;
+    mask: which of them count."""
+
+    first: Tensor
+    second: Tensor
+    share: Tensor
+    mask: Tensor
+
+
+def between(offsets: Tensor, frames: Tensor, where: Tensor, lengths: Tensor) -> Between:
+    """Positions `where` (B, T) in [0, frames - 1] of the clips of `frames` (B,) frames from `offsets` (B,) on, of which
+    the first `lengths` (B,) count."""
+    last, begin = (frames - 1).unsqueeze(1), offsets.unsqueeze(1)
+    mask = torch.arange(where.shape[1], device=where.device) < lengths.unsqueeze(1)
+    low = where.floor()
+    first = low.long().clamp(min=0).minimum(last)
+    return Between(begin + first, begin + (first + 1).minimum(last), where - low, mask)
+
+
+def interpolated(x: Tensor, y: Tensor, at: Between) -> Tensor:
+    """x and y (B, T, ..., 3) float32: the first and second frames, which are written over."""
+    share, mask = at.share[..., None, None], at.mask[..., None, None]
+    x_seen, y_seen = x[..., 2:] > 0, y[..., 2:] > 0
+    share = torch.where(x_seen, share, (share > 0).float()) * y_seen
+    return x.addcmul_(y.sub_(x), share).mul_(mask)
 
 
 def places(corpus: Corpus, clips: np.ndarray, longest: int | None = None) -> tuple[Tensor, Tensor]:
@@ -240,9 +281,14 @@ def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment) -> Batch:
         where = warp(drawn["start"], drawn["span"], count, positions, strengths.tempo, rows)
         if strengths.drop_frames:
             where = drop(where, count, kept, length, rows)
-        batch = frames.gather(drawn["offsets"], drawn["frames"], where, kept)
-        x = augment(batch.x, **strengths.model_dump(exclude={"tempo", "drop_frames"}), rows=rows)
-        return Batch(x, batch.mask, batch.lengths, rows)
+        at = between(drawn["offsets"], drawn["frames"], where, kept)
+        wanted = strengths.model_dump(exclude={"tempo", "drop_frames"})
+        variation = draw(len(where), length, frames.device, **wanted, rows=rows)
+        if frames.recordable and fused():
+            x = frames.gather_varied(at, variation)
+        else:
+            x = augment(frames.gather(at), variation)
+        return Batch(x, at.mask, kept, rows)
 
 
 def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: Rows = ALL) -> Tensor:

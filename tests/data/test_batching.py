@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sign_models.data import batching
-from sign_models.data.augment import augment, spans
-from sign_models.data.batching import Batch, DeviceCorpus, Sampler, bucket, cut, drop, in_order, vary, warp
+from sign_models.data.augment import augment, draw, spans
+from sign_models.data.batching import Batch, DeviceCorpus, Sampler, between, bucket, cut, drop, in_order, vary, warp
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import hide
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
@@ -142,7 +142,7 @@ def test_whole_clips_are_what_the_corpus_holds(frames: DeviceCorpus) -> None:
 def test_between_two_frames_lies_what_lies_between_them(frames: DeviceCorpus) -> None:
     where = torch.tensor([[0.0, 0.5, 1.25, 7.0]])
     begin, length = (torch.from_numpy(a[[1]]) for a in (frames.corpus.offsets, frames.corpus.lengths))
-    x = frames.gather(begin, length, where, torch.tensor([4])).x[0]
+    x = frames.gather(between(begin, length, where, torch.tensor([4])))[0]
     source = clip(frames, 1)
     for position, found in zip(where[0].tolist(), x, strict=True):
         low, high = source[int(position)], source[min(int(position) + 1, 8)]
@@ -269,7 +269,8 @@ def clips(B: int = 3, T: int = 12, seed: int = 0) -> Tensor:
 def changed(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
     torch.manual_seed(seed)
     wanted = STILL | strengths
-    return augment(x, **{name: wanted[name] for name in wanted if name not in ("tempo", "drop_frames")})
+    strengths = {name: wanted[name] for name in wanted if name not in ("tempo", "drop_frames")}
+    return augment(x.clone(), draw(*x.shape[:2], x.device, **strengths))
 
 
 @pytest.mark.parametrize("name", [name for name in STILL if name not in ("tempo", "drop_frames", "mirror")])

@@ -1,0 +1,112 @@
+"""data.augment of clips gathered from a corpus, in one kernel where torch takes 80: frames are read once, written once.
+
+B batch, T frames, K landmarks, F frames of the corpus. What torch draws and what is small stays torch's.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK = 256  # landmarks of a clip's frames a program
+
+
+@triton.jit(do_not_specialize=["T"])
+def _vary(  # type: ignore[no-untyped-def]
+    frames, first, second, share, mask, mirrored, mirror, build, groups, stretch, moved, camera, shift, noise, strength,
+    lost, out, T, K: tl.constexpr, MOVED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The arguments of gather_varied(); a None among them is known when this is compiled, and leaves its lines out."""
+    b = tl.program_id(0).to(tl.int64)  # a corpus has more than 2^31 numbers
+    # one axis: of two Triton would let a warp go along frames first, whose landmarks lie far apart
+    n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = n < T * K
+    k, t = n % K, n // K
+    row = b * T + t
+    n = b * T * K + n
+    real = tl.load(mask + row, there, 0)  # the other frames come out as 0
+
+    source = k
+    if mirrored is not None:
+        swapped = tl.load(mirrored + b)
+        source = tl.where(swapped, tl.load(mirror + k), k)
+    one = frames + tl.load(first + row, real, 0) * (K * 3) + source * 3
+    other = frames + tl.load(second + row, real, 0) * (K * 3) + source * 3
+    sure, next_sure = tl.load(one + 2, real, 0.0).to(tl.float32), tl.load(other + 2, real, 0.0).to(tl.float32)
+    way = tl.load(share + row, real, 0.0)
+    way = tl.where(sure > 0, way, tl.where(way > 0, 1.0, 0.0))  # what one frame does not show is where the other has it
+    way = tl.where(next_sure > 0, way, 0.0)
+    x, y = tl.load(one, real, 0.0).to(tl.float32), tl.load(one + 1, real, 0.0).to(tl.float32)
+    x += (tl.load(other, real, 0.0).to(tl.float32) - x) * way
+    y += (tl.load(other + 1, real, 0.0).to(tl.float32) - y) * way
+    sure += (next_sure - sure) * way
+    if mirrored is not None:
+        x = tl.where(swapped, -x, x)
+
+    group = tl.load(groups + k)
+    if build is not None:
+        at = build + (b * K + k) * 2
+        x += tl.load(at)
+        y += tl.load(at + 1)
+    if stretch is not None:
+        at = stretch + (b * 2 + group) * 2
+        x *= tl.load(at, group < 2, 1.0)
+        y *= tl.load(at + 1, group < 2, 1.0)
+    if moved is not None:
+        at = moved + (row * MOVED + group) * 2
+        x += tl.load(at, real & (group < MOVED), 0.0)
+        y += tl.load(at + 1, real & (group < MOVED), 0.0)
+    if camera is not None:
+        at = camera + b * 4
+        x, y = x * tl.load(at) + y * tl.load(at + 1), x * tl.load(at + 2) + y * tl.load(at + 3)
+    if shift is not None:
+        x += tl.load(shift + b * 2)
+        y += tl.load(shift + b * 2 + 1)
+    if noise is not None:
+        at, much = noise + n * 2, tl.load(strength + b)
+        x += tl.load(at, real, 0.0) * much
+        y += tl.load(at + 1, real, 0.0) * much
+    if lost is not None:
+        sure = tl.where(tl.load(lost + (b * 2 + group) * T + t, real & (group < 2), 0), 0.0, sure)
+
+    to = out + n * 3
+    tl.store(to, tl.where(sure > 0, x, 0.0), there)
+    tl.store(to + 1, tl.where(sure > 0, y, 0.0), there)
+    tl.store(to + 2, sure, there)
+
+
+def gather_varied(
+    frames: Tensor,
+    first: Tensor,
+    second: Tensor,
+    share: Tensor,
+    mask: Tensor,
+    *,
+    mirrored: Tensor | None,
+    mirror: Tensor,
+    build: Tensor | None,
+    groups: Tensor,
+    stretch: Tensor | None,
+    moved: Tensor | None,
+    camera: Tensor | None,
+    shift: Tensor | None,
+    noise: tuple[Tensor, Tensor] | None,
+    lost: Tensor | None,
+) -> Tensor:
+    """-> (B, T, K, 3) float32: `share` of the way from frames `first` to `second` of frames (F, K, 3), where mask says
+    that there is one, each (B, T); and then, in this order:
+
+    mirrored (B,): whose landmarks come from those at `mirror` (K,), their x turned round; build (B, K, 2): added;
+    stretch (B, 2, 2): factors of groups 0 and 1, as `groups` (K,) says; moved (B, T, G, 2): added to the groups below
+    G; camera (B, 4): of x in x, y in x, x in y, y in y; shift (B, 2): added; noise (B, T, K, 2) times (B,): added; lost
+    (B, 2, T): where groups 0 and 1 are unseen. What is unseen has coordinates of 0. Axes of length 1 may stand between.
+    """
+    (B, T), K = mask.shape, frames.shape[1]
+    out = torch.empty(B, T, K, 3, device=frames.device)
+    small = [mirrored, mirror, build, groups, stretch, moved, camera, shift, *(noise or (None, None)), lost]
+    given = [tensor if tensor is None else tensor.contiguous() for tensor in (first, second, share, mask, *small)]
+    G = 0 if moved is None else moved.shape[2]
+    _vary[B, triton.cdiv(T * K, BLOCK)](frames, *given, out, T, K, G, BLOCK)
+    return out

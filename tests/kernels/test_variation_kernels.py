@@ -1,0 +1,102 @@
+"""The kernel gathers and varies as torch does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sign_models.data import batching
+from sign_models.data.batching import Batch, DeviceCorpus, cut, vary
+from sign_models.data.corpus import Corpus
+from sign_models.keypoints.layouts import CANONICAL, PARTS
+from sign_models.params.load import resolve
+from sign_models.params.schema import Augment
+
+K = len(CANONICAL)
+LENGTHS = (1, 3, 9, 14, 25, 33)
+CLIPS = np.arange(len(LENGTHS))
+USUAL = resolve().temporal.augment.model_dump() | {"mirror": 0.5}
+STILL = dict.fromkeys(USUAL, 0.0)
+
+
+@pytest.fixture
+def frames(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> DeviceCorpus:
+    """Clips with single landmarks and whole hands unseen, for which a kernel would be used if there were one."""
+    monkeypatch.setattr(DeviceCorpus, "recordable", True)
+    monkeypatch.setattr(batching, "RECORDED_BUCKET", batching.BUCKET)  # the interpreter is slow
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(sum(LENGTHS), K, 3))
+    x[..., 2] = (rng.random(x.shape[:2]) > 0.2) * rng.uniform(0.1, 1, x.shape[:2])
+    for part in ("left_hand", "right_hand"):
+        x[rng.random(len(x)) < 0.3, PARTS[part], 2] = 0
+    x[..., :2] *= x[..., 2:] > 0
+    nothing: list = [None] * len(LENGTHS)
+    offsets = np.cumsum([0, *LENGTHS])
+    ids = [str(i) for i in CLIPS]
+    return DeviceCorpus(Corpus(ids, x.astype(np.float16), offsets, nothing, nothing, nothing, nothing, ""), device)
+
+
+def both(
+    frames: DeviceCorpus,
+    strengths: dict,
+    monkeypatch: pytest.MonkeyPatch,
+    longest: int = 100,
+    part: slice = slice(0, 6),
+) -> tuple[Batch, Batch]:
+    """The same batch from the kernel and from torch."""
+    drawn = cut(frames, CLIPS, part, np.random.default_rng(1), longest, Augment(**strengths))
+    drawn = {name: values.to(frames.device) for name, values in drawn.items()}
+    made = []
+    for kernel in (True, False):
+        monkeypatch.setattr(batching, "fused", lambda kernel=kernel: kernel)
+        torch.manual_seed(3)
+        made.append((vary(frames, drawn, Augment(**strengths)), torch.rand(4, device=frames.device)))
+    (mine, then), (torchs, torchs_then) = made
+    assert torch.equal(mine.mask, torchs.mask) and torch.equal(mine.lengths, torchs.lengths)
+    assert mine.rows == torchs.rows and torch.equal(then, torchs_then)  # as much has been drawn
+    return mine, torchs
+
+
+def same(mine: Batch, torchs: Batch) -> bool:
+    assert mine.x.shape == torchs.x.shape and mine.x.dtype == torchs.x.dtype
+    unseen = torchs.x[..., 2] == 0
+    return torch.allclose(mine.x, torchs.x, rtol=1e-5, atol=1e-5) and not mine.x[unseen].any()
+
+
+CASES = {
+    "usual": USUAL,
+    "still": STILL,
+    "mirrored": USUAL | {"mirror": 1.0},
+    **{f"no {name}": USUAL | {name: 0.0} for name in USUAL},
+    **{f"only {name}": STILL | {name: USUAL[name]} for name in USUAL},
+}
+
+
+@pytest.mark.parametrize("strengths", CASES.values(), ids=CASES)
+def test_varied_as_by_torch(strengths: dict, frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert same(*both(frames, strengths, monkeypatch))
+
+
+def test_windows_of_longer_clips(frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, torchs = both(frames, USUAL, monkeypatch, longest=10)
+    assert mine.x.shape[1] < 20 and same(mine, torchs)
+
+
+@pytest.mark.parametrize("part", [slice(0, 3), slice(2, 5), slice(5, 6)])
+def test_rows_of_a_batch(part: slice, frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert same(*both(frames, USUAL, monkeypatch, part=part))
+
+
+def test_the_kernel_is_what_is_compared(frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DeviceCorpus, "gather_varied", lambda self, at, drawn: self.gather(at) + 1)
+    assert not same(*both(frames, USUAL, monkeypatch))
+
+
+def test_a_corpus_of_more_than_two_to_the_31_numbers(frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    few, far = frames.frames, 2**31 // (3 * K) + 1
+    near, _ = both(frames, USUAL, monkeypatch)
+    frames.frames = few.new_empty(far + len(few), K, 3)  # 4.3 GB, of which a CPU touches the last pages only
+    frames.frames[far:] = few
+    frames.corpus.offsets += far
+    assert torch.equal(both(frames, USUAL, monkeypatch)[0].x, near.x)
