@@ -1,0 +1,147 @@
+"""Who may import whom, and that what is imported is declared."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sign_models.options import STAGES
+
+ROOT = Path(__file__).resolve().parents[1]
+DIRECT = [Requirement(line) for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
+
+
+def imports(file: Path) -> Iterator[tuple[str, bool]]:
+    """Absolute names that a file imports, and whether it does so on being imported itself."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    package = ".".join(file.relative_to(ROOT).with_suffix("").parts[:-1])
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for inner in ast.walk(node)
+    }
+    in_function = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
+            stem = node.module if not node.level else f"{base}.{node.module}" if node.module else base
+            names = [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield name, id(node) not in in_function | typing_only
+
+
+SOURCES = sorted([*ROOT.glob("sign_models/**/*.py"), *ROOT.glob("entrypoints/*.py")])
+NOT_IMPORTED = {"spoken-to-signed"}  # its clips are read, its code is not
+
+
+WITH_TORCH = {"triton"}  # torch for GPUs asks for it, torch for CPUs has none
+
+
+def test_dependencies_are_what_the_code_imports() -> None:
+    owners = {top: {canonicalize_name(name) for name in names} for top, names in packages_distributions().items()}
+    ours = {*sys.stdlib_module_names, "sign_models", "entrypoints", *WITH_TORCH}
+    used = {top for file in SOURCES for top in (name.split(".")[0] for name, _ in imports(file)) if top not in ours}
+    declared = {canonicalize_name(requirement.name) for requirement in DIRECT}
+    assert [top for top in sorted(used) if not owners[top] & declared] == []
+    assert declared - set().union(*(owners[top] for top in used)) == NOT_IMPORTED
+
+
+# Import directions (docs/architecture.md) -----------------------------------------------------------------------------
+
+MAY_IMPORT = {  # a part of the package -> the parts it may import besides itself and errors
+    "errors": set(),
+    "processes": set(),
+    "launch": set(),
+    "params": {"evaluation"},
+    "options": {"params"},
+    "keypoints": set(),
+    "kernels": {"keypoints"},
+    "models": {"kernels", "keypoints", "processes"},
+    "data": {"kernels", "keypoints", "params", "pictures"},
+    "evaluation": set(),
+    "pictures": {"keypoints"},
+    "step": {"data", "processes", "training"},
+    "training": {"data", "kernels", "keypoints", "models", "params", "processes", "step"},
+    "stages": {"data", "evaluation", "keypoints", "models", "params", "pictures", "processes", "training"},
+    "tracking": {"data", "evaluation", "keypoints", "models", "options", "params", "pictures", "training"},
+    "summary": {"stages", "tracking"},
+    "command": {"data", "models", "options", "params", "summary", "tracking"},
+    "phases": {
+        *("command", "data", "keypoints", "models", "options", "params", "processes", "stages", "summary", "tracking"),
+        "training",
+    },
+    "cli": {"launch", "options", "params", "tracking"},
+    "import_phase": {"data", "tracking"},
+    "evaluation_phase": {
+        *("cli", "data", "evaluation", "models", "options", "params", "phases", "stages", "tracking", "training"),
+    },
+    "registry_phase": {"cli", "command", "data", "evaluation", "evaluation_phase", "params", "phases", "tracking"},
+    "entrypoints": {"cli", "evaluation_phase", "import_phase", "options", "phases", "registry_phase"},
+}
+ONLY_IN = {
+    "mlflow": {"tracking"},
+    "click": {"cli", "data", "entrypoints", "summary"},
+    "yaml": {"keypoints", "params", "tracking"},
+    "triton": {"kernels"},
+}
+MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
+
+
+def part(name: str) -> str:
+    top, _, rest = name.partition(".")
+    return top if top == "entrypoints" else rest.split(".")[0]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_point_one_way(file: Path) -> None:
+    mine = part(".".join(file.relative_to(ROOT).with_suffix("").parts))
+    if mine == "__init__":
+        assert not list(imports(file))
+        return
+    for name, _ in imports(file):
+        top = name.split(".")[0]
+        if top in ("sign_models", "entrypoints"):
+            other = part(name) if name != "sign_models" else ""
+            assert other in {"", mine, "errors"} | MAY_IMPORT[mine], name
+        else:
+            assert mine in ONLY_IN.get(top, {mine}), name
+            assert mine != "models" or top in MODELS_KNOW | sys.stdlib_module_names, name
+
+
+LIGHT = (
+    *("sign_models.params", "sign_models.options", "sign_models.cli", "sign_models.phases"),
+    *("sign_models.import_phase", "sign_models.evaluation_phase", "sign_models.registry_phase"),
+    *("sign_models.keypoints.layouts", "sign_models.keypoints.formats", "sign_models.data.inputs"),
+    *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),
+)
+
+
+def test_light_modules_load_nothing_heavy() -> None:
+    code = f"""
+import importlib, sys
+for name in {LIGHT!r}:
+    importlib.import_module(name)
+    heavy = {{"torch", "transformers", "matplotlib", "pose_format"}} & set(sys.modules)
+    assert not heavy, (name, heavy)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
