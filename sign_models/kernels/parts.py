@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sign_models.keypoints.layouts import PARTS
 
-ROWS = 16  # frames a program
+ROWS = 8  # frames a program
 ALIGNED = 8  # columns: a row of a product's operand then begins where the GPU can fetch it in one piece
 WIDE = 128  # columns of the widest part at most
 
@@ -20,9 +20,10 @@ WIDE = 128  # columns of the widest part at most
 def _features(  # type: ignore[no-untyped-def]
     x, out, table, N, K: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr
 ):  # fmt: skip
-    """x (N, K, 3) -> for each part (N, width): x, y of its landmarks, their confidences, its anchor's three, zeros."""
-    n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
-    j = tl.arange(0, WIDE)[None, :]
+    """x (N, K, 3) -> for each part (N, width): x, y of its landmarks, confidences, its anchor's three, 1, zeros."""
+    # one axis: of two Triton would let a warp go along frames first, whose landmarks lie far apart
+    lane = tl.arange(0, ROWS * WIDE)
+    n, j = tl.program_id(0).to(tl.int64) * ROWS + lane // WIDE, lane % WIDE
     row = table + tl.program_id(1) * COLUMNS
     first, count, anchor, scale = tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
     relative, mirrored, width, begin = tl.load(row + 4), tl.load(row + 5), tl.load(row + 6), tl.load(row + 7)
@@ -43,6 +44,7 @@ def _features(  # type: ignore[no-untyped-def]
     value = tl.where(tail == 0, anchor_x * held, value)
     value = tl.where(tail == 1, anchor_y * held, value)
     value = tl.where(tail == 2, anchor_seen, value)
+    value = tl.where(tail == 3, 1.0, value)
     value = tl.where((mirrored > 0) & ((place & (j % 2 == 0)) | (tail == 0)), -value, value)
     to = out + begin.to(tl.int64) * N + n * width + j
     tl.store(to, value.to(out.dtype.element_ty), inside & (j < width))
@@ -54,7 +56,7 @@ def _table(device: torch.device, anchors: tuple[int, ...], scales: tuple[int, ..
     rows, begins = [], [0]
     for (part, places), anchor, scale in zip(PARTS.items(), anchors, scales, strict=True):
         count = places.stop - places.start
-        width = -(-(3 * count + 3) // ALIGNED) * ALIGNED
+        width = -(-(3 * count + 4) // ALIGNED) * ALIGNED
         rows.append([places.start, count, anchor, scale, part != "body", part == "left_hand", width, begins[-1]])
         begins.append(begins[-1] + width)
     return torch.tensor(rows, dtype=torch.int32, device=device), begins
@@ -62,7 +64,8 @@ def _table(device: torch.device, anchors: tuple[int, ...], scales: tuple[int, ..
 
 def features(x: Tensor, anchors: tuple[int, ...], scales: tuple[int, ...], dtype: torch.dtype) -> list[Tensor]:
     """x (B, T, K, 3), of any float type -> as PartTokens.features of the body, both hands in one, and the face, in
-    `dtype`, with columns of zeros up to a multiple of ALIGNED: (1, B, T, F), (2, B, T, F), (1, B, T, F)."""
+    `dtype`: (1, B, T, F), (2, B, T, F), (1, B, T, F). A column of ones follows, for a bias, whose gradient is then part
+    of a product, and zeros up to a multiple of ALIGNED."""
     B, T, K, _ = x.shape
     table, begins = _table(x.device, anchors, scales)
     out = torch.empty(B * T * begins[-1], dtype=dtype, device=x.device)

@@ -144,4 +144,4 @@ class Restoration(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return (gradient * outer, *[None] * 7)
+        return (gradient * outer.to(gradient.dtype), *[None] * 7)

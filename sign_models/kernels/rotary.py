@@ -57,7 +57,7 @@ class Heads(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, T, _, H, D = qkv.shape
-        q, k, v = (qkv.new_empty(B, H, T, D) for _ in range(3))
+        q, k, v = (qkv.new_empty(B, T, H, D).transpose(1, 2) for _ in range(3))  # as attention's output is wanted
         _run(qkv.contiguous(), [q, k, v], cos, sin, False)
         ctx.save_for_backward(cos, sin)
         return q, k, v

@@ -6,12 +6,14 @@ B batch, T frames or vectors, D width, H heads.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sign_models.kernels import fused
 from sign_models.models.rotary import heads
 
 
@@ -25,17 +27,20 @@ def mlp(width: int, out: int, hidden: int, bias: bool = True) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, hidden, bias=bias), nn.ReLU(), nn.Linear(hidden, out, bias=bias))
 
 
-def norm(x: Tensor) -> Tensor:
-    """Layer norm over the last axis without weights of its own: the product that follows has them, and their gradients
-    cost a GPU more than the norm.
+def norm(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Layer norm over the last axis of x (B, T, D), 0 where mask (B, T) is False. It has no weights of its own: the
+    product that follows has them, and their gradients cost a GPU more than the norm.
 
     Half precision stays what it is on a GPU, which counts in float32 inside: autocast would copy all of it to float32
     and the products that follow back, three times the traffic.
     """
-    if not x.is_cuda:
-        return F.layer_norm(x, x.shape[-1:])
+    if x.is_cuda and fused():
+        from sign_models.kernels.norm import Norm
+
+        return cast(Tensor, Norm.apply(x, mask))
     with torch.autocast("cuda", enabled=False):
-        return F.layer_norm(x, x.shape[-1:])
+        y = F.layer_norm(x, x.shape[-1:])
+    return y if mask is None else y * mask.unsqueeze(-1)
 
 
 NOT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
@@ -74,7 +79,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (B, T, D), mask (B, T) -> (B, T, D). Padding counts as zero, so that it changes nothing."""
-        y = (norm(x) * mask.unsqueeze(-1)).transpose(1, 2)
+        y = norm(x, mask).transpose(1, 2)
         if y.is_cuda and y.dtype == torch.float32:
             y = self.conv(y)
         else:  # a sequence would be copied to another layout first, a picture of height 1 is taken as it is

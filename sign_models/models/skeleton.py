@@ -72,11 +72,15 @@ class PartTokens(nn.Module):
         return out
 
     def _embed(self, name: str, features: Tensor) -> Tensor:
-        """features (..., F), which may end in columns that no weight is for -> (..., D)."""
+        """features (..., F) -> (..., D)."""
         layers = cast(nn.Sequential, self.embed[name])
         first = cast(nn.Linear, layers[0])
-        weight = F.pad(first.weight, (0, features.shape[-1] - first.in_features))
-        return cast(Tensor, layers[1:](F.linear(features, weight, first.bias)))
+        if features.shape[-1] == first.in_features:
+            return cast(Tensor, layers(features))
+        # what kernels.parts makes ends in a column of ones, which is the bias', and columns for no weight
+        columns = torch.cat([first.weight, first.bias.unsqueeze(1)], 1)
+        columns = F.pad(columns, (0, features.shape[-1] - columns.shape[1]))
+        return cast(Tensor, layers[1:](F.linear(features, columns)))
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """x (B, T, K, 3) -> of each part (B, T, 3 n + 3), where it has n landmarks: their x, y relative to its anchor,
@@ -115,12 +119,13 @@ class SkeletonModel(nn.Module):
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
 
     def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x (B, T, K, 3) normalised keypoints, mask (B, T) bool -> frame features (B, T, D)."""
+        """x (B, T, K, 3) normalised keypoints, mask (B, T) bool -> frame features (B, T, D), 0 where there
+        is no frame."""
         check_mask(mask, x)
         y = self.mix(self.parts(x, hidden).flatten(2))
         for block in self.blocks:
             y = block(y, mask)
-        return norm(y)
+        return norm(y, mask)
 
     def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
         """-> restored coordinates (B, T, K, 2), in shoulder widths."""

@@ -46,9 +46,9 @@ class TemporalModel(nn.Module):
 
     def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (B, T, K, 3) normalised keypoints, mask (B, T) bool -> representations (B, S, D), their mask (B, S)."""
-        features = self.skeleton.encode(x, mask, hidden) * mask.unsqueeze(-1)
-        short = -x.shape[1] % self.stride
-        features, mask = F.pad(features, (0, 0, 0, short)), F.pad(mask, (0, short))
+        features = self.skeleton.encode(x, mask, hidden)
+        if short := -x.shape[1] % self.stride:
+            features, mask = F.pad(features, (0, 0, 0, short)), F.pad(mask, (0, short))
         mask = mask.unflatten(1, (-1, self.stride)).any(-1)
         y = self.reduce(features.unflatten(1, (-1, self.stride)).flatten(2))
         cos, sin = self.rotary(y.shape[1])
