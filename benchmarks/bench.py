@@ -31,7 +31,7 @@ TOKENS, BEAMS = 32, 4
 PEER_FRAMES = {"cuda": 2**14, "cpu": 2**10}  # at most in a peer's batch: more of them are no faster
 PEER_STEPS = {"cuda": 3, "cpu": 1}  # a round
 BATCH = "512"  # clips a temporal step on a GPU: what a card is given that has the memory
-WARM = {"temporal": 25, "alignment": 6}  # reports that are not counted beside the first, on a GPU: it records the
+WARM = {"temporal": 25, "alignment": 12}  # reports that are not counted beside the first, on a GPU: it records the
 # shapes of its steps when they come for the second time, of which temporal training has about 25
 
 
@@ -97,11 +97,15 @@ class Bench:
         return [(sum(n), peer.batch(n, [corpus.texts[0] or ""] * len(n))) for n in chosen]
 
     def rate(self, peer: Peer, corpus: Corpus, size: int) -> Callable[[int], float]:
-        """Frames a second of the peer's training, in rounds."""
+        """Frames a second of the peer's training, in rounds; before the first it has trained on each of its batches."""
         steps = PEER_STEPS[self.device.type]
         batches = self.batches(peer, corpus, size, steps * 4)
+        known = False
 
         def run(place: int) -> float:
+            nonlocal known
+            if not known:
+                known = bool([peer.step(batch) for _, batch in batches])
             turn = [batches[(place * steps + i) % len(batches)] for i in range(steps)]
             spent = roofline.seconds(lambda: [peer.step(batch) for _, batch in turn], self.device)
             return sum(frames for frames, _ in turn) / spent

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
+RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
 LONGER = 1.5  # than the longest training text: tokens written at most; than the longest clip: frames read at most
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
@@ -199,7 +200,8 @@ class AlignmentTask:
         return found[0].to(self.frames.device), found[1].to(self.frames.device)
 
     def _labels(self, clips: np.ndarray) -> Tensor:
-        longest = -(-int(self.label_lengths[clips].max()) // LABEL_BUCKET) * LABEL_BUCKET
+        size = RECORDED_LABELS if self.recordable else LABEL_BUCKET
+        longest = -(-int(self.label_lengths[clips].max()) // size) * size
         return self.labels[torch.from_numpy(clips), :longest]
 
     def evaluate(self, objective: Any) -> dict[str, float]:
