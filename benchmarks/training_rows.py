@@ -27,7 +27,7 @@ from sign_models.stages.temporal import train as train_temporal
 from sign_models.step import to_device
 from sign_models.training import LOG_STEPS, Hardware, Task, hardware
 
-LARGE_RATE = 1e-4  # of a text model of mT5-base's size; at the default, for small ones, its loss becomes NaN
+LARGE_RATE = 1e-4  # of a text model of mT5-base's size, from random weights; the default is for small ones
 
 
 def _work(task: Task, machine: Hardware) -> Work:
