@@ -31,7 +31,7 @@ class Training(Closed):
     """The loop. One of steps and epochs is null: the other one says how long."""
 
     steps: Positive | None  # optimizer steps
-    epochs: Annotated[float, Field(gt=0)] | None  # passes over the training clips
+    epochs: Annotated[float, Field(gt=0)] | None  # passes over the training clips, batch_size a step
     min_steps: Count  # with epochs: at least this many steps, for few clips; 0 where a command gives epochs
     batch_size: Positive  # clips (skeleton: windows) a step, over all devices; accumulated where memory ends
     lr: Annotated[float, Field(gt=0)]  # peak learning rate of AdamW

@@ -110,7 +110,7 @@ class AlignmentTask:
         self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
         # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
         passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
-        self.epoch_steps = -(-passed // self.sampler.batch_size)
+        self.epoch_steps = -(-passed // params.training.batch_size)
         self.own: Sampler | None = None  # of the videos that self-training has given texts to
         torch.manual_seed(params.training.seed)
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
@@ -231,8 +231,8 @@ class AlignmentTask:
 def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> int:
     """Labelled clips a step.
 
-    Where every video has a text, more labelled ones take the places of those of self-training: larger steps, and fewer
-    of them in as many passes, though never fewer than min_steps (docs/experiments.md).
+    Where every video has a text, more labelled ones take the places of those of self-training, in as many steps
+    (docs/experiments.md); not where clips are so few that min_steps goes through them more often than epochs says.
     """
     t = params.training
     if unlabelled or t.epochs is None:
