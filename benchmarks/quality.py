@@ -145,15 +145,19 @@ class Trained:
 def aligned(
     inputs: Inputs, texts: dict[str, str], params: PipelineParams, base: TemporalModel, scoring: str, run: Any
 ) -> Trained:
-    """The alignment stage on a copy of `base`."""
-    model = copy.deepcopy(base)
+    """The alignment stage on a copy of `base`; without self-training in as many steps as with it."""
+    model, own = copy.deepcopy(base), params.alignment
+    if not own.self_training.share and own.training.epochs is not None:
+        passed = len(of_split(inputs.videos, "train", None)) / own.training.batch_size
+        least = max(own.training.min_steps, round(own.training.epochs * passed))
+        own = own.model_copy(update={"training": own.training.model_copy(update={"min_steps": least})})
     arrays = None
-    if not params.alignment.finetune:
+    if not own.finetune:
         arrays = dict(represent(model, inputs.videos, params.represent.batch_frames))
         model = model.cpu()
     began = time.monotonic()
     recorder = Quiet("alignment", run)
-    trained = alignment.train(params.alignment, inputs.videos, texts, model.train(), recorder, scoring, arrays)
+    trained = alignment.train(own, inputs.videos, texts, model.train(), recorder, scoring, arrays)
     seconds = {"alignment": time.monotonic() - began}
 
     def translate(clips: Corpus, split: str, kind: str) -> list[tuple[str, str]]:

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.data.importing import AS_TOLD, finish, write
+from sign_models.data.memory import keep_freed_memory
 from sign_models.data.samples import Files, Place, prepared, read_samples
 from sign_models.data.store import open_store
 from sign_models.data.store_writer import StoreWriter
@@ -43,7 +44,7 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133
 SHAPE, MEAN, SHORTEST, LONGEST = 5.2, 117, 16, 475  # of a gamma distribution with PHOENIX14T's mean and 95th percentile
-READERS, READS = 2, 5  # processes; times
+READERS, READS = 2, 9  # processes; times
 BATCH = 32  # clips
 START, WARM, REPEATED = 10_000, 10_000_000, 1_000_000  # frames
 PEER_LONGEST = 256  # frames; Uni-Sign drops frames of longer clips
@@ -122,6 +123,7 @@ def measure_read(_: int, store: Path, reader: int = 0) -> None:
     """Every `READERS`th batch of an epoch, as half-precision arrays padded to the longest clip."""
     from sign_models.data.batching import Sampler, bucket
 
+    keep_freed_memory(-1)  # as a training does
     corpus = open_store(store)
     sampler = Sampler(corpus.lengths, np.arange(len(corpus)), BATCH, seed=0)
     print("ready", flush=True)

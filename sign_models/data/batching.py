@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BUCKET = 4  # lengths are rounded up to a multiple of this many frames; 32 wastes 12 % of a batch, 4 wastes 1.5 %
 RECORDED_BUCKET = 16  # the same where each length is recorded as a graph of its own (step.py): fewer of them
+COARSER = 512  # frames, from which on that doubles as they do: long clips too come in few lengths
 MIXED = 0.01  # clips whose lengths differ by this share may change places; 0.1 wastes 9 % of a batch
 COPIED = 2**17  # frames copied to the device at a time
 POOL = 8192  # clips, about, that batches are drawn from at a time: fewer waste more of a batch
@@ -59,16 +60,20 @@ class DeviceCorpus:
     def whole(self, clips: np.ndarray, longest: int | None = None) -> Batch:
         """The clips as they are; of longer ones the first `longest` frames."""
         index, lengths = places(self.corpus, clips, longest)
-        return unvaried(self._at(index), lengths)
+        x, lengths = self._at(index), lengths.to(self.device, non_blocking=True)
+        mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
+        return Batch(x * mask[..., None, None], mask, lengths)
 
     @property
     def recordable(self) -> bool:
         """Whether a GPU gathers clips without the host."""
         return self.device.type == "cuda" and isinstance(self.frames, Tensor)
 
-    @property
-    def bucket(self) -> int:
-        return RECORDED_BUCKET if self.recordable else BUCKET
+    def padded(self, frames: int) -> int:
+        """The length of a training batch whose longest clip has `frames`."""
+        if not self.recordable:
+            return bucket(frames)
+        return bucket(frames, RECORDED_BUCKET << int(frames // COARSER).bit_length())
 
     def _at(self, index: Tensor) -> Tensor:
         """Frames `index` (B, T), a row within one clip -> (B, T, K, 3) float32 on the device."""
@@ -143,13 +148,6 @@ def places(corpus: Corpus, clips: np.ndarray, longest: int | None = None) -> tup
     lengths = lengths if longest is None else np.minimum(lengths, longest)
     steps = np.minimum(np.arange(bucket(lengths.max())), lengths[:, None] - 1)
     return torch.from_numpy(corpus.offsets[clips][:, None] + steps), torch.from_numpy(lengths)
-
-
-def unvaried(x: Tensor, lengths: Tensor) -> Batch:
-    """x (B, T, K, 3) with padding, on the device; lengths (B,)."""
-    lengths = lengths.to(x.device, non_blocking=True)
-    mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
-    return Batch(x.float() * mask[..., None, None], mask, lengths)
 
 
 def in_planes(x: Tensor) -> Tensor:
@@ -260,7 +258,7 @@ def cut(
         "span": span[part].astype(np.float32),
         "count": count[part],
         "kept": kept[part],
-        "steps": np.arange(bucket(kept.max(), frames.bucket)),
+        "steps": np.arange(frames.padded(kept.max())),
         "before": np.arange(part.start),
         "after": np.arange(len(clips) - part.stop),
     }
