@@ -44,7 +44,7 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133
 SHAPE, MEAN, SHORTEST, LONGEST = 5.2, 117, 16, 475  # of a gamma distribution with PHOENIX14T's mean and 95th percentile
-READERS, READS = 2, 9  # processes; times
+READERS, READS = 2, 15  # processes; times
 BATCH = 32  # clips
 START, WARM, REPEATED = 10_000, 10_000_000, 1_000_000  # frames
 PEER_LONGEST = 256  # frames; Uni-Sign drops frames of longer clips
