@@ -31,7 +31,7 @@ TOKENS, BEAMS = 32, 4
 PEER_FRAMES = {"cuda": 2**14, "cpu": 2**10}  # at most in a peer's batch: more of them are no faster
 PEER_STEPS = {"cuda": 3, "cpu": 1}  # a round
 BATCH = "512"  # clips a temporal step on a GPU: what a card is given that has the memory
-WARM = {"temporal": 25, "alignment": 12}  # reports that are not counted beside the first, on a GPU: it records the
+WARM = {"temporal": 25, "alignment": 25}  # reports that are not counted beside the first, on a GPU: it records the
 # shapes of its steps when they come for the second time, of which temporal training has about 25
 
 
