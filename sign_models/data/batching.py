@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from sign_models.params.schema import Augment
 
 BUCKET = 4  # lengths are rounded up to a multiple of this many frames; 32 wastes 12 % of a batch, 4 wastes 1.5 %
-RECORDED_BUCKET = 16  # the same where each length is recorded as a graph of its own (step.py): fewer of them
-COARSER = 512  # frames, from which on that doubles as they do: long clips too come in few lengths
+RECORDED_LENGTHS = 32  # of training batches, about, where each is recorded as a graph of its own (step.py)
 MIXED = 0.01  # clips whose lengths differ by this share may change places; 0.1 wastes 9 % of a batch
 COPIED = 2**17  # frames copied to the device at a time
 POOL = 8192  # clips, about, that batches are drawn from at a time: fewer waste more of a batch
@@ -56,6 +55,7 @@ class DeviceCorpus:
     def __init__(self, corpus: Corpus, device: torch.device) -> None:
         self.corpus, self.device = corpus, device
         self.frames = resident(corpus.frames, device)
+        self.longest = int(corpus.lengths.max(initial=1))
 
     def whole(self, clips: np.ndarray, longest: int | None = None) -> Batch:
         """The clips as they are; of longer ones the first `longest` frames."""
@@ -69,11 +69,11 @@ class DeviceCorpus:
         """Whether a GPU gathers clips without the host."""
         return self.device.type == "cuda" and isinstance(self.frames, Tensor)
 
-    def padded(self, frames: int) -> int:
-        """The length of a training batch whose longest clip has `frames`."""
+    def padded(self, frames: int, most: float) -> int:
+        """The length of a training batch whose longest clip has `frames`, where none has more than `most`."""
         if not self.recordable:
             return bucket(frames)
-        return bucket(frames, RECORDED_BUCKET << int(frames // COARSER).bit_length())
+        return bucket(frames, max(BUCKET, 2 ** math.ceil(math.log2(most / RECORDED_LENGTHS))))
 
     def _at(self, index: Tensor) -> Tensor:
         """Frames `index` (B, T), a row within one clip -> (B, T, K, 3) float32 on the device."""
@@ -250,7 +250,7 @@ def cut(
     start = rng.uniform(0, 1, len(clips)) * (frames.corpus.lengths[clips] - span)
     count = np.maximum(1, np.round(span / speed)).astype(np.int64)
     kept = np.maximum(1, np.round(count * left)).astype(np.int64)
-    chosen = clips[part]
+    chosen, most = clips[part], min(longest, frames.longest * (1 + strengths.tempo))
     drawn = {
         "offsets": frames.corpus.offsets[chosen],
         "frames": frames.corpus.lengths[chosen],
@@ -258,7 +258,7 @@ def cut(
         "span": span[part].astype(np.float32),
         "count": count[part],
         "kept": kept[part],
-        "steps": np.arange(frames.padded(kept.max())),
+        "steps": np.arange(frames.padded(kept.max(), most)),
         "before": np.arange(part.start),
         "after": np.arange(len(clips) - part.stop),
     }
