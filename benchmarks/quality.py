@@ -60,7 +60,8 @@ VARIANTS = {
     "scratch": Variant({"alignment.self_training.share": "0"}, ("skeleton", "temporal")),
     "no_skeleton": Variant(untrained=("skeleton",)),
     "no_temporal": Variant(untrained=("temporal",)),
-    "no_contrast": Variant({"temporal.contrast_weight": "0", "alignment.losses.contrast_weight": "0"}),
+    "contrast": Variant({"alignment.losses.contrast_weight": "0.1"}),  # off by default, as is the next one
+    "view_contrast": Variant({"temporal.contrast_weight": "0.1"}),
     "no_ctc": Variant({"alignment.losses.ctc_weight": "0", "alignment.generation.ctc_weight": "0"}),
     "no_self_training": Variant({"alignment.self_training.share": "0"}),
     "no_mask": Variant({"alignment.mask.frames": "0", "alignment.mask.parts": "0"}),

@@ -30,7 +30,7 @@ class AlignmentLosses:
 
     text: Tensor
     ctc: Tensor
-    contrast: Tensor
+    contrast: Tensor | None
     token_accuracy: Tensor
 
 
@@ -61,10 +61,12 @@ class AlignmentModel(nn.Module):
         labels: Tensor,
         *,
         label_smoothing: float,
+        contrasted: bool = True,
         weight: Tensor | None = None,
         among: Processes = ALONE,
     ) -> AlignmentLosses:
-        """labels (B, L) with IGNORED padding; weight (B,) of each clip, 1 where not given.
+        """labels (B, L) with IGNORED padding; contrasted: whether that loss is wanted; weight (B,) of each clip, 1
+        where not given.
 
         All are this process's share of what the whole batch has.
         """
@@ -81,7 +83,7 @@ class AlignmentModel(nn.Module):
         return AlignmentLosses(
             text=(per_token * weight.unsqueeze(1)).sum() / weighed,
             ctc=(self.ctc_loss(ctc, mask, labels) * weight).sum() / clips,
-            contrast=self.contrast(prefix, mask, labels, among) / among.size,
+            contrast=self.contrast(prefix, mask, labels, among) / among.size if contrasted else None,
             token_accuracy=((logits.argmax(-1) == labels) & known).sum() / tokens,
         )
 

@@ -61,16 +61,18 @@ class Translation(nn.Module):
         else:
             representations, mask = clips
         losses = self.model.alignment.losses(
-            representations, mask, batch.labels, label_smoothing=p.label_smoothing, among=among
+            representations,
+            mask,
+            batch.labels,
+            label_smoothing=p.label_smoothing,
+            contrasted=bool(p.contrast_weight),
+            among=among,
         )
-        loss = losses.text + p.ctc_weight * losses.ctc + p.contrast_weight * losses.contrast
-        return {
-            "loss": loss,
-            "text": losses.text,
-            "ctc": losses.ctc,
-            "contrast": losses.contrast,
-            "token_accuracy": losses.token_accuracy,
-        }
+        loss = losses.text + p.ctc_weight * losses.ctc
+        out = {"text": losses.text, "ctc": losses.ctc, "token_accuracy": losses.token_accuracy}
+        if losses.contrast is not None:
+            loss, out["contrast"] = loss + p.contrast_weight * losses.contrast, losses.contrast
+        return {"loss": loss, **out}
 
 
 class AlignmentTask:

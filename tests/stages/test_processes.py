@@ -28,7 +28,7 @@ SAME = {"temporal__model__dropout": 0, "alignment__decoder__dropout": 0}  # each
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "skeleton": ("skeleton", {}),
     "temporal": ("temporal", {"temporal__contrast_weight": 0.5}),
-    "alignment": ("alignment", {"alignment__training__steps": 6}),
+    "alignment": ("alignment", {"alignment__training__steps": 6, "alignment__losses__contrast_weight": 0.1}),
     "uneven": ("alignment", {"alignment__training__steps": 6, "alignment__training__batch_size": 5}),
     "resumed": ("temporal", {}),
 }
