@@ -89,15 +89,17 @@ def growth(figures: Sequence[Figure]) -> Any:
     """What a frame costs as each thing grows, from the row `scaling`; for weights also what a FLOP costs."""
     from matplotlib.figure import Figure as Picture
 
-    picture = Picture(figsize=(10, 3.4), layout="constrained")
-    for axis, (kind, label) in zip(picture.subplots(1, len(GROWTH)), GROWTH.items(), strict=True):
+    kinds = [kind for kind in GROWTH if any(f.name.startswith(f"scaling.{kind}.") for f in figures)]
+    picture = Picture(figsize=(3.4 * max(1, len(kinds)), 3.4), layout="constrained")
+    for place, kind in enumerate(kinds, 1):
+        axis = picture.add_subplot(1, len(kinds), place)
         points = [(f, float(f.name.split(".")[2])) for f in figures if f.name.startswith(f"scaling.{kind}.")]
         curves = {"ns a frame": [f.value for f, _ in points]}
         if kind == "weights":
             curves["ns a MFLOP"] = [f.value / f.work.flops * 1e6 for f, _ in points if f.work]
         for name, values in curves.items():
             axis.plot([x for _, x in points], values, marker="o", label=name)
-        axis.set(xscale="log", yscale="log" if kind == "weights" else "linear", xlabel=label)
+        axis.set(xscale="log", yscale="log" if kind == "weights" else "linear", xlabel=GROWTH[kind])
         axis.set_ylim(bottom=None if kind == "weights" else 0)
         axis.grid(alpha=0.3)
         axis.legend()

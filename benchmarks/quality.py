@@ -2,13 +2,15 @@
 
 usage: python -m benchmarks.quality --data DIR [--labels 30,60,120] [--seeds 3] [--first-seed 0]
            [--variants default,scratch] [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded]
-           [--out FILE] [--no-log] [--peer unisign=CHECKOUT] [--peer-steps N]
+           [--out FILE] [--pictures FOLDER] [--no-log] [--peer unisign=CHECKOUT] [--peer-steps N]
+       python -m benchmarks.quality --merge FILE ... [--out FILE] [--pictures FOLDER]
 
 Of the training sentences a number drawn by the seed keeps its text; the other videos stay, without one. The stages' own
 `train` functions run in this process, on the GPU where there is one; selection is on dev, nothing is chosen on test.
 Pretraining is shared by the numbers of labels of one seed and variant. Each training is a run below one parent in
-MLflow (--no-log: none), the table is printed, and written as JSON where --out says. A peer, from a public checkout, is
-trained on the same labelled sentences and scored alike (benchmarks/unisign.py).
+MLflow (--no-log: none), the table is printed, and the rows are written as JSON where --out says; --merge makes one
+table and its pictures of several such files. A peer, from a public checkout, is trained on the same labelled sentences
+and scored alike (benchmarks/unisign.py).
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ from sign_models.stages.represent import represent
 
 FIGURES = ("bleu4", "exact_match", "chrf", "character_error_rate")
 AUGMENTATIONS = tuple(Augment.model_fields)
+SIZES = ("tiny", "small", "base", "large")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ VARIANTS = {
     "frozen": Variant({"alignment.finetune": "false"}),
     "no_augmentation": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment") for n in AUGMENTATIONS}),
     **{f"no_{n}": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment")}) for n in AUGMENTATIONS},
-    **{size: Variant(preset=size) for size in ("tiny", "small", "base", "large")},
+    **{size: Variant(preset=size) for size in SIZES},
 }
 
 
@@ -217,7 +220,8 @@ def table(rows: list[Row]) -> str:
     lines = ["| variant | labels | split | " + " | ".join(FIGURES) + " | unseen texts, bleu4 | seconds | weights |"]
     lines.append("|" + "---|" * (6 + len(FIGURES)))
     cells: dict[tuple[str, int, str], list[Row]] = {}
-    for row in rows:
+    variants = [*dict.fromkeys(row.variant for row in rows)]
+    for row in sorted(rows, key=lambda row: (variants.index(row.variant), row.labels)):
         cells.setdefault((row.variant, row.labels, f"{row.split} {row.kind}".strip()), []).append(row)
     for (variant, labels, split), same in cells.items():
         figures = [_spread([row.scores[name] for row in same]) for name in FIGURES]
@@ -238,7 +242,7 @@ def picture(rows: list[Row]) -> Any:
     """BLEU-4 of test against the number of labelled sentences, a line for each variant."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5))
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
     for variant in dict.fromkeys(row.variant for row in rows):
         points: dict[int, list[float]] = {}
@@ -255,21 +259,25 @@ def picture(rows: list[Row]) -> Any:
 
 
 def sizes(rows: list[Row]) -> Any:
-    """The least loss on dev against the weights, a line for each number of labelled sentences, and the other way."""
+    """The least loss on dev against the weights of the presets, a line for each number of labelled sentences, and the
+    other way."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4))
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    found = [row for row in rows if row.dev_loss and row.variant in ("default", *SIZES)]
+    found = [row for row in found if (row.split, row.kind) == ("test", "")]
+    weights = {variant: np.mean([row.weights / 1e6 for row in found if row.variant == variant])
+               for variant in {row.variant for row in found}}  # fmt: skip
     points: dict[tuple[float, float], list[float]] = {}
-    for row in rows:
-        if row.dev_loss is not None and (row.split, row.kind) == ("test", ""):
-            points.setdefault((row.weights / 1e6, row.labels), []).append(row.dev_loss)
+    for row in found:
+        points.setdefault((float(weights[row.variant]), row.labels), []).append(float(row.dev_loss or 0))
     axes = figure.subplots(1, 2, sharey=True)
     named = (("million weights", "{:.0f} sentences"), ("labelled sentences", "{:.1f} million weights"))
     for along, (axis, (label, title)) in enumerate(zip(axes, named, strict=True)):
         for other in sorted({point[1 - along] for point in points}):
             line = sorted((point[along], np.mean(points[point])) for point in points if point[1 - along] == other)
             axis.plot(*zip(*line, strict=True), marker="o", label=title.format(other))
-        axis.set(xscale="log", yscale="log", xlabel=label, ylabel="" if along else "loss a token, dev")
+        axis.set(xscale="log", xlabel=label, ylabel="" if along else "loss a token, dev")
         axis.grid(alpha=0.3)
         axis.legend()
     return figure
@@ -277,7 +285,7 @@ def sizes(rows: list[Row]) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--labels", default="30,60,120,240,480,2400")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0, help="so that several commands share the seeds")
@@ -289,8 +297,26 @@ def main() -> None:
     parser.add_argument("--peer", metavar="unisign=CHECKOUT", help="beside the variants, a public checkout of it")
     parser.add_argument("--peer-steps", type=int, help="not as long as the peer's recipe says, but so many steps")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--pictures", type=Path, help="folder for label_curve.png and sizes.png")
+    parser.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="what earlier runs wrote with --out")
     parser.add_argument("--no-log", action="store_true")
     given = parser.parse_args()
+    if given.merge:
+        rows = [Row(**row) for path in given.merge for row in json.loads(path.read_text())]
+    else:
+        rows = measured(parser, given)
+    if given.out:
+        given.out.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+    if given.pictures:
+        given.pictures.mkdir(parents=True, exist_ok=True)
+        picture(rows).savefig(given.pictures / "label_curve.png", dpi=120)
+        sizes(rows).savefig(given.pictures / "sizes.png", dpi=120)
+    print(table(rows))
+
+
+def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list[Row]:
+    if not given.data:
+        parser.error("--data is wanted: a folder with the three input files")
     if unknown := {*filter(None, given.variants.split(","))} - VARIANTS.keys():
         parser.error(f"no variant {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
     sets = dict(pair.split("=", 1) for pair in given.set)
@@ -342,9 +368,7 @@ def main() -> None:
             parent.log_figure(picture(rows), "label_curve.png")
             parent.log_figure(sizes(rows), "sizes.png")
             parent.log_text(table(rows), "table.md")
-    if given.out:
-        given.out.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    print(table(rows))
+    return rows
 
 
 if __name__ == "__main__":

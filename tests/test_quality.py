@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,26 @@ def run(data: Path, out: Path, *more: object) -> list[dict]:
         patch.setattr(sys, "argv", ["quality", *map(str, arguments), *given])
         quality.main()
     return json.loads(out.read_text())
+
+
+def test_what_several_runs_wrote_becomes_one_table_and_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import quality
+
+    row = quality.Row("default", 6, 0, "test", "", dict.fromkeys(quality.FIGURES, 50.0), None, {"a": 1.0}, 1000, 2.0)
+    files = []
+    for seed, variant, bleu in ((0, "default", 40.0), (1, "default", 60.0), (0, "tiny", 10.0)):
+        files.append(tmp_path / f"{variant}{seed}.json")
+        found = replace(row, variant=variant, seed=seed, scores=row.scores | {"bleu4": bleu})
+        files[-1].write_text(json.dumps([asdict(found)]))
+    out = tmp_path / "all.json"
+    line = ["quality", "--merge", *map(str, files), "--out", str(out), "--pictures", str(tmp_path / "pictures")]
+    monkeypatch.setattr(sys, "argv", line)
+    quality.main()
+    assert "| default | 6 | test | 50.0 ± 14.1 |" in capsys.readouterr().out
+    assert [row["scores"]["bleu4"] for row in json.loads(out.read_text())] == [40.0, 60.0, 10.0]
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"label_curve.png", "sizes.png"}
 
 
 RUN = (
