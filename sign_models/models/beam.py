@@ -47,7 +47,7 @@ class T5Decoder:
         x = self.stack.embed_tokens(tokens)
         for layer in self.layers:
             x = layer(x, bias, self.seen, step * K)
-        x = _norm(self.stack.final_layer_norm, x)
+        x = self.stack.final_layer_norm(x.float())
         if getattr(self.model.config, "scale_decoder_outputs", False):  # mT5 never does
             x = x * self.model.model_dim**-0.5
         return _times(x, self.model.lm_head.weight)
@@ -70,15 +70,15 @@ class _Layer:
     def __call__(self, x: Tensor, bias: Tensor, seen: Tensor, place: int) -> Tensor:
         """x (B, K, D) -> (B, K, D); its keys and values go to `place` of the cache."""
         K = x.shape[1]
-        qkv = _times(_norm(self.own.layer_norm, x), self.qkv)
+        qkv = _times(self.own.layer_norm(x.float()), self.qkv)
         q, k, v = (self._split(part) for part in qkv.chunk(3, -1))
         self.keys[:, :, place : place + K], self.values[:, :, place : place + K] = k, v
         keys, values = self.keys[:, :, : place + K], self.values[:, :, : place + K]
         x = x + _times(_attend(q, keys, values, bias), self.own.SelfAttention.o.weight)
         cross = self.cross.EncDecAttention
-        q = self._split(_times(_norm(self.cross.layer_norm, x), cross.q.weight))
+        q = self._split(_times(self.cross.layer_norm(x.float()), cross.q.weight))
         x = x + _times(_attend(q, self.clip_keys, self.clip_values, seen), cross.o.weight)
-        return x + self._feed(_norm(self.out.layer_norm, x))
+        return x + self._feed(self.out.layer_norm(x.float()))
 
     def _feed(self, x: Tensor) -> Tensor:
         """The T5 way: one product and an activation; the mT5 way: gated by a second product."""
@@ -105,10 +105,6 @@ def _times(x: Tensor, weight: Tensor) -> Tensor:
     if x.device.type != "cpu" or len(x) > 1:
         return F.linear(x, weight)
     return (weight @ x[0].T).T.contiguous().unsqueeze(0)
-
-
-def _norm(norm: Any, x: Tensor) -> Tensor:
-    return F.rms_norm(x.float(), norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
 @torch.no_grad()

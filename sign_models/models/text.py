@@ -27,7 +27,10 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+from transformers.activations import NewGELUActivation
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from sign_models.errors import ParamsError
 from sign_models.models.beam import beam_search
@@ -46,6 +49,7 @@ class TextModel(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
+        fuse(model)
         self.model = model
         self.seq2seq = bool(model.config.is_encoder_decoder)
         self.vocabulary, self.width = model.get_input_embeddings().weight.shape
@@ -118,8 +122,8 @@ class TextModel(nn.Module):
         """prefix (B, S, D), mask (B, S) bool -> what texts are written from, for the methods below."""
         if not self.seq2seq:
             return prefix
-        with sound_attention(prefix.shape[1]):
-            out = self.model.get_encoder()(inputs_embeds=prefix, attention_mask=mask.long())
+        with sound_attention(prefix.shape[1]):  # what layers add up stays in single precision, as embeddings would be
+            out = self.model.get_encoder()(inputs_embeds=prefix.float(), attention_mask=mask.long())
         return cast(Tensor, out.last_hidden_state)
 
     def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
@@ -186,6 +190,19 @@ class TextModel(nn.Module):
         start = config.bos_token_id if config.bos_token_id is not None else config.eos_token_id
         token = torch.full((len(prefix), 1), start, device=prefix.device)
         return self.model.get_input_embeddings()(token)
+
+
+def fuse(model: nn.Module) -> None:
+    """T5's norms and the GELU of GPT-2 and mT5 by torch's own functions: a kernel each where transformers has up to
+    eight. The same weights by the same names, and the same outputs up to rounding."""
+    for module in [*model.modules()]:
+        for name, child in [*module.named_children()]:
+            if isinstance(child, T5LayerNorm | MT5LayerNorm):
+                norm = nn.RMSNorm(child.weight.shape, child.variance_epsilon)
+                norm.weight = child.weight
+                setattr(module, name, norm)
+            elif isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU("tanh"))
 
 
 def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:

@@ -78,6 +78,20 @@ def translator_of(folder: str, prune: bool, rank: int) -> Translator:
 
 
 @pytest.mark.parametrize("name", MODELS)
+def test_it_computes_what_transformers_computes_with_weights_of_the_same_names(folders, name: str) -> None:
+    found = TextModel.from_pretrained(folders[name]).model.eval()
+    kind = AutoModelForSeq2SeqLM if found.config.is_encoder_decoder else AutoModelForCausalLM
+    wanted = kind.from_pretrained(folders[name]).eval()
+    assert [*found.state_dict()] == [*wanted.state_dict()]
+    tokens = torch.tensor([[4, 5, 6, 7], [5, 4, 6, 2]])
+    given = {"decoder_input_ids": tokens} if found.config.is_encoder_decoder else {}
+    with torch.no_grad():
+        assert torch.allclose(found(tokens, **given).logits, wanted(tokens, **given).logits, atol=1e-5)
+    slow = {"T5LayerNorm", "MT5LayerNorm", "NewGELUActivation"}
+    assert not slow & {type(module).__name__ for module in found.modules()}
+
+
+@pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_pruning_changes_no_logit_that_is_left(folders, name: str) -> None:
     whole = TextModel.from_pretrained(folders[name]).eval()
