@@ -87,6 +87,13 @@ def test_a_store_is_the_corpus_in_memory_bit_for_bit(path: Path, memory: Corpus)
     assert store.store_digest(path) == memory.digest
 
 
+def test_shards_can_be_mapped_as_they_lie(path: Path, memory: Corpus) -> None:
+    shards = sorted(path.glob("frames-*.safetensors"))
+    mapped = [np.memmap(shard, "<f2", "r", store.place_of_frames(shard)).reshape(-1, *memory.frames.shape[1:])
+              for shard in shards]  # fmt: skip
+    assert len(shards) > 3 and np.array_equal(np.concatenate(mapped), memory.frames)
+
+
 def test_shards_of_any_size_give_the_same_corpus(tmp_path: Path, memory: Corpus) -> None:
     for shard_bytes in (store.FRAME_BYTES, 40 * store.FRAME_BYTES, 2**26):
         stored = open_store(write(tmp_path / str(shard_bytes), all_sequences(), shard_bytes).path, full=True)
