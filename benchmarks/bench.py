@@ -31,8 +31,8 @@ TOKENS, BEAMS = 32, 4
 PEER_FRAMES = {"cuda": 2**14, "cpu": 2**10}  # at most in a peer's batch: more of them are no faster
 PEER_STEPS = {"cuda": 3, "cpu": 1}  # a round
 BATCH = "512"  # clips a temporal step on a GPU: what a card is given that has the memory
-WARM = {"temporal": 25, "alignment": 25}  # reports that are not counted beside the first, on a GPU: it records the
-# shapes of its steps when they come for the second time, of which temporal training has about 25
+WARM = 25  # reports that are not counted beside the first, on a GPU: it records the shapes of its steps, of which there
+# are about 25, when they come for the second time
 
 
 class Skipped(Exception):
@@ -70,11 +70,12 @@ class Bench:
 
     def training(self, stage: str, rounds: int, **sets: object) -> PipelineParams:
         """As long as `rounds` measured reports take."""
-        once = {"steps": LOG_STEPS * (1 + self.warm(stage) + rounds), "evaluations": 1, "checkpoint_minutes": 1e6}
+        once = {"steps": LOG_STEPS * (1 + self.warm + rounds), "evaluations": 1, "checkpoint_minutes": 1e6}
         return self.params(**{f"{stage}__training__{name}": value for name, value in once.items()}, **sets)
 
-    def warm(self, stage: str) -> int:
-        return WARM[stage] if self.device.type == "cuda" else 0
+    @property
+    def warm(self) -> int:
+        return WARM if self.device.type == "cuda" else 0
 
     def corpus(self, lengths: Sequence[int]) -> Corpus:
         if tuple(lengths) not in self._stores:

@@ -66,7 +66,7 @@ def temporal(b: Bench) -> Iterator[Figure]:
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     peers = b.encoders()
     work = _temporal_work(params, corpus)
-    recorder = Alternating(b.device, b.warm("temporal"), [b.rate(peer, corpus, size) for peer in peers])
+    recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
     rates, about = _train_temporal(b, params, corpus, recorder)
     gpu = b.device.type == "cuda"
     yield Figure("temporal.train", tuple(rates), "frames/s", 2e6 if gpu else None, work=work, about=about)
@@ -88,7 +88,7 @@ def alignment(b: Bench) -> Iterator[Figure]:
         peers: list[Peer] = [UniSign(b.peers["unisign"], b.device, whole=True)] if "unisign" in b.peers else []
         machine = hardware(params.temporal.model.width)
         work = _work(AlignmentTask(p, corpus, texts, encoder(params), machine, "split", None), machine)
-        recorder = Alternating(b.device, b.warm("alignment"), [b.rate(peer, corpus, size) for peer in peers])
+        recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
         trained = train_alignment(p, corpus, texts, encoder(params), recorder, "split")
         sampler = Sampler(corpus.lengths, of_split(corpus, "train"), size, p.training.seed)
         frames = recorder.frames(sampler, p.max_frames, trained.progress)
@@ -104,12 +104,12 @@ def loader(b: Bench) -> Iterator[Figure]:
     size = params.temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     if b.device.type == "cuda":
-        with Idle(b.device, b.warm("temporal")) as recorder:
+        with Idle(b.device, b.warm) as recorder:
             _train_temporal(b, params, corpus, recorder)
         idle = tuple(100 * share for share in recorder.idle)
         yield Figure("loader.idle", idle, "% of the time", 2, most=True, about="the GPU runs no step, for any reason")
     else:
-        recorder = Alternating(b.device, b.warm("temporal"))
+        recorder = Alternating(b.device, b.warm)
         _train_temporal(b, params, corpus, recorder)
     task = TemporalTask(params.temporal, corpus, encoder(params).skeleton, hardware(params.temporal.model.width))
 
@@ -138,7 +138,7 @@ def memory(b: Bench) -> Iterator[Figure]:
         work()
         return (torch.cuda.max_memory_allocated() - held) / (size * length)
 
-    ours = peak(lambda: _train_temporal(b, params, corpus, Alternating(b.device, b.warm("temporal"))))
+    ours = peak(lambda: _train_temporal(b, params, corpus, Alternating(b.device, b.warm)))
     yield Figure("memory.train", (ours / 1e3,), "KB a frame", about="with the corpus on the device")
     if "unisign" in b.peers:
 
@@ -174,7 +174,7 @@ def scaling(b: Bench) -> Iterator[Figure]:
         for point, lengths, sets in kinds[kind]:
             params = b.training("temporal", 2, **sets)
             corpus = b.corpus(lengths)
-            rates, about = _train_temporal(b, params, corpus, Alternating(b.device, b.warm("temporal")))
+            rates, about = _train_temporal(b, params, corpus, Alternating(b.device, b.warm))
             work = _temporal_work(params, corpus)
             rate = statistics.median(rates)
             costs.append(1 / rate if kind != "weights" else 1 / (rate * work.flops))
@@ -204,7 +204,7 @@ def entry(b: Bench) -> Iterator[Figure]:
         found = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
         points = sorted(client.get_metric_history(found.info.run_id, "train.loss"), key=lambda point: point.step)
         whole = (points[-1].timestamp - points[-1 - reports].timestamp) / 1000
-        recorder = Alternating(b.device, b.warm("temporal"))
+        recorder = Alternating(b.device, b.warm)
         _train_temporal(b, params, corpus, recorder)
         shares.append(100 * (whole / sum(recorder.seconds) - 1))
     yield Figure("entry.overhead", tuple(shares), "% slower", 3, most=True, about="reports to MLflow included")
