@@ -264,13 +264,14 @@ def sizes(rows: list[Row]) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
-    found = [row for row in rows if row.dev_loss and row.variant in ("default", *SIZES)]
-    found = [row for row in found if (row.split, row.kind) == ("test", "")]
-    weights = {variant: np.mean([row.weights / 1e6 for row in found if row.variant == variant])
-               for variant in {row.variant for row in found}}  # fmt: skip
+    found = [row for row in rows if row.variant in ("default", *SIZES) and (row.split, row.kind) == ("test", "")]
+    weights: dict[str, list[float]] = {}
+    for row in found:
+        weights.setdefault(row.variant, []).append(row.weights / 1e6)  # texts of each seed have words of their own
     points: dict[tuple[float, float], list[float]] = {}
     for row in found:
-        points.setdefault((float(weights[row.variant]), row.labels), []).append(float(row.dev_loss or 0))
+        if row.dev_loss is not None:
+            points.setdefault((float(np.mean(weights[row.variant])), row.labels), []).append(row.dev_loss)
     axes = figure.subplots(1, 2, sharey=True)
     named = (("million weights", "{:.0f} sentences"), ("labelled sentences", "{:.1f} million weights"))
     for along, (axis, (label, title)) in enumerate(zip(axes, named, strict=True)):
