@@ -27,8 +27,8 @@ from sign_models.stages.temporal import train as train_temporal
 from sign_models.step import to_device
 from sign_models.training import LOG_STEPS, Hardware, Task, hardware
 
-ENTRY_REPORTS = {"cuda": 20, "cpu": 5}  # that are compared, after those that are not counted and two more: the first
-# points that are stored cost what is imported for it, once
+ENTRY_REPORTS = {"cuda": 20, "cpu": 5}  # that are compared, after those that are not counted and two more, in which
+# the first points are stored
 LARGE_RATE = 1e-4  # of a text model of mT5-base's size, from random weights; the default is for small ones
 
 
