@@ -40,22 +40,20 @@ class Average:
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(module)
         self.decay = decay
-        self.current: list[Tensor] = [*module.parameters()]
-        self.averaged: list[Tensor] = [*self.module.parameters()]
-        self.share = torch.zeros((), device=self.current[0].device)  # of the current weights in the next average
+        averaged = [*self.module.parameters()]
+        self.share = torch.zeros((), device=averaged[0].device)  # of the current weights in the next average
+        # one kernel that reads both and writes one: what a step with a weight decay of 1 along the weights comes to
+        self.follow = torch.optim.SGD(averaged, lr=self.share, weight_decay=1.0, maximize=True, fused=True)
+        for mean, current in zip(averaged, module.parameters(), strict=True):
+            mean.grad = current.detach()
 
     def prepare(self, updates: int) -> None:
         """To be called before the update number `updates`, counted from 0."""
         self.share.fill_(1 - min(self.decay, (1 + updates) / (10 + updates)) if updates else 1.0)
 
-    @torch.no_grad()
     def update(self) -> None:
-        if self.share.is_cuda:  # where a lerp by a tensor is a kernel a weight
-            moves = torch._foreach_sub(self.current, self.averaged)
-            torch._foreach_mul_(moves, self.share)
-            torch._foreach_add_(self.averaged, moves)
-        else:
-            torch._foreach_lerp_(self.averaged, self.current, [self.share] * len(self.current))
+        """average += share * (weights - average)"""
+        self.follow.step()
 
 
 class Stepper:
