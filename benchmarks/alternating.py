@@ -18,26 +18,33 @@ from sign_models.training import Progress
 class Alternating(Unkept):
     """A training.Recorder that times the steps between two reports, and lets others run in between."""
 
-    def __init__(self, device: torch.device, warm: int, others: Sequence[Callable[[int], float]] = ()) -> None:
-        """others: called with the round's number between two reports, each gives its rate."""
-        self.device, self.warm, self.others = device, warm, others
+    def __init__(
+        self, device: torch.device, rounds: Sequence[int], others: Sequence[Callable[[int], float]] = ()
+    ) -> None:
+        """rounds: which of them count, from 1 on (Bench.counted). others: called with the round's number between two
+        reports, each gives its rate."""
+        self.device, self.rounds, self.others = device, rounds, others
+        self.whole: list[float] = []  # seconds of all rounds, counted or not
         self.seconds: list[float] = []  # a measured round
         self.steps: list[range] = []  # of each of them
         self.rates: list[list[float]] = []  # of the others, a row a round
-        self._round, self._began, self._next = 0, 0.0, 0
+        self._round, self._began, self._next = 0, time.perf_counter(), 0
 
     def metrics(self, values: dict[str, float], step: int) -> None:
         if "train.loss" not in values:
             return
         roofline.wait(self.device)
-        if self._round > self.warm:
-            self.seconds.append(time.perf_counter() - self._began)
+        self.whole.append(time.perf_counter() - self._began)
+        if self._round in self.rounds:
+            self.seconds.append(self.whole[-1])
             self.steps.append(range(self._next, step + 1))
         self.between()
-        if self._round + 1 >= self.warm:  # others too begin with a round that does not count
-            rates = [other(self._round) for other in self.others]
-            self.rates += [rates] if self._round >= self.warm else []
         self._round += 1
+        if self._round == self.rounds[0]:  # others too begin with a round that does not count
+            for other in self.others:
+                other(0)
+        if self._round in self.rounds:
+            self.rates.append([other(self._round) for other in self.others])
         roofline.wait(self.device)
         self._began, self._next = time.perf_counter(), step + 1
 
@@ -58,8 +65,8 @@ class Idle(Alternating):
     To be used as a context around the training: it times the replays of graphs.
     """
 
-    def __init__(self, device: torch.device, warm: int) -> None:
-        super().__init__(device, warm)
+    def __init__(self, device: torch.device, rounds: Sequence[int]) -> None:
+        super().__init__(device, rounds)
         self.idle: list[float] = []
         self._replays: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         replay = torch.cuda.CUDAGraph.replay
@@ -81,7 +88,7 @@ class Idle(Alternating):
         self._patch.stop()
 
     def between(self) -> None:
-        if self._round > self.warm:
+        if self._round in self.rounds:
             busy = sum(began.elapsed_time(ended) for began, ended in self._replays)
             self.idle.append(1 - busy / (1000 * self.seconds[-1]))
         self._replays = []

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,8 @@ from sign_models.data.batching import Sampler
 from sign_models.data.corpus import Corpus
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
-from sign_models.training import LOG_STEPS
+from sign_models.step import Shapes, shapes_of
+from sign_models.training import LOG_STEPS, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTED = 8  # clips whose work is counted
@@ -31,8 +33,8 @@ TOKENS, BEAMS = 32, 4
 PEER_FRAMES = {"cuda": 2**14, "cpu": 2**10}  # at most in a peer's batch: more of them are no faster
 PEER_STEPS = {"cuda": 3, "cpu": 1}  # a round
 BATCH = "512"  # clips a temporal step on a GPU: what a card is given that has the memory
-WARM = 25  # reports that are not counted beside the first, on a GPU: it records the shapes of its steps, of which there
-# are about 25, when they come for the second time
+WARM = 25  # reports after the first that are not counted where the clock is not ours to stop; see Bench.counted
+MOST_ROUNDS = 400  # in which as many rounds must be found as are wanted
 
 
 class Skipped(Exception):
@@ -68,9 +70,23 @@ class Bench:
         own = [f"--{name}={value}" for name, value in self.asked.items() if name.startswith(f"{stage}.")]
         return ["-m", f"entrypoints.{stage}", f"--preset={self.preset}", *own, *options]
 
-    def training(self, stage: str, rounds: int, **sets: object) -> PipelineParams:
-        """As long as `rounds` measured reports take."""
-        once = {"steps": LOG_STEPS * (1 + self.warm + rounds), "evaluations": 1, "checkpoint_minutes": 1e6}
+    def counted(self, task: Task, rounds: int) -> list[int]:
+        """The first `rounds` reports after the very first in which a GPU records nothing: all shapes of their steps
+        have come twice before. A CPU records nothing."""
+        found, seen = list[int](), Counter[Shapes]()
+        for place in range(MOST_ROUNDS):
+            steps = range(place * LOG_STEPS, (place + 1) * LOG_STEPS)
+            shapes = [shapes_of(task.draw(step, slice(0, len(task.clips(step))))) for step in steps]
+            if place and (self.device.type != "cuda" or all(seen[shape] > 1 for shape in shapes)):
+                found.append(place)
+            if len(found) == rounds:
+                return found
+            seen.update(shapes)
+        raise Skipped(f"{len(found)} of {MOST_ROUNDS} reports are without a new shape")
+
+    def training(self, stage: str, reports: int, **sets: object) -> PipelineParams:
+        """As long as so many reports take."""
+        once = {"steps": LOG_STEPS * reports, "evaluations": 1, "checkpoint_minutes": 1e6}
         return self.params(**{f"{stage}__training__{name}": value for name, value in once.items()}, **sets)
 
     @property

@@ -46,6 +46,17 @@ def _work(task: Task, machine: Hardware) -> Work:
     return roofline.count(step)
 
 
+def _temporal(b: Bench, corpus: Corpus, rounds: int, **sets: object) -> tuple[PipelineParams, list[int]]:
+    """Parameters of a training that has `rounds` reports which count, and which these are."""
+    counted = b.counted(_temporal_task(b.params(**sets), corpus), rounds)
+    return b.training("temporal", counted[-1] + 1, **sets), counted
+
+
+def _temporal_task(params: PipelineParams, corpus: Corpus) -> TemporalTask:
+    machine = hardware(params.temporal.model.width)
+    return TemporalTask(params.temporal, corpus, encoder(params).skeleton, machine)
+
+
 def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, recorder: Alternating) -> tuple[list[float], str]:
     """-> frames a second, one a measured round; what was trained."""
     p = params.temporal
@@ -57,22 +68,30 @@ def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, recorder: 
 
 
 def _temporal_work(params: PipelineParams, corpus: Corpus) -> Work:
-    machine = hardware(params.temporal.model.width)
-    return _work(TemporalTask(params.temporal, corpus, encoder(params).skeleton, machine), machine)
+    return _work(_temporal_task(params, corpus), hardware(params.temporal.model.width))
+
+
+def _recordings(name: str, recorder: Alternating) -> Iterator[Figure]:
+    """What a training spends once, on shapes that a GPU has not recorded yet: beyond the median of rounds without."""
+    usual, rounds = statistics.median(recorder.seconds), recorder.whole[1 : recorder.rounds[-1] + 1]
+    if recorder.device.type == "cuda":
+        about = f"once, in the {len(rounds)} reports until enough were without a new shape"
+        yield Figure(f"{name}.recording", (sum(rounds) - usual * len(rounds),), "s", about=about)
 
 
 def temporal(b: Bench) -> Iterator[Figure]:
-    params = b.training("temporal", b.rounds)
-    size = params.temporal.training.batch_size
+    size = b.params().temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
+    params, rounds = _temporal(b, corpus, b.rounds)
     peers = b.encoders()
     work = _temporal_work(params, corpus)
-    recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
+    recorder = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
     rates, about = _train_temporal(b, params, corpus, recorder)
     gpu = b.device.type == "cuda"
     yield Figure("temporal.train", tuple(rates), "frames/s", 2e6 if gpu else None, work=work, about=about)
     share = tuple(100 * rate * work.flops / b.ceiling.products for rate in rates)
     yield Figure("temporal.ceiling", share, "% of the products' ceiling", 25 if gpu else None)
+    yield from _recordings("temporal", recorder)
     yield from beside("temporal", rates, peers, recorder.rates, "frames/s", {"unisign": 20 if gpu else 40})
 
 
@@ -81,15 +100,17 @@ def alignment(b: Bench) -> Iterator[Figure]:
     folder = decoder_folder(b.folder / "decoder", b.device)
     for size in b.given.alignment_batches:
         decoder = {"alignment__decoder__pretrained": folder, "alignment__decoder__prune": "true"}
-        own = {"alignment__training__batch_size": size, "alignment__training__lr": LARGE_RATE}
-        params = b.training("alignment", b.rounds, **decoder, **own)
-        p = params.alignment
+        own = {"alignment__training__batch_size": size, "alignment__training__lr": LARGE_RATE, **decoder}
+        params = b.params(**own)
         corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
         texts = {name: text for name, text in zip(corpus.ids, corpus.texts, strict=True) if text}
         peers: list[Peer] = [UniSign(b.peers["unisign"], b.device, whole=True)] if "unisign" in b.peers else []
         machine = hardware(params.temporal.model.width)
-        work = _work(AlignmentTask(p, corpus, texts, encoder(params), machine, "split", None), machine)
-        recorder = Alternating(b.device, b.warm, [b.rate(peer, corpus, size) for peer in peers])
+        task = AlignmentTask(params.alignment, corpus, texts, encoder(params), machine, "split", None)
+        rounds, work = b.counted(task, b.rounds), _work(task, machine)
+        del task
+        p = b.training("alignment", rounds[-1] + 1, **own).alignment
+        recorder = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
         trained = train_alignment(p, corpus, texts, encoder(params), recorder, "split")
         sampler = Sampler(corpus.lengths, of_split(corpus, "train"), size, p.training.seed)
         frames = recorder.frames(sampler, p.max_frames, trained.progress)
@@ -97,22 +118,23 @@ def alignment(b: Bench) -> Iterator[Figure]:
         name, about = f"alignment.batch_{size}", f"{weights(trained.model)}, {size} clips a step"
         yield Figure(f"{name}.train", tuple(rates), "frames/s", work=work, about=about)
         yield from beside(name, rates, peers, recorder.rates, "frames/s", {"unisign": 5})
+        yield from _recordings(name, recorder)
 
 
 def loader(b: Bench) -> Iterator[Figure]:
     """What a step waits for: reading and varying its clips, and how long the GPU stands still, whatever for."""
-    params = b.training("temporal", b.rounds)
-    size = params.temporal.training.batch_size
+    size = b.params().temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
+    params, rounds = _temporal(b, corpus, b.rounds)
     if b.device.type == "cuda":
-        with Idle(b.device, b.warm) as recorder:
+        with Idle(b.device, rounds) as recorder:
             _train_temporal(b, params, corpus, recorder)
         idle = tuple(100 * share for share in recorder.idle)
         yield Figure("loader.idle", idle, "% of the time", 2, most=True, about="the GPU runs no step, for any reason")
     else:
-        recorder = Alternating(b.device, b.warm)
+        recorder = Alternating(b.device, rounds)
         _train_temporal(b, params, corpus, recorder)
-    task = TemporalTask(params.temporal, corpus, encoder(params).skeleton, hardware(params.temporal.model.width))
+    task = _temporal_task(params, corpus)
 
     def make(step: int) -> Any:
         return task.batch(to_device(task.draw(step, slice(0, size)), b.device))
@@ -129,7 +151,7 @@ def memory(b: Bench) -> Iterator[Figure]:
     if b.device.type != "cuda":
         raise Skipped("torch counts a GPU's memory only")
     size, length = 64, 128
-    params = b.training("temporal", 1, temporal__training__batch_size=size, temporal__augment__tempo=0)
+    params = b.training("temporal", 2 + b.warm, temporal__training__batch_size=size, temporal__augment__tempo=0)
     corpus = b.corpus([length] * size * LOG_STEPS)
 
     def peak(work: Callable[[], Any]) -> float:
@@ -139,7 +161,7 @@ def memory(b: Bench) -> Iterator[Figure]:
         work()
         return (torch.cuda.max_memory_allocated() - held) / (size * length)
 
-    ours = peak(lambda: _train_temporal(b, params, corpus, Alternating(b.device, b.warm)))
+    ours = peak(lambda: _train_temporal(b, params, corpus, Alternating(b.device, [1])))
     yield Figure("memory.train", (ours / 1e3,), "KB a frame", about="with the corpus on the device")
     if "unisign" in b.peers:
 
@@ -173,9 +195,9 @@ def scaling(b: Bench) -> Iterator[Figure]:
     for kind in b.given.scaling.split(","):
         costs = []
         for point, lengths, sets in kinds[kind]:
-            params = b.training("temporal", 2, **sets)
             corpus = b.corpus(lengths)
-            rates, about = _train_temporal(b, params, corpus, Alternating(b.device, b.warm))
+            params, rounds = _temporal(b, corpus, 2, **sets)
+            rates, about = _train_temporal(b, params, corpus, Alternating(b.device, rounds))
             work = _temporal_work(params, corpus)
             rate = statistics.median(rates)
             costs.append(1 / rate if kind != "weights" else 1 / (rate * work.flops))
@@ -196,7 +218,8 @@ def entry(b: Bench) -> Iterator[Figure]:
     size = b.params().temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     run(b.command("skeleton", f"--data={corpus.sources}", "--steps=2"), b.folder)
-    params = b.training("temporal", 2 + (reports := ENTRY_REPORTS[b.device.type]))
+    rounds = range(1 + b.warm, 3 + b.warm + (reports := ENTRY_REPORTS[b.device.type]))
+    params = b.training("temporal", rounds[-1] + 1)
     line = [f"--data={corpus.sources}", f"--steps={params.temporal.training.steps}", "--training.evaluations=1"]
     shares = []
     for _ in range(b.rounds):
@@ -205,7 +228,7 @@ def entry(b: Bench) -> Iterator[Figure]:
         found = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
         points = sorted(client.get_metric_history(found.info.run_id, "train.loss"), key=lambda point: point.step)
         whole = (points[-1].timestamp - points[-1 - reports].timestamp) / 1000
-        recorder = Alternating(b.device, b.warm)
+        recorder = Alternating(b.device, rounds)
         _train_temporal(b, params, corpus, recorder)
         shares.append(100 * (whole / sum(recorder.seconds[-reports:]) - 1))
     yield Figure("entry.overhead", tuple(shares), "% slower", 3, most=True, about="reports to MLflow included")

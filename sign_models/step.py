@@ -163,6 +163,14 @@ class Stepper:
         return torch.cat([values, norm.detach().float().reshape(1)])
 
 
+Shapes = tuple[tuple[str | int, ...], ...]
+
+
+def shapes_of(drawn: Drawn) -> Shapes:
+    """What tells one recording from another."""
+    return tuple((name, *values.shape) for name, values in drawn.items())
+
+
 @dataclass(frozen=True)
 class Recording:
     graph: torch.cuda.CUDAGraph
@@ -176,12 +184,12 @@ class Recordings:
     def __init__(self, among: Processes) -> None:
         # what other processes send arrives on a thread of its own, which must not end a recording
         self.errors = "global" if among.size == 1 else "thread_local"
-        self.seen: dict[Any, Recording | None] = {}
+        self.seen: dict[Shapes, Recording | None] = {}
         self.pool = torch.cuda.graph_pool_handle()  # graphs take turns in the same memory
         self.stream = torch.cuda.Stream()
 
     def __call__(self, work: Callable[[Drawn], Tensor], drawn: Drawn) -> Tensor:
-        shapes = tuple((name, *values.shape) for name, values in drawn.items())
+        shapes = shapes_of(drawn)
         if shapes not in self.seen:
             self.seen[shapes] = None
             return self._aside(work, to_device(drawn, torch.device("cuda")))
