@@ -46,6 +46,7 @@ from sign_models.stages.represent import represent
 
 FIGURES = ("bleu4", "exact_match", "chrf", "character_error_rate")
 AUGMENTATIONS = tuple(Augment.model_fields)
+AT_ONCE = {"alignment.encoder_start": "0"}  # nothing has been pretrained that training could spoil
 SIZES = ("tiny", "small", "base", "large")
 
 
@@ -60,9 +61,11 @@ class Variant:
 
 VARIANTS = {
     "default": Variant(),
-    "scratch": Variant({"alignment.self_training.share": "0"}, ("skeleton", "temporal")),
+    "scratch": Variant({"alignment.self_training.share": "0"} | AT_ONCE, ("skeleton", "temporal")),
+    "no_pretraining": Variant(AT_ONCE, ("skeleton", "temporal")),
     "no_skeleton": Variant(untrained=("skeleton",)),
-    "no_temporal": Variant(untrained=("temporal",)),
+    "no_temporal": Variant(AT_ONCE, ("temporal",)),
+    "no_wait": Variant(AT_ONCE),
     "contrast": Variant({"alignment.losses.contrast_weight": "0.1"}),  # off by default, as is the next one
     "view_contrast": Variant({"temporal.contrast_weight": "0.1"}),
     "no_ctc": Variant({"alignment.losses.ctc_weight": "0", "alignment.generation.ctc_weight": "0"}),

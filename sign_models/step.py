@@ -22,7 +22,7 @@ from sign_models.errors import ResourceError
 from sign_models.processes import Processes
 
 if TYPE_CHECKING:
-    from sign_models.training import Hardware, Progress, Task
+    from sign_models.training import Group, Hardware, Progress, Task
 
 OutOfMemory = torch.OutOfMemoryError
 BETAS = (0.9, 0.98)
@@ -74,7 +74,7 @@ class Stepper:
         self.task, self.machine, self.seed, self.note = task, machine, seed, note
         self.lr, self.clip_norm = lr, clip_norm
         raw = task.objective.to(machine.device)
-        self.shares, optimizer = _optimizer(task, machine, lr, weight_decay)
+        self.groups, optimizer = _optimizer(task, machine, lr, weight_decay)
         self.objective: nn.Module = raw
         self.optimizer = machine.accelerator.prepare(optimizer)
         self.average = Average(raw, ema)
@@ -82,15 +82,16 @@ class Stepper:
         recordable = machine.device.type == "cuda" and task.recordable
         self.recorder = Recordings(machine.among) if recordable else None
 
-    def step(self, progress: Progress, rate: float) -> Tensor:
-        """Step number progress.step at `rate` times the learning rates -> its values, in the order of self.names.
+    def step(self, progress: Progress, rate: float, done: float) -> Tensor:
+        """Step number progress.step at `rate` times the learning rates of what is learned after the share `done` of
+        training -> its values, in the order of self.names.
 
         On a full memory the same step again in twice as many parts.
         """
         clips = len(self.task.clips(progress.step))
         rows = self.machine.among.rows(clips)
-        for group, share in zip(self.optimizer.param_groups, self.shares, strict=True):
-            group["lr"].fill_(self.lr * rate * share)
+        for of_optimizer, group in zip(self.optimizer.param_groups, self.groups, strict=True):
+            of_optimizer["lr"].fill_(self.lr * rate * group.share if done >= group.start else 0.0)
         self.average.prepare(progress.step)
         while True:
             try:
@@ -238,18 +239,18 @@ def to_device(drawn: Drawn, device: torch.device) -> Drawn:
 
 def _optimizer(
     task: Task, machine: Hardware, lr: float, weight_decay: float
-) -> tuple[list[float], torch.optim.Optimizer]:
+) -> tuple[list[Group], torch.optim.Optimizer]:
     """AdamW; vectors (norms, biases, single tokens) are not decayed. Rates are tensors, so that a graph sees them
     change."""
-    groups: list[dict[str, Any]] = []
-    shares: list[float] = []
+    of_optimizer: list[dict[str, Any]] = []
+    groups: list[Group] = []
     cuda = machine.device.type == "cuda"
-    for share, parameters in task.groups():
+    for group in task.groups():
         for decay, chosen in (
-            (weight_decay, [p for p in parameters if p.ndim > 1]),
-            (0.0, [p for p in parameters if p.ndim < 2]),
+            (weight_decay, [p for p in group.parameters if p.ndim > 1]),
+            (0.0, [p for p in group.parameters if p.ndim < 2]),
         ):
             rate = torch.tensor(lr, device=machine.device)
-            groups.append({"params": chosen, "weight_decay": decay, "lr": rate})
-            shares.append(share)
-    return shares, torch.optim.AdamW(groups, lr=torch.tensor(lr), betas=BETAS, fused=True, capturable=cuda)
+            of_optimizer.append({"params": chosen, "weight_decay": decay, "lr": rate})
+            groups.append(group)
+    return groups, torch.optim.AdamW(of_optimizer, lr=torch.tensor(lr), betas=BETAS, fused=True, capturable=cuda)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -51,6 +51,14 @@ class Recorder(Protocol):
     def note(self, message: str) -> None: ...
 
 
+class Group(NamedTuple):
+    """Parameters, their share of the learning rate, and the share of training before which they stay as they are."""
+
+    parameters: list[nn.Parameter]
+    share: float = 1.0
+    start: float = 0.0
+
+
 class Task(Protocol):
     """What a stage brings to the loop.
 
@@ -81,9 +89,7 @@ class Task(Protocol):
 
     def evaluate(self, objective: Any) -> dict[str, float]: ...
 
-    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
-        """Parameters with their share of the learning rate."""
-        ...
+    def groups(self) -> Iterable[Group]: ...
 
     def advance(self, averaged: Any, done: float) -> None:
         """Called after each evaluation, with the share of training that is done: a task may make new data."""
@@ -261,7 +267,7 @@ def fit(
     while progress.step < total and not _enough(progress, patience):
         step = progress.step
         rate = learning_rate(step, total, warmup)
-        pending.append(stepper.step(progress, rate))
+        pending.append(stepper.step(progress, rate, step / total))
         progress.step += 1
         bar.update()
         last = progress.step == total

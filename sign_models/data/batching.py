@@ -41,12 +41,14 @@ Drawn = dict[str, Tensor]  # what the host says of a batch; the shapes say which
 
 @dataclass(frozen=True)
 class Batch:
-    """x (B, T, K, 3) float32, mask (B, T) bool, lengths (B,): frames of each clip. rows: of the step's whole batch."""
+    """x (B, T, K, 3) float32, mask (B, T) bool, lengths (B,): frames of each clip. rows: of the step's whole batch.
+    plain: x without augment(), where that was asked for."""
 
     x: Tensor
     mask: Tensor
     lengths: Tensor
     rows: Rows = ALL
+    plain: Tensor | None = None
 
 
 class DeviceCorpus:
@@ -266,8 +268,10 @@ def cut(
 
 
 @torch.no_grad()
-def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment) -> Batch:
+def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment, plain: bool = False) -> Batch:
     """The training batch that `drawn` (of cut(), on the device) says, at a wandering tempo, after augment().
+
+    plain: give the same moments of the clips as they are too, but in the same mirror.
 
     Draws from torch's generator, which the caller has seeded.
     """
@@ -282,11 +286,15 @@ def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment) -> Batch:
         at = between(drawn["offsets"], drawn["frames"], where, kept)
         wanted = strengths.model_dump(exclude={"tempo", "drop_frames"})
         variation = draw(len(where), length, frames.device, **wanted, rows=rows)
+        unvaried = Variation(mirrored=variation.mirrored)
         if frames.recordable and fused():
             x = frames.gather_varied(at, variation)
+            as_is = frames.gather_varied(at, unvaried) if plain else None
         else:
-            x = augment(frames.gather(at), variation)
-        return Batch(x, at.mask, kept, rows)
+            x = frames.gather(at)
+            as_is = augment(x.clone(), unvaried) if plain else None
+            x = augment(x, variation)
+        return Batch(x, at.mask, kept, rows, as_is)
 
 
 def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: Rows = ALL) -> Tensor:

@@ -170,6 +170,7 @@ class Generation(Closed):
 class AlignmentParams(Closed):
     finetune: bool  # train through the temporal model; false: on its frozen representations
     encoder_lr: NonNegative  # learning rate of the temporal part as a share of training.lr
+    encoder_start: Fraction  # of training, before which the temporal part stays as it was pretrained
     tokenizer: Tokenizer
     decoder: Decoder
     losses: Losses

@@ -25,7 +25,7 @@ from sign_models.params.schema import AlignmentParams
 from sign_models.processes import ALONE, Processes
 from sign_models.stages.generate import stack
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
-from sign_models.training import Hardware, Recorder, fit, hardware
+from sign_models.training import Group, Hardware, Recorder, fit, hardware
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -223,11 +223,13 @@ class AlignmentTask:
         _, text, ctc = sums / sums[0]
         return {"text": text, "ctc": ctc, **scores.metrics(), "score": scores.chrf}
 
-    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+    def groups(self) -> Iterable[Group]:
+        """What has been pretrained waits until what is new has learned to read it: before, it would only be spoilt
+        (Kumar et al. 2022)."""
         model = self.objective.model
         if self.params.finetune:
-            yield self.params.encoder_lr, list(model.temporal.parameters())
-        yield 1.0, [p for p in model.alignment.parameters() if p.requires_grad]
+            yield Group(list(model.temporal.parameters()), self.params.encoder_lr, self.params.encoder_start)
+        yield Group([p for p in model.alignment.parameters() if p.requires_grad])
 
 
 def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> int:

@@ -18,7 +18,7 @@ from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.pictures import restorations
 from sign_models.processes import ALONE, Processes
-from sign_models.training import FixedTask, Hardware, Progress, Recorder, fit, hardware
+from sign_models.training import FixedTask, Group, Hardware, Progress, Recorder, fit, hardware
 
 PICTURED = 4  # clips in the picture of restorations
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's first ones
@@ -77,8 +77,8 @@ class SkeletonTask(FixedTask):
         _, loss, distance = sums / sums[0]
         return {"loss": loss, "distance": distance, "score": -distance}
 
-    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
-        yield 1.0, list(self.objective.parameters())
+    def groups(self) -> Iterable[Group]:
+        yield Group(list(self.objective.parameters()))
 
 
 def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:

@@ -1,4 +1,5 @@
-"""Stage 2: restore hidden spans of whole videos, and tell a video's two views from other videos."""
+"""Stage 2: restore hidden spans of whole videos as they were before they were varied, so that what a video says is
+told from who signs it and where the camera stands; and, if asked for, tell a video's two views from other videos."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
 from sign_models.processes import ALONE, Processes
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
-from sign_models.training import FixedTask, Hardware, Recorder, fit, hardware
+from sign_models.training import FixedTask, Group, Hardware, Recorder, fit, hardware
 
 
 class TwoViews(nn.Module):
@@ -30,8 +31,9 @@ class TwoViews(nn.Module):
         first = views[0]
         hidden = hide(first.x, **self.params.mask.model_dump(), rows=first.rows)
         restored, a = self.model(hidden.x, first.mask, hidden.parts)
+        wanted = first.x if first.plain is None else first.plain
         loss, distance = restoration_loss(
-            restored, first.x, first.mask, hidden.landmarks, self.params.velocity_weight, among
+            restored, wanted, first.mask, hidden.landmarks, self.params.velocity_weight, among
         )
         out = {"restoration": loss, "distance": distance, "loss": loss}
         for second in views[1:]:
@@ -64,7 +66,12 @@ class TemporalTask(FixedTask):
 
     def batch(self, drawn: Drawn) -> tuple[list[Batch], Tensor]:
         views = [
-            vary(self.frames, {n[:-1]: v for n, v in drawn.items() if n.endswith(str(i))}, self.params.augment)
+            vary(
+                self.frames,
+                {n[:-1]: v for n, v in drawn.items() if n.endswith(str(i))},
+                self.params.augment,
+                plain=i == 0,
+            )
             for i in range(self.views)
         ]
         return views, torch.stack([view.lengths.sum() for view in views]).sum()
@@ -79,11 +86,11 @@ class TemporalTask(FixedTask):
         _, loss, distance = sums / sums[0]
         return {"loss": loss, "distance": distance, "score": -distance}
 
-    def groups(self) -> Iterable[tuple[float, list[nn.Parameter]]]:
+    def groups(self) -> Iterable[Group]:
         skeleton = {id(p) for p in self.objective.model.skeleton.parameters()}
         if self.params.skeleton_lr:
-            yield self.params.skeleton_lr, list(self.objective.model.skeleton.parameters())
-        yield 1.0, [p for p in self.objective.parameters() if id(p) not in skeleton]
+            yield Group(list(self.objective.model.skeleton.parameters()), self.params.skeleton_lr)
+        yield Group([p for p in self.objective.parameters() if id(p) not in skeleton])
 
 
 def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:

@@ -229,6 +229,19 @@ def test_without_variation_a_batch_is_the_clips(frames: DeviceCorpus) -> None:
     assert torch.equal(batch.x[batch.mask], whole.x[whole.mask])
 
 
+def test_beside_a_varied_batch_stand_the_same_moments_as_they_are(frames: DeviceCorpus) -> None:
+    clips = np.array([3, 4, 5, 2, 6])
+    when = {"tempo": 0.5, "drop_frames": 0.4, "mirror": 0.5}  # what also says which moments, and in which mirror
+    where = {"rotate": 15, "reach": 0.3, "build": 0.05, "translate": 0.1, "drop_hand": 0.5, "noise": 0.03}
+    drawn = cut(frames, clips, slice(0, 5), np.random.default_rng(7), 100, Augment(**(STILL | when)))
+    torch.manual_seed(3)
+    batch = vary(frames, drawn, Augment(**(STILL | when | where)), plain=True)
+    torch.manual_seed(3)
+    moments = vary(frames, drawn, Augment(**(STILL | when)))
+    assert batch.plain is not None and moments.plain is None
+    assert torch.equal(batch.plain, moments.x) and not torch.equal(batch.plain, batch.x)
+
+
 def test_parts_of_a_step_show_the_windows_of_the_whole(frames: DeviceCorpus) -> None:
     """Where memory makes parts of a batch, the clips are cut and played as they would have been."""
     clips = np.array([3, 4, 5, 2])

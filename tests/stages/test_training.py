@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sign_models import training
-from sign_models.data.batching import Sampler
+from sign_models.data.batching import Batch, Sampler
 from sign_models.errors import ResourceError
 from sign_models.models.alignment import AlignmentModel
+from sign_models.models.temporal import TemporalModel
 from sign_models.params import load
 from sign_models.params.schema import Augment
 from sign_models.stages.alignment import labelled_clips
+from sign_models.stages.temporal import TwoViews
+from tests.models.clips import batch
 from tests.stages.recorders import Memory, Stopped
 
 STAGES = ("skeleton", "temporal", "alignment")
@@ -47,6 +51,15 @@ def test_a_pretraining_stage_restores_what_it_has_often_seen(train, tmp_path: Pa
     for name, share in (("train.loss", 0.3), ("train.distance", 0.6)):  # the first points are means over 20 steps
         curve = recorder.points[name]
         assert curve[max(curve)] < share * curve[min(curve)], name
+
+
+@pytest.mark.parametrize("way", ["plain", "x"])
+def test_the_temporal_stage_wants_clips_back_as_they_were_before_they_were_varied(way: str) -> None:
+    clips, mask = batch((12, 9))
+    varied = Batch(clips * 1.5, mask, mask.sum(1), plain=clips)
+    model = lambda x, mask, hidden: (getattr(varied, way)[..., :2], None)  # noqa: E731
+    loss = TwoViews(cast(TemporalModel, model), load.resolve().temporal)([varied])["loss"]
+    assert bool(loss < 1e-9) == (way == "plain")
 
 
 def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path, inputs) -> None:
@@ -92,6 +105,17 @@ def test_a_resumed_training_ends_with_the_weights_of_an_unbroken_one(train, tmp_
         if name not in CLOCKS:
             assert points.items() <= whole.points[name].items(), name
     assert resumed.progress.best_step == unbroken.progress.best_step
+
+
+def test_what_was_pretrained_waits_for_its_start_in_alignment(train, tmp_path: Path) -> None:
+    def trained(start: float, steps: int) -> dict[str, torch.Tensor]:
+        more = {"alignment__encoder_start": start, "alignment__training__steps": steps}
+        model = train("alignment", Memory(tmp_path / f"{start}-{steps}"), **more, alignment__training__ema=0).model
+        return {name: value for name, value in model.state_dict().items() if "parts." in name or "reduce" in name}
+
+    first, begun, waiting, over = trained(1, 1), trained(0, 4), trained(0.9, 4), trained(0.5, 4)
+    assert all(torch.equal(waiting[name], value) for name, value in first.items())
+    assert all(any(not torch.equal(found[n], v) for n, v in first.items()) for found in (begun, over))
 
 
 def test_self_training_goes_on_with_the_texts_it_had(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
