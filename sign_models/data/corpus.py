@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -45,6 +46,23 @@ def read_into(frames: Frames, start: int, out: np.ndarray) -> None:
         out[:] = frames[start : start + len(out)]
     else:
         frames.read_into(start, out)
+
+
+TOGETHER = 2048  # frames that are normalised at a time
+T = TypeVar("T")
+
+
+def together(items: Iterable[T], frames: Callable[[T], int]) -> Iterator[list[T]]:
+    """Items in their order, as many at a time as have TOGETHER frames."""
+    waiting, count = list[T](), 0
+    for item in items:
+        waiting.append(item)
+        count += frames(item)
+        if count >= TOGETHER:
+            yield waiting
+            waiting, count = [], 0
+    if waiting:
+        yield waiting
 
 
 @dataclass(frozen=True)
@@ -149,7 +167,8 @@ class Corpus:
         clips: dict[str, np.ndarray] = {}
         fps, splits, groups, texts = [], [], [], []
         digest = Digest()
-        for sequence in sequences:
+        groups_of = ((group, Clip.of(group)) for group in together(sequences, len))
+        for sequence, clip in chain.from_iterable(zip(*pair, strict=True) for pair in groups_of):
             if sequence.id in clips:
                 raise DataError(
                     f"id {sequence.id!r} appears twice",
@@ -157,7 +176,6 @@ class Corpus:
                     wanted="one clip an id",
                     remedy="rename or remove one of the two",
                 )
-            [clip] = Clip.of([sequence])
             if isinstance(clip, DataError):
                 raise clip
             clips[clip.id] = clip.values

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sign_models.data.checks import measure
-from sign_models.data.corpus import Clip, nfc
+from sign_models.data.corpus import Clip, nfc, together
 from sign_models.data.handover import hand_over, take, widen
 from sign_models.data.memory import keep_freed_memory
 from sign_models.errors import DataError, ResourceError, SignError
@@ -29,7 +29,6 @@ from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 BLOCK = 16  # parts of a source, most of them files, that a reading process takes at a time
-TOGETHER = 2048  # frames that are normalised at a time
 WORKERS = 4  # reading processes at most; one process writes
 SMALL = 128  # files of a source that one process reads as fast
 LARGE = 2**26  # bytes: every process would read such a file whole
@@ -117,22 +116,14 @@ def prepared(
     read: Iterable[tuple[Place, KeypointSequence | DataError]],
 ) -> Iterator[tuple[Place, Sample | DataError]]:
     """Samples of what was read, in its order, normalised several at a time, which changes no bit of them."""
-    return chain.from_iterable(_together(read))
+    return chain.from_iterable(_prepared_together(read))
 
 
-def _together(
+def _prepared_together(
     read: Iterable[tuple[Place, KeypointSequence | DataError]],
 ) -> Iterator[list[tuple[Place, Sample | DataError]]]:
-    waiting: list[tuple[Place, KeypointSequence | DataError]] = []
-    frames = 0
-    for place, sequence in read:
-        waiting.append((place, sequence))
-        frames += 1 if isinstance(sequence, DataError) else len(sequence)
-        if frames >= TOGETHER:
-            yield list(_prepare(waiting))
-            waiting, frames = [], 0
-    if waiting:
-        yield list(_prepare(waiting))
+    for group in together(read, lambda placed: 1 if isinstance(placed[1], DataError) else len(placed[1])):
+        yield list(_prepare(group))
 
 
 def _prepare(read: list[tuple[Place, KeypointSequence | DataError]]) -> Iterator[tuple[Place, Sample | DataError]]:
@@ -255,7 +246,7 @@ def _work(end: Connection, source: Path, reading: Reading, begin: Place, mine: i
         reading = formats.loaded(reading)
         for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK):
             if block % workers == mine:
-                for samples in _together(_sequences(parts, reading, begin)):
+                for samples in _prepared_together(_sequences(parts, reading, begin)):
                     hand_over(end, samples)
                 hand_over(end, [])
         hand_over(end, None)
