@@ -178,6 +178,11 @@ class Hardware:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
 
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies in bf16; others are many times slower so than in float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def hardware(width: int) -> Hardware:
     """The device there is, in the precision that is fastest there for a model of this width.
 
@@ -188,7 +193,7 @@ def hardware(width: int) -> Hardware:
     if torch.cuda.is_available():
         half = width >= WIDE and torch.cuda.is_bf16_supported()
     else:
-        half = bool(torch.cpu._is_avx512_bf16_supported())
+        half = cpu_has_bf16()
         keep_freed_memory(-1)  # the next step wants what this one frees (docs/experiments.md)
     # accelerate's own mixed precision is one for the whole process; stages of one pipeline may differ in width
     return Hardware(Accelerator(), half, present())
