@@ -3,9 +3,9 @@
 Uni-Sign (github.com/ZechengLi19/Uni-Sign): the class of its models.py, its forward unchanged, gradients
 clipped, AdamW (fused, which is faster than its own); on a GPU weights in bf16, as its DeepSpeed recipe has them, on a
 CPU bf16 autocast where the CPU multiplies in bf16, four times as fast there. Where the encoder alone is measured, a
-mean over time stands for mT5. MSKA (github.com/sutwangyan/MSKA): the class DSTA of its recognition.py, in
-bf16 autocast likewise, Adam. Weights are random. Inputs lie on the device, in batches of like length: neither is charged for
-loading, preparing or padding.
+mean over time stands for mT5. MSKA (github.com/sutwangyan/MSKA): the class DSTA of its recognition.py, in bf16 autocast
+likewise, Adam. Weights are random. Inputs lie on the device, in batches of like length: neither is charged for loading,
+preparing or padding.
 """
 
 from __future__ import annotations
