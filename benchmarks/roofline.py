@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from sign_models.training import cpu_has_bf16
+
 ROUNDS = 7
 SIDE = {"cuda": 8192, "cpu": 2048}  # of the square matrices that are multiplied
 COPIED = {"cuda": 2**30, "cpu": 2**27}  # bytes
@@ -21,8 +23,8 @@ COPIED = {"cuda": 2**30, "cpu": 2**27}  # bytes
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Measured on this device: FLOP/s of matrix products in bf16 and in float32 as the stages run it, bytes/s of a copy
-    (read and written)."""
+    """Measured on this device: FLOP/s of matrix products in bf16 (0 on a CPU that does not multiply in it) and in
+    float32 as the stages run it, bytes/s of a copy (read and written)."""
 
     bf16: float
     float32: float
@@ -75,8 +77,11 @@ def seconds(work: Callable[[], Any], device: torch.device) -> float:
 
 def ceiling(device: torch.device) -> Ceiling:
     torch.set_float32_matmul_precision("high")
-    side, rates = SIDE[device.type], []
+    side, rates = SIDE[device.type], list[float]()
     for dtype in (torch.bfloat16, torch.float32):
+        if dtype == torch.bfloat16 and device.type == "cpu" and not cpu_has_bf16():
+            rates.append(0.0)
+            continue
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         best = statistics.median(seconds(lambda a=a, b=b: a @ b, device) for _ in range(ROUNDS))  # type: ignore[misc]
         rates.append(2 * side**3 / best)
