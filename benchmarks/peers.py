@@ -25,7 +25,7 @@ import yaml
 from torch import Tensor, nn
 
 from benchmarks.unisign import defined
-from sign_models.training import cpu_has_bf16
+from sign_models.training import has_bf16
 
 MT5_BASE = {
     "vocab_size": 250112, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12,
@@ -106,7 +106,7 @@ class UniSign(Peer):
         return made | {"gt_sentence": list(texts)}
 
     def loss(self, batch: Batch) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.device.type == "cpu" and cpu_has_bf16()):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.device.type == "cpu" and has_bf16(self.device)):
             return self.model(batch, batch)["loss"]
 
     def generate(self, batch: Batch, tokens: int, beams: int) -> Tensor:
@@ -130,7 +130,7 @@ class MSKA(Peer):
         return {"keypoint": _There(torch.randn(len(lengths), 3, max(lengths), 133, device=self.device))}
 
     def loss(self, batch: Batch) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda" or cpu_has_bf16()):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
             return sum(out.float().square().mean() for out in self.model(batch))  # type: ignore[return-value]
 
 

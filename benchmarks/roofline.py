@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from sign_models.training import cpu_has_bf16
+from sign_models.training import has_bf16
 
 ROUNDS = 7
 SIDE = {"cuda": 8192, "cpu": 2048}  # of the square matrices that are multiplied
@@ -23,7 +23,7 @@ COPIED = {"cuda": 2**30, "cpu": 2**27}  # bytes
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Measured on this device: FLOP/s of matrix products in bf16 (0 on a CPU that does not multiply in it) and in
+    """Measured on this device: FLOP/s of matrix products in bf16 (0 where it does not multiply in it) and in
     float32 as the stages run it, bytes/s of a copy (read and written)."""
 
     bf16: float
@@ -79,7 +79,7 @@ def ceiling(device: torch.device) -> Ceiling:
     torch.set_float32_matmul_precision("high")
     side, rates = SIDE[device.type], list[float]()
     for dtype in (torch.bfloat16, torch.float32):
-        if dtype == torch.bfloat16 and device.type == "cpu" and not cpu_has_bf16():
+        if dtype == torch.bfloat16 and not has_bf16(device):
             rates.append(0.0)
             continue
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))

@@ -46,8 +46,8 @@ def _work(task: Task, machine: Hardware) -> Work:
     return roofline.count(step)
 
 
-def _temporal(b: Bench, corpus: Corpus, rounds: int, **sets: object) -> tuple[PipelineParams, list[int]]:
-    """Parameters of a training that has `rounds` reports which count, and which these are."""
+def _long_enough(b: Bench, corpus: Corpus, rounds: int, **sets: object) -> tuple[PipelineParams, list[int]]:
+    """Parameters of a temporal training that has `rounds` reports which count, and which these are."""
     counted = b.counted(_temporal_task(b.params(**sets), corpus), rounds)
     return b.training("temporal", counted[-1] + 1, **sets), counted
 
@@ -73,7 +73,7 @@ def _temporal_work(params: PipelineParams, corpus: Corpus) -> Work:
 
 def _recordings(name: str, recorder: Alternating) -> Iterator[Figure]:
     """What a training spends once, on shapes that a GPU has not recorded yet: beyond the median of rounds without."""
-    usual, rounds = statistics.median(recorder.seconds), recorder.whole[1 : recorder.rounds[-1] + 1]
+    usual, rounds = statistics.median(recorder.seconds), recorder.whole[1:]
     if recorder.device.type == "cuda":
         about = f"once, in the {len(rounds)} reports until enough were without a new shape"
         yield Figure(f"{name}.recording", (sum(rounds) - usual * len(rounds),), "s", about=about)
@@ -82,7 +82,7 @@ def _recordings(name: str, recorder: Alternating) -> Iterator[Figure]:
 def temporal(b: Bench) -> Iterator[Figure]:
     size = b.params().temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
-    params, rounds = _temporal(b, corpus, b.rounds)
+    params, rounds = _long_enough(b, corpus, b.rounds)
     peers = b.encoders()
     work = _temporal_work(params, corpus)
     recorder = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
@@ -125,7 +125,7 @@ def loader(b: Bench) -> Iterator[Figure]:
     """What a step waits for: reading and varying its clips, and how long the GPU stands still, whatever for."""
     size = b.params().temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
-    params, rounds = _temporal(b, corpus, b.rounds)
+    params, rounds = _long_enough(b, corpus, b.rounds)
     if b.device.type == "cuda":
         with Idle(b.device, rounds) as recorder:
             _train_temporal(b, params, corpus, recorder)
@@ -196,7 +196,7 @@ def scaling(b: Bench) -> Iterator[Figure]:
         costs = []
         for point, lengths, sets in kinds[kind]:
             corpus = b.corpus(lengths)
-            params, rounds = _temporal(b, corpus, 2, **sets)
+            params, rounds = _long_enough(b, corpus, 2, **sets)
             rates, about = _train_temporal(b, params, corpus, Alternating(b.device, rounds))
             work = _temporal_work(params, corpus)
             rate = statistics.median(rates)

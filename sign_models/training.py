@@ -178,9 +178,9 @@ class Hardware:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
 
 
-def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies in bf16; others are many times slower so than in float32."""
-    return bool(torch.cpu._is_avx512_bf16_supported())
+def has_bf16(device: torch.device) -> bool:
+    """Whether it multiplies in bf16; a CPU that does not is many times slower so than in float32."""
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else bool(torch.cpu._is_avx512_bf16_supported())
 
 
 def hardware(width: int) -> Hardware:
@@ -190,13 +190,12 @@ def hardware(width: int) -> Hardware:
     GPU, narrow models wait for launches, not for products (docs/experiments.md), and take TF32 instead.
     """
     torch.set_float32_matmul_precision("high")
-    if torch.cuda.is_available():
-        half = width >= WIDE and torch.cuda.is_bf16_supported()
-    else:
-        half = cpu_has_bf16()
+    if not torch.cuda.is_available():
         keep_freed_memory(-1)  # the next step wants what this one frees (docs/experiments.md)
     # accelerate's own mixed precision is one for the whole process; stages of one pipeline may differ in width
-    return Hardware(Accelerator(), half, present())
+    accelerator = Accelerator()
+    half = has_bf16(accelerator.device) and (accelerator.device.type == "cpu" or width >= WIDE)
+    return Hardware(accelerator, half, present())
 
 
 def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_steps: int) -> int:
