@@ -66,8 +66,9 @@ class Bench:
         own = {name.replace("__", "."): str(value) for name, value in sets.items()}
         return load.resolve(None, self.preset, None, self.asked | own)
 
-    def command(self, stage: str, *options: str) -> list[str]:
-        own = [f"--{name}={value}" for name, value in self.asked.items() if name.startswith(f"{stage}.")]
+    def command(self, stage: str, *options: str, **sets: object) -> list[str]:
+        asked = self.asked | {name.replace("__", "."): str(value) for name, value in sets.items()}
+        own = [f"--{name}={value}" for name, value in asked.items() if name.startswith(f"{stage}.")]
         return ["-m", f"entrypoints.{stage}", f"--preset={self.preset}", *own, *options]
 
     def counted(self, task: Task, rounds: int) -> list[int]:

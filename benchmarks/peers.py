@@ -15,7 +15,8 @@ import math
 import sys
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import yaml
 from torch import Tensor, nn
 
 from benchmarks.unisign import defined
-from sign_models.training import has_bf16
+from sign_models.precision import has_bf16, learning
 
 MT5_BASE = {
     "vocab_size": 250112, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12,
@@ -46,6 +47,16 @@ def mt5_base(device: torch.device, vocabulary: int = 0) -> Any:
         return MT5ForConditionalGeneration(MT5Config(**MT5_BASE | ({"vocab_size": vocabulary} if vocabulary else {})))
 
 
+@contextmanager
+def torch_chooses() -> Iterator[None]:
+    """A peer attends by whatever kernel torch prefers; ours rule one out (sign_models.models.blocks)."""
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 class Peer(ABC):
     """One model, its optimizer, and batches of clips of given lengths."""
 
@@ -60,6 +71,7 @@ class Peer(ABC):
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor: ...
 
+    @torch_chooses()
     def step(self, batch: Batch) -> None:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -67,6 +79,7 @@ class Peer(ABC):
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
 
+    @torch_chooses()
     def encode(self, batch: Batch) -> Any:
         self.model.eval()
         with torch.no_grad():
@@ -109,6 +122,7 @@ class UniSign(Peer):
         with torch.autocast("cpu", torch.bfloat16, enabled=self.device.type == "cpu" and has_bf16(self.device)):
             return self.model(batch, batch)["loss"]
 
+    @torch_chooses()
     def generate(self, batch: Batch, tokens: int, beams: int) -> Tensor:
         self.model.eval()
         with torch.no_grad():
@@ -130,7 +144,7 @@ class MSKA(Peer):
         return {"keypoint": _There(torch.randn(len(lengths), 3, max(lengths), 133, device=self.device))}
 
     def loss(self, batch: Batch) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device)):
+        with learning(self.device):
             return sum(out.float().square().mean() for out in self.model(batch))  # type: ignore[return-value]
 
 

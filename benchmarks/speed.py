@@ -8,8 +8,9 @@ is a stage's own `train`: reading, varying, masking, optimiser and averaging are
 (training.LOG_STEPS steps) the peers train on clips of the same lengths, so that every ratio is of neighbours
 in one run. Frames are real ones, without padding; warm-up is not counted; figures are medians (least - most). Roofs:
 products counted by torch, bytes as unfused operations move them, beside a product and a copy measured on the device.
-Rows: temporal, alignment, generate, represent, clip, cpu (temporal and clip on 2 cores), start, entry, loader, memory,
-scaling. Results go to MLflow (--no-log: not), as JSON to --out, as a table to standard output.
+Rows: temporal, alignment, generate, represent, clip, cpu (temporal and clip on 2 cores), start, entry, processes (one
+GPU and two), loader, memory, scaling. Results go to MLflow (--no-log: not), as JSON to --out, as a table to standard
+output.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from benchmarks.bench import ROOT, Bench, Skipped, run
 from benchmarks.figures import Figure, growth, record, table, written
 from benchmarks.peers import FILES
 from benchmarks.roofline import Work
-from benchmarks.training_rows import alignment, entry, loader, memory, scaling, temporal
+from benchmarks.training_rows import alignment, entry, loader, memory, processes, scaling, temporal
 
 
 def cpu(b: Bench) -> Iterator[Figure]:
@@ -67,13 +68,14 @@ def start(b: Bench) -> Iterator[Figure]:
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
-    f.__name__: f for f in (temporal, alignment, generate, represent, clip, cpu, start, entry, loader, memory, scaling)
+    f.__name__: f
+    for f in (temporal, alignment, generate, represent, clip, cpu, start, entry, processes, loader, memory, scaling)
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="temporal,alignment,generate,represent,cpu,start,entry,loader,memory,scaling")
+    parser.add_argument("--rows", default=",".join(row for row in ROWS if row != "clip"))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=CHECKOUT", help=" or ".join(FILES))
     parser.add_argument("--preset", help="base on a GPU, none on a CPU")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")

@@ -72,7 +72,7 @@ def train_with_trainer(params: SkeletonParams, task: TimedTask, machine: Hardwar
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate, total=steps, warmup=given.warmup))
 
     def collate(items: list[int]) -> dict[str, Any]:
-        seed_step(given.seed, items[0])
+        seed_step(machine.device, given.seed, items[0])
         batch, _ = task.batch(task.draw(items[0], slice(0, task.sampler.batch_size)))
         # accelerate makes the next batch before this one is used: what the objective draws must start from here
         return {"batch": batch, "drawn": torch.get_rng_state()}
@@ -98,7 +98,7 @@ def main() -> None:
     for size, (whole, steps) in SIZES.items():
         fixed = {"steps": steps, "epochs": None, "evaluations": 1, "ema": EMA}
         params = whole.skeleton.model_copy(update={"training": whole.skeleton.training.model_copy(update=fixed)})
-        machine = hardware(params.model.width)
+        machine = hardware()
         took = np.zeros((rounds + 1, 2))
         for row in took:
             ours, theirs = (TimedTask(params, corpus, machine) for _ in range(2))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks import roofline
@@ -53,7 +55,7 @@ def _long_enough(b: Bench, corpus: Corpus, rounds: int, **sets: object) -> tuple
 
 
 def _temporal_task(params: PipelineParams, corpus: Corpus) -> TemporalTask:
-    machine = hardware(params.temporal.model.width)
+    machine = hardware()
     return TemporalTask(params.temporal, corpus, encoder(params).skeleton, machine)
 
 
@@ -68,7 +70,7 @@ def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, recorder: 
 
 
 def _temporal_work(params: PipelineParams, corpus: Corpus) -> Work:
-    return _work(_temporal_task(params, corpus), hardware(params.temporal.model.width))
+    return _work(_temporal_task(params, corpus), hardware())
 
 
 def _recordings(name: str, recorder: Alternating) -> Iterator[Figure]:
@@ -105,7 +107,7 @@ def alignment(b: Bench) -> Iterator[Figure]:
         corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
         texts = {name: text for name, text in zip(corpus.ids, corpus.texts, strict=True) if text}
         peers: list[Peer] = [UniSign(b.peers["unisign"], b.device, whole=True)] if "unisign" in b.peers else []
-        machine = hardware(params.temporal.model.width)
+        machine = hardware()
         task = AlignmentTask(params.alignment, corpus, texts, encoder(params), machine, "split", None)
         rounds, work = b.counted(task, b.rounds), _work(task, machine)
         del task
@@ -211,24 +213,65 @@ def scaling(b: Bench) -> Iterator[Figure]:
 
 def entry(b: Bench) -> Iterator[Figure]:
     """The same steps of temporal training through its command with MLflow, and through its function, in turn."""
-    if importlib.util.find_spec("mlflow") is None:
-        raise Skipped("needs MLflow")
-    from mlflow import MlflowClient
-
+    _needs_mlflow()
     size = b.params().temporal.training.batch_size
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     run(b.command("skeleton", f"--data={corpus.sources}", "--steps=2"), b.folder)
     rounds = range(1 + b.warm, 3 + b.warm + (reports := ENTRY_REPORTS[b.device.type]))
     params = b.training("temporal", rounds[-1] + 1)
-    line = [f"--data={corpus.sources}", f"--steps={params.temporal.training.steps}", "--training.evaluations=1"]
     shares = []
     for _ in range(b.rounds):
-        run(b.command("temporal", *line), b.folder)
-        client = MlflowClient(f"sqlite:///{b.folder / 'mlflow.db'}")
-        found = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
-        points = sorted(client.get_metric_history(found.info.run_id, "train.loss"), key=lambda point: point.step)
-        whole = (points[-1].timestamp - points[-1 - reports].timestamp) / 1000
+        whole = sum(_through_command(b, corpus, params)[-reports:])
         recorder = Alternating(b.device, rounds)
         _train_temporal(b, params, corpus, recorder)
         shares.append(100 * (whole / sum(recorder.seconds[-reports:]) - 1))
     yield Figure("entry.overhead", tuple(shares), "% slower", 3, most=True, about="reports to MLflow included")
+
+
+def processes(b: Bench) -> Iterator[Figure]:
+    """Temporal training through its command in one process and in two, with a GPU each: with as many clips a process,
+    and with as many a step."""
+    _needs_mlflow()
+    if torch.cuda.device_count() < 2:
+        raise Skipped("needs two GPUs")
+    size = b.params().temporal.training.batch_size
+    corpus = b.corpus(lengths_like_phoenix(2 * size * LOG_STEPS))
+    run(b.command("skeleton", f"--data={corpus.sources}", "--steps=2"), b.folder)
+
+    def rates(count: int, clips: int) -> list[float]:
+        """Frames a second, as the store has them: what training leaves out is alike."""
+        params, rounds = _long_enough(b, corpus, 4 * b.rounds, temporal__training__batch_size=clips)
+        seconds = _through_command(b, corpus, params, f"--processes={count}")
+        p = params.temporal
+        sampler = Sampler(corpus.lengths, of_split(corpus, "train"), clips, p.training.seed)
+        frames = [
+            sum(np.minimum(corpus.lengths[sampler[step]], p.max_frames).sum() for step in range(n - LOG_STEPS, n))
+            for n in (LOG_STEPS * (place + 1) for place in rounds)
+        ]
+        return [n / seconds[place - 1] for n, place in zip(frames, rounds, strict=True)]
+
+    alone = rates(1, size)
+    yield Figure("processes.1", tuple(alone), "frames/s", about=f"{size} clips a step")
+    for name, clips, goal in (("2", 2 * size, 1.85), ("2_same_batch", size, None)):
+        together = rates(2, clips)
+        yield Figure(f"processes.{name}", tuple(together), "frames/s", about=f"{clips} clips a step")
+        times = statistics.median(together) / statistics.median(alone)
+        yield Figure(f"processes.{name}.times", (times,), "times one", goal)
+
+
+def _needs_mlflow() -> None:
+    if importlib.util.find_spec("mlflow") is None:
+        raise Skipped("needs MLflow")
+
+
+def _through_command(b: Bench, corpus: Corpus, params: PipelineParams, *options: str) -> list[float]:
+    """Temporal training by its command -> seconds between its reports to MLflow."""
+    from mlflow import MlflowClient
+
+    training = params.temporal.training
+    line = [f"--data={corpus.sources}", f"--steps={training.steps}", "--training.evaluations=1", *options]
+    run(b.command("temporal", *line, temporal__training__batch_size=training.batch_size), b.folder)
+    client = MlflowClient(f"sqlite:///{b.folder / 'mlflow.db'}")
+    found = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
+    points = sorted(client.get_metric_history(found.info.run_id, "train.loss"), key=lambda point: point.step)
+    return [(b.timestamp - a.timestamp) / 1000 for a, b in pairwise(points)]

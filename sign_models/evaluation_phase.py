@@ -314,11 +314,11 @@ def _restoration(version: Upstream, inputs: Inputs) -> dict[str, float]:
     params, model = load.resolve(), load_model(version.path())
     task: SkeletonTask | TemporalTask
     if isinstance(model, SkeletonModel):
-        machine = hardware(params.skeleton.model.width)
+        machine = hardware()
         task = SkeletonTask(params.skeleton, inputs.keypoints, machine)
     else:
         assert isinstance(model, TemporalModel)
-        machine = hardware(params.temporal.model.width)
+        machine = hardware()
         task = TemporalTask(params.temporal, inputs.videos, model.skeleton, machine)
     task.objective.model = model
     with torch.inference_mode():

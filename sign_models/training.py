@@ -28,10 +28,10 @@ from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
 from sign_models.data.memory import keep_freed_memory
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.kernels import fused
+from sign_models.precision import has_bf16, learning
 from sign_models.processes import ALONE, Processes, present
 from sign_models.step import Stepper
 
-WIDE = 512  # width from which a GPU gains by half precision
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
 
 
@@ -153,10 +153,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a stage computes, whether in half precision, and beside which other processes."""
+    """Where a stage computes, and beside which other processes."""
 
     accelerator: Accelerator
-    half: bool
     among: Processes = ALONE
 
     @property
@@ -172,30 +171,18 @@ class Hardware:
         processes = f", {self.among.size} processes" if self.among.size > 1 else ""
         graphs = ", steps as CUDA graphs" if recorded else ""
         kernels = ", fused kernels" if self.device.type == "cuda" and fused() else ""
-        return f"{name}, {'bfloat16' if self.half else single}{graphs}{kernels}{processes}"
+        return f"{name}, {'bfloat16' if has_bf16(self.device) else single}{graphs}{kernels}{processes}"
 
     def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.half)
+        return learning(self.device)
 
 
-def has_bf16(device: torch.device) -> bool:
-    """Whether it multiplies in bf16; a CPU that does not is many times slower so than in float32."""
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def hardware(width: int) -> Hardware:
-    """The device there is, in the precision that is fastest there for a model of this width.
-
-    Half precision multiplies faster wherever the hardware knows it, but casting costs a kernel launch a tensor: on a
-    GPU, narrow models wait for launches, not for products (docs/experiments.md), and take TF32 instead.
-    """
+def hardware() -> Hardware:
+    """The device there is, in half precision where it multiplies in that, else in single (on a GPU: TF32)."""
     torch.set_float32_matmul_precision("high")
     if not torch.cuda.is_available():
         keep_freed_memory(-1)  # the next step wants what this one frees (docs/experiments.md)
-    # accelerate's own mixed precision is one for the whole process; stages of one pipeline may differ in width
-    accelerator = Accelerator()
-    half = has_bf16(accelerator.device) and (accelerator.device.type == "cpu" or width >= WIDE)
-    return Hardware(accelerator, half, present())
+    return Hardware(Accelerator(), present())
 
 
 def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_steps: int) -> int:

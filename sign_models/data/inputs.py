@@ -122,9 +122,19 @@ class Inputs:
                 continue
             for file in _files(path) if path else ():
                 digest.update(f"{file.relative_to(path.parent)}".encode())
-                with file.open("rb") as content:
-                    digest.update(hashlib.file_digest(content, "sha256").digest())
+                digest.update(self._sha256(file))
         return digest.hexdigest()
+
+    def _sha256(self, file: Path) -> bytes:
+        """Of the file as it was when first asked for: each stage of a command asks, and all of them read it once."""
+        if file not in self._known:
+            with file.open("rb") as content:
+                self._known[file] = hashlib.file_digest(content, "sha256").digest()
+        return self._known[file]
+
+    @cached_property
+    def _known(self) -> dict[Path, bytes]:
+        return {}
 
     @cached_property
     def _demo(self) -> demo.DemoCorpus:

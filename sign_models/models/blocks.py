@@ -5,16 +5,19 @@ B batch, T frames or vectors, D width, H heads.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sign_models.kernels import fused
 from sign_models.models.rotary import heads
+
+# cuDNN's attention, which torch prefers on a GPU, plans each new shape for a tenth of a second and is no faster then
+# over the vectors of clips (docs/experiments.md). For 64 keys more than a multiple of 128 it gives gradients that are
+# no numbers, where a query scores all of them low (pytorch/pytorch#196678).
+torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def check_mask(mask: Tensor, like: Tensor) -> None:
@@ -41,17 +44,6 @@ def norm(x: Tensor, mask: Tensor | None = None) -> Tensor:
     with torch.autocast("cuda", enabled=False):
         y = F.layer_norm(x, x.shape[-1:])
     return y if mask is None else y * mask.unsqueeze(-1)
-
-
-NOT_CUDNN = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-
-def sound_attention(*lengths: int) -> AbstractContextManager[None]:
-    """For attention to learn over sequences of these lengths. cuDNN's, which torch prefers, gives gradients that are no
-    numbers for 64 keys more than a multiple of 128, where a query scores all of them low (pytorch/pytorch#196678): a
-    T5, which does not scale its scores, came there within a hundred steps."""
-    broken = torch.is_grad_enabled() and any(length % 128 == 64 for length in lengths)
-    return sdpa_kernel(NOT_CUDNN) if broken else nullcontext()
 
 
 class Dropout(nn.Dropout):
@@ -106,7 +98,6 @@ class TransformerBlock(nn.Module):
             with torch.autocast("cpu", enabled=False):
                 y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=bias)
         else:
-            with sound_attention(T):
-                y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         x = x + self.dropout(self.out(y.transpose(1, 2).reshape(B, T, D)))
         return x + self.dropout(self.mlp(norm(x)))

@@ -21,6 +21,7 @@ from sign_models.keypoints.windows import windows as cut_up
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Translator, joined, told
+from sign_models.precision import answering
 
 BATCH_FRAMES = 16_384  # padded frames at once
 ASKED = BATCH_FRAMES // 2  # frames that a caller asks about at once: the other half is for those who wait
@@ -130,7 +131,7 @@ class Predictor:
     def _answer(self, x: Tensor, mask: Tensor, beams: int | None, n_best: int | None) -> list[Any]:
         """Of each window: hypotheses, representations (S, D), or distance and weight of its landmarks."""
         model = self.model
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with answering(self.device):
             if isinstance(model, Translator):
                 y, kept = model(x, mask)
                 wanted = replace(model.generation, beams=max(beams or model.generation.beams, n_best or 1))

@@ -14,10 +14,8 @@ from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from sign_models.errors import UpstreamError
-from sign_models.models.alignment import AlignmentModel
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.text import TextModel
 from sign_models.models.translator import Generation, Translator
 
 WEIGHTS, CONFIG, TEXT, TOKENIZER = "model.safetensors", "config.json", "text", "tokenizer"
@@ -86,7 +84,11 @@ def _temporal(config: dict) -> TemporalModel:
 
 
 def _translator(config: dict, folder: Path) -> Translator:
+    # seconds that no other stage waits for
     from transformers import AutoTokenizer
+
+    from sign_models.models.alignment import AlignmentModel
+    from sign_models.models.text import TextModel
 
     temporal = _temporal(config["temporal"])
     alignment = AlignmentModel(temporal.width, config["vocabulary"], TextModel.from_config(folder / TEXT))

@@ -34,7 +34,6 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from sign_models.errors import ParamsError
 from sign_models.models.beam import beam_search
-from sign_models.models.blocks import sound_attention
 
 IGNORED = -100  # label of padding, by transformers' convention
 FAST = (T5ForConditionalGeneration, MT5ForConditionalGeneration)  # whose decoders models.beam runs
@@ -122,8 +121,8 @@ class TextModel(nn.Module):
         """prefix (B, S, D), mask (B, S) bool -> what texts are written from, for the methods below."""
         if not self.seq2seq:
             return prefix
-        with sound_attention(prefix.shape[1]):  # what layers add up stays in single precision, as embeddings would be
-            out = self.model.get_encoder()(inputs_embeds=prefix.float(), attention_mask=mask.long())
+        # what layers add up stays in single precision, as embeddings would be
+        out = self.model.get_encoder()(inputs_embeds=prefix.float(), attention_mask=mask.long())
         return cast(Tensor, out.last_hidden_state)
 
     def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
@@ -133,15 +132,13 @@ class TextModel(nn.Module):
             start = labels.new_full((len(labels), 1), config.decoder_start_token_id)
             shifted = torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)], 1)
             states = BaseModelOutput(last_hidden_state=encoded)
-            with sound_attention(encoded.shape[1], labels.shape[1]):
-                out = self.model(encoder_outputs=states, attention_mask=mask.long(), decoder_input_ids=shifted)
+            out = self.model(encoder_outputs=states, attention_mask=mask.long(), decoder_input_ids=shifted)
             return out.logits.float()
         tokens = labels.clamp(min=0)
         start = self._start(encoded)
         embedded = torch.cat([encoded, start, self.model.get_input_embeddings()(tokens[:, :-1])], 1)
         seen = torch.cat([mask, mask.new_ones(len(mask), 1), labels[:, :-1] != IGNORED], 1)
-        with sound_attention(embedded.shape[1]):
-            out = self.model(inputs_embeds=embedded, attention_mask=seen.long())
+        out = self.model(inputs_embeds=embedded, attention_mask=seen.long())
         return out.logits[:, encoded.shape[1] :].float()
 
     @torch.no_grad()

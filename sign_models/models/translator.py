@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from sign_models.models.alignment import AlignmentModel
-from sign_models.models.temporal import TemporalModel
-
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from sign_models.models.alignment import AlignmentModel
+    from sign_models.models.temporal import TemporalModel
 
 
 @dataclass(frozen=True)

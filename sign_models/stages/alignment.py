@@ -280,7 +280,7 @@ def train(
 ) -> Trained:
     """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by
     video id, made by `temporal`; read in place of the videos where params say that it is not fine-tuned."""
-    machine = hardware(temporal.width)
+    machine = hardware()
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model.cpu()

@@ -17,6 +17,7 @@ from sign_models.data.windows import Windowed, in_windows
 from sign_models.errors import DataError
 from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
 from sign_models.params.schema import GenerateParams
+from sign_models.precision import answering
 
 BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer clips come in smaller batches
 
@@ -62,7 +63,7 @@ def generate(
         for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
             places = np.flatnonzero(chosen & group)
             for batch_places in in_order(cut.corpus, places, params.batch_size * BATCH_FRAMES):
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                with answering(device):
                     if stored is None:
                         batch = frames.whole(batch_places)
                         y, mask = model(batch.x, batch.mask)

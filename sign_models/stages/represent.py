@@ -16,6 +16,7 @@ from sign_models.data.batching import in_order, places
 from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
 from sign_models.models.temporal import TemporalModel
+from sign_models.precision import answering
 
 Packed = tuple[np.ndarray, np.ndarray, np.ndarray]  # clips, their vectors one after another, how many each has
 READ_BATCHES = 2  # as many frames as so many batches hold are read at once, one clip after another
@@ -71,7 +72,7 @@ def _represented(
     def encode(x: Tensor, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Any]:
         """-> vectors on their way to the host, and the event of their arrival."""
         mask = torch.arange(x.shape[1], device=device) < sent(frames).unsqueeze(1)
-        with torch.autocast(device.type, torch.bfloat16, enabled=gpu):
+        with answering(device):
             y, _ = model.encode(x, mask)  # whatever padding holds, the model does not look at it
         real = torch.arange(y.shape[1]) < lengths.unsqueeze(1)  # known here: to ask the device would wait for it
         packed = y.flatten(0, 1)[sent(real.flatten().nonzero().squeeze(1))]

@@ -82,7 +82,7 @@ class SkeletonTask(FixedTask):
 
 
 def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:
-    machine = hardware(params.model.width)
+    machine = hardware()
     task = SkeletonTask(params, corpus, machine)
     progress = fit(task, machine, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
     if machine.among.first:

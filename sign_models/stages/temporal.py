@@ -95,7 +95,7 @@ class TemporalTask(FixedTask):
 
 def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:
     """skeleton: the registered model; its weights go on learning at skeleton_lr, inside the temporal model."""
-    machine = hardware(params.model.width)
+    machine = hardware()
     task = TemporalTask(params, corpus, skeleton, machine)
     progress = fit(task, machine, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
     if machine.among.first:

@@ -97,6 +97,17 @@ def test_clips_of_a_batch_are_of_like_length() -> None:
     assert real / padded > 0.95
 
 
+@pytest.mark.parametrize("size", [256, 512, 1024])
+def test_large_batches_waste_no_more(size: int) -> None:
+    """Several devices take a larger step: it must not be of clips of unlike length."""
+    lengths = np.random.default_rng(0).gamma(6.0, 117 / 6, 20_000).astype(int) + 1
+    sampler = Sampler(lengths, np.arange(len(lengths)), size, 0)
+    real, padded = (
+        sum(f(lengths[sampler[i]]) for i in range(sampler.steps)) for f in (np.sum, lambda n: n.max() * len(n))
+    )
+    assert real / padded > 0.8
+
+
 def test_steps_of_a_large_store_read_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "POOL", 256)
     monkeypatch.setattr(batching, "BLOCK", 16)
