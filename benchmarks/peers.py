@@ -26,7 +26,7 @@ import yaml
 from torch import Tensor, nn
 
 from benchmarks.unisign import defined
-from sign_models.precision import has_bf16, learning
+from sign_models.models.precision import has_bf16, learning
 
 MT5_BASE = {
     "vocab_size": 250112, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12,

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from sign_models.precision import has_bf16
+from sign_models.models.precision import has_bf16
 
 ROUNDS = 7
 SIDE = {"cuda": 8192, "cpu": 2048}  # of the square matrices that are multiplied

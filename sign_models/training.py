@@ -28,7 +28,7 @@ from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
 from sign_models.data.memory import keep_freed_memory
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.kernels import fused
-from sign_models.precision import has_bf16, learning
+from sign_models.models.precision import has_bf16, learning
 from sign_models.processes import ALONE, Processes, present
 from sign_models.step import Stepper
 

@@ -18,10 +18,10 @@ from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.keypoints.windows import Window
 from sign_models.keypoints.windows import windows as cut_up
+from sign_models.models.precision import answering
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Translator, joined, told
-from sign_models.precision import answering
 
 BATCH_FRAMES = 16_384  # padded frames at once
 ASKED = BATCH_FRAMES // 2  # frames that a caller asks about at once: the other half is for those who wait

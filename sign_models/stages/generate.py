@@ -15,9 +15,9 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
 from sign_models.data.windows import Windowed, in_windows
 from sign_models.errors import DataError
+from sign_models.models.precision import answering
 from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
 from sign_models.params.schema import GenerateParams
-from sign_models.precision import answering
 
 BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer clips come in smaller batches
 

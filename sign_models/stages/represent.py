@@ -15,8 +15,8 @@ from tqdm import tqdm
 from sign_models.data.batching import in_order, places
 from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
+from sign_models.models.precision import answering
 from sign_models.models.temporal import TemporalModel
-from sign_models.precision import answering
 
 Packed = tuple[np.ndarray, np.ndarray, np.ndarray]  # clips, their vectors one after another, how many each has
 READ_BATCHES = 2  # as many frames as so many batches hold are read at once, one clip after another
