@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -51,9 +50,12 @@ KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 def degraded(corpus: Corpus, split: str, kind: str) -> Corpus:
     """The clips of `split` alone, degraded."""
     rng = np.random.default_rng(0)
-    places = of_split(corpus, split)
-    clips = [KINDS[kind](corpus.clip(i).astype(np.float32), rng).astype(np.float16) for i in places]
+    return part_of(corpus, of_split(corpus, split), lambda x: KINDS[kind](x.astype(np.float32), rng).astype(np.float16))
+
+
+def part_of(corpus: Corpus, places: Sequence[int] | np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> Corpus:
+    """Some clips of a corpus, changed, in a corpus of their own."""
+    clips = [change(corpus.clip(i)) for i in places]
     offsets = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])
-    nothing: list[Any] = [None] * len(places)
-    ids = [corpus.ids[i] for i in places]
-    return Corpus(ids, np.concatenate(clips), offsets, nothing, [split] * len(ids), nothing, nothing, "")
+    known = [[values[i] for i in places] for values in (corpus.fps, corpus.splits, corpus.groups, corpus.texts)]
+    return Corpus([corpus.ids[i] for i in places], np.concatenate(clips), offsets, *known, "", corpus.sources)

@@ -1,16 +1,18 @@
 """How well the pipeline translates, by the number of labelled sentences: the curve, ablations, degraded input.
 
-usage: python -m benchmarks.quality --data DIR [--labels 30,60,120] [--seeds 3] [--first-seed 0]
+usage: python -m benchmarks.quality [--data DIR] [--labels 30,60,120] [--seeds 3] [--first-seed 0]
            [--variants default,scratch] [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded]
-           [--out FILE] [--pictures FOLDER] [--no-log] [--peer unisign=CHECKOUT] [--peer-steps N]
+           [--only-labelled] [--out FILE] [--pictures FOLDER] [--no-log] [--peer unisign=CHECKOUT] [--peer-steps N]
        python -m benchmarks.quality --merge FILE ... [--out FILE] [--pictures FOLDER]
 
-Of the training sentences a number drawn by the seed keeps its text; the other videos stay, without one. The stages' own
-`train` functions run in this process, on the GPU where there is one; selection is on dev, nothing is chosen on test.
-Pretraining is shared by the numbers of labels of one seed and variant. Each training is a run below one parent in
-MLflow (--no-log: none), the table is printed, and the rows are written as JSON where --out says; --merge makes one
-table and its pictures of several such files. A peer, from a public checkout, is trained on the same labelled sentences
-and scored alike (benchmarks/unisign.py).
+Without --data: the embedded corpus, by the preset of that name. Of the training sentences a number drawn by the seed
+keeps its text; the other videos stay, without one, or are left out (--only-labelled: as where there are many clips of
+single signs, and few of sentences). The stages' own `train` functions run in this process, on the GPU where there is
+one; selection is on dev, nothing is chosen on test. Pretraining is shared by the numbers of labels of one seed and
+variant, unless clips are left out. Each training is a run below one parent in MLflow (--no-log: none), the table is
+printed, and the rows are written as JSON where --out says; --merge makes one table and its pictures of several such
+files. A peer, from a public checkout, is trained on the same labelled sentences and scored alike
+(benchmarks/unisign.py).
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ import numpy as np
 import torch
 
 from benchmarks import unisign
-from benchmarks.degraded import KINDS, degraded
+from benchmarks.degraded import KINDS, degraded, part_of
 from benchmarks.recorder import Unkept
 from sign_models import evaluation
+from sign_models.cli import EMBEDDED
 from sign_models.data.corpus import Corpus
 from sign_models.data.inputs import Inputs
 from sign_models.data.splits import of_split
@@ -118,6 +121,15 @@ def labelled(inputs: Inputs, count: int, seed: int) -> dict[str, str]:
     train = [i for i in of_split(videos, "train", None) if videos.ids[i] in inputs.texts]
     left_out = {videos.ids[i] for i in np.random.default_rng(1000 + seed).permutation(train)[count:]}
     return {name: text for name, text in inputs.texts.items() if name not in left_out}
+
+
+def only_labelled(inputs: Inputs, texts: dict[str, str]) -> Inputs:
+    """Of the training videos those that have a text; the clips that the skeleton stage learns from stay."""
+    videos = inputs.videos
+    left = [i for i, name in enumerate(videos.ids) if name in texts or videos.splits[i] not in ("train", None)]
+    few = replace(inputs)
+    vars(few).update(videos=part_of(videos, left, np.asarray), keypoints=inputs.keypoints, texts=inputs.texts)
+    return few
 
 
 def pretrained(
@@ -289,7 +301,7 @@ def sizes(rows: list[Row]) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, help="a folder with the three input files")
     parser.add_argument("--labels", default="30,60,120,240,480,2400")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0, help="so that several commands share the seeds")
@@ -300,6 +312,7 @@ def main() -> None:
     parser.add_argument("--degraded", action="store_true", help=f"score test clips degraded too: {', '.join(KINDS)}")
     parser.add_argument("--peer", metavar="unisign=CHECKOUT", help="beside the variants, a public checkout of it")
     parser.add_argument("--peer-steps", type=int, help="not as long as the peer's recipe says, but so many steps")
+    parser.add_argument("--only-labelled", action="store_true", help="leave out training videos without a text")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--pictures", type=Path, help="folder for label_curve.png and sizes.png")
     parser.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="what earlier runs wrote with --out")
@@ -319,8 +332,6 @@ def main() -> None:
 
 
 def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list[Row]:
-    if not given.data:
-        parser.error("--data is wanted: a folder with the three input files")
     if unknown := {*filter(None, given.variants.split(","))} - VARIANTS.keys():
         parser.error(f"no variant {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
     sets = dict(pair.split("=", 1) for pair in given.set)
@@ -354,16 +365,19 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
         for variant, seed in product([*filter(None, given.variants.split(",")), *(["unisign"] if clips else [])],
                                      range(given.first_seed, given.first_seed + given.seeds)):  # fmt: skip
             chosen = VARIANTS.get(variant, Variant())
-            params = load.resolve(None, chosen.preset or given.preset, None, sets | chosen.sets | {"seed": str(seed)})
+            presets = ",".join(filter(None, (EMBEDDED if inputs.embedded else "", chosen.preset or given.preset)))
+            params = load.resolve(None, presets, None, sets | chosen.sets | {"seed": str(seed)})
             with open_run("quality", nested=True, run_name=f"{variant} seed {seed}") as run:
                 if run is not None:
                     run.log_params({"variant": variant, "seed": seed})
-                if variant in VARIANTS:
-                    base, before = pretrained(inputs, params, chosen, run)
+                base: TemporalModel | None = None
                 for count in counts:
                     texts = labelled(inputs, count, seed)
                     if variant in VARIANTS:
-                        model = aligned(inputs, texts, params, base, given.scoring, run)
+                        shown = only_labelled(inputs, texts) if given.only_labelled else inputs
+                        if base is None or given.only_labelled:
+                            base, before = pretrained(shown, params, chosen, run)
+                        model = aligned(shown, texts, params, base, given.scoring, run)
                         model = replace(model, seconds=before | model.seconds)
                     else:
                         model = of_peer(clips, texts, params, given.scoring, seed, given.peer_steps)

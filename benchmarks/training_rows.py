@@ -18,7 +18,7 @@ from benchmarks.figures import Figure
 from benchmarks.generated import decoder_folder, encoder, lengths_like_phoenix
 from benchmarks.peers import Peer, UniSign
 from benchmarks.roofline import Work
-from sign_models.data.batching import Sampler
+from sign_models.data.batching import BATCHES, Sampler
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
 from sign_models.params.schema import PipelineParams
@@ -230,12 +230,12 @@ def entry(b: Bench) -> Iterator[Figure]:
 
 def processes(b: Bench) -> Iterator[Figure]:
     """Temporal training through its command in one process and in two, with a GPU each: with as many clips a process,
-    and with as many a step."""
+    and with as many a step. Of so many clips that batches of either size are of like length."""
     _needs_mlflow()
     if torch.cuda.device_count() < 2:
         raise Skipped("needs two GPUs")
     size = b.params().temporal.training.batch_size
-    corpus = b.corpus(lengths_like_phoenix(2 * size * LOG_STEPS))
+    corpus = b.corpus(lengths_like_phoenix(2 * size * BATCHES))
     run(b.command("skeleton", f"--data={corpus.sources}", "--steps=2"), b.folder)
 
     def rates(count: int, clips: int) -> list[float]:

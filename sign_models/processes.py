@@ -8,12 +8,10 @@ only. They are started by torchrun, by `launch` or by hand (docs/processes.md).
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +19,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 T = TypeVar("T")
-SENT = 2**22  # values of a bucket of gradients, at least: 16 MB
 PATIENCE = timedelta(hours=12)  # for a process at other work, such as scoring; torchrun notices one that has ended
 
 
@@ -67,39 +64,15 @@ class Processes:
             mine = mine.detach() + (mine - mine.detach()) * self.size
         return torch.cat([whole[: rows.start], mine, whole[rows.stop :]])
 
-    @contextmanager
-    def summed(self, parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-        """The gradients of one backward pass inside are summed over the processes, in place. All processes must get
-        gradients of the same parameters.
-
-        A bucket is sent as soon as it is whole, while the pass goes on, as DistributedDataParallel does. This one may
-        be recorded in a CUDA graph and keeps nothing of the model's.
-        """
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """In place. All processes must have gradients of the same parameters."""
         if self.size == 1:
-            yield
             return
-        buckets = [_Bucket([])]
-        for parameter in reversed([p for p in parameters if p.requires_grad]):  # the last ones' gradients come first
-            if buckets[-1].values > SENT:
-                buckets.append(_Bucket([]))
-            buckets[-1].parameters.append(parameter)
-        waiting = deque(buckets)
-
-        def arrived(bucket: _Bucket, _: Tensor) -> None:
-            bucket.arrived += 1
-            while waiting and waiting[0].whole:  # in one order in all processes
-                waiting.popleft().send()
-
-        handles = [p.register_post_accumulate_grad_hook(partial(arrived, b)) for b in buckets for p in b.parameters]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-        for bucket in waiting:  # with parameters that this pass did not need
-            bucket.send()
-        for bucket in buckets:
-            bucket.receive()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        dist.all_reduce(flat)
+        parts = flat.split([g.numel() for g in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def from_first(self, make: Callable[[], T]) -> T:
         """What `make` gives in the first process, in all of them; the others do not call it."""
@@ -118,40 +91,6 @@ class Processes:
         box = [None]
         dist.broadcast_object_list(box)
         return box[0]
-
-
-@dataclass(eq=False)
-class _Bucket:
-    """Parameters whose gradients travel together."""
-
-    parameters: list[nn.Parameter]
-    arrived: int = 0
-    flat: Tensor | None = None
-    sending: dist.Work | None = None
-
-    @property
-    def values(self) -> int:
-        return sum(p.numel() for p in self.parameters)
-
-    @property
-    def whole(self) -> bool:
-        return self.arrived == len(self.parameters)
-
-    @property
-    def gradients(self) -> list[Tensor]:
-        return [p.grad for p in self.parameters if p.grad is not None]
-
-    def send(self) -> None:
-        if gradients := self.gradients:
-            self.flat = torch.cat([g.flatten() for g in gradients])
-            self.sending = dist.all_reduce(self.flat, async_op=True)
-
-    def receive(self) -> None:
-        if self.flat is None or self.sending is None:
-            return
-        self.sending.wait()
-        parts = self.flat.split([g.numel() for g in self.gradients])
-        torch._foreach_copy_(self.gradients, [p.view_as(g) for p, g in zip(parts, self.gradients, strict=True)])
 
 
 ALONE = Processes()

@@ -155,13 +155,13 @@ class Stepper:
         batch, frames = self.task.batch(drawn)
         with self.machine.autocast():
             out = self.objective(batch, self.machine.among)
-        with self.machine.among.summed(self.objective.parameters()):
-            self.machine.accelerator.backward(out["loss"] * share)
+        self.machine.accelerator.backward(out["loss"] * share)
         self.names = [*out, "frames", "gradient_norm"]
         return torch.stack([*(value.detach().float() * share for value in out.values()), frames.float()])
 
     def _update(self, values: Tensor) -> Tensor:
         among = self.machine.among
+        among.sum_gradients(self.objective.parameters())
         norm = self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm) / among.size
         self.optimizer.step()
         self.average.update()

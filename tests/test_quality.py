@@ -138,6 +138,33 @@ def test_each_number_of_labels_starts_from_the_same_pretraining(
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_videos_without_a_text_can_be_left_out(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks import quality
+    from sign_models.data.inputs import Inputs
+
+    seen: dict[str, list] = {"skeleton": [], "temporal": []}
+    for stage, corpora in seen.items():
+        module = getattr(quality, stage)
+
+        def spy(params, corpus, *more, train=module.train, corpora=corpora):
+            corpora.append(corpus)
+            return train(params, corpus, *more)
+
+        monkeypatch.setattr(module, "train", spy)
+    run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", "default", "--labels", "4,6", "--only-labelled")
+    inputs = Inputs.of(tiny_data, None, None, None)
+    assert [corpus.ids for corpus in seen["skeleton"]] == [inputs.keypoints.ids] * 2
+    for count, corpus in zip((4, 6), seen["temporal"], strict=True):
+        texts = quality.labelled(inputs, count, 0)
+        assert sorted(corpus.ids) == sorted(texts.keys() & {*inputs.videos.ids}) and len(corpus) < len(inputs.videos)
+        for i, name in enumerate(corpus.ids):
+            whole = inputs.videos.index[name]
+            assert (corpus.clip(i) == inputs.videos.clip(whole)).all()
+            assert corpus.splits[i] == inputs.videos.splits[whole]
+
+
 @pytest.mark.parametrize("variant", ["contrast", "no_ctc", "frozen", "no_rotate", "no_augmentation"])
 def test_a_variant_changes_what_it_names(variant: str) -> None:
     from benchmarks import quality

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from sign_models import processes
 from sign_models.data.inputs import Inputs
 from sign_models.processes import joined
 from tests.stages.recorders import Memory
@@ -32,7 +31,6 @@ class Begun(Memory):
 def main(folder: Path) -> None:
     inputs = Inputs.of(folder / "data", None, None, None)
     torch.cpu._is_avx512_bf16_supported = lambda: False  # half precision rounds by the shape of what is multiplied
-    processes.SENT = 1000  # gradients travel in several parts, as those of a large model
     with joined() as among:
         for name, (stage, more) in json.loads((folder / "asked.json").read_text()).items():
             recorder = Begun(folder / name)
