@@ -114,6 +114,16 @@ def test_the_digest_of_a_store_is_that_of_its_content(stores: dict[str, Path], t
     assert digests["vectors"] != digests["pickle"]
 
 
+def test_a_command_reads_a_file_once_for_its_digest(tmp_path: Path) -> None:
+    """All stages of a command are of the data that the first one read, whatever becomes of the file meanwhile."""
+    write_pickle(tmp_path)
+    command = inputs(tmp_path)
+    first = command.digest("videos")
+    (tmp_path / "video_sequences.pkl").write_bytes(pickle.dumps(dict([*tiny.videos().items()][:5])))
+    assert command.digest("videos") == first
+    assert inputs(tmp_path).digest("videos") != first
+
+
 def test_an_unfinished_or_damaged_store_is_refused(tmp_path: Path) -> None:
     (tmp_path / UNFINISHED).write_text("{}")
     with pytest.raises(DataError, match="an import that did not finish.*start the same import again"):
