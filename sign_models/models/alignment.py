@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,36 @@ class AlignmentLosses:
     ctc: Tensor
     contrast: Tensor | None
     token_accuracy: Tensor
+
+
+class Candidates(NamedTuple):
+    """N texts for the clips of a batch, with what each head says of them."""
+
+    tokens: list[list[int]]
+    owner: list[int]  # the clip of each
+    written: Tensor  # (N,) log likelihood by the text model, its end included
+    read: Tensor | None  # (N,) by CTC, where it was asked
+    lengths: Tensor  # (N,) tokens, the end included
+
+    def ranked(
+        self, clips: int, ctc_weight: float, length_penalty: float
+    ) -> tuple[list[list[list[int]]], list[list[float]]]:
+        """-> for each clip its texts, best first, and their scores (mean log probability a token)."""
+        score = _joint(self.written, self.read, ctc_weight) / self.lengths**length_penalty
+        texts: list[list[list[int]]] = [[] for _ in range(clips)]
+        scores: list[list[float]] = [[] for _ in range(clips)]
+        values = score.tolist()
+        for row in torch.argsort(score, descending=True, stable=True).tolist():
+            texts[self.owner[row]].append(self.tokens[row])
+            scores[self.owner[row]].append(values[row])
+        return texts, scores
+
+
+def _joint(written: Tensor, read: Tensor | None, ctc_weight: float) -> Tensor:
+    """Log likelihood of each whole text (N,) by both heads (Watanabe et al. 2017)."""
+    if not ctc_weight or read is None:
+        return written
+    return (1 - ctc_weight) * written + ctc_weight * read
 
 
 class AlignmentModel(nn.Module):
@@ -134,8 +165,23 @@ class AlignmentModel(nn.Module):
     ) -> tuple[list[list[list[int]]], list[list[float]]]:
         """-> for each clip its hypotheses as token lists, best first, and their scores (mean log probability a token).
 
-        Candidates are the decoder's beams and what the CTC head reads; both heads then score all of them.
+        Without weight CTC is not asked.
         """
+        found = self.candidates(
+            representations,
+            mask,
+            beams=beams,
+            max_length=max_length,
+            length_penalty=length_penalty,
+            read=bool(ctc_weight),
+        )
+        return found.ranked(len(mask), ctc_weight, length_penalty)
+
+    @torch.no_grad()
+    def candidates(
+        self, representations: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float, read: bool
+    ) -> Candidates:
+        """The decoder's beams and, where `read`, what the CTC head reads; both heads then score all of them."""
         prefix, ctc = self.read(representations, mask)
         encoded = self.text.encode(prefix, mask)
         beam, likelihoods = self.text.generate(
@@ -151,7 +197,7 @@ class AlignmentModel(nn.Module):
             for tokens, total in zip(found, sums, strict=True):
                 text, dropped = _until(tokens, end)
                 candidates.setdefault(tuple(text), math.nan if dropped else total)
-            if ctc_weight:
+            if read:
                 candidates.setdefault(tuple(greedy[i][: max_length - 1]), math.nan)
             rows += [list(c) for c in candidates]
             owner += [i] * len(candidates)
@@ -162,15 +208,8 @@ class AlignmentModel(nn.Module):
         score = torch.tensor(known, device=mask.device)
         if len(unknown := score.isnan().nonzero().squeeze(1)):
             score[unknown] = self.text.log_likelihood(encoded, mask, labels[unknown], who[unknown])
-        score = self._joint(score, ctc, mask, labels, who, ctc_weight)
-        score = score / (labels != IGNORED).sum(1) ** length_penalty
-        texts: list[list[list[int]]] = [[] for _ in range(len(mask))]
-        scores: list[list[float]] = [[] for _ in range(len(mask))]
-        values = score.tolist()
-        for row in torch.argsort(score, descending=True, stable=True).tolist():
-            texts[owner[row]].append(rows[row])
-            scores[owner[row]].append(values[row])
-        return texts, scores
+        heard = self.ctc_score(ctc, mask, labels, who) if read else None
+        return Candidates(rows, owner, score, heard, (labels != IGNORED).sum(1))
 
     def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor) -> Tensor:
         """Log likelihood of each text (N,) of labels (N, L) for the clips `who` (N,); `IMPOSSIBLE` a token where the
@@ -202,18 +241,10 @@ class AlignmentModel(nn.Module):
         alike = ((log_p.argmax(-1) == labels) | ~known).all(1)
         written = (log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known).sum(1)
         who = torch.arange(len(rows), device=mask.device)
-        score = self._joint(written, ctc, mask, labels, who, ctc_weight) / known.sum(1)
+        heard = self.ctc_score(ctc, mask, labels, who) if ctc_weight else None
+        score = _joint(written, heard, ctc_weight) / known.sum(1)
         sure = alike & (score.exp() >= threshold)
         return [tokens if chosen else [] for tokens, chosen in zip(rows, sure.tolist(), strict=True)]
-
-    def _joint(
-        self, written: Tensor, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor, ctc_weight: float
-    ) -> Tensor:
-        """Log likelihood of each whole text (N,) for the clips `who` (N,) by both heads (Watanabe et al. 2017); written
-        (N,): by the text model."""
-        if not ctc_weight:
-            return written
-        return (1 - ctc_weight) * written + ctc_weight * self.ctc_score(ctc, mask, labels, who)
 
     def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
         """The best CTC path of each clip with repeats and blanks taken out."""

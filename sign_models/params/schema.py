@@ -164,7 +164,8 @@ class Generation(Closed):
     beams: Positive
     max_length: Positive  # tokens; never more than half as many again as the longest training text has
     length_penalty: float
-    ctc_weight: Fraction  # of the side head's score when hypotheses are ranked; 0: its reading is no candidate either
+    ctc_weight: Fraction | None  # of the side head's score when hypotheses are ranked; 0: its reading is no candidate
+    # either; null: by which the validation videos are translated best
 
 
 class AlignmentParams(Closed):

@@ -18,6 +18,7 @@ from sign_models.data.splits import of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
 from sign_models.models.alignment import AlignmentModel
+from sign_models.models.precision import answering
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED, TextModel, read_pretrained
 from sign_models.models.translator import Generation, Translator
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
 RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
 LONGER = 1.5  # than the longest training text: tokens written at most; than the longest clip: frames read at most
+CTC_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # in ranking, of which the validation videos choose
+USUAL_CTC = 0.3  # until they have, and where they cannot tell
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
@@ -120,7 +123,9 @@ class AlignmentTask:
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)
         window = min(params.max_frames, round(LONGER * corpus.lengths[train].max()))
-        self.generation = Generation(**params.generation.model_dump(), window=window)
+        given = params.generation.model_dump()
+        given["ctc_weight"] = USUAL_CTC if given["ctc_weight"] is None else given["ctc_weight"]
+        self.generation = Generation(**given, window=window)
         self.generation = replace(  # a beam that has lost its way would go on to the end
             self.generation, max_length=min(self.generation.max_length, round(LONGER * self.label_lengths[train].max()))
         )
@@ -223,6 +228,31 @@ class AlignmentTask:
         _, text, ctc = sums / sums[0]
         return {"text": text, "ctc": ctc, **scores.metrics(), "score": scores.chrf}
 
+    @torch.no_grad()
+    def best_ctc_weight(self) -> float:
+        """By which the validation videos are translated best, from one set of candidates; of weights that chance could
+        have put in another order, the one nearest to the usual.
+
+        Signing in the order of the text is read best by CTC, signing in another order by the text model alone.
+        """
+        model, g = self.objective.model, self.generation
+        texts: dict[float, list[str]] = {weight: [] for weight in CTC_WEIGHTS}
+        references: list[Any] = []
+        for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
+            batch = self._whole(clips)
+            with answering(self.frames.device):
+                encoded = model(batch.x, batch.mask) if isinstance(batch, Batch) else batch
+                found = model.alignment.candidates(
+                    *encoded, beams=g.beams, max_length=g.max_length, length_penalty=g.length_penalty, read=True
+                )
+            for weight in CTC_WEIGHTS:
+                ranked, _ = found.ranked(len(clips), weight, g.length_penalty)
+                texts[weight] += model.decode([best[0] for best in ranked])
+            references += [self.texts[i] for i in clips]
+        scores = {weight: evaluation.score(found, references, self.scoring).chrf for weight, found in texts.items()}
+        good = [weight for weight, score in scores.items() if score >= max(scores.values()) - self.tolerance]
+        return min(good, key=lambda weight: abs(weight - USUAL_CTC))
+
     def groups(self) -> Iterable[Group]:
         """What has been pretrained waits until what is new has learned to read it: before, it would only be spoilt
         (Kumar et al. 2022)."""
@@ -283,6 +313,11 @@ def train(
     machine = hardware()
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
-    model = task.objective.model.cpu()
+    model = task.objective.model
+    if params.generation.ctc_weight is None and machine.among.first:
+        model.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
+        recorder.metrics({"validation.ctc_weight": model.generation.ctc_weight}, progress.step)
+        recorder.note(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
+    model = model.cpu()
     model.alignment.text.merge()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))
