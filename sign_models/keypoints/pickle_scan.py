@@ -28,8 +28,10 @@ _RUN = re.compile(
     rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]++|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
     rb"|\x8c(?:\x16numpy\._core\.multiarray|\x15numpy\.core\.multiarray|\x0c_reconstruct|\x05numpy|\x07ndarray"
     rb"|\x05dtype|\x02[a-z][1-8]|\x01[<|])|C\x01b"
-    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n)*+"
-    rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?+",
+    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n"
+    # Never matches: up to Python 3.11.4 a possessive repeat ends where its last, failed, attempt had got to.
+    rb"|(?!))*+"
+    rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?",
     re.DOTALL,
 )
 # What stands before the numbers of an array in a list, after those of the array before it: the end of that one (a frame
