@@ -249,7 +249,7 @@ class AlignmentTask:
                 ranked, _ = found.ranked(len(clips), weight, g.length_penalty)
                 texts[weight] += model.decode([best[0] for best in ranked])
             references += [self.texts[i] for i in clips]
-        scores = {weight: evaluation.score(found, references, self.scoring).chrf for weight, found in texts.items()}
+        scores = {w: evaluation.score(hypotheses, references, self.scoring).chrf for w, hypotheses in texts.items()}
         good = [weight for weight, score in scores.items() if score >= max(scores.values()) - self.tolerance]
         return min(good, key=lambda weight: abs(weight - USUAL_CTC))
 
