@@ -15,6 +15,11 @@ from sign_models.data.batching import Sampler
 from sign_models.training import Progress
 
 
+def stored_frames(sampler: Sampler, longest: int, steps: range) -> int:
+    """Frames of the clips of these steps, before training leaves some out."""
+    return sum(int(np.minimum(sampler.lengths[sampler[step]], longest).sum()) for step in steps)
+
+
 class Alternating(Unkept):
     """A training.Recorder that times the steps between two reports, and lets others run in between."""
 
@@ -54,9 +59,8 @@ class Alternating(Unkept):
     def frames(self, sampler: Sampler, longest: int, progress: Progress) -> list[float]:
         """Real frames of each measured round, from the lengths of its clips and what training made of them on
         average."""
-        clips = [np.minimum(sampler.lengths[sampler[step]], longest).sum() for step in range(progress.step)]
-        kept = progress.frames / sum(clips)
-        return [kept * sum(clips[step] for step in steps) for steps in self.steps]
+        kept = progress.frames / stored_frames(sampler, longest, range(progress.step))
+        return [kept * stored_frames(sampler, longest, steps) for steps in self.steps]
 
 
 class Idle(Alternating):

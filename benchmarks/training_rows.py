@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks import roofline
-from benchmarks.alternating import Alternating, Idle
+from benchmarks.alternating import Alternating, Idle, stored_frames
 from benchmarks.bench import COUNTED, Bench, Skipped, beside, run, weights
 from benchmarks.figures import Figure
 from benchmarks.generated import decoder_folder, encoder, lengths_like_phoenix
@@ -244,10 +243,8 @@ def processes(b: Bench) -> Iterator[Figure]:
         seconds = _through_command(b, corpus, params, f"--processes={count}")
         p = params.temporal
         sampler = Sampler(corpus.lengths, of_split(corpus, "train"), clips, p.training.seed)
-        frames = [
-            sum(np.minimum(corpus.lengths[sampler[step]], p.max_frames).sum() for step in range(n - LOG_STEPS, n))
-            for n in (LOG_STEPS * (place + 1) for place in rounds)
-        ]
+        steps = [range(LOG_STEPS * place, LOG_STEPS * (place + 1)) for place in rounds]
+        frames = [stored_frames(sampler, p.max_frames, of_round) for of_round in steps]
         return [n / seconds[place - 1] for n, place in zip(frames, rounds, strict=True)]
 
     alone = rates(1, size)
@@ -274,4 +271,4 @@ def _through_command(b: Bench, corpus: Corpus, params: PipelineParams, *options:
     client = MlflowClient(f"sqlite:///{b.folder / 'mlflow.db'}")
     found = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
     points = sorted(client.get_metric_history(found.info.run_id, "train.loss"), key=lambda point: point.step)
-    return [(b.timestamp - a.timestamp) / 1000 for a, b in pairwise(points)]
+    return [(after.timestamp - before.timestamp) / 1000 for before, after in pairwise(points)]

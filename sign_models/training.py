@@ -165,20 +165,20 @@ class Hardware:
     def told(self, recorded: bool) -> str:
         """What was chosen, for the log."""
         if self.device.type == "cuda":
-            name, single = torch.cuda.get_device_name(self.device), "TF32"
+            name = torch.cuda.get_device_name(self.device)
         else:
-            name, single = f"CPU, {torch.get_num_threads()} threads", "float32"
+            name = f"CPU, {torch.get_num_threads()} threads"
         processes = f", {self.among.size} processes" if self.among.size > 1 else ""
         graphs = ", steps as CUDA graphs" if recorded else ""
         kernels = ", fused kernels" if self.device.type == "cuda" and fused() else ""
-        return f"{name}, {'bfloat16' if has_bf16(self.device) else single}{graphs}{kernels}{processes}"
+        return f"{name}, {'bfloat16' if has_bf16(self.device) else 'float32'}{graphs}{kernels}{processes}"
 
     def autocast(self) -> torch.autocast:
         return learning(self.device)
 
 
 def hardware() -> Hardware:
-    """The device there is, in half precision where it multiplies in that, else in single (on a GPU: TF32)."""
+    """The device there is, in half precision where it multiplies in that."""
     torch.set_float32_matmul_precision("high")
     if not torch.cuda.is_available():
         keep_freed_memory(-1)  # the next step wants what this one frees (docs/experiments.md)

@@ -124,7 +124,8 @@ class AlignmentTask:
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)
         window = min(params.max_frames, round(LONGER * corpus.lengths[train].max()))
         given = params.generation.model_dump()
-        given["ctc_weight"] = USUAL_CTC if given["ctc_weight"] is None else given["ctc_weight"]
+        if given["ctc_weight"] is None:
+            given["ctc_weight"] = USUAL_CTC
         self.generation = Generation(**given, window=window)
         self.generation = replace(  # a beam that has lost its way would go on to the end
             self.generation, max_length=min(self.generation.max_length, round(LONGER * self.label_lengths[train].max()))
