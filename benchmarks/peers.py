@@ -49,7 +49,7 @@ def mt5_base(device: torch.device, vocabulary: int = 0) -> Any:
 
 @contextmanager
 def torch_chooses() -> Iterator[None]:
-    """A peer attends by whatever kernel torch prefers; ours rule one out (sign_models.models.blocks)."""
+    """A peer attends by whatever kernel torch prefers; ours rule one out (sign_models.models.attention)."""
     torch.backends.cuda.enable_cudnn_sdp(True)
     try:
         yield

@@ -185,15 +185,13 @@ def bucket(frames: int, size: int = BUCKET) -> int:
 def in_order(corpus: Corpus, clips: np.ndarray, batch_frames: int) -> Iterator[np.ndarray]:
     """Clips sorted by length, in batches of at most `batch_frames` padded frames: for evaluation."""
     clips = clips[np.argsort(corpus.lengths[clips], kind="stable")]
-    batch: list[int] = []
-    for clip in clips:
-        longest = bucket(corpus.lengths[clip])
-        if batch and longest * (len(batch) + 1) > batch_frames:
-            yield np.array(batch)
-            batch = []
-        batch.append(int(clip))
-    if batch:
-        yield np.array(batch)
+    first = 0
+    for i, frames in enumerate(corpus.lengths[clips].tolist()):
+        if i > first and bucket(frames) * (i + 1 - first) > batch_frames:
+            yield clips[first:i]
+            first = i
+    if len(clips):
+        yield clips[first:]
 
 
 class Sampler:

@@ -12,12 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.kernels import fused
+from sign_models.models.attention import WithinClips
 from sign_models.models.rotary import heads
-
-# cuDNN's attention, which torch prefers on a GPU, plans each new shape for a tenth of a second and is no faster then
-# over the vectors of clips (docs/experiments.md). For 64 keys more than a multiple of 128 it gives gradients that are
-# no numbers, where a query scores all of them low (pytorch/pytorch#196678).
-torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def check_mask(mask: Tensor, like: Tensor) -> None:
@@ -89,15 +85,9 @@ class TransformerBlock(nn.Module):
         self.mlp = mlp(width, width, 4 * width, bias=False)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """x (B, T, D); bias (B, 1, 1, T), True or 0 where a vector may be looked at -> (B, T, D)."""
+    def forward(self, x: Tensor, within: WithinClips, cos: Tensor, sin: Tensor) -> Tensor:
+        """x (B, T, D), rows of clips -> (B, T, D)."""
         B, T, D = x.shape
         q, k, v = heads(self.qkv(norm(x)).view(B, T, 3, self.heads, -1), cos, sin)
-        # no dropout on the attention itself: it would rule out the fused kernels
-        if q.device.type == "cpu":  # whose kernel is twice as slow in half precision (docs/experiments.md)
-            with torch.autocast("cpu", enabled=False):
-                y = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=bias)
-        else:
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        x = x + self.dropout(self.out(y.transpose(1, 2).reshape(B, T, D)))
+        x = x + self.dropout(self.out(within(q, k, v).reshape(B, T, D)))
         return x + self.dropout(self.mlp(norm(x)))

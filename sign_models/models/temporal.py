@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.keypoints.layouts import CANONICAL
+from sign_models.models.attention import WithinClips
 from sign_models.models.blocks import TransformerBlock, mlp, norm
 from sign_models.models.rotary import Rotary
 from sign_models.models.skeleton import SkeletonModel
@@ -51,11 +52,12 @@ class TemporalModel(nn.Module):
             features, mask = F.pad(features, (0, 0, 0, short)), F.pad(mask, (0, short))
         mask = mask.unflatten(1, (-1, self.stride)).any(-1)
         y = self.reduce(features.unflatten(1, (-1, self.stride)).flatten(2))
-        cos, sin = self.rotary(y.shape[1])
-        bias = mask[:, None, None, :]
+        (B, S, _), within = y.shape, WithinClips(mask)
+        cos, sin = (turn.repeat(within.clips, 1, 1, 1) for turn in self.rotary(S))
+        y = y.reshape(-1, within.clips * S, self.width)
         for block in self.blocks:
-            y = block(y, bias, cos, sin)
-        return norm(y), mask
+            y = block(y, within, cos, sin)
+        return norm(y).view(B, S, -1), mask
 
     def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """-> restored coordinates (B, T, K, 2) in shoulder widths, and one vector a video (B, 128) of length 1."""

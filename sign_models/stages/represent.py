@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sign_models.data.batching import in_order, places
+from sign_models.data.batching import bucket, in_order
 from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
 from sign_models.models.precision import answering
@@ -69,24 +69,26 @@ def _represented(
         # out of memory that is not page-locked it would wait for all that the device was asked for before
         return index.pin_memory().to(device, non_blocking=True) if gpu else index
 
-    def encode(x: Tensor, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Any]:
-        """-> vectors on their way to the host, and the event of their arrival."""
-        mask = torch.arange(x.shape[1], device=device) < sent(frames).unsqueeze(1)
-        with answering(device):
-            y, _ = model.encode(x, mask)  # whatever padding holds, the model does not look at it
-        real = torch.arange(y.shape[1]) < lengths.unsqueeze(1)  # known here: to ask the device would wait for it
-        packed = y.flatten(0, 1)[sent(real.flatten().nonzero().squeeze(1))]
+    def encode(frames: Tensor, first: np.ndarray, count: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Any]:
+        """Clips of `count` frames from `frames[first]` on (B,), lengths (B,): vectors of each -> these on their way to
+        the host, and the event of their arrival."""
+        begin, last = sent(torch.from_numpy(np.stack([first, count - 1]))).unsqueeze(2)
+        steps = torch.arange(bucket(count.max()), device=device)
+        x, mask = frames[begin + steps.minimum(last)], steps <= last
+        y, _ = model.encode(x, mask)  # whatever padding holds, the model does not look at it
+        real = np.arange(y.shape[1]) < lengths[:, None]  # known here: to ask the device would wait for it
+        packed = y.flatten(0, 1)[sent(torch.from_numpy(np.flatnonzero(real)))]
         host = torch.empty(packed.shape, dtype=torch.float32, pin_memory=gpu)
         host.copy_(packed, non_blocking=True)
         return host, torch.cuda.current_stream().record_event() if gpu else None
 
-    waiting = deque[tuple[np.ndarray, Tensor, Tensor, Any]]()
+    waiting = deque[tuple[np.ndarray, np.ndarray, Tensor, Any]]()
 
     def arrived() -> Packed:
         clips, lengths, host, event = waiting.popleft()
         if event is not None:
             event.synchronize()
-        return clips, host.numpy(), lengths.numpy()
+        return clips, host.numpy(), lengths
 
     with ThreadPoolExecutor(1) as pool:
         stretches = list(_neighbours(corpus, chosen, READ_BATCHES * batch_frames))
@@ -95,22 +97,22 @@ def _represented(
             frames = reading.popleft().result()
             reading.extend(pool.submit(read, clips) for clips in stretches[place + 1 : place + 2])
             frames, start = frames.to(device, non_blocking=True), corpus.offsets[stretch[0]]
-            for clips in in_order(corpus, stretch, batch_frames):
-                index, frames_of = places(corpus, clips)
-                lengths = -(-frames_of // model.stride)
-                waiting.append((clips, lengths, *encode(frames[sent(index - start)], frames_of, lengths)))
-                if len(waiting) > ON_THE_WAY:
-                    yield arrived()
+            with answering(device):  # of all its batches, so that weights are brought to half precision once
+                for clips in in_order(corpus, stretch, batch_frames):
+                    count = corpus.lengths[clips]
+                    lengths = -(-count // model.stride)
+                    waiting.append((clips, lengths, *encode(frames, corpus.offsets[clips] - start, count, lengths)))
+            while len(waiting) > ON_THE_WAY:
+                yield arrived()
     while waiting:
         yield arrived()
 
 
 def _neighbours(corpus: Corpus, chosen: np.ndarray, most: int) -> Iterator[np.ndarray]:
     """`chosen` (rising) in stretches of clips that lie one after another, of `most` frames or a clip."""
-    ends = corpus.offsets[chosen + 1]
+    begins, ends = corpus.offsets[chosen].tolist(), corpus.offsets[chosen + 1].tolist()
     first = 0
     for i in range(1, len(chosen) + 1):
-        apart = i == len(chosen) or corpus.offsets[chosen[i]] > ends[i - 1]
-        if apart or ends[i] - corpus.offsets[chosen[first]] > most:
+        if i == len(chosen) or begins[i] > ends[i - 1] or ends[i] - begins[first] > most:
             yield chosen[first:i]
             first = i

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sign_models.data.masking import hide
 from sign_models.keypoints.layouts import CANONICAL, PARTS
+from sign_models.models import attention
 from sign_models.models.blocks import Dropout
 from sign_models.models.skeleton import HAND_SCALE, LANDMARK_ANCHOR, LANDMARK_SHARE, restoration_loss
 from sign_models.models.temporal import contrast_loss, pool
@@ -60,6 +61,17 @@ def test_the_other_clips_of_a_batch_change_no_encoding(model: nn.Module) -> None
     x, mask = clips.batch(LENGTHS)
     alone = [encodings(model, x[i : i + 1, :n], mask[i : i + 1, :n])[0] for i, n in enumerate(LENGTHS)]
     assert same(alone, encodings(model, x, mask))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("together", [2, 4])
+def test_clips_side_by_side_in_a_row_of_attention_do_not_see_each_other(
+    monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    x, mask = clips.batch((13, 8, 1, 5))
+    alone = encodings(clips.temporal(), x, mask)
+    monkeypatch.setattr(attention, "clips_a_row", lambda *_: together)
+    assert same(encodings(clips.temporal(), x, mask), alone)
 
 
 @torch.no_grad()
