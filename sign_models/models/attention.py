@@ -16,6 +16,7 @@ from torch import Tensor
 # multiple of 128 it gives gradients that are no numbers, where a query scores all of them low (pytorch/pytorch#196678).
 torch.backends.cuda.enable_cudnn_sdp(False)
 TILE = 64  # keys that a GPU's kernel takes at a time, however few there are
+ALIGNED = 8  # FlashAttention takes heads of a multiple of this width
 LONG = 208  # vectors from which on FlashAttention is faster on a GPU than the kernel that takes a mask
 
 
@@ -40,7 +41,7 @@ class WithinClips:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Each (rows, H, T, D), where T is S times the clips of a row -> (rows, T, H, D)."""
-        if self.ends is not None and q.dtype == torch.bfloat16:
+        if self.ends is not None and q.dtype == torch.bfloat16 and q.shape[-1] % ALIGNED == 0:
             from torch.nn.attention.varlen import varlen_attn
 
             T = q.shape[2]
