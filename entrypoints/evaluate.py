@@ -25,7 +25,7 @@ python -m entrypoints.evaluate --hypotheses ours.txt,theirs.txt --references ref
         "Whose videos are translated, by comma: test, dev, train, none.  [default: test,dev, else what has texts]",
         metavar="SPLITS",
     ),
-    cli.option("--scoring", "Preset of docs/scoring.md.  [default: cased]", metavar="NAME"),
+    cli.option("--scoring", "Preset of docs/scoring.md.  [default: auto]", metavar="NAME"),
     cli.option("--beams", "Texts followed at once.  [default: as each version was made to]", metavar="INTEGER"),
     cli.option(
         "--length-penalty", "Above 0 favours long texts.  [default: as each version was made to]", metavar="NUMBER"

@@ -31,7 +31,7 @@ python -m entrypoints.promote --rollback
         "[default: the embedded corpus, for a version made on it]",
         metavar="DIR",
     ),
-    cli.option("--scoring", "Preset of docs/scoring.md for that.  [default: cased]", metavar="NAME"),
+    cli.option("--scoring", "Preset of docs/scoring.md for that.  [default: auto]", metavar="NAME"),
     examples=EXAMPLES,
 )
 def main(**given: str) -> None:

@@ -13,11 +13,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from sign_models.errors import DataError, ParamsError
+from sign_models.scripts import HAN, UNSPACED, pattern, share
 
 if TYPE_CHECKING:
     from sacrebleu.metrics import BLEU, CHRF
@@ -78,24 +78,13 @@ RougeKind = Literal["words", "coco", "mska", "package"]
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters, marks and digits of any script; Han characters and kana are words of their own.
+    """Runs of letters, marks and digits of any script; of scripts without spaces (Han, kana, Thai) every character is a
+    word, with the marks that it bears.
 
     A text of punctuation only is split at white space, so that no written text is without words.
     """
-    return (
-        _pattern(
-            r"(?V1)[\p{Han}\p{Hiragana}\p{Katakana}]"
-            r"|[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}]]+"
-        ).findall(text)
-        or text.split()
-    )
-
-
-@cache
-def _pattern(expression: str) -> Any:
-    import regex  # not re, whose \w leaves out combining marks: Devanagari, Thai, decomposed accents
-
-    return regex.compile(expression)
+    single = rf"[{UNSPACED}]\p{{M}}*"
+    return pattern(rf"(?V1){single}|[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]+").findall(text) or text.split()
 
 
 def _f_measure(hypothesis: Sequence[str], reference: Sequence[str], beta: float | None) -> float:
@@ -143,7 +132,7 @@ def _one_space(text: str) -> str:
 
 
 def _punctuation_split(text: str) -> str:
-    return " ".join(_pattern(r"[\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}\s]").findall(text))
+    return " ".join(pattern(r"[\p{L}\p{M}\p{N}]+|[^\p{L}\p{M}\p{N}\s]").findall(text))
 
 
 def _full_stop_at_end(text: str) -> str:
@@ -254,6 +243,18 @@ PRESETS: dict[str, Preset] = {
         reference=_unisign_reference,
     ),
 }
+
+
+AUTO = "auto"
+
+
+def suited(preset: str, references: Sequence[str]) -> str:
+    """The preset that `auto` stands for, by the script of the references; any other as it is."""
+    if preset != AUTO:
+        return preset
+    if share(UNSPACED, references) <= 0.5:
+        return "cased"
+    return "chinese" if share(HAN, references) > 0.5 else "characters"
 
 
 def find_preset(name: str) -> Preset:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sign_models import cli
 from sign_models.data.inputs import Inputs
 from sign_models.errors import DataError, ParamsError
-from sign_models.evaluation import Scores, compare, score
+from sign_models.evaluation import Scores, compare, score, suited
 from sign_models.options import DEFAULT_ALIAS
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
@@ -126,9 +126,10 @@ def run_evaluate(options: EvaluateOptions) -> None:
         run.log_code_state()
         run.log_params(load.flatten(o.params, "evaluate"))
         parts = _of_files(o, run) if o.references else _of_models(o, run)
-        rows = [row for part in parts for row in figures(part, o.params.scoring)]
+        preset = suited(o.params.scoring, [reference for part in parts for reference in part.references])
+        rows = [row for part in parts for row in figures(part, preset)]
         _log(run, parts, rows)
-        print(as_text(rows, o.params.scoring))
+        print(as_text(rows, preset))
         print(f"\nrun {run.id}\nlook   mlflow ui   (or make ui): evaluation_table.json and translations_table.json")
 
 

@@ -33,8 +33,10 @@ class Outcome:
         return {f"{split}.{name}": value for split, found in self.scores.items() for name, value in found.items()}
 
 
-def of(result: Generated, preset: str) -> Outcome:
+def of(result: Generated, asked: str) -> Outcome:
+    """asked: the preset that params name, which stands where nothing was scored."""
     scores = {split: found.metrics() for split, found in result.scores.items()}
+    preset = next((found.preset for found in result.scores.values()), asked)
     return Outcome(scores, _examples(result.rows, scores), preset)
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 
 from sign_models.errors import DataError, ParamsError
-from sign_models.evaluation import PRESETS, compare, find_preset, score, words
+from sign_models.evaluation import PRESETS, compare, find_preset, score, suited, words
 
 # Sentences made up for these tests: they differ in case, punctuation, repeated words, full stops and length.
 ENGLISH = (
@@ -137,12 +137,31 @@ def test_rouge_l_reads_letters_of_every_script():
         ("don't stop, now.", ["don", "t", "stop", "now"]),
         ("我爱iPhone 11。", ["我", "爱", "iPhone", "11"]),
         ("e\N{COMBINING ACUTE ACCENT}te\N{COMBINING ACUTE ACCENT}", ["e\u0301te\u0301"]),
+        ("ที่นี่ 5", ["ที่", "นี่", "5"]),
         ("?!", ["?!"]),
         ("  ", []),
     ],
 )
 def test_words(text, expected):
     assert words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("references", "preset"),
+    [
+        (["the cat sat"], "cased"),
+        (["Grüße aus Köln", "你好"], "cased"),
+        (["नमस्ते दुनिया"], "cased"),
+        (["他喜欢苹果。", "OK"], "chinese"),
+        (["他 喜欢 苹果"], "chinese"),
+        (["コーヒーをください"], "characters"),
+        (["กินข้าวแล้วหรือยัง"], "characters"),
+    ],
+)
+def test_auto_takes_the_preset_that_suits_the_script(references, preset):
+    assert suited("auto", references) == preset
+    assert score(references, references, preset).preset == preset
+    assert suited("slt", references) == "slt"
 
 
 def test_words_and_characters_by_hand():

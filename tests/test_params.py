@@ -154,7 +154,7 @@ def test_any_slip_of_a_letter_is_refused(name: str, data: st.DataObject) -> None
         ("training: {lr: .nan}", "alignment.training.lr is nan; wanted a finite number"),
         ("training: {lr: .inf}", "alignment.training.lr is inf; wanted a finite number"),
         ("temporal: {model: {heads: 7}}", "temporal.model.heads is 7; wanted a number that divides the width 256"),
-        ("generate: {scoring: phoenix}", "generate.scoring is 'phoenix'; wanted one of cased, lowercased"),
+        ("generate: {scoring: phoenix}", "generate.scoring is 'phoenix'; wanted one of auto, cased, lowercased"),
         ("generate: {splits: [train, tset]}", "wanted 'train', 'dev', 'test' or 'none'; did you mean 'test'"),
         ("a: [", "is not YAML"),
         ("", "is empty"),

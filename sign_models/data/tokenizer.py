@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from sign_models.scripts import pattern, run_together
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
@@ -17,10 +19,13 @@ MANY_UNSEEN, FEW_UNSEEN = 0.5, 0.1  # shares of unseen dev words that decide bet
 
 
 def choose_kind(train: list[str], dev: list[str]) -> str:
-    """word where training shows nearly all words of dev, char where it shows few of them, bpe between.
+    """word where training shows nearly all words of dev, char where it shows few of them or where nothing tells words
+    apart (a clause of Chinese would be one word, and one piece of bpe), bpe between.
 
     Where there is no dev text, every tenth training text stands for it.
     """
+    if run_together(train):
+        return "char"
     if not dev:
         dev = train[::10]
         train = [t for i, t in enumerate(train) if i % 10] or train
@@ -74,4 +79,5 @@ def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int
 
 
 def _words(text: str) -> list[str]:
-    return text.casefold().split()
+    """Split as the tokenizer splits: at spaces and punctuation."""
+    return list(pattern(r"[^\s\p{P}\p{S}]+").findall(text.casefold()))

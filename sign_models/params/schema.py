@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from sign_models.evaluation import PRESETS
+from sign_models.evaluation import AUTO, PRESETS
 
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
@@ -18,8 +18,8 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 
 def _preset(name: str) -> str:
-    if name not in PRESETS:
-        raise ValueError(f"one of {', '.join(PRESETS)}")
+    if name not in (known := (AUTO, *PRESETS)):
+        raise ValueError(f"one of {', '.join(known)}")
     return name
 
 
@@ -125,7 +125,7 @@ class RepresentParams(Closed):
 
 
 class Tokenizer(Closed):
-    kind: Literal["auto", "word", "char", "bpe"]  # auto: by how many dev words training never shows
+    kind: Literal["auto", "word", "char", "bpe"]  # auto: by script, and how many dev words are new
     vocabulary: Positive  # at most this many entries
 
 
@@ -185,7 +185,7 @@ class AlignmentParams(Closed):
 
 class GenerateParams(Closed):
     splits: list[Literal["train", "dev", "test", "none"]]  # whose videos are translated; empty: every video
-    scoring: Annotated[str, AfterValidator(_preset)]  # in evaluation.PRESETS; docs/scoring.md
+    scoring: Annotated[str, AfterValidator(_preset)]  # in evaluation.PRESETS, or auto: by script; docs/scoring.md
     beams: Positive | None  # null: as the alignment model was trained to
     length_penalty: float | None
     window: Positive | None  # frames; longer clips are translated in windows; null: as long as training saw them

@@ -89,7 +89,7 @@ class AlignmentTask:
         scoring: str,
         representations: dict[str, np.ndarray] | None,
     ) -> None:
-        self.params, self.scoring = params, scoring
+        self.params, self.scoring = params, evaluation.suited(scoring, [*texts.values()])
         self.representations = None if params.finetune else representations
         self.frames = DeviceCorpus(corpus, machine.device)
         self.texts = [texts.get(name) for name in corpus.ids]

@@ -101,7 +101,7 @@ def generation(trained: Generation, params: GenerateParams) -> Generation:
 
 def scores(rows: list[dict[str, object]], preset: str) -> dict[str, evaluation.Scores]:
     """Scores of each split that has references."""
-    out = {}
+    preset, out = evaluation.suited(preset, [str(r["reference"]) for r in rows if r["reference"]]), {}
     for split in ("train", "dev", "test", None):
         chosen = [r for r in rows if r["reference"] and (r["split"] == split)]
         if chosen:

@@ -73,3 +73,31 @@ def test_a_word_is_one_token_where_words_are_the_kind() -> None:
 def test_the_kind_follows_from_how_much_of_dev_is_new(dev: list[str], kind: str) -> None:
     train = ["tea now", "coffee please"] * 10
     assert choose_kind(train, dev) == kind
+
+
+CLAUSES = {
+    "chinese": ["你好，今天天气很好。", "请给我一杯大的咖啡和一份松饼。"],
+    "japanese": ["こんにちは、世界のみなさん。", "コーヒーをください。"],
+    "thai": ["กินข้าวแล้วหรือยัง", "ขอกาแฟหนึ่งแก้วครับ"],
+    "chinese with a name": ["我昨天在北京见到了Anna。", "请给我一杯大的咖啡。"],
+}
+
+
+@pytest.mark.parametrize("script", CLAUSES)
+def test_clauses_without_spaces_are_read_by_the_character(script: str) -> None:
+    train = CLAUSES[script] * 10
+    assert choose_kind(train, train) == "char"
+    tokenizer = train_tokenizer(train, train, "auto", 4000)
+    assert all(len(token) == 1 for text in train for token in tokenizer.tokenize(text))
+    assert [round_trip(tokenizer, text) for text in train] == train
+
+
+@pytest.mark.parametrize(
+    "texts", [["我 想要 一杯 咖啡 。", "你 好 吗 ？"], ["咖啡", "谢谢", "天气预报"], ["नमस्ते दुनिया"], ["صباح الخير"]]
+)
+def test_words_that_something_tells_apart_are_tokens(texts: list[str]) -> None:
+    assert choose_kind(texts * 10, texts) == "word"
+
+
+def test_a_word_is_not_new_because_of_the_comma_behind_it() -> None:
+    assert choose_kind(["tea now", "coffee please"] * 10, ["now, tea! please: coffee."]) == "word"
