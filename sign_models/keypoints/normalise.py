@@ -2,7 +2,8 @@
 
 One centre and one scale a clip: the middle of the shoulders and the width between them, so that pixels, fractions of
 the picture and coordinates that are already centred give the same numbers. Where the shoulders are never seen, or the
-signer stands sideways, other distances of the body serve, by fixed ratios.
+signer stands sideways, other distances of the body serve, by fixed ratios. A signer whose left hand leads is mirrored:
+signs mean the same by either hand, and a model that has seen right-handers only would not know them.
 
 Inside, a landmark is one complex number x + iy: numpy is ten times slower at axes of length 2.
 """
@@ -15,13 +16,15 @@ from itertools import groupby
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.layouts import PLACE, joined_canonical
+from sign_models.keypoints.layouts import MIRROR, PLACE, joined_canonical
 from sign_models.keypoints.sequence import KeypointSequence
 
 ASPECT = 4 / 3  # width : height of a picture whose file does not tell its size; what webcams and the older corpora have
 SURE = 0.3  # a detector's score below this is a guess (the threshold of Uni-Sign and MSKA); 0 and 1 pass unchanged
 NARROW = 0.35  # shoulders narrower than this share of what the rest of the body says belong to a side view
 FAR = 50.0  # shoulder widths; a landmark farther out than this is a detector's failure and counts as unseen
+LEADS = 0.25  # shoulder widths that the left hand is above the right one on average, where it leads
+RAISED, RESTING = -0.5, 1.5  # shoulder widths below the shoulders, between which a hand's height counts
 
 Points = tuple[str, str]  # the point midway between two landmarks
 
@@ -75,6 +78,7 @@ _UPRIGHT = [1, 2, 6, 7]  # torso, height of the head, hands: what turning sidewa
 
 def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarray:
     """(T, len(CANONICAL), 3) float32: x, y in shoulder widths from the middle of the shoulders, y down; confidence.
+    Left and right change places where the left hand leads.
 
     aspect: width : height of the picture, for fractions of a picture of unknown size. Coordinates are 0 where
     confidence is 0. DataError where no landmark of ours is seen in any frame, or all that are seen lie in one place.
@@ -113,7 +117,23 @@ def normalise_joined(
     out = np.empty((*confidence.shape, 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
+    for i in np.flatnonzero(_left_leads(out, starts, lengths)).tolist():
+        part = out[starts[i] : starts[i] + lengths[i]]
+        part[:] = part[:, MIRROR]
+        part[..., 0] = 0 - part[..., 0]  # and not its negative, which would be another zero where nothing is seen
     return out, errors
+
+
+def _left_leads(out: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Clips (N,) of normalised frames (F, K, 3) whose left hand is, on average, clearly above the right one: it leads
+    where one hand signs, and rests less where both do. A wrist that is not seen rests."""
+    height = {}
+    for side in ("left", "right"):
+        hand, body = out[:, PLACE[f"{side}_hand.wrist"]], out[:, PLACE[f"body.{side}_wrist"]]
+        seen = np.where(hand[:, 2] > 0, hand[:, 1], np.where(body[:, 2] > 0, body[:, 1], RESTING))
+        height[side] = np.clip(seen, RAISED, RESTING)
+    ends = np.append(0, np.cumsum(height["right"] - height["left"], dtype=np.float64))
+    return (ends[starts + lengths] - ends[starts]) > LEADS * lengths
 
 
 def _width_to_height(sequence: KeypointSequence, aspect: float) -> float:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sign_models.errors import DataError
-from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE
+from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE, mirrored
 from sign_models.keypoints.normalise import FAR, half, normalise, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence
 from tests.keypoints.signer import pixels, signer
@@ -92,6 +92,46 @@ def test_shoulders_lie_one_apart_about_the_origin() -> None:
     np.testing.assert_allclose(middle, 0, atol=1e-5)
     assert np.median(np.linalg.norm(out[:, SHOULDERS[0], :2] - out[:, SHOULDERS[1], :2], axis=-1)) == pytest.approx(1)
     assert out[:, PLACE["body.nose"], 1].max() < 0 < out[:, PLACE["body.left_hip"], 1].min()  # y goes down
+
+
+def raised(layout: str, side: str, by: float) -> np.ndarray:
+    """The signer in a picture, one hand higher than the other by so many shoulder widths."""
+    points = pixels(layout)
+    arm = [("hand" in name or "wrist" in name) and side in name for name in LAYOUTS[layout]]
+    points[:, arm, 1] -= by * 480 / 4
+    return points
+
+
+def in_the_mirror(points: np.ndarray, layout: str) -> np.ndarray:
+    names = list(LAYOUTS[layout])
+    swapped = points[:, [names.index(mirrored(name)) if mirrored(name) in names else i for i, name in enumerate(names)]]
+    return np.array([640, 0]) + swapped * np.array([-1, 1])
+
+
+@pytest.mark.parametrize("layout", ["mediapipe_75", "coco_wholebody_133", "hands_42"])
+def test_a_left_handed_signer_is_a_right_handed_one_in_the_mirror(layout) -> None:
+    right = normalise(sequence(raised(layout, "right", 0.6), layout))
+    left = normalise(sequence(in_the_mirror(raised(layout, "right", 0.6), layout), layout))
+    np.testing.assert_allclose(left, right, atol=1e-5)
+    assert right[:, PLACE["right_hand.wrist"], 1].mean() < right[:, PLACE["left_hand.wrist"], 1].mean()
+    again = normalise(sequence(left[..., :2], "canonical", confidence=left[..., 2], unit="body"))
+    np.testing.assert_allclose(again, left, atol=1e-5)
+
+
+@pytest.mark.parametrize(("by", "changes_places"), [(0.1, False), (0.6, True)])
+def test_hands_of_about_one_height_stay_where_they_are(by: float, changes_places: bool) -> None:
+    points = raised("mediapipe_75", "left", by)
+    out = normalise(sequence(points, "mediapipe_75"))
+    lower, higher = ("left", "right") if changes_places else ("right", "left")
+    assert out[:, PLACE[f"{higher}_hand.wrist"], 1].mean() < out[:, PLACE[f"{lower}_hand.wrist"], 1].mean()
+
+
+def test_a_hand_that_is_not_seen_does_not_lead() -> None:
+    left, right = (only("mediapipe_75", ("shoulder", f"{side}_hand")) for side in ("left", "right"))
+    points = pixels("mediapipe_75")
+    out = normalise(sequence(in_the_mirror(points, "mediapipe_75"), "mediapipe_75", confidence=left))
+    assert (out[:, PARTS["left_hand"], 2] == 0).all() and (out[:, PARTS["right_hand"], 2] == 1).all()
+    np.testing.assert_allclose(out, normalise(sequence(points, "mediapipe_75", confidence=right)), atol=1e-5)
 
 
 def test_normalising_twice_changes_nothing() -> None:
