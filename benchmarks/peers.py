@@ -50,11 +50,12 @@ def mt5_base(device: torch.device, vocabulary: int = 0) -> Any:
 @contextmanager
 def torch_chooses() -> Iterator[None]:
     """A peer attends by whatever kernel torch prefers; ours rule one out (sign_models.models.attention)."""
+    ours = torch.backends.cuda.cudnn_sdp_enabled()
     torch.backends.cuda.enable_cudnn_sdp(True)
     try:
         yield
     finally:
-        torch.backends.cuda.enable_cudnn_sdp(False)
+        torch.backends.cuda.enable_cudnn_sdp(ours)
 
 
 class Peer(ABC):
