@@ -6,11 +6,13 @@ F frames of all clips, N clips, K landmarks of keypoints.layouts.CANONICAL.
 from __future__ import annotations
 
 import hashlib
+import logging
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -18,6 +20,8 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.normalise import half, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence
+
+logger = logging.getLogger(__name__)
 
 
 class FramesOnDisk(Protocol):
@@ -48,6 +52,11 @@ def read_into(frames: Frames, start: int, out: np.ndarray) -> None:
         frames.read_into(start, out)
 
 
+def say_mirrored(count: int, clips: int, source: str) -> None:
+    if count:
+        logger.info("%s: %d of %d clips are mirrored, in which the left hand leads", Path(source).name, count, clips)
+
+
 TOGETHER = 2048  # frames that are normalised at a time
 T = TypeVar("T")
 
@@ -69,7 +78,8 @@ def together(items: Iterable[T], frames: Callable[[T], int]) -> Iterator[list[T]
 class Clip:
     """One normalised clip and what is known of it.
 
-    values (T, K, 3) float16; sha256: of their bytes. text: in NFC, otherwise as its file has it.
+    values (T, K, 3) float16; sha256: of their bytes. text: in NFC, otherwise as its file has it. mirrored: its left
+    hand leads, so that left and right have changed places.
     """
 
     id: str
@@ -79,24 +89,25 @@ class Clip:
     split: str | None = None
     group: str | None = None
     text: str | None = None
+    mirrored: bool = False
 
     @classmethod
     def of(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
         """Normalise several, which is faster than one by one; an error where a sequence shows nobody."""
         if not sequences:
             return []
-        joined, errors = normalise_joined(sequences)
+        joined, errors, mirrored = normalise_joined(sequences)
         values, end = half(joined), 0
         found: list[Clip | DataError] = []
         for i, s in enumerate(sequences):
             begin, end = end, end + len(s)
-            found.append(errors[i] if i in errors else cls._of(s, values[begin:end]))
+            found.append(errors[i] if i in errors else cls._of(s, values[begin:end], bool(mirrored[i])))
         return found
 
     @classmethod
-    def _of(cls, s: KeypointSequence, values: np.ndarray) -> Clip:
+    def _of(cls, s: KeypointSequence, values: np.ndarray, mirrored: bool) -> Clip:
         fps = None if s.fps is None else float(s.fps)
-        return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, nfc(s.text))
+        return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, nfc(s.text), mirrored)
 
 
 def nfc(text: str | None) -> str | None:
@@ -166,7 +177,7 @@ class Corpus:
         """Normalise and collect; DataError on a second clip of the same id or where there is none."""
         clips: dict[str, np.ndarray] = {}
         fps, splits, groups, texts = [], [], [], []
-        digest = Digest()
+        digest, mirrored = Digest(), 0
         groups_of = ((group, Clip.of(group)) for group in together(sequences, len))
         for sequence, clip in chain.from_iterable(zip(*pair, strict=True) for pair in groups_of):
             if sequence.id in clips:
@@ -184,6 +195,8 @@ class Corpus:
             groups.append(clip.group)
             texts.append(clip.text)
             digest.add(clip.id, len(clip.values), clip.fps, clip.split, clip.group, clip.text, clip.sha256)
+            mirrored += clip.mirrored
+        say_mirrored(mirrored, len(clips), source)
         if not clips:
             raise DataError(
                 "no clip in it", place=source, wanted="at least one keypoint sequence", remedy="check the path"

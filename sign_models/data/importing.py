@@ -13,6 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from sign_models.data import checks, report
+from sign_models.data.corpus import say_mirrored
 from sign_models.data.samples import BY_FILE, Files, Place, Reading, Sample, read_samples
 from sign_models.data.store import check_store
 from sign_models.data.store_writer import LOCK, StoreWriter
@@ -95,6 +96,7 @@ def write(
     on_bad_sample: OnBad,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> None:
+    clips = mirrored = 0
     for position, sample in samples:
         if isinstance(sample, DataError):
             if on_bad_sample == "stop":
@@ -112,7 +114,9 @@ def write(
                 )
             clip = replace(clip, text=row.text, split=row.split or clip.split)
         writer.add(sample._replace(clip=clip), position)
+        clips, mirrored = clips + 1, mirrored + clip.mirrored
         progress(len(clip.values))
+    say_mirrored(mirrored, clips, writer.made["source"])
 
 
 def finish(

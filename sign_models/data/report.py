@@ -17,6 +17,7 @@ from sign_models.data import checks
 from sign_models.data.corpus import Frames
 from sign_models.data.store import Shard
 from sign_models.keypoints.layouts import PARTS
+from sign_models.scripts import UNSPACED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 SHOWN, LISTED = 5, 1000  # cases named in the text, and in the JSON
 # A word: letters, marks and digits between others, one character of a script without spaces, or one emoji.
 _WORD = regex.compile(
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|[\p{L}\p{M}\p{N}]+(?:['’-][\p{L}\p{M}\p{N}]+)*"
+    rf"[{UNSPACED}]\p{{M}}*|[\p{{L}}\p{{M}}\p{{N}}]+(?:['’-][\p{{L}}\p{{M}}\p{{N}}]+)*"
     r"|\p{Emoji_Presentation}"
 )
 QUANTILES = {"shortest": 0.0, "median": 0.5, "p95": 0.95, "longest": 1.0}
@@ -253,7 +254,8 @@ def figures(table: checks.Table, frames: Frames) -> dict[str, Figure]:
     lengths.set(title="frames a clip", xlabel="frames", ylabel="clips")
     unseen.boxplot(table.measures[:, : len(PARTS)], tick_labels=list(PARTS), sym="")
     unseen.set(title="unseen landmarks", ylabel="share, a clip", ylim=(-0.02, 1.02))
-    motion.hist(table.measures[:, checks.MEASURES.index("motion")], bins=60)
+    moved = table.measures[:, checks.MEASURES.index("motion")].astype(np.float64)  # so that bins fit between any two
+    motion.hist(moved, bins=60)
     motion.set(title="motion of the wrists", xlabel="shoulder widths a frame", ylabel="clips")
     counts = Counter(name or NO_SPLIT for name in table.splits)
     splits.bar(list(counts), list(counts.values()))

@@ -83,7 +83,7 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
     aspect: width : height of the picture, for fractions of a picture of unknown size. Coordinates are 0 where
     confidence is 0. DataError where no landmark of ours is seen in any frame, or all that are seen lie in one place.
     """
-    out, errors = normalise_joined([sequence], aspect=aspect)
+    out, errors, _ = normalise_joined([sequence], aspect=aspect)
     for error in errors.values():
         raise error
     return out
@@ -91,10 +91,10 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
 
 def normalise_joined(
     sequences: Sequence[KeypointSequence], *, aspect: float = ASPECT
-) -> tuple[np.ndarray, dict[int, DataError]]:
+) -> tuple[np.ndarray, dict[int, DataError], np.ndarray]:
     """Several clips one after another, (F, len(CANONICAL), 3), each to the bit as `normalise` gives it alone.
 
-    Also what is wrong with a clip, by its place; its frames are then of no use.
+    Also what is wrong with a clip, by its place; its frames are then of no use. And (N,) bool: which are mirrored.
     """
     runs = [list(run) for _, run in groupby(sequences, lambda s: s.layout)]
     mapped = [joined_canonical([s.points for s in r], [s.confidence for s in r], r[0].layout) for r in runs]
@@ -117,11 +117,12 @@ def normalise_joined(
     out = np.empty((*confidence.shape, 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
-    for i in np.flatnonzero(_left_leads(out, starts, lengths)).tolist():
+    mirrored = _left_leads(out, starts, lengths)
+    for i in np.flatnonzero(mirrored).tolist():
         part = out[starts[i] : starts[i] + lengths[i]]
         part[:] = part[:, MIRROR]
         part[..., 0] = 0 - part[..., 0]  # and not its negative, which would be another zero where nothing is seen
-    return out, errors
+    return out, errors, mirrored
 
 
 def _left_leads(out: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

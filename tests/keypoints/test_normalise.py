@@ -1,11 +1,17 @@
+import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sign_models.data.corpus import Corpus
+from sign_models.data.importing import import_corpus
+from sign_models.data.store import open_store
 from sign_models.errors import DataError
+from sign_models.keypoints import formats
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE, mirrored
 from sign_models.keypoints.normalise import FAR, half, normalise, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence
@@ -59,7 +65,7 @@ def test_clips_normalised_together_are_to_the_bit_those_normalised_alone(data) -
         unit = data.draw(st.sampled_from(["pixel", "picture"]))
         far = data.draw(st.sampled_from([1, 1000])) * (np.arange(points.shape[1]) == 5)
         clips.append(sequence(points * (1 + far[:, None]), layout, confidence=seen * sure, unit=unit, source=str(i)))
-    joined, errors = normalise_joined(clips)
+    joined, errors, _ = normalise_joined(clips)
     ends = np.cumsum([len(clip) for clip in clips])
     for i, clip in enumerate(clips):
         try:
@@ -116,6 +122,18 @@ def test_a_left_handed_signer_is_a_right_handed_one_in_the_mirror(layout) -> Non
     assert right[:, PLACE["right_hand.wrist"], 1].mean() < right[:, PLACE["left_hand.wrist"], 1].mean()
     again = normalise(sequence(left[..., :2], "canonical", confidence=left[..., 2], unit="body"))
     np.testing.assert_allclose(again, left, atol=1e-5)
+
+
+def test_it_is_said_how_many_clips_are_mirrored(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    clips = {side: raised("mediapipe_75", side, 0.6) for side in ("left", "right")}
+    (tmp_path / "some.pkl").write_bytes(
+        pickle.dumps({side: points.astype(np.float32) for side, points in clips.items()})
+    )
+    with caplog.at_level("INFO", "sign_models"):
+        memory = Corpus.of(formats.read(tmp_path / "some.pkl"), "some.pkl")
+        import_corpus(tmp_path / "some.pkl", tmp_path / "store")
+    assert caplog.text.count("some.pkl: 1 of 2 clips are mirrored") == 2
+    assert open_store(tmp_path / "store").digest == memory.digest
 
 
 @pytest.mark.parametrize(("by", "changes_places"), [(0.1, False), (0.6, True)])
