@@ -52,11 +52,6 @@ def read_into(frames: Frames, start: int, out: np.ndarray) -> None:
         frames.read_into(start, out)
 
 
-def say_mirrored(count: int, clips: int, source: str) -> None:
-    if count:
-        logger.info("%s: %d of %d clips are mirrored, in which the left hand leads", Path(source).name, count, clips)
-
-
 TOGETHER = 2048  # frames that are normalised at a time
 T = TypeVar("T")
 
@@ -72,6 +67,12 @@ def together(items: Iterable[T], frames: Callable[[T], int]) -> Iterator[list[T]
             waiting, count = [], 0
     if waiting:
         yield waiting
+
+
+def say_mirrored(count: int, clips: int, source: str) -> None:
+    """Log how many of the clips of `source` have changed sides, where any has: nothing is replaced in silence."""
+    if count:
+        logger.info("%s: %d of %d clips are mirrored, in which the left hand leads", Path(source).name, count, clips)
 
 
 @dataclass(frozen=True)
