@@ -18,11 +18,13 @@ class Store:
 
     def __init__(self) -> None:
         self.stored: list[Metric] = []
+        self.asked_by: list[int] = []  # threads
         self.away = threading.Event()
         self.error = MlflowException("API request failed")
 
     def log_batch(self, run_id: str, metrics: list[Metric]) -> None:
         assert len(metrics) <= 1000
+        self.asked_by.append(threading.get_ident())
         if self.away.is_set():
             raise self.error
         self.stored += metrics
@@ -35,12 +37,17 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store()
 
 
-def test_an_outage_loses_nothing_repeats_nothing_and_stops_nothing(store: Store) -> None:
+def test_an_outage_loses_nothing_repeats_nothing_and_stops_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = MetricLog(store, "run")  # type: ignore[arg-type]
-    for step in range(3000):  # goes on while the store is away, as nobody would bring it back before its end
+    waiting, wait = list[int](), log._changed.wait  # threads
+    monkeypatch.setattr(log._changed, "wait", lambda *args: waiting.append(threading.get_ident()) or wait(*args))
+    for step in range(3000):
         log.add({"loss": step / 2}, step)
         if step == 500:
             store.away.set()
+    assert threading.get_ident() not in {*waiting, *store.asked_by}  # training neither waits nor asks the store itself
     threading.Timer(0.3, store.away.clear).start()
     log.close()
     assert [(m.step, m.value) for m in store.stored] == [(step, step / 2) for step in range(3000)]
