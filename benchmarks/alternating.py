@@ -12,7 +12,7 @@ import torch
 from benchmarks import roofline
 from benchmarks.recorder import Unkept
 from sign_models.data.batching import Sampler
-from sign_models.training import Progress
+from sign_models.training.task import Progress
 
 
 def stored_frames(sampler: Sampler, longest: int, steps: range) -> int:

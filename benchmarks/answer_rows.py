@@ -15,7 +15,7 @@ from benchmarks.generated import encoder, lengths_like_phoenix, translator
 from benchmarks.peers import UniSign
 from sign_models.data.batching import DeviceCorpus
 from sign_models.keypoints.sequence import of_canonical
-from sign_models.models.predictor import Predictor
+from sign_models.serving.predictor import Predictor
 from sign_models.stages.generate import generate as generate_texts
 from sign_models.stages.represent import represent as represent_videos
 

@@ -24,8 +24,9 @@ from sign_models.data.batching import Sampler
 from sign_models.data.corpus import Corpus
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
-from sign_models.step import Shapes, shapes_of
-from sign_models.training import LOG_STEPS, Task
+from sign_models.training.cuda_graphs import Shapes, shapes_of
+from sign_models.training.loop import LOG_STEPS
+from sign_models.training.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTED = 8  # clips whose work is counted

@@ -12,12 +12,12 @@ import torch
 
 from benchmarks.peers import mt5_base
 from benchmarks.store import LONGEST, MEAN, SHAPE, SHORTEST
-from sign_models.data.checks import MEASURES
 from sign_models.data.corpus import Clip, Corpus
-from sign_models.data.samples import Place, Sample
-from sign_models.data.store import open_store
-from sign_models.data.store_writer import StoreWriter
 from sign_models.data.tokenizer import train_tokenizer
+from sign_models.datasets.checks import MEASURES
+from sign_models.datasets.samples import Place, Sample
+from sign_models.datasets.store import open_store
+from sign_models.datasets.store_writer import StoreWriter
 from sign_models.keypoints.layouts import CANONICAL
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.skeleton import SkeletonModel

@@ -26,18 +26,18 @@ import torch
 
 from benchmarks.generated import translator
 from sign_models.data.corpus import Corpus
-from sign_models.data.inputs import Inputs
 from sign_models.data.splits import of_split
+from sign_models.datasets.inputs import Inputs
 from sign_models.keypoints.layouts import PARTS, PLACE
 from sign_models.keypoints.sequence import of_canonical
-from sign_models.models.predictor import Predictor
 from sign_models.models.storage import load
 from sign_models.models.translator import Translator
 from sign_models.params import load as parameters
+from sign_models.serving.predictor import Predictor
+from sign_models.serving.served_model import Clip, clip_of, sequences_of
 from sign_models.stages.generate import generate
 from sign_models.stages.represent import represent
 from sign_models.tracking.registry import resolve
-from sign_models.tracking.served_model import Clip, clip_of, sequences_of
 
 PAUSE = 40  # frames
 TOKENS, BEAMS = 15, 4  # of the texts of random weights

@@ -20,7 +20,7 @@ import mlflow
 
 from sign_models.tracking.checkpoints import RunCheckpoints
 from sign_models.tracking.runs import Run
-from sign_models.training import LOG_STEPS
+from sign_models.training.loop import LOG_STEPS
 from tests import tiny
 from tests.tracking.servers import Server
 

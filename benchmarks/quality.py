@@ -34,11 +34,11 @@ import torch
 from benchmarks import unisign
 from benchmarks.degraded import KINDS, degraded, part_of
 from benchmarks.recorder import Unkept
-from sign_models import evaluation
-from sign_models.cli import EMBEDDED
+from sign_models.cli.commands import EMBEDDED
 from sign_models.data.corpus import Corpus
-from sign_models.data.inputs import Inputs
 from sign_models.data.splits import of_split
+from sign_models.datasets.inputs import Inputs
+from sign_models.evaluation.metrics import score
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.params import load
@@ -215,9 +215,9 @@ def scored(
         seconds = model.seconds | {"generate": time.monotonic() - began}
         if not pairs:
             continue
-        found = evaluation.score(*zip(*pairs, strict=True), scoring)
+        found = score(*zip(*pairs, strict=True), scoring)
         new = [pair for pair in pairs if pair[1] not in seen]
-        unseen = evaluation.score(*zip(*new, strict=True), scoring).bleu4 if new else None
+        unseen = score(*zip(*new, strict=True), scoring).bleu4 if new else None
         figures = {name: getattr(found, name) for name in FIGURES}
         yield Row(variant, count, seed, split, kind, figures, unseen, seconds, model.weights, model.dev_loss)
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sign_models.data.store import open_store
+from sign_models.datasets.store import open_store
 
 SPLIT = 10  # clips
 SHARES = "0.6,0.2,0.2"

@@ -28,9 +28,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from sign_models.data.inputs import Inputs
+from sign_models.datasets.inputs import Inputs
 from sign_models.keypoints.sequence import of_canonical
-from sign_models.tracking.served_model import clip_of
+from sign_models.serving.served_model import clip_of
 
 FRAMES = 256
 CLIPS = 32

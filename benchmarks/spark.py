@@ -20,14 +20,14 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import struct
 
-from sign_models.data.inputs import Inputs
 from sign_models.data.splits import of_split
+from sign_models.datasets.inputs import Inputs
 from sign_models.keypoints.sequence import KeypointSequence, of_canonical
 from sign_models.models.storage import load
 from sign_models.models.translator import Translator
 from sign_models.params.load import resolve
+from sign_models.serving.served_model import MAX_CLIPS, clip_of
 from sign_models.stages.generate import generate
-from sign_models.tracking.served_model import MAX_CLIPS, clip_of
 
 
 def by_spark(model: str, clips: list[KeypointSequence], cores: int, folder: Path) -> dict[str, str]:

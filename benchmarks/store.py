@@ -36,12 +36,12 @@ from unittest import mock
 
 import numpy as np
 
-from sign_models.data import report
-from sign_models.data.importing import AS_TOLD, finish, write
 from sign_models.data.memory import keep_freed_memory
-from sign_models.data.samples import Files, Place, prepared, read_samples
-from sign_models.data.store import open_store
-from sign_models.data.store_writer import StoreWriter
+from sign_models.datasets import report
+from sign_models.datasets.importing import AS_TOLD, finish, write
+from sign_models.datasets.samples import Files, Place, prepared, read_samples
+from sign_models.datasets.store import open_store
+from sign_models.datasets.store_writer import StoreWriter
 from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133

@@ -28,8 +28,9 @@ from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.params import load
 from sign_models.params.schema import SkeletonParams
 from sign_models.stages.skeleton import SkeletonTask
-from sign_models.step import seed_step
-from sign_models.training import LOG_STEPS, Hardware, fit, hardware, learning_rate
+from sign_models.training.device import Hardware, hardware
+from sign_models.training.loop import LOG_STEPS, fit, learning_rate
+from sign_models.training.step import seed_step
 from tests import tiny
 from tests.stages.recorders import Memory
 

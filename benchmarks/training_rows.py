@@ -25,8 +25,9 @@ from sign_models.stages.alignment import AlignmentTask
 from sign_models.stages.alignment import train as train_alignment
 from sign_models.stages.temporal import TemporalTask
 from sign_models.stages.temporal import train as train_temporal
-from sign_models.step import to_device
-from sign_models.training import LOG_STEPS, Hardware, Task, hardware
+from sign_models.training.device import Hardware, hardware, to_device
+from sign_models.training.loop import LOG_STEPS
+from sign_models.training.task import Task
 
 ENTRY_REPORTS = {"cuda": 20, "cpu": 5}  # that are compared, after those that are not counted and two more, in which
 # the first points are stored

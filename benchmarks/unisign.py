@@ -32,11 +32,11 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer, get_scheduler
 
-from sign_models import evaluation
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
+from sign_models.evaluation.metrics import score as metrics_score
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.alignment import EVALUATED
@@ -231,7 +231,7 @@ def train(
         optimizer.step()
         schedule.step()
         if step % every == 0 or step == total:
-            score = evaluation.score(peer.translate(clips, dev), references, scoring).bleu4
+            score = metrics_score(peer.translate(clips, dev), references, scoring).bleu4
             print(f"unisign: step {step}/{total}  loss {loss:.3f}  dev bleu4 {score:.1f}", file=sys.stderr, flush=True)
             if score > best_score:
                 best_score, best = score, {k: v.detach().clone() for k, v in model.state_dict().items()}

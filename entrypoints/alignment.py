@@ -1,7 +1,7 @@
 """One stage: train the alignment model on representations and texts, log it, register it."""
 
-from sign_models import cli
-from sign_models.options import Options
+from sign_models.cli import commands
+from sign_models.pipeline.options import Options
 
 EXAMPLES = """
 python -m entrypoints.alignment --data my_data --epochs 50
@@ -9,7 +9,7 @@ mlflow run . -e alignment -P epochs=50 -P finetune=false
 """
 
 
-@cli.command(
+@commands.command(
     "alignment",
     shorts=("epochs", "steps", "batch_size", "lr", "seed"),
     upstreams=("temporal_model", "representations"),
@@ -17,10 +17,10 @@ mlflow run . -e alignment -P epochs=50 -P finetune=false
 )
 def main(options: Options) -> None:
     """Train the alignment model, which turns representations into text, and register it as sign-alignment."""
-    from sign_models import phases
+    from sign_models.pipeline import runner
 
-    phases.run_alignment(options)
+    runner.run_alignment(options)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

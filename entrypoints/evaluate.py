@@ -1,6 +1,6 @@
 """Score versions or files of sentences, side by side."""
 
-from sign_models import cli
+from sign_models.cli import commands
 
 EXAMPLES = """
 mlflow run . -e evaluate -P models=champion,candidate,3 -P data=my_data -P splits=test
@@ -9,40 +9,40 @@ python -m entrypoints.evaluate --hypotheses ours.txt,theirs.txt --references ref
 """
 
 
-@cli.tool(
+@commands.tool(
     "evaluate",
-    cli.option(
+    commands.option(
         "--models",
         "Versions of sign-translator, by comma: alias, version, run ID or MLflow URI; or sign-alignment@ALIAS.  "
         "[default: candidate]",
         metavar="MODELS",
     ),
-    cli.DATA,
-    cli.VIDEOS,
-    cli.TEXTS,
-    cli.option(
+    commands.DATA,
+    commands.VIDEOS,
+    commands.TEXTS,
+    commands.option(
         "--splits",
         "Whose videos are translated, by comma: test, dev, train, none.  [default: test,dev, else what has texts]",
         metavar="SPLITS",
     ),
-    cli.option("--scoring", "Preset of docs/scoring.md.  [default: auto]", metavar="NAME"),
-    cli.option("--beams", "Texts followed at once.  [default: as each version was made to]", metavar="INTEGER"),
-    cli.option(
+    commands.option("--scoring", "Preset of docs/scoring.md.  [default: auto]", metavar="NAME"),
+    commands.option("--beams", "Texts followed at once.  [default: as each version was made to]", metavar="INTEGER"),
+    commands.option(
         "--length-penalty", "Above 0 favours long texts.  [default: as each version was made to]", metavar="NUMBER"
     ),
-    cli.option("--batch-size", "Clips a step; less where memory runs out.", metavar="INTEGER"),
-    cli.option(
+    commands.option("--batch-size", "Clips a step; less where memory runs out.", metavar="INTEGER"),
+    commands.option(
         "--hypotheses", "Score these files in place of models: one sentence a line; several by comma.", metavar="FILES"
     ),
-    cli.option("--references", "What should stand there: one sentence a line.", metavar="FILE"),
+    commands.option("--references", "What should stand there: one sentence a line.", metavar="FILE"),
     examples=EXAMPLES,
 )
 def main(**given: str) -> None:
     """Scores, 95 % intervals and p-values of a paired bootstrap, with a table of every text in the run."""
-    from sign_models import evaluation_phase
+    from sign_models.pipeline import evaluate
 
-    evaluation_phase.run_evaluate(evaluation_phase.parse(given))
+    evaluate.run_evaluate(evaluate.parse(given))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

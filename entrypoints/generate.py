@@ -1,7 +1,7 @@
 """One stage: text for every video, scores, and the translator in one model."""
 
-from sign_models import cli
-from sign_models.options import Options
+from sign_models.cli import commands
+from sign_models.pipeline.options import Options
 
 EXAMPLES = """
 python -m entrypoints.generate --data my_data --splits test
@@ -9,13 +9,15 @@ mlflow run . -e generate -P alignment_model=champion -P beams=8
 """
 
 
-@cli.command("generate", shorts=("batch_size",), upstreams=("alignment_model", "representations"), examples=EXAMPLES)
+@commands.command(
+    "generate", shorts=("batch_size",), upstreams=("alignment_model", "representations"), examples=EXAMPLES
+)
 def main(options: Options) -> None:
     """Write generation_results.json, score it where references exist, register sign-translator."""
-    from sign_models import phases
+    from sign_models.pipeline import runner
 
-    phases.run_generate(options)
+    runner.run_generate(options)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

@@ -2,7 +2,8 @@
 
 import click
 
-from sign_models import cli
+from sign_models.cli import commands
+from sign_models.cli.commands import option
 
 EXAMPLES = """
 Examples:
@@ -13,40 +14,40 @@ Examples:
 
 
 @click.command("import", epilog="\b" + EXAMPLES, context_settings={"max_content_width": 120})
-@cli.option("--source", "File or folder of keypoints, of any layout in docs/formats.", metavar="PATH")
-@cli.option("--out", "Folder to write the store to: new, or of this import cut off.", metavar="DIR")
-@cli.option("--texts", "text_data.json with texts and splits; they win over those of the source.", metavar="FILE")
-@cli.option("--layout", "Landmarks of files that do not tell: a name, or a YAML file of names.", metavar="NAME")
-@cli.option("--fps", "Frames a second of files that do not tell.", metavar="NUMBER")
-@cli.option("--unit", "Coordinates of files that do not tell: pixel, picture (0 to 1) or body.", metavar="UNIT")
-@cli.option("--size", "Width and height of the pictures in pixels, where the files do not tell.", metavar="WxH")
-@cli.option(
+@option("--source", "File or folder of keypoints, of any layout in docs/formats.", metavar="PATH")
+@option("--out", "Folder to write the store to: new, or of this import cut off.", metavar="DIR")
+@option("--texts", "text_data.json with texts and splits; they win over those of the source.", metavar="FILE")
+@option("--layout", "Landmarks of files that do not tell: a name, or a YAML file of names.", metavar="NAME")
+@option("--fps", "Frames a second of files that do not tell.", metavar="NUMBER")
+@option("--unit", "Coordinates of files that do not tell: pixel, picture (0 to 1) or body.", metavar="UNIT")
+@option("--size", "Width and height of the pictures in pixels, where the files do not tell.", metavar="WxH")
+@option(
     "--split-ratio",
     "Shares of train, dev and test, such as 0.8,0.1,0.1.  [default: the splits that the source tells]",
     metavar="SHARES",
 )
-@cli.option(
+@option(
     "--group",
     "What no two splits may share: signer or video (as the files tell it), id (nothing), or a regular expression that "
     "finds it in the id.  [default: as the files tell it]",
     metavar="GROUP",
 )
-@cli.option("--seed", "Of the splits by ratio.  [default: 0]", metavar="INTEGER")
-@cli.option("--on-bad-sample", "stop or reject: leave it out and list it.  [default: stop]", metavar="CHOICE")
-@cli.option("--on-leak", "stop or report: keep what two splits share.  [default: stop]", metavar="CHOICE")
-@cli.option("--workers", "Processes that read; 0: none but the one that writes.  [default: as help]", metavar="INTEGER")
-@cli.option("--verify", "Only check every byte of this store; takes no other option.", metavar="DIR")
-@cli.option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME")
-@cli.option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR")
+@option("--seed", "Of the splits by ratio.  [default: 0]", metavar="INTEGER")
+@option("--on-bad-sample", "stop or reject: leave it out and list it.  [default: stop]", metavar="CHOICE")
+@option("--on-leak", "stop or report: keep what two splits share.  [default: stop]", metavar="CHOICE")
+@option("--workers", "Processes that read; 0: none but the one that writes.  [default: as help]", metavar="INTEGER")
+@option("--verify", "Only check every byte of this store; takes no other option.", metavar="DIR")
+@option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME")
+@option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR")
 def main(**given: str) -> None:
     """Write keypoints of any known layout to a store on disk, checked, and report what is in them."""
-    from sign_models import import_phase
+    from sign_models.pipeline import importing
 
     if given["verify"]:
-        import_phase.run_verify(given)
+        importing.run_verify(given)
     else:
-        import_phase.run_import(import_phase.parse(given))
+        importing.run_import(importing.parse(given))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

@@ -1,6 +1,6 @@
 """Where a version comes from, back to the data."""
 
-from sign_models import cli
+from sign_models.cli import commands
 
 EXAMPLES = """
 mlflow run . -e lineage -P model=sign-translator@champion
@@ -8,19 +8,19 @@ python -m entrypoints.lineage --model sign-alignment/3
 """
 
 
-@cli.tool(
+@commands.tool(
     "lineage",
-    cli.option(
+    commands.option(
         "--model", "sign-translator@champion, sign-skeleton/2 and so on.  [default: sign-translator]", metavar="MODEL"
     ),
     examples=EXAMPLES,
 )
 def main(**given: str) -> None:
     """Print and log versions, runs, scores, params, commits and data digests, and what of them is missing."""
-    from sign_models import registry_phase
+    from sign_models.pipeline import registry
 
-    registry_phase.run_lineage(registry_phase.parse_lineage(given))
+    registry.run_lineage(registry.parse_lineage(given))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

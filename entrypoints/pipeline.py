@@ -1,7 +1,7 @@
 """All stages in order, or one of them: one parent run, a child run for each stage."""
 
-from sign_models import cli
-from sign_models.options import Options
+from sign_models.cli import commands
+from sign_models.pipeline.options import Options
 
 EXAMPLES = """
 python -m entrypoints.pipeline
@@ -11,16 +11,16 @@ mlflow run . -e pipeline -P skip_trained=true -P alignment.training.lr=1e-4
 """
 
 
-@cli.command(None, shorts=("epochs", "steps", "batch_size", "lr", "seed"), examples=EXAMPLES)
+@commands.command(None, shorts=("epochs", "steps", "batch_size", "lr", "seed"), examples=EXAMPLES)
 def main(options: Options) -> None:
     """Run the stages skeleton, temporal, represent, alignment and generate, each on what the one before registered.
 
     A parameter without a stage in front, such as --epochs, goes to every stage that has it.
     """
-    from sign_models import phases
+    from sign_models.pipeline import runner
 
-    phases.run_pipeline(options)
+    runner.run_pipeline(options)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

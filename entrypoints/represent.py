@@ -1,7 +1,7 @@
 """One stage: the temporal representations of every video."""
 
-from sign_models import cli
-from sign_models.options import Options
+from sign_models.cli import commands
+from sign_models.pipeline.options import Options
 
 EXAMPLES = """
 python -m entrypoints.represent --data my_data
@@ -9,13 +9,13 @@ mlflow run . -e represent -P temporal_model=champion
 """
 
 
-@cli.command("represent", upstreams=("temporal_model",), examples=EXAMPLES)
+@commands.command("represent", upstreams=("temporal_model",), examples=EXAMPLES)
 def main(options: Options) -> None:
     """Write temporal_representations_all/all_representations.npz: one variable-length array for every video."""
-    from sign_models import phases
+    from sign_models.pipeline import runner
 
-    phases.run_represent(options)
+    runner.run_represent(options)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

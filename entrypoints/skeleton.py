@@ -1,7 +1,7 @@
 """One stage: train the skeleton model, log it, register it."""
 
-from sign_models import cli
-from sign_models.options import Options
+from sign_models.cli import commands
+from sign_models.pipeline.options import Options
 
 EXAMPLES = """
 python -m entrypoints.skeleton --data my_data --steps 1000
@@ -9,13 +9,13 @@ mlflow run . -e skeleton -P epochs=20 -P model.width=256
 """
 
 
-@cli.command("skeleton", shorts=("epochs", "steps", "batch_size", "lr", "seed"), examples=EXAMPLES)
+@commands.command("skeleton", shorts=("epochs", "steps", "batch_size", "lr", "seed"), examples=EXAMPLES)
 def main(options: Options) -> None:
     """Train the skeleton model on single keypoint windows and register it as sign-skeleton."""
-    from sign_models import phases
+    from sign_models.pipeline import runner
 
-    phases.run_skeleton(options)
+    runner.run_skeleton(options)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

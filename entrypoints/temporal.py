@@ -1,7 +1,7 @@
 """One stage: train the temporal model on a skeleton model, log it, register it."""
 
-from sign_models import cli
-from sign_models.options import Options
+from sign_models.cli import commands
+from sign_models.pipeline.options import Options
 
 EXAMPLES = """
 python -m entrypoints.temporal --data my_data --skeleton-model champion
@@ -9,15 +9,15 @@ mlflow run . -e temporal -P skeleton_model=3 -P model.layers=6
 """
 
 
-@cli.command(
+@commands.command(
     "temporal", shorts=("epochs", "steps", "batch_size", "lr", "seed"), upstreams=("skeleton_model",), examples=EXAMPLES
 )
 def main(options: Options) -> None:
     """Train the temporal model on a registered skeleton model and register it as sign-temporal."""
-    from sign_models import phases
+    from sign_models.pipeline import runner
 
-    phases.run_temporal(options)
+    runner.run_temporal(options)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    commands.run(main)

@@ -70,10 +70,10 @@ def use_store(folder: Path, patch: pytest.MonkeyPatch) -> None:
 
 def exit_code(name: str, *arguments: object) -> int:
     """Run an entry point's command line in this process."""
-    from sign_models import cli
+    from sign_models.cli import commands
 
     with pytest.raises(SystemExit) as end:
-        cli.run(importlib.import_module(f"entrypoints.{name}").main, [str(a) for a in arguments])
+        commands.run(importlib.import_module(f"entrypoints.{name}").main, [str(a) for a in arguments])
     assert isinstance(end.value.code, int)
     return end.value.code
 
@@ -99,13 +99,13 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def built(tiny_data: Path, fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder whose mlflow.db holds one finished pipeline. To be read only; `pipeline` gives a copy to work on."""
-    from sign_models import cli
+    from sign_models.cli import commands
 
     folder = tmp_path_factory.mktemp("built")
     shutil.copy(fresh_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         use_store(folder, patch)
-        patch.setattr(cli, "guard_process", lambda: None)
+        patch.setattr(commands, "guard_process", lambda: None)
         assert exit_code("pipeline", "--data", tiny_data, "--config-override", tiny_data / "tiny.yaml") == 0
     return folder
 
@@ -113,9 +113,9 @@ def built(tiny_data: Path, fresh_store: Path, tmp_path_factory: pytest.TempPathF
 @pytest.fixture
 def command(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> Command:
     """Runs an entry point in this process, by default on tiny data: command("pipeline", "--stage", "skeleton")."""
-    from sign_models import cli
+    from sign_models.cli import commands
 
-    monkeypatch.setattr(cli, "guard_process", lambda: None)
+    monkeypatch.setattr(commands, "guard_process", lambda: None)
 
     def run(name: str, *arguments: object, data: bool = True, params: bool = True) -> Done:
         given = [*(["--data", tiny_data] if data else []), *arguments]

@@ -16,7 +16,7 @@ from mlflow.projects._project_spec import load_project
 from mlflow.projects.docker import validate_docker_env
 from mlflow.projects.utils import get_entry_point_command
 
-from sign_models.cli import SHORTS
+from sign_models.cli.commands import SHORTS
 
 KUBERNETES = Path("deploy/kubernetes")
 CLUSTER = Path("deploy/databricks/cluster.json")

@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sign_models.options import STAGES
+from sign_models.pipeline.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 DIRECT = [Requirement(line) for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
@@ -67,40 +67,28 @@ def test_dependencies_are_what_the_code_imports() -> None:
 
 # Import directions (docs/architecture.md) -----------------------------------------------------------------------------
 
-MAY_IMPORT = {  # a part of the package -> the parts it may import besides itself and errors
+MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itself and errors
     "errors": set(),
-    "scripts": set(),
-    "processes": set(),
-    "launch": set(),
     "params": {"evaluation"},
-    "options": {"params"},
     "keypoints": set(),
     "kernels": {"keypoints"},
-    "models": {"kernels", "keypoints", "processes"},
-    "data": {"kernels", "keypoints", "params", "pictures", "scripts"},
-    "evaluation": {"scripts"},
-    "pictures": {"keypoints"},
-    "step": {"data", "processes", "training"},
-    "training": {"data", "kernels", "keypoints", "models", "params", "processes", "step"},
-    "stages": {"data", "evaluation", "keypoints", "models", "params", "pictures", "processes", "training"},
-    "tracking": {"data", "evaluation", "keypoints", "models", "options", "params", "pictures", "training"},
-    "summary": {"stages", "tracking"},
-    "command": {"data", "models", "options", "params", "summary", "tracking"},
-    "phases": {
-        *("command", "data", "keypoints", "models", "options", "params", "processes", "stages", "summary", "tracking"),
-        "training",
+    "data": {"kernels", "keypoints", "params"},
+    "datasets": {"data", "keypoints"},
+    "models": {"kernels", "keypoints", "training"},
+    "evaluation": {"data"},
+    "training": {"data", "kernels", "models", "params"},
+    "serving": {"keypoints", "models"},
+    "stages": {"data", "datasets", "evaluation", "keypoints", "models", "params", "training"},
+    "tracking": {"data", "datasets", "evaluation", "keypoints", "models", "params", "pipeline", "serving", "training"},
+    "pipeline": {
+        *("cli", "data", "datasets", "evaluation", "keypoints", "models", "params", "stages", "tracking", "training"),
     },
-    "cli": {"launch", "options", "params", "tracking"},
-    "import_phase": {"data", "tracking"},
-    "evaluation_phase": {
-        *("cli", "data", "evaluation", "models", "options", "params", "phases", "stages", "tracking", "training"),
-    },
-    "registry_phase": {"cli", "command", "data", "evaluation", "evaluation_phase", "params", "phases", "tracking"},
-    "entrypoints": {"cli", "evaluation_phase", "import_phase", "options", "phases", "registry_phase"},
+    "cli": {"params", "pipeline", "tracking", "training"},
+    "entrypoints": {"cli", "pipeline"},
 }
 ONLY_IN = {
-    "mlflow": {"tracking"},
-    "click": {"cli", "data", "entrypoints", "summary"},
+    "mlflow": {"serving", "tracking"},
+    "click": {"cli", "datasets", "entrypoints", "pipeline"},
     "yaml": {"keypoints", "params", "tracking"},
     "triton": {"kernels"},
 }
@@ -129,9 +117,9 @@ def test_imports_point_one_way(file: Path) -> None:
 
 
 LIGHT = (
-    *("sign_models.params", "sign_models.options", "sign_models.cli", "sign_models.phases"),
-    *("sign_models.import_phase", "sign_models.evaluation_phase", "sign_models.registry_phase"),
-    *("sign_models.keypoints.layouts", "sign_models.keypoints.formats", "sign_models.data.inputs"),
+    *("sign_models.params", "sign_models.cli.commands", "sign_models.datasets.inputs"),
+    *(f"sign_models.pipeline.{name}" for name in ("options", "runner", "importing", "evaluate", "registry")),
+    *("sign_models.keypoints.layouts", "sign_models.keypoints.formats"),
     *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),
 )
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sign_models.errors import ParamsError
-from sign_models.options import STAGES
 from sign_models.params import load
+from sign_models.pipeline.options import STAGES
 
 FINITE = st.floats(min_value=1e-12, max_value=1e3, allow_nan=False)
 

@@ -16,9 +16,10 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sign_models import cli, evaluation_phase, import_phase, registry_phase
-from sign_models.options import STAGES
+from sign_models.cli import commands
 from sign_models.params import load
+from sign_models.pipeline import evaluate, importing, registry
+from sign_models.pipeline.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("pipeline", *STAGES)
@@ -88,11 +89,11 @@ def test_mlflow_builds_the_command_that_people_type(name: str, given: dict, type
 
 
 TOOLS = {
-    "evaluate": evaluation_phase.parse,
-    "import": import_phase.parse,
-    "lineage": registry_phase.parse_lineage,
-    "promote": registry_phase.parse_promote,
-    "prune": registry_phase.parse_prune,
+    "evaluate": evaluate.parse,
+    "import": importing.parse,
+    "lineage": registry.parse_lineage,
+    "promote": registry.parse_promote,
+    "prune": registry.parse_prune,
 }
 
 
@@ -101,7 +102,7 @@ def options_of(main, arguments: list[str]):
     if main.name in TOOLS:
         return TOOLS[main.name](given)
     overrides = given.pop("overrides")
-    return cli.parse(main.stage, given, overrides)
+    return commands.parse(main.stage, given, overrides)
 
 
 # Environments and versions --------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def test_videos_without_a_text_can_be_left_out(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from benchmarks import quality
-    from sign_models.data.inputs import Inputs
+    from sign_models.datasets.inputs import Inputs
 
     seen: dict[str, list] = {"skeleton": [], "temporal": []}
     for stage, corpora in seen.items():
@@ -206,7 +206,7 @@ def test_the_peer_is_trained_and_scored_beside_the_pipeline(tiny_data: Path, tmp
 
 def test_the_peer_sees_each_landmark_at_its_place(checkout: Path, tiny_data: Path) -> None:
     from benchmarks import unisign
-    from sign_models.data.inputs import Inputs
+    from sign_models.datasets.inputs import Inputs
     from sign_models.keypoints.layouts import CANONICAL
 
     inputs = Inputs.of(tiny_data, None, None, None)

@@ -11,7 +11,8 @@ import torch
 
 from benchmarks.alternating import Alternating
 from benchmarks.bench import Bench, Skipped
-from sign_models.training import LOG_STEPS, Task
+from sign_models.training.loop import LOG_STEPS
+from sign_models.training.task import Task
 
 
 class Lengths:

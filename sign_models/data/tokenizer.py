@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sign_models.scripts import pattern, run_together
+from sign_models.data.scripts import pattern, run_together
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -17,7 +17,7 @@ from sign_models.models.blocks import check_mask
 from sign_models.models.ctc import ctc_loss
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
-from sign_models.processes import ALONE, Processes
+from sign_models.training.distributed import ALONE, Processes
 
 BLANK = 0  # CTC's blank is the padding token
 SHARED = 128

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sign_models.kernels import fused
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.models.blocks import ConvBlock, check_mask, mlp, norm
-from sign_models.processes import ALONE, Processes
+from sign_models.training.distributed import ALONE, Processes
 
 ANCHORS = {
     "body": PLACE["body.nose"],

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ..errors import ParamsError
-from .schema import PipelineParams
+from sign_models.errors import ParamsError
+from sign_models.params.schema import PipelineParams
 
 FOLDER = Path(__file__).resolve().parents[2] / "params"
 STAGES: dict[str, type[BaseModel]] = get_type_hints(PipelineParams)

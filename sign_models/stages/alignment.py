@@ -10,23 +10,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models import evaluation
 from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import hide
 from sign_models.data.splits import of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
+from sign_models.evaluation.metrics import score
+from sign_models.evaluation.presets import suited
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.precision import answering
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED, TextModel, read_pretrained
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import AlignmentParams
-from sign_models.processes import ALONE, Processes
 from sign_models.stages.generate import stack
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
-from sign_models.training import Group, Hardware, Recorder, fit, hardware
+from sign_models.training.device import Hardware, hardware
+from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.loop import fit
+from sign_models.training.task import Group, Recorder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -89,7 +92,7 @@ class AlignmentTask:
         scoring: str,
         representations: dict[str, np.ndarray] | None,
     ) -> None:
-        self.params, self.scoring = params, evaluation.suited(scoring, [*texts.values()])
+        self.params, self.scoring = params, suited(scoring, [*texts.values()])
         self.representations = None if params.finetune else representations
         self.frames = DeviceCorpus(corpus, machine.device)
         self.texts = [texts.get(name) for name in corpus.ids]
@@ -225,7 +228,7 @@ class AlignmentTask:
             encoded = model(batch.x, batch.mask) if isinstance(batch, Batch) else batch
             hypotheses += [best[0].text for best in model.translate(*encoded, greedy)]
             references += [self.texts[i] for i in clips]
-        scores = evaluation.score(hypotheses, references, self.scoring)
+        scores = score(hypotheses, references, self.scoring)
         _, text, ctc = sums / sums[0]
         return {"text": text, "ctc": ctc, **scores.metrics(), "score": scores.chrf}
 
@@ -250,7 +253,7 @@ class AlignmentTask:
                 ranked, _ = found.ranked(len(clips), weight, g.length_penalty)
                 texts[weight] += model.decode([best[0] for best in ranked])
             references += [self.texts[i] for i in clips]
-        scores = {w: evaluation.score(hypotheses, references, self.scoring).chrf for w, hypotheses in texts.items()}
+        scores = {w: score(hypotheses, references, self.scoring).chrf for w, hypotheses in texts.items()}
         good = [weight for weight, score in scores.items() if score >= max(scores.values()) - self.tolerance]
         return min(good, key=lambda weight: abs(weight - USUAL_CTC))
 

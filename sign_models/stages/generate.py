@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from sign_models import evaluation
 from sign_models.data.batching import DeviceCorpus, in_order
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
 from sign_models.data.windows import Windowed, in_windows
 from sign_models.errors import DataError
+from sign_models.evaluation.metrics import Scores, score
+from sign_models.evaluation.presets import suited
 from sign_models.models.precision import answering
 from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
 from sign_models.params.schema import GenerateParams
@@ -31,7 +32,7 @@ class Generated:
     """
 
     rows: list[dict[str, Any]]
-    scores: dict[str, evaluation.Scores]
+    scores: dict[str, Scores]
 
 
 @torch.no_grad()
@@ -99,13 +100,13 @@ def generation(trained: Generation, params: GenerateParams) -> Generation:
     return replace(trained, **{name: value for name, value in given.items() if value is not None})
 
 
-def scores(rows: list[dict[str, object]], preset: str) -> dict[str, evaluation.Scores]:
+def scores(rows: list[dict[str, object]], preset: str) -> dict[str, Scores]:
     """Scores of each split that has references."""
-    preset, out = evaluation.suited(preset, [str(r["reference"]) for r in rows if r["reference"]]), {}
+    preset, out = suited(preset, [str(r["reference"]) for r in rows if r["reference"]]), {}
     for split in ("train", "dev", "test", None):
         chosen = [r for r in rows if r["reference"] and (r["split"] == split)]
         if chosen:
-            out[split or "none"] = evaluation.score(
+            out[split or "none"] = score(
                 [str(r["text"]) for r in chosen], [str(r["reference"]) for r in chosen], preset
             )
     return out

@@ -14,11 +14,13 @@ from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, 
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import hide
 from sign_models.data.splits import hold_out
+from sign_models.keypoints.pictures import restorations
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.params.schema import Mask, SkeletonParams
-from sign_models.pictures import restorations
-from sign_models.processes import ALONE, Processes
-from sign_models.training import FixedTask, Group, Hardware, Progress, Recorder, fit, hardware
+from sign_models.training.device import Hardware, hardware
+from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.loop import fit
+from sign_models.training.task import FixedTask, Group, Progress, Recorder
 
 PICTURED = 4  # clips in the picture of restorations
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's first ones

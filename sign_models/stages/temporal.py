@@ -17,9 +17,11 @@ from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
-from sign_models.processes import ALONE, Processes
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
-from sign_models.training import FixedTask, Group, Hardware, Recorder, fit, hardware
+from sign_models.training.device import Hardware, hardware
+from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.loop import fit
+from sign_models.training.task import FixedTask, Group, Recorder
 
 
 class TwoViews(nn.Module):

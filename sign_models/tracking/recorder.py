@@ -38,7 +38,7 @@ class Listener:
 
 
 class RunRecorder:
-    """The Recorder of sign_models.training for one run."""
+    """The Recorder of sign_models.training.loop for one run."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.checkpoints = run, RunCheckpoints(run)

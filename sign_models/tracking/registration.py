@@ -90,7 +90,7 @@ def _log_model(
     import mlflow.pyfunc
     from mlflow.models import Model
 
-    from sign_models.tracking.served_model import clip_of, search_params
+    from sign_models.serving.served_model import clip_of, search_params
 
     store = client()
     params = store.get_run(run.id).data.params
@@ -103,7 +103,7 @@ def _log_model(
         packed = Path(scratch, "packed")
         mlflow.pyfunc.save_model(
             packed,
-            python_model=str(Path(__file__).with_name("served_model.py")),
+            python_model=str(PACKAGE / "serving" / "served_model.py"),
             artifacts={"model": str(named)},
             code_paths=[str(PACKAGE)],
             pip_requirements=requirements(),

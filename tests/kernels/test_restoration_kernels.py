@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sign_models.models.skeleton import fused_loss, plain_loss
-from sign_models.processes import Processes
+from sign_models.training.distributed import Processes
 from tests.models import clips
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.importing import import_corpus
-from sign_models.data.store import open_store
+from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE, mirrored

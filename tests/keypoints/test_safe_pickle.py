@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sign_models.errors import DataError
-from sign_models.keypoints import pickle_scan, safe_pickle
-from sign_models.keypoints.safe_pickle import load, loads
+from sign_models.keypoints.pickles import pickle_scan, safe_pickle
+from sign_models.keypoints.pickles.safe_pickle import load, loads
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 MEBIBYTE = 2**20
@@ -242,7 +242,7 @@ def test_limits_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(pickle.dumps(np.zeros(2**21, np.uint8)))
     with pytest.raises(DataError, match="at most 1,048,576"):
         load(path, max_bytes=MEBIBYTE)
-    monkeypatch.setattr("sign_models.keypoints.pickle_scan.MAX_OBJECTS", 1000)
+    monkeypatch.setattr("sign_models.keypoints.pickles.pickle_scan.MAX_OBJECTS", 1000)
     with pytest.raises(DataError, match="more than 1,000 objects"):
         loads(pickle.dumps([[] for _ in range(1000)]), "a.pkl")
 

@@ -171,7 +171,7 @@ def test_what_is_trained_is_what_is_generated(folders, name: str) -> None:
 
 
 def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_path: Path) -> None:
-    from sign_models.data.inputs import Inputs
+    from sign_models.datasets.inputs import Inputs
     from sign_models.models.skeleton import SkeletonModel
     from sign_models.models.temporal import TemporalModel
     from sign_models.stages import alignment

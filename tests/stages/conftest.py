@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from sign_models.data.inputs import Inputs
+from sign_models.datasets.inputs import Inputs
 from tests import tiny
 
 

@@ -14,11 +14,11 @@ from sign_models.data.corpus import Corpus
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.keypoints.sequence import KeypointSequence, of_canonical
 from sign_models.keypoints.windows import MARGIN, REST, windows
-from sign_models.models.predictor import BATCH_FRAMES, Predictor
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Hypothesis, Translator, joined
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
+from sign_models.serving.predictor import BATCH_FRAMES, Predictor
 from sign_models.stages.generate import generate
 from sign_models.stages.represent import represent
 from tests.models import clips

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sign_models.data.batching import in_order
-from sign_models.data.inputs import Inputs
+from sign_models.datasets.inputs import Inputs
 from sign_models.models.alignment import AlignmentModel, Candidates
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
@@ -17,7 +17,7 @@ from sign_models.models.text import IGNORED
 from sign_models.models.translator import Translator
 from sign_models.stages.alignment import USUAL_CTC, AlignmentTask
 from sign_models.stages.skeleton import EVALUATION_FRAMES
-from sign_models.training import hardware
+from sign_models.training.device import hardware
 from tests import tiny
 from tests.models import clips
 from tests.stages.recorders import Memory

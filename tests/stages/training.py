@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from sign_models.data.inputs import Inputs
+from sign_models.datasets.inputs import Inputs
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.stages import alignment, skeleton, temporal
 from sign_models.stages.skeleton import Trained
-from sign_models.training import Recorder
+from sign_models.training.task import Recorder
 from tests import tiny
 
 

@@ -31,14 +31,14 @@ def tracking(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Registered models are fakes.Fake."""
-    monkeypatch.setattr("sign_models.models.load", Fake)
+    monkeypatch.setattr("sign_models.serving.load", Fake)
 
 
 @pytest.fixture(scope="module")
 def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Like `tracking` with `fakes`, one for all tests of a module: for those that only look."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sign_models.models.load", Fake)
+        patch.setattr("sign_models.serving.load", Fake)
         path = tmp_path_factory.mktemp("shared")
         use(template, path, patch)
         yield path

@@ -173,9 +173,9 @@ KILLED_WHILE_REGISTERING = """
 import os
 from pathlib import Path
 from mlflow import MlflowClient
-import sign_models.models
+import sign_models.serving
 from tests.tracking import fakes
-sign_models.models.load = fakes.Fake
+sign_models.serving.load = fakes.Fake
 from sign_models.tracking import registration, runs
 real = MlflowClient.create_model_version
 def dying(*arguments, **more):
@@ -235,7 +235,7 @@ def test_a_kill_while_registering_moves_no_alias(train: Callable[..., Upstream])
 
 
 def test_requirements_hold_whatever_the_served_code_imports() -> None:
-    reached = reachable("sign_models.tracking.served_model")
+    reached = reachable("sign_models.serving.served_model")
     roots = {name.partition(".")[0] for module in reached for name in _read(module).imports}
     known = {"sign_models", *sys.stdlib_module_names, "pyarrow", "triton"}  # the last come with mlflow and torch
     packages = metadata.packages_distributions()

@@ -47,12 +47,12 @@ PIPELINES_AT_ONCE = """
 import multiprocessing, sys
 from pathlib import Path
 import mlflow.pyfunc
-import sign_models.models
+import sign_models.serving
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 
-sign_models.models.load = fakes.Fake
+sign_models.serving.load = fakes.Fake
 
 def pipeline(number):
     with stage_run("pipeline"), stage_run("skeleton", nested=True) as run:

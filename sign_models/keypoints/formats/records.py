@@ -16,7 +16,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip, is_score, unit_of
 from sign_models.keypoints.formats.source import Options, Source
-from sign_models.keypoints.safe_pickle import Arrays
+from sign_models.keypoints.pickles.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 # What the systems of the field call the fields of a record; the first is ours.

@@ -14,7 +14,7 @@ import numpy as np
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.source import Options, Source
-from sign_models.keypoints.safe_pickle import Arrays
+from sign_models.keypoints.pickles.safe_pickle import Arrays
 
 HEADER = ("layout", "fps", "unit", "size")
 

@@ -19,7 +19,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints import safe_pickle
+from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
 
 Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "text", "unknown"]

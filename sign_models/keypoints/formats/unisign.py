@@ -17,7 +17,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.formats.source import Options, Source
-from sign_models.keypoints.safe_pickle import Arrays
+from sign_models.keypoints.pickles.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_PEOPLE = 32

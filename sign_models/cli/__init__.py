@@ -1,0 +1,1 @@
+"""The command line: text in, typed options out; messages and exit codes."""

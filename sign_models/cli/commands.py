@@ -1,0 +1,308 @@
+"""The shared pieces of the command line: options, parameters, messages, exit codes.
+
+An entry point is one click command made with `command` and started with `run`. Values come in two forms: as people type
+them (`--skip-trained`) and as MLproject passes them (`--skip-trained true`, `--epochs ''`, where '' means not given).
+Neither torch nor MLflow is imported here: `--help` and a refusal answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from sign_models.errors import ParamsError, SignError, UpstreamError
+from sign_models.params import load
+from sign_models.pipeline.options import DEFAULT_ALIAS, STAGES, Options, Stage
+from sign_models.tracking.process import guard_process, launched
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+EMBEDDED = "embedded"  # preset of commands without data of their own
+TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def option(name: str, help: str, **settings: Any) -> Decorator:
+    """A text option that is "" when not given, as MLproject passes it."""
+    return click.option(name, default="", show_default=False, help=help, **settings)
+
+
+def flag(name: str, help: str) -> Decorator:
+    """`--name`, `--name true` and `--name false`."""
+    return option(name, help, is_flag=False, flag_value="true", metavar="[true|false]")
+
+
+INPUTS: tuple[Decorator, ...] = (
+    option(
+        "--data",
+        "Folder with sign_language_keypoints.pkl, video_sequences.pkl and text_data.json.  [default: the corpus built "
+        "from the clips that the package spoken-to-signed brings]",
+        metavar="DIR",
+    ),
+    option("--keypoints", "Keypoints to train the skeleton model on; wins over --data.", metavar="FILE"),
+    option("--videos", "Video sequences; wins over --data.", metavar="FILE"),
+    option("--texts", "Texts of the videos; wins over --data.", metavar="FILE"),
+)
+GENERAL: tuple[Decorator, ...] = (
+    option(
+        "--preset",
+        f"Settings kept under a name: {', '.join(load.presets())}; several are joined by commas.",
+        metavar="NAME",
+    ),
+    option("--config-override", "YAML file with parameters that win over params/*.yaml and presets.", metavar="FILE"),
+    option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME"),
+    option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR"),
+)
+DATA, _, VIDEOS, TEXTS = INPUTS
+EXPERIMENT, RELATIVE_TO = GENERAL[2:]
+SHORTS: dict[str, Decorator] = {
+    "epochs": option("--epochs", "Passes over the training clips; ends an earlier --steps.", metavar="NUMBER"),
+    "steps": option("--steps", "Optimizer steps; ends an earlier --epochs.", metavar="INTEGER"),
+    "batch_size": option("--batch-size", "Clips a step; less where memory runs out.", metavar="INTEGER"),
+    "lr": option("--lr", "Peak learning rate.", metavar="NUMBER"),
+    "seed": option("--seed", "Of every random choice in training.", metavar="INTEGER"),
+}
+PROCESSES = option(
+    "--processes", "Train in so many processes, each with a GPU where there is one.  [default: 1]", metavar="INTEGER"
+)
+UPSTREAM: dict[str, Decorator] = {
+    f"{stage}_model": option(
+        f"--{stage}-model",
+        f"The {stage} model to build on: alias, version, run ID or MLflow URI.  [default: {DEFAULT_ALIAS}]",
+        metavar="MODEL",
+    )
+    for stage in ("skeleton", "temporal", "alignment")
+} | {
+    "representations": option(
+        "--representations",
+        "Run ID of the represent run to read.  [default: the newest that fits model and data]",
+        metavar="RUN",
+    ),
+}
+PIPELINE: tuple[Decorator, ...] = (
+    option("--stage", f"Run this stage only: {', '.join(STAGES)}.  [default: all, in this order]", metavar="STAGE"),
+    flag("--skip-trained", "Leave out a stage where the registry holds what it would give again."),
+    option(
+        "--force",
+        "Run this stage although --skip-trained would leave it out; several are joined by commas; 'all'.",
+        metavar="STAGE",
+    ),
+    flag("--inference", "Run represent and generate too.  [default: true]"),
+    click.option("--no-inference", is_flag=True, help="The same as --inference false."),
+)
+
+
+class _Command(click.Command):
+    """A command whose help ends with examples and, for a stage, every parameter with its default."""
+
+    def __init__(self, *arguments: Any, stage: Stage | None, examples: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.stage, self.examples = stage, examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = ["Examples:", *(f"  {line}" for line in self.examples.strip().splitlines()), ""]
+        if self.stage is None:
+            lines.append("Parameters, e.g. --alignment.training.lr 1e-4: see the --help of each stage.")
+        else:
+            flat = load.flatten(getattr(load.resolve(), self.stage), self.stage)
+            lines.append("Parameters and defaults (presets change some; sign_models/params/schema.py explains each):")
+            lines += [f"  --{name.partition('.')[2]} {value}" for name, value in flat.items()]
+        formatter.write("\n" + "\n".join(lines) + "\n")
+
+
+def command(
+    stage: Stage | None, *, shorts: Sequence[str] = (), upstreams: Sequence[str] = (), examples: str
+) -> Callable[[Callable[[Options], None]], click.Command]:
+    """Makes a function of Options a command with the options that its stage knows; stage None: the pipeline."""
+
+    def make(function: Callable[[Options], None]) -> click.Command:
+        def callback(overrides: tuple[str, ...], **given: str) -> None:
+            options = parse(stage, given, overrides)
+            if options.processes > 1 and not launched():
+                from sign_models.training.launch import launch
+
+                launch(options.processes, f"entrypoints.{stage or 'pipeline'}", [*_words(given), *overrides])
+            else:
+                function(options)
+
+        callback.__doc__ = function.__doc__
+        decorators = [
+            *INPUTS,
+            *GENERAL,
+            *(SHORTS[name] for name in shorts),
+            *((PROCESSES,) if "seed" in shorts else ()),
+            *(UPSTREAM[name] for name in upstreams),
+            *(PIPELINE if stage is None else ()),
+            click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]..."),
+        ]
+        decorated: Any = callback
+        for decorator in reversed(decorators):
+            decorated = decorator(decorated)
+        settings = {"ignore_unknown_options": True, "max_content_width": 120}
+        make_command = click.command(
+            stage or "pipeline", cls=_Command, context_settings=settings, stage=stage, examples=examples
+        )
+        return make_command(decorated)
+
+    return make
+
+
+def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a function of what was given, name -> text, a command that knows no parameters of a stage."""
+
+    def make(function: Callable[..., None]) -> click.Command:
+        decorated: Any = function
+        for decorator in reversed((*options, EXPERIMENT, RELATIVE_TO)):
+            decorated = decorator(decorated)
+        lines = ["\b\nExamples:", *(f"  {line}" for line in examples.strip().splitlines())]
+        return click.command(name, epilog="\n".join(lines), context_settings={"max_content_width": 120})(decorated)
+
+    return make
+
+
+def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) -> Options:
+    """Options from what click read; raises ParamsError or UpstreamError before any work.
+
+    given      option name -> text, "" where not given; holds the options of the command only.
+    overrides  what click did not know: `--name value` and `--name=value`, dotted parameter names.
+    """
+    base = Path(given["relative_to"] or ".")
+    chosen = _stage(given.get("stage", "")) or stage
+    accepted = tuple(name for name in given if name not in load.SHORT)
+    sets = {name: given[name] for name in load.SHORT if given.get(name)} | _pairs(overrides)
+    override = _path(given["config_override"], base)
+    for name in UPSTREAM:
+        refuse_file(name, given.get(name, ""), base)
+    embedded = not any(given[name] for name in ("data", "keypoints", "videos", "texts"))
+    preset = ",".join(filter(None, (EMBEDDED if embedded else "", given["preset"])))
+    return Options(
+        params=load.resolve(chosen, preset, override, sets, accepted),
+        data=_path(given["data"], base),
+        keypoints=_path(given["keypoints"], base),
+        videos=_path(given["videos"], base),
+        texts=_path(given["texts"], base),
+        stage=chosen if stage is None else None,
+        skip_trained=truth("skip_trained", given.get("skip_trained", ""), False),
+        inference=_inference(given),
+        force=_force(given.get("force", "")),
+        experiment=experiment(given),
+        preset=preset,
+        config_override=override,
+        processes=_processes(given.get("processes", "")),
+        **{name: given[name] for name in UPSTREAM if given.get(name)},
+    )
+
+
+def refuse_file(name: str, value: str, base: Path = Path()) -> None:
+    """UpstreamError where a value that must name something in the registry can only be a file."""
+    uri = re.match(r"(runs|models|mlflow-artifacts):/", value)
+    plain = re.fullmatch(r"[\w-]*", value)  # all that MLflow allows in an alias, a version or a run ID
+    if value and not uri and (not plain or (base / value).is_file()):
+        wanted = "a run ID" if name == "representations" else "an alias, a version, a run ID or an MLflow URI"
+        example = "8f14e45f..." if name == "representations" else "candidate, 3 or models:/sign-skeleton/3"
+        raise UpstreamError(f"'{value}' looks like a file", place=name, wanted=wanted, remedy=f"e.g. {example}")
+
+
+def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
+    """Runs a command and exits: 0 done, 2 a mistake of the user's, in one message, 130 interrupted, 143 terminated."""
+    guard_process()
+    try:
+        command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+    except SignError as error:
+        click.echo(f"{type(error).__name__}: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _pairs(arguments: Sequence[str]) -> dict[str, str]:
+    """`--name value`, `--name=value` and `--name` (true) as name -> value; a name's dashes count as underscores."""
+    pairs: dict[str, str] = {}
+    rest = list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--") or name == "--":
+            raise ParamsError(f"'{name}' is not an option", place="command line", wanted="--name value")
+        if not equals:
+            value = "true" if not rest or rest[0].startswith("--") else rest.pop(0)
+        pairs[name[2:].replace("-", "_")] = value
+    return pairs
+
+
+def _path(value: str, base: Path) -> Path | None:
+    return base / Path(value).expanduser() if value else None
+
+
+def path(given: Mapping[str, str], name: str) -> Path | None:
+    """The path that an option names, counted from relative_to; None where it is not given."""
+    return _path(given[name], Path(given["relative_to"] or "."))
+
+
+def experiment(given: Mapping[str, str]) -> str:
+    """ParamsError where a name is given to a process whose run `mlflow run` has already made."""
+    if given["experiment"] and "MLFLOW_RUN_ID" in os.environ:
+        remedy = f"use mlflow run --experiment-name {given['experiment']}"
+        raise ParamsError("mlflow run has already made the run elsewhere", place="experiment", remedy=remedy)
+    return given["experiment"]
+
+
+def truth(name: str, value: str, default: bool = False) -> bool:
+    """Of a flag's text; ParamsError where it is neither true nor false."""
+    if not value:
+        return default
+    if value.lower() not in TRUE + FALSE:
+        raise ParamsError(f"'{value}'", place=name, wanted="true or false")
+    return value.lower() in TRUE
+
+
+def _inference(given: dict[str, Any]) -> bool:
+    off = bool(given.get("no_inference", False))
+    wanted = truth("inference", given.get("inference", ""), not off)
+    if off and wanted:
+        raise ParamsError("both --no-inference and --inference true", place="inference", remedy="leave one out")
+    return wanted
+
+
+def _words(given: Mapping[str, Any]) -> list[str]:
+    """What click read, as it could have been typed."""
+    names = {name: f"--{name.replace('_', '-')}" for name in given}
+    return [names[name] if value is True else f"{names[name]}={value}" for name, value in given.items() if value]
+
+
+def _processes(value: str) -> int:
+    if value and not (value.isdecimal() and int(value) > 0):
+        raise ParamsError(f"'{value}'", place="processes", wanted="a number from 1 on")
+    return int(value or 1)
+
+
+def _stage(value: str) -> Stage | None:
+    for stage in STAGES:
+        if value == stage:
+            return stage
+    if value:
+        raise _no_stage("stage", value, STAGES)
+    return None
+
+
+def _force(value: str) -> tuple[str, ...]:
+    named = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in named:
+        if part not in (*STAGES, "all"):
+            raise _no_stage("force", part, (*STAGES, "all"))
+    return named
+
+
+def _no_stage(place: str, value: str, choices: Sequence[str]) -> ParamsError:
+    near = load.nearest(value, choices)
+    hint = f"did you mean '{near}'?" if near else ""
+    return ParamsError(f"'{value}' does not exist", place=place, wanted=f"one of {', '.join(choices)}", remedy=hint)

@@ -1,0 +1,1 @@
+"""Corpora on disk: import, store, leak checks, report, demo corpus."""

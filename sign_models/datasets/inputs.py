@@ -1,0 +1,220 @@
+"""The inputs of one command: where keypoints, videos and texts come from, and whether they fit together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sign_models.data.corpus import Corpus
+from sign_models.data.splits import of_split
+from sign_models.data.texts import TextRow, read_texts
+from sign_models.datasets import demo
+from sign_models.datasets.store import is_store, open_store, store_digest
+from sign_models.errors import DataError
+from sign_models.keypoints import formats
+
+if TYPE_CHECKING:
+    from sign_models.keypoints.sequence import KeypointSequence
+
+KEYPOINTS, VIDEOS, TEXTS = "sign_language_keypoints.pkl", "video_sequences.pkl", "text_data.json"
+SHOWN = 5  # ids named in a message
+SPLIT_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}  # where no split is given
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Paths of the three inputs; all None: the embedded corpus. Each is read when it is first asked for."""
+
+    keypoints_path: Path | None
+    videos_path: Path | None
+    texts_path: Path | None
+
+    @classmethod
+    def of(cls, data: Path | None, keypoints: Path | None, videos: Path | None, texts: Path | None) -> Inputs:
+        """Single files win over those in the folder `data`; a folder without the seed's files is one source of all.
+
+        DataError where `data` is no folder or store, or a named file is missing.
+        """
+        for path in (data, keypoints, videos, texts):
+            if path is not None and not path.exists():
+                raise DataError(
+                    "no such file or folder",
+                    place=str(path),
+                    wanted="an existing path",
+                    remedy="check the path; it counts from the folder in which the command was typed",
+                )
+        if data is not None:
+            seed = any((data / name).exists() for name in (KEYPOINTS, VIDEOS))
+            found = [data / name if seed else data for name in (KEYPOINTS, VIDEOS)]
+            keypoints, videos = keypoints or found[0], videos or found[1]
+            texts = texts or (data / TEXTS if (data / TEXTS).exists() else None)
+        return cls(keypoints, videos, texts)
+
+    @property
+    def embedded(self) -> bool:
+        return self.keypoints_path is None and self.videos_path is None and self.texts_path is None
+
+    @property
+    def source(self) -> str:
+        return (
+            "embedded fingerspelling"
+            if self.embedded
+            else ", ".join(dict.fromkeys(str(p) for p in (self.keypoints_path, self.videos_path, self.texts_path) if p))
+        )
+
+    @cached_property
+    def keypoints(self) -> Corpus:
+        """Clips for the skeleton stage; the videos, with their splits, where there are no others."""
+        if self.embedded:
+            return Corpus.of(self._demo.keypoints, "embedded clips")
+        return self.videos if self._shared else _read(self.keypoints_path, KEYPOINTS)
+
+    @property
+    def _shared(self) -> bool:
+        return self.videos_path is not None and self.keypoints_path in (None, self.videos_path)
+
+    @cached_property
+    def videos(self) -> Corpus:
+        """Videos with the splits that they or their texts name."""
+        corpus = Corpus.of(self._demo.videos, "embedded phrases") if self.embedded else _read(self.videos_path, VIDEOS)
+        _join(corpus, self._rows, str(self.texts_path or TEXTS))
+        return corpus
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Text by video id, of texts_path or else as the videos' own files tell them."""
+        videos = self.videos
+        if self._rows:
+            return {row.id: row.text for row in self._rows}
+        return {name: text for name, text in zip(videos.ids, videos.texts, strict=True) if text}
+
+    def check_training_texts(self) -> None:
+        """DataError where no video to train on has a text."""
+        videos, texts = self.videos, self.texts
+        if not any(texts.get(videos.ids[i]) for i in of_split(videos, "train", None)):
+            raise DataError(
+                "no video of the training split has a text",
+                place=str(self.texts_path or videos.sources),
+                wanted=f"texts for some of them, in {TEXTS} or beside the keypoints",
+                remedy="add their ids there, or run -e skeleton and -e temporal alone, which need no text",
+            )
+
+    def digest(self, *parts: str) -> str:
+        """sha256 over the bytes of these inputs ("keypoints", "videos", "texts"); of the embedded ones, over what
+        they are made from; of a store, its own digest. Cheap: nothing is parsed."""
+        digest = hashlib.sha256()
+        if self.embedded:
+            for path in demo.sources():
+                digest.update(path.read_bytes())
+        if self._shared and "keypoints" in parts:
+            parts = tuple(dict.fromkeys(("videos", "texts", *parts)))
+        for part in parts:
+            path = getattr(self, f"{part}_path")
+            digest.update(part.encode())
+            if path and is_store(path):
+                digest.update(store_digest(path).encode())
+                continue
+            for file in _files(path) if path else ():
+                digest.update(f"{file.relative_to(path.parent)}".encode())
+                digest.update(self._sha256(file))
+        return digest.hexdigest()
+
+    def _sha256(self, file: Path) -> bytes:
+        """Of the file as it was when first asked for: each stage of a command asks, and all of them read it once."""
+        if file not in self._known:
+            with file.open("rb") as content:
+                self._known[file] = hashlib.file_digest(content, "sha256").digest()
+        return self._known[file]
+
+    @cached_property
+    def _known(self) -> dict[Path, bytes]:
+        return {}
+
+    @cached_property
+    def _demo(self) -> demo.DemoCorpus:
+        return demo.demo_corpus()
+
+    @cached_property
+    def _rows(self) -> list[TextRow]:
+        if self.embedded:
+            return [TextRow(row["id"], row["text"], row["split"]) for row in self._demo.texts]
+        return read_texts(self.texts_path) if self.texts_path else []
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise _missing(path, path.name)
+    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+
+
+def _read(path: Path | None, usual: str) -> Corpus:
+    if path is None or not path.exists():
+        raise _missing(path, usual)
+    if is_store(path):
+        return open_store(path)
+    sequences: Iterable[KeypointSequence] = formats.read(path)
+    return Corpus.of(sequences, str(path))
+
+
+def _missing(path: Path | None, usual: str) -> DataError:
+    return DataError(
+        "missing",
+        place=str(path or usual),
+        wanted=f"{usual}, or a folder of keypoint files",
+        remedy="give it with -P data=DIR or one by one; docs/formats tells what is read",
+    )
+
+
+def _join(corpus: Corpus, rows: list[TextRow], place: str) -> None:
+    """Check texts against videos and give the corpus its splits."""
+    if missing := [row.id for row in rows if row.id not in corpus.index]:
+        raise DataError(
+            f"{len(missing)} of {len(rows)} texts have no video: {_some(missing)}",
+            place=place,
+            wanted=f"ids of {corpus.sources}, such as {_some(corpus.ids[:2])}",
+            remedy="add the videos or remove the texts",
+        )
+    for row in rows:
+        i = corpus.index[row.id]
+        own = corpus.splits[i]
+        if own and row.split and own != row.split:
+            raise DataError(
+                f"video {row.id!r} is in two splits: {own} ({corpus.sources}) and {row.split} ({place})",
+                place=place,
+                wanted="one split a video",
+                remedy="make the two agree",
+            )
+        corpus.splits[i] = row.split or own
+    if not any(corpus.splits):
+        _split(corpus, {row.id for row in rows} or set(corpus.ids))
+    elif "train" not in corpus.splits:
+        raise DataError(
+            f"no training split, only {_some(sorted({s for s in corpus.splits if s}))}",
+            place=place,
+            wanted='videos of split "train"',
+            remedy='set "split" of some texts to "train", or leave out every split',
+        )
+
+
+def _split(corpus: Corpus, chosen: set[str]) -> None:
+    """Where nothing names a split: by a hash of the group (signer, source video) or id, the same on every machine."""
+    ends = np.cumsum(list(SPLIT_SHARES.values()))
+    for i, name in enumerate(corpus.ids):
+        if name not in chosen:
+            continue
+        key = hashlib.sha256(f"split {corpus.groups[i] or name}".encode()).digest()
+        place = int.from_bytes(key[:8], "big") / 2**64
+        corpus.splits[i] = list(SPLIT_SHARES)[min(int(np.searchsorted(ends, place, "right")), 2)]
+    if "train" not in corpus.splits:
+        corpus.splits = ["train"] * len(corpus)
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,206 @@
+"""Writes a store shard by shard, in the memory of two; cut off, it goes on after the last whole shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from sign_models.data.corpus import Digest
+from sign_models.datasets.samples import BEGIN, Place, Sample
+from sign_models.datasets.store import (
+    COLUMNS,
+    FRAME_BYTES,
+    INDEX,
+    UNFINISHED,
+    VERSION,
+    Shard,
+    StoredFrames,
+    add_known,
+    place_of_frames,
+    seal,
+    verify,
+)
+from sign_models.errors import DataError
+from sign_models.keypoints.layouts import CANONICAL
+
+LOCK = ".lock"  # held by the process that writes
+NAME = re.compile(r"frames-(\d{5,})-([0-9a-f]{16})\.safetensors")
+SHARD_BYTES = 2**24  # of frames; a longer clip has a shard of its own. Two are held while an import is at work
+SHARD_CLIPS = 2**16  # the library reads headers of at most 100 MB
+
+
+class StoreWriter:
+    """path: a folder that is new, empty, or holds this import unfinished; one that was made otherwise begins anew.
+
+    made: all that decides what the shards hold, e.g. the source's fingerprint.
+    position: where reading the source goes on after the samples that were taken or lie in finished shards.
+    ids: of the clips so far, in order. rejected: place and reason of each sample left out.
+    A thread writes a shard while the next one is filled, since disks are waited for; leaving the context ends it.
+    Raises DataError where a finished store, or anything else, lies at `path`.
+    """
+
+    def __init__(self, path: Path, made: dict[str, Any]) -> None:
+        self.path, self.made, self.position = path, made, BEGIN
+        self.ids: dict[str, None] = {}
+        self.rejected: list[str] = []
+        self._shards: list[dict[str, Any]] = []
+        path.mkdir(parents=True, exist_ok=True)
+        marker, content = path / UNFINISHED, json.dumps(made, sort_keys=True).encode()
+        if (path / INDEX).exists():
+            raise _occupied(path, "holds a finished store", "remove it, or name another folder")
+        if not marker.exists() and any(file.name != LOCK for file in path.iterdir()):
+            raise _occupied(path, "is not empty", "name another folder")
+        if marker.exists() and marker.read_bytes() == content:
+            self._resume()
+        whole = {shard["name"] for shard in self._shards}
+        for file in path.iterdir():
+            if file.name.startswith("frames-") and file.name not in whole:
+                file.unlink()
+        _write(marker, content)
+        shape = SHARD_BYTES // FRAME_BYTES, len(CANONICAL), 3
+        self._frames, self._spare = np.empty(shape, np.float16), np.empty(shape, np.float16)
+        self._thread, self._writing = ThreadPoolExecutor(1), list[Future[dict[str, Any]]]()
+        self._begin_shard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def _resume(self) -> None:
+        """Take over the finished shards, up to the first that is not what its name says."""
+        for number, path in enumerate(sorted(self.path.glob("frames-*.safetensors"))):
+            name = NAME.fullmatch(path.name)
+            try:
+                checksum = verify(shard := Shard.read(path))
+            except DataError:
+                break
+            if not name or int(name[1]) != number or not checksum.startswith(name[2]):
+                break
+            self._shards.append(_entry(path, checksum, len(shard), int(shard.offsets[-1])))
+            self.ids.update(dict.fromkeys(shard.known["ids"]))
+            self.rejected += shard.rejected
+            self.position = Place(*shard.position)
+
+    def _begin_shard(self) -> None:
+        self._known: list[tuple[Any, ...]] = []
+        self._ends, self._measures = [0], list[np.ndarray]()
+        self._told = len(self.rejected)
+
+    def add(self, sample: Sample, position: Place) -> None:
+        """The next sample of the source; reading goes on at `position` after it. DataError on an id again."""
+        clip = sample.clip
+        if clip.id in self.ids:
+            remedy = "rename or remove one of the two"
+            raise DataError(f"id {clip.id!r} appears twice", place=sample.place, wanted="one clip an id", remedy=remedy)
+        length = len(clip.values)
+        if self._ends[-1] + length > len(self._frames) or len(self._ends) > SHARD_CLIPS:
+            self._cut()
+        self.ids[clip.id] = None
+        self.position = position
+        self._known.append((clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256))
+        self._measures.append(sample.measures)
+        if length > len(self._frames):
+            self._ends.append(length)
+            self._write_shard(clip.values)
+        else:
+            self._frames[self._ends[-1] : self._ends[-1] + length] = clip.values
+            self._ends.append(self._ends[-1] + length)
+
+    def reject(self, reason: str, position: Place) -> None:
+        """The next sample of the source is left out."""
+        self.position = position
+        self.rejected.append(reason)
+
+    def flush(self) -> None:
+        """Make a shard of the clips that wait for one; all shards are then on disk."""
+        self._cut()
+        self._wait()
+
+    def _cut(self) -> None:
+        if len(self._ends) > 1:
+            self._write_shard(self._frames[: self._ends[-1]])
+
+    def _write_shard(self, frames: np.ndarray) -> None:
+        """Hand over a shard. The one before is then on disk, and its frames may be overwritten."""
+        self._wait()
+        tensors = {"frames": frames, "offsets": np.array(self._ends), "measures": np.stack(self._measures)}
+        known = dict(zip(COLUMNS, zip(*self._known, strict=True), strict=True))
+        about = {"known": known, "rejected": self.rejected[self._told :], "position": self.position}
+        making = self.path / f"frames-{len(self._shards):05}.making"
+        self._writing.append(self._thread.submit(_write_shard, tensors, json.dumps(about), making))
+        self._frames, self._spare = self._spare, self._frames
+        self._begin_shard()
+
+    def _wait(self) -> None:
+        while self._writing:
+            self._shards.append(self._writing.pop().result())
+
+    def shards(self) -> Iterator[Shard]:
+        """The finished shards, one at a time, without their frames."""
+        for entry in self._shards:
+            yield Shard.read(self.path / entry["name"])
+
+    def frames(self) -> StoredFrames:
+        """Of the finished shards."""
+        starts = np.cumsum([0, *(shard["frames"] for shard in self._shards)])
+        return StoredFrames([self.path / shard["name"] for shard in self._shards], starts)
+
+    def finish(self, splits: list[str | None] | None) -> str:
+        """Write the index, which makes it a store. splits: of every clip; None: as the clips came. -> digest."""
+        self.flush()
+        digest, done = Digest(), 0
+        for shard in self.shards():
+            of_shard = shard.known["splits"] if splits is None else splits[done : done + len(shard)]
+            add_known(digest, np.diff(shard.offsets), shard.known | {"splits": of_shard})
+            done += len(shard)
+        index = {
+            "version": VERSION,
+            "landmarks": list(CANONICAL),
+            "digest": str(digest),
+            "shards": self._shards,
+            "splits": splits,
+            "made": self.made,
+        }
+        _write(self.path / INDEX, json.dumps({"sha256": seal(index), "index": index}).encode())
+        (self.path / UNFINISHED).unlink()
+        return str(digest)
+
+
+def _write_shard(tensors: dict[str, np.ndarray], about: str, making: Path) -> dict[str, Any]:
+    """-> the entry of the index."""
+    save_file(tensors, making, {"about": about})
+    with making.open("rb") as file:
+        os.fsync(file.fileno())
+        checksum = hashlib.sha256(file.read(place_of_frames(making))).hexdigest()
+    path = making.with_name(f"{making.stem}-{checksum[:16]}.safetensors")
+    os.replace(making, path)
+    return _entry(path, checksum, len(tensors["measures"]), len(tensors["frames"]))
+
+
+def _entry(path: Path, checksum: str, clips: int, frames: int) -> dict[str, Any]:
+    return {"name": path.name, "bytes": path.stat().st_size, "sha256": checksum, "clips": clips, "frames": frames}
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Whole under its name or not there at all, also when the power fails."""
+    making = path.with_name(f"{path.name}.making")
+    with making.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(making, path)
+
+
+def _occupied(path: Path, found: str, remedy: str) -> DataError:
+    return DataError(found, place=str(path), wanted="a new folder for the store", remedy=remedy)

@@ -1,0 +1,1 @@
+"""The commands: options, the runner of the stages, import, evaluation, registry."""

@@ -1,0 +1,328 @@
+"""Scoring what exists: registered versions side by side on any videos with texts, or files of sentences, as one run."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sign_models.cli import commands
+from sign_models.datasets.inputs import Inputs
+from sign_models.errors import DataError, ParamsError
+from sign_models.evaluation.metrics import Scores, score
+from sign_models.evaluation.presets import suited
+from sign_models.evaluation.significance import compare
+from sign_models.params import load
+from sign_models.params.schema import GenerateParams
+from sign_models.pipeline.options import DEFAULT_ALIAS
+from sign_models.pipeline.runner import to_terminal
+from sign_models.tracking.registry import Upstream, resolve, stage_of
+from sign_models.tracking.runs import Run, stage_run
+
+if TYPE_CHECKING:
+    from sign_models.stages.generate import Generated
+
+logger = logging.getLogger(__name__)
+HELD_OUT, OTHERS = ("test", "dev"), ("none", "train")  # scored where none is named: all of the first, else one
+TRANSLATING = ("translator", "alignment")  # stages whose models give text
+BOOTSTRAPPED = {"BLEU": "bleu4", "chrF2": "chrf"}  # sacrebleu's names for what Scores calls otherwise
+SHOWN = ("bleu4", "chrf", "rouge_l", "words_exact", "exact_match", "character_error_rate")
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Either models or files.
+
+    models       as resolve takes them, for versions of sign-translator; of sign-alignment by name.
+    inputs       the videos to translate and their texts.
+    params       splits, scoring, beams, length_penalty, batch_size.
+    hypotheses   files of one sentence a line, a system each; references: the same, what should stand there.
+    """
+
+    models: tuple[str, ...]
+    inputs: Inputs
+    params: GenerateParams
+    hypotheses: tuple[Path, ...] = ()
+    references: Path | None = None
+    experiment: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One split, or the files' sentences. texts: what each system said, in the order of references and ids."""
+
+    split: str
+    ids: list[str]
+    references: list[str]
+    texts: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A system's figures on a part.
+
+    figures: Scores.metrics(), and of the bootstrap, as `bleu4_low`, `bleu4_high`, `bleu4_p`, the 95 % interval and how
+    often chance alone would part it as far from the first system.
+    """
+
+    split: str
+    system: str
+    scores: Scores
+    figures: dict[str, float]
+
+
+def parse(given: Mapping[str, str]) -> EvaluateOptions:
+    """given: option name -> text, "" where not given. ParamsError or DataError before any work."""
+    files, videos = ("hypotheses", "references"), ("models", "data", "videos", "texts", "splits", "beams")
+    if any(given[name] for name in files):
+        if missing := [name for name in files if not given[name]]:
+            raise ParamsError("not given", place=missing[0], wanted="a file of one sentence a line")
+        if others := [name for name in (*videos, "length_penalty", "batch_size") if given[name]]:
+            raise ParamsError(f"{', '.join(others)} beside it", place="hypotheses", remedy="leave them out")
+    data, own_videos, texts = (commands.path(given, name) for name in ("data", "videos", "texts"))
+    base = Path(given["relative_to"] or ".")
+    options = EvaluateOptions(
+        models=tuple(dict.fromkeys(_items(given["models"]))) or (DEFAULT_ALIAS,),
+        inputs=Inputs.of(data, None, own_videos, texts),
+        params=scoring(given),
+        hypotheses=tuple(dict.fromkeys(base / Path(name).expanduser() for name in _items(given["hypotheses"]))),
+        references=commands.path(given, "references"),
+        experiment=commands.experiment(given),
+    )
+    for spec in options.models:
+        _named(spec)
+    return options
+
+
+def scoring(given: Mapping[str, str]) -> GenerateParams:
+    """The parameters of generate, those of them that are given changed; ParamsError with the nearest valid value."""
+    sets = {name: given[name] for name in GenerateParams.model_fields if given.get(name)}
+    return load.resolve("generate", sets=sets).generate
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _named(spec: str) -> tuple[str, str]:
+    """Stage, and the spec as resolve takes it, of `champion`, `3`, `sign-alignment/2` or any URI."""
+    name, sign, _ = re.fullmatch(r"([^@/]*)([@/]?)(.*)", spec.removeprefix("models:/")).groups()  # type: ignore[union-attr]
+    if not sign or spec.startswith("runs:/"):
+        return TRANSLATING[0], spec
+    stage = stage_of(name)
+    if stage not in TRANSLATING:
+        wanted = " or ".join(f"a version of sign-{stage}" for stage in TRANSLATING)
+        raise ParamsError(f"'{spec}' gives no text", place="models", wanted=wanted)
+    return stage, f"models:/{spec.removeprefix('models:/')}"
+
+
+def run_evaluate(options: EvaluateOptions) -> None:
+    """Score, print a table, and log it with every text and every figure."""
+    o = options
+    to_terminal()
+    with stage_run("evaluate", experiment=o.experiment or None) as run:
+        run.log_code_state()
+        run.log_params(load.flatten(o.params, "evaluate"))
+        parts = _of_files(o, run) if o.references else _of_models(o, run)
+        preset = suited(o.params.scoring, [reference for part in parts for reference in part.references])
+        rows = [row for part in parts for row in figures(part, preset)]
+        _log(run, parts, rows)
+        print(as_text(rows, preset))
+        print(f"\nrun {run.id}\nlook   mlflow ui   (or make ui): evaluation_table.json and translations_table.json")
+
+
+def _of_models(o: EvaluateOptions, run: Run) -> list[Part]:
+    systems: dict[str, Upstream] = {}
+    for spec in o.models:
+        stage, asked = _named(spec)
+        found = resolve(asked, stage)
+        if twin := next((name for name, other in systems.items() if other.model_id == found.model_id), None):
+            logger.info("%s is the version that %s is: %s", spec, twin, found.uri)
+            continue
+        systems[spec] = found
+        run.set_tags({f"sign.evaluated.{len(systems)}": f"{spec} = {found.uri}"})
+    run.link_inputs(found.model_id for found in systems.values())
+    splits = scored_splits(o.inputs, o.params.splits)
+    log_inputs(run, o.inputs)
+    made = {name: _translate(found, o.inputs, o.params, splits) for name, found in systems.items()}
+    return [part for split in splits if (part := _part(split, made)).references]
+
+
+def _part(split: str, made: Mapping[str, Generated]) -> Part:
+    """The videos of a split that have a reference."""
+    first, *_ = chosen = [
+        [row for row in generated.rows if row["reference"] and (row["split"] or "none") == split]
+        for generated in made.values()
+    ]
+    texts = {name: [str(row["text"]) for row in rows] for name, rows in zip(made, chosen, strict=True)}
+    return Part(split, [str(row["id"]) for row in first], [str(row["reference"]) for row in first], texts)
+
+
+def _translate(version: Upstream, inputs: Inputs, params: GenerateParams, splits: Sequence[str]) -> Generated:
+    from sign_models.models.storage import load
+    from sign_models.models.translator import Translator
+    from sign_models.stages.generate import generate
+
+    logger.info("%s translates %s", version.uri, ", ".join(splits))
+    model = load(version.path())
+    assert isinstance(model, Translator)
+    return generate(model, inputs.videos, inputs.texts, params.model_copy(update={"splits": [*splits]}))
+
+
+def scored_splits(inputs: Inputs, asked: Iterable[str]) -> list[str]:
+    """Those asked for, else test and dev, else what there is. DataError where no video of them has a text."""
+    corpus = inputs.videos
+    labelled = {corpus.splits[i] or "none" for i, name in enumerate(corpus.ids) if name in inputs.texts}
+    found = [s for s in asked or HELD_OUT if s in labelled]
+    if not asked and not found:
+        found = [s for s in OTHERS if s in labelled][:1]
+    if not found:
+        raise DataError(
+            f"no video {'of split ' + ', '.join(asked) + ' ' if asked else ''}has a text", place=inputs.source,
+            wanted=f"splits with texts ({', '.join(sorted(labelled)) or 'there is none'})",
+            remedy="add their texts to text_data.json" if not labelled else f"e.g. splits={min(labelled)}",
+        )  # fmt: skip
+    return found
+
+
+def log_inputs(run: Run, inputs: Inputs) -> None:
+    corpus = inputs.videos
+    profile = {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
+    run.log_dataset("videos", inputs.digest("videos"), f"{run.stage}.videos", profile, inputs.source)
+    run.log_dataset("texts", inputs.digest("texts"), f"{run.stage}.texts", {"texts": len(inputs.texts)}, inputs.source)
+
+
+def _of_files(o: EvaluateOptions, run: Run) -> list[Part]:
+    assert o.references is not None
+    files = {"references": o.references} | {_short(path, o.hypotheses): path for path in o.hypotheses}
+    sentences = {}
+    for name, path in files.items():
+        sentences[name] = read_lines(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        run.log_dataset(path.name, digest, f"evaluate.{name}", {"sentences": len(sentences[name])}, str(path))
+    references = sentences.pop("references")
+    return [Part("files", [str(i) for i, _ in enumerate(references, 1)], references, sentences)]
+
+
+def _short(path: Path, among: Iterable[Path]) -> str:
+    """The file's name, or its whole path where another has the same name."""
+    return path.name if sum(path.name == other.name for other in among) == 1 else str(path)
+
+
+def read_lines(path: Path) -> list[str]:
+    """Sentences of a text file, one a line; an empty line is an empty sentence. DataError where it cannot be read."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        found = f"cannot be read ({error.strerror or error})"
+        raise DataError(found, place=str(path), wanted="a file of one sentence a line") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"byte {error.start} is not UTF-8", place=str(path), wanted="text in UTF-8") from error
+    lines = text.replace("\r\n", "\n").split("\n")  # splitlines would also split inside sentences, at U+2028 and others
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def figures(part: Part, preset: str) -> list[Row]:
+    """Every system's scores, with the paired bootstrap against the first system."""
+    sampled: dict[str, dict[str, float]] = {name: {} for name in part.texts}
+    for found in compare(part.texts, part.references, preset):
+        metric, figures = BOOTSTRAPPED[found.metric], sampled[found.system]
+        low, high = found.mean - found.interval, found.mean + found.interval  # few sentences give more than there is
+        figures |= {f"{metric}_low": max(0.0, low), f"{metric}_high": min(100.0, high)}
+        if found.p_value is not None:
+            figures[f"{metric}_p"] = found.p_value
+    scores = {name: score(texts, part.references, preset) for name, texts in part.texts.items()}
+    return [Row(part.split, name, found, found.metrics() | sampled[name]) for name, found in scores.items()]
+
+
+def _log(run: Run, parts: list[Part], rows: list[Row]) -> None:
+    first = rows[0].scores
+    run.set_tags({"sign.scoring": first.preset} | {f"sign.signature.{k}": v for k, v in first.signatures.items()})
+    names = list(dict.fromkeys(name for row in rows for name in row.figures))
+    table = [
+        {"split": row.split, "system": row.system, "sentences": row.scores.sentences}
+        | {name: row.figures.get(name) for name in names}
+        for row in rows
+    ]
+    run.log_table(_columns(table), "evaluation_table.json")
+    content = {"results": table, "scoring": first.preset, "signatures": first.signatures}
+    run.log_dict(content, "evaluation.json")
+    texts: list[dict[str, Any]] = [
+        {"split": part.split, "id": part.ids[i], "reference": part.references[i]}
+        | {name: said[i] for name, said in part.texts.items()}
+        for part in parts
+        for i in range(len(part.ids))
+    ]
+    run.log_table(_columns(texts), "translations_table.json")
+    run.log_metrics({metric_name(row, name): value for row in rows for name, value in row.figures.items()}, 0)
+
+
+def metric_name(row: Row, name: str) -> str:
+    """`champion.test.chrf`, in the characters that MLflow allows."""
+    return re.sub(r"[^\w./ -]", "_", f"{row.system}.{row.split}.{name}")
+
+
+def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def as_text(rows: list[Row], preset: str) -> str:
+    """A table a split, for a terminal."""
+    lines: list[str] = []
+    for split in dict.fromkeys(row.split for row in rows):
+        chosen = [row for row in rows if row.split == split]
+        count, first = chosen[0].scores.sentences, chosen[0].system
+        lines += ["", f"{split} ({preset}), {count} sentences; [95 % intervals]; p against {first}"]
+        table = [["", *SHOWN], *([row.system, *(_shown(row.figures, name) for name in SHOWN)] for row in chosen)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _shown(figures: Mapping[str, float], name: str) -> str:
+    text = f"{figures[name]:.1f}"
+    if f"{name}_low" in figures:
+        text += f" [{figures[f'{name}_low']:.1f}, {figures[f'{name}_high']:.1f}]"
+    if f"{name}_p" in figures:
+        text += f" p {figures[f'{name}_p']:.3f}"
+    return text
+
+
+def score_again(version: Upstream, inputs: Inputs, params: GenerateParams) -> dict[str, float]:
+    """What `version` scores on `inputs` now, by the names it was scored with when it was registered."""
+    if version.stage in TRANSLATING:
+        splits = scored_splits(inputs, params.splits)
+        scores = _translate(version, inputs, params, splits).scores
+        if version.stage == "alignment":  # by dev, as in training, where there is one
+            return scores[splits[-1]].metrics() | {"score": scores[splits[-1]].chrf}
+        return {f"{split}.{name}": value for split in splits for name, value in scores[split].metrics().items()}
+    return _restoration(version, inputs)
+
+
+def _restoration(version: Upstream, inputs: Inputs) -> dict[str, float]:
+    """How well a self-supervised stage's model restores what the default params hide."""
+    import torch
+
+    from sign_models.models.skeleton import SkeletonModel
+    from sign_models.models.storage import load as load_model
+    from sign_models.models.temporal import TemporalModel
+    from sign_models.stages.skeleton import SkeletonTask
+    from sign_models.stages.temporal import TemporalTask
+    from sign_models.training.device import hardware
+
+    params, model = load.resolve(), load_model(version.path())
+    task: SkeletonTask | TemporalTask
+    if isinstance(model, SkeletonModel):
+        machine = hardware()
+        task = SkeletonTask(params.skeleton, inputs.keypoints, machine)
+    else:
+        assert isinstance(model, TemporalModel)
+        machine = hardware()
+        task = TemporalTask(params.temporal, inputs.videos, model.skeleton, machine)
+    task.objective.model = model
+    with torch.inference_mode():
+        return task.evaluate(task.objective.to(machine.device).eval())

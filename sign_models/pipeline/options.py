@@ -1,0 +1,53 @@
+"""What one command was asked to do, after its values were checked and its parameters resolved.
+
+The command line makes an Options, `phases` obeys it. No torch and no MLflow here: `--help` must stay fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from sign_models.params.schema import PipelineParams
+
+Stage = Literal["skeleton", "temporal", "represent", "alignment", "generate"]
+STAGES: tuple[Stage, ...] = get_args(Stage)  # in the order in which a pipeline runs them
+DEFAULT_ALIAS = "candidate"  # every successful training moves it
+
+
+@dataclass(frozen=True)
+class Options:
+    """One command's wishes.
+
+    params            of every stage; a command of one stage reads its own part.
+    data              folder with the three input files; None, with the three below None too: the embedded corpus.
+    keypoints, videos, texts: one input file each; wins over the file of that name in `data`.
+    stage             the only stage a pipeline runs; None: all.
+    skip_trained      leave out a stage where the registry holds what it would give again.
+    inference         run `represent` and `generate` too.
+    force             stages that run although skip_trained would leave them out; may hold "all".
+    skeleton_model, temporal_model, alignment_model: upstream by alias, version, run ID or MLflow URI.
+    representations   run ID of the `represent` run to read; "": the newest READY one that fits.
+    experiment        MLflow experiment's name; "": the one of `mlflow run`, or the default.
+    preset, config_override: as asked, for the record; `params` already holds what they say.
+    processes         that train together; what torchrun has started is one of them, whatever this says.
+    """
+
+    params: PipelineParams
+    data: Path | None = None
+    keypoints: Path | None = None
+    videos: Path | None = None
+    texts: Path | None = None
+    stage: Stage | None = None
+    skip_trained: bool = False
+    inference: bool = True
+    force: tuple[str, ...] = ()
+    skeleton_model: str = DEFAULT_ALIAS
+    temporal_model: str = DEFAULT_ALIAS
+    alignment_model: str = DEFAULT_ALIAS
+    representations: str = ""
+    experiment: str = ""
+    preset: str = ""
+    config_override: Path | None = None
+    processes: int = 1

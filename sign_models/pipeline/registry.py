@@ -1,0 +1,187 @@
+"""What is done to the registry between two trainings, each as one run: promote, roll back, trace, prune."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from sign_models.cli import commands
+from sign_models.datasets.inputs import Inputs
+from sign_models.errors import ParamsError
+from sign_models.evaluation.metrics import Scores
+from sign_models.params.load import nearest
+from sign_models.params.schema import GenerateParams
+from sign_models.pipeline.context import DATA_OF
+from sign_models.pipeline.evaluate import log_inputs, score_again, scoring
+from sign_models.pipeline.runner import to_terminal
+from sign_models.tracking import lineage, promotion, prune
+from sign_models.tracking.registration import CANDIDATE
+from sign_models.tracking.registry import MODEL_NAMES, Upstream, resolve, stage_of
+from sign_models.tracking.runs import Run, stage_run
+
+logger = logging.getLogger(__name__)
+TRANSLATOR = MODEL_NAMES["translator"]
+SPLITS = ("train", "dev", "test", "none")
+FIGURES = [name for name, kind in Scores.__annotations__.items() if kind == "float"]
+
+
+@dataclass(frozen=True)
+class PromoteOptions:
+    """As promotion.promote and promotion.rollback take them; back: the latter.
+
+    inputs: to score both versions on where their own data differ; None: the embedded ones, for a version made on them.
+    params: how texts are scored then.
+    """
+
+    model: str
+    version: str
+    alias: str
+    metric: str
+    force: bool
+    reason: str
+    back: bool
+    inputs: Inputs | None
+    params: GenerateParams
+    experiment: str
+
+
+def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
+    """given: option name -> text, "" where not given. ParamsError or DataError before any work."""
+    force, back = (commands.truth(name, given[name]) for name in ("force", "rollback"))
+    data = commands.path(given, "data")
+    if back and (others := [n for n in ("version", "metric", "force", "data", "scoring") if given[n]]):
+        raise ParamsError(f"{', '.join(others)} beside it", place="rollback", remedy="leave them out")
+    model, metric = given["model"] or TRANSLATOR, given["metric"]
+    split, _, figure = metric.rpartition(".")
+    known = [f"{split}.{name}" for split in SPLITS for name in FIGURES]
+    promotion.check_alias(given["alias"] or promotion.CHAMPION)
+    if stage_of(model) == "translator" and metric and metric not in known:
+        near = nearest(metric, known)
+        raise ParamsError(
+            f"'{metric}'", place="metric", wanted="a split and a figure, such as test.chrf or dev.bleu4",
+            remedy=f"did you mean '{near}'?" if near else "",
+        )  # fmt: skip
+    return PromoteOptions(
+        model=model,
+        version=given["version"] or CANDIDATE,
+        alias=given["alias"] or promotion.CHAMPION,
+        metric=metric,
+        force=force,
+        reason=given["reason"],
+        back=back,
+        inputs=Inputs.of(data, None, None, None) if data else None,
+        params=scoring({"scoring": given["scoring"], "splits": split}),
+        experiment=commands.experiment(given),
+    )
+
+
+def run_promote(options: PromoteOptions) -> None:
+    """Move an alias behind its gate, or back, and log what was compared."""
+    o = options
+    to_terminal()
+    with stage_run("promote", experiment=o.experiment or None) as run:
+        run.log_code_state()
+        said = promotion.rollback(o.model, o.alias, reason=o.reason) if o.back else _promote(o, run)
+        run.link_inputs([resolve(str(said.version), stage_of(said.name)).model_id])
+        run.set_tags({"sign.promoted": f"models:/{said.name}/{said.version}", "sign.promoted.alias": said.alias})
+        run.log_dict(asdict(said), "promotion.json")
+        compared = {"score": said.score, "previous_score": said.previous_score}
+        run.log_metrics({name: value for name, value in compared.items() if value is not None}, 0)
+        print(_told(said, run.id))
+
+
+def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
+    stage = stage_of(o.model)
+    chosen = resolve(o.version, stage)
+    inputs = o.inputs or _embedded(chosen)
+
+    def score(version: Upstream) -> Mapping[str, float]:
+        assert inputs is not None
+        if version == chosen:  # the first of the two
+            log_inputs(run, inputs)
+        return score_again(version, inputs, o.params)
+
+    said = promotion.promote(
+        o.model, str(chosen.version), o.alias, metric=o.metric, force=o.force, reason=o.reason,
+        score=score if inputs else None,
+    )  # fmt: skip
+    if o.inputs and not said.scored_again:
+        logger.info("%s was not read: the versions need no scoring on other data", o.inputs.source)
+    return said
+
+
+def _embedded(version: Upstream) -> Inputs | None:
+    """The embedded corpus, where the version was made on it: the only data that every machine has."""
+    inputs = Inputs(None, None, None)
+    stage = "generate" if version.stage == "translator" else version.stage
+    made_on = {part: version.tags.get(f"sign.data.{stage}.{part}") for part in DATA_OF[stage]}
+    return inputs if all(digest == inputs.digest(part) for part, digest in made_on.items()) else None
+
+
+def _told(said: promotion.Promotion, run_id: str) -> str:
+    before = f"was {said.previous}" if said.previous is not None else "was none"
+    lines = [f"{said.name}: {said.alias} is version {said.version} ({before})"]
+    if said.score is not None and said.previous_score is not None:
+        when = "both scored again, on the same data" if said.scored_again else "as scored on the same data"
+        lines.append(f"{said.metric} {said.score:.4g}, version {said.previous} {said.previous_score:.4g} ({when})")
+    if said.forced:
+        lines.append(f"forced: {said.reason}")
+    back = f"mlflow run . -e promote -P model={said.name} -P alias={said.alias} -P rollback=true"
+    lines += ["", f"run {run_id}", *([f"back   {back}"] if said.previous is not None else [])]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class LineageOptions:
+    """model: as lineage.trace takes it."""
+
+    model: str
+    experiment: str
+
+
+def parse_lineage(given: Mapping[str, str]) -> LineageOptions:
+    model = given["model"] or TRANSLATOR
+    stage_of(re.split("[@/]", model.strip().removeprefix("models:/"))[0])
+    return LineageOptions(model, commands.experiment(given))
+
+
+def run_lineage(options: LineageOptions) -> None:
+    """Print where a version comes from, and log it as text, JSON and a picture."""
+    to_terminal()
+    with stage_run("lineage", experiment=options.experiment or None) as run:
+        node = lineage.trace(options.model)
+        text = lineage.as_text(node)
+        missing = [f"{n.title}: {', '.join(n.missing)}" for n in node.walk() if n.missing]
+        run.set_tags({"sign.traced": node.uri})
+        run.log_text(text, "lineage.txt")
+        run.log_dict(asdict(node), "lineage.json")
+        run.log_figure(lineage.picture(node), "lineage.png")
+        run.log_metrics({"missing": len(missing)}, 0)
+        print(text)
+        print("\n" + ("missing: " + "; ".join(missing) if missing else "nothing is missing"))
+        print(f"run {run.id}")
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    yes: bool
+    experiment: str
+
+
+def parse_prune(given: Mapping[str, str]) -> PruneOptions:
+    return PruneOptions(commands.truth("yes", given["yes"]), commands.experiment(given))
+
+
+def run_prune(options: PruneOptions) -> None:
+    """List what nothing needs any more; delete it where options say yes."""
+    to_terminal()
+    with stage_run("prune", experiment=options.experiment or None) as run:
+        found = prune.prune() if options.yes else prune.plan()
+        run.log_dict({"deleted": options.yes, **asdict(found)}, "prune.json")
+        run.log_metrics({"checkpoints": len(found.checkpoints), "versions": len(found.versions)}, 0)
+        print(found.as_text())
+        if found.checkpoints or found.versions:
+            print("\n" + ("deleted" if options.yes else "nothing is deleted yet: add -P yes=true, or --yes"))
+        print(f"run {run.id}")

@@ -1,0 +1,212 @@
+"""Every registered model as MLflow serves it: clips in, one answer a clip out. This very file is kept beside it.
+
+It depends on nothing but this package's copy beside it: no repository, no registry.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.models import set_model
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation, ValidationError
+
+from sign_models.errors import DataError, SignError
+from sign_models.keypoints.formats import pose
+from sign_models.keypoints.formats.clip import clip as checked_clip
+from sign_models.keypoints.formats.source import Npz, Options, Source
+from sign_models.keypoints.sequence import KeypointSequence
+
+MAX_CLIPS = 64  # a request
+MAX_FRAMES = 100_000  # a clip: over an hour
+MAX_LISTED = 10_000  # of them as JSON lists, which take a hundred times the memory
+MAX_REQUEST_FRAMES = 131_072
+MAX_REQUEST_BYTES = 256 * 2**20  # of its npz and pose files, unpacked
+MAX_BEAMS = 16
+MAX_MESSAGE = 500  # characters of what a client sent
+FORMS = ("npz", "pose", "keypoints")
+
+
+class Clip(BaseModel):
+    """One clip, in exactly one of three forms.
+
+    npz        base64 of an npz with an array `keypoints` (T, K, C), and `confidence` (T, K) where C has none
+    pose       base64 of a .pose file
+    keypoints  T frames of K landmarks of C numbers, as JSON lists
+    C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. Without a confidence, a landmark at 0, 0 is unseen.
+    layout     a name of keypoints.layouts; told by K where it is not given
+    unit, size, fps  KeypointSequence says what they are; unit is told by the range of the numbers where not given
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    npz: str | None = None
+    pose: str | None = None
+    # sequence_of checks it: pydantic takes 300 ms for 1000 frames, numpy 30
+    keypoints: Annotated[list[list[list[float]]] | None, SkipValidation] = None
+    layout: str | None = None
+    fps: float | None = None
+    unit: str | None = None
+    size: list[float] | None = None
+    _refused: str = PrivateAttr("")
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:  # MLflow would set the whole input before the message, three times over
+            super().__init__()
+            told = error.errors(include_url=False, include_context=False, include_input=False)
+            self._refused = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in told)
+
+    def check(self, place: str) -> None:
+        """DataError where a field is unknown or of another type."""
+        if self._refused:
+            raise DataError(self._refused[:MAX_MESSAGE], place=place, wanted=f"fields {', '.join(Clip.model_fields)}")
+
+
+class Refused(MlflowException):
+    """HTTP 400 with our message alone: MLflow's server would set all of the input before it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, INVALID_PARAMETER_VALUE)
+        self.said = message
+
+    def serialize_as_json(self) -> str:
+        self.message = self.said
+        return str(super().serialize_as_json())
+
+
+class ServedModel(PythonModel):
+    def load_context(self, context: PythonModelContext) -> None:
+        from sign_models.serving import load
+
+        self.model = load(Path(context.artifacts["model"]))
+
+    # Mapping, since MLflow takes `dict` for a schema and then warns that it checks none of its values
+    def predict(self, model_input: list[Clip], params: dict[str, Any] | None = None) -> list[Mapping[str, Any]]:
+        """One answer a clip, in order. Raises Refused where a clip breaks a limit or cannot be read.
+
+        params: of `search_params`, those that were not asked for as the signature says.
+        """
+        try:
+            options: dict[str, Any] = _checked(params or {})
+            return list(self.model.predict(sequences_of(model_input), **options))
+        except SignError as error:
+            raise Refused(str(error)) from error
+
+
+def search_params(config: Mapping[str, Any]) -> dict[str, int | bool]:
+    """The params of a request and their defaults, of a model with this config.json; only a translator has any.
+
+    beams    how many texts the search follows, at least n_best
+    n_best   how many texts are answered at most
+    windows  whether the windows are named in which a clip was translated
+    """
+    return {"beams": config["generation"]["beams"], "n_best": 1, "windows": False} if "generation" in config else {}
+
+
+def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
+    """The clips of a request. DataError where they break its limits, or one of them is none."""
+    if len(clips) > MAX_CLIPS:
+        remedy = "send several requests; in Spark, set spark.sql.execution.arrow.maxRecordsPerBatch"
+        raise DataError(f"{len(clips)} clips", place="request", wanted=f"at most {MAX_CLIPS}", remedy=remedy)
+    left = Allowance(MAX_REQUEST_BYTES, MAX_REQUEST_FRAMES)
+    return [sequence_of(clip, f"clip {i}", left) for i, clip in enumerate(clips)]
+
+
+@dataclass
+class Allowance:
+    """What a request may still hold."""
+
+    bytes: int
+    frames: int
+
+    def take_bytes(self, count: int, place: str) -> None:
+        self.bytes -= count
+        if self.bytes < 0:
+            raise DataError(f"{count} bytes", place=place, wanted=f"at most {MAX_REQUEST_BYTES} a request, unpacked")
+
+    def take_frames(self, count: int, place: str) -> None:
+        if count > MAX_FRAMES:
+            raise DataError(f"{count} frames", place=place, wanted=f"at most {MAX_FRAMES}")
+        self.frames -= count
+        if self.frames < 0:
+            raise DataError(f"{count} frames more", place=place, wanted=f"at most {MAX_REQUEST_FRAMES} a request")
+
+
+def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
+    """The clip as the rest of the package knows it. DataError, at `place`, where it is none or exceeds what is left."""
+    clip.check(place)
+    given = [form for form in FORMS if getattr(clip, form) is not None]
+    if len(given) != 1:
+        raise DataError(f"{' and '.join(given) or 'no'} keypoints", place=place, wanted=f"one of {', '.join(FORMS)}")
+    keypoints: Any = clip.keypoints
+    confidence = None
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, place)
+        if clip.pose is not None:
+            path.write_bytes(_decoded(clip.pose, place))
+            return _pose(path, place, left)
+        if clip.npz is not None:
+            path.write_bytes(_decoded(clip.npz, place))
+            keypoints, confidence = _npz(path, place, left)
+    if isinstance(keypoints, list) and len(keypoints) > MAX_LISTED:
+        raise DataError(
+            f"{len(keypoints)} frames as lists", place=place, wanted=f"at most {MAX_LISTED}", remedy="send them as npz"
+        )
+    left.take_frames(len(keypoints) if isinstance(keypoints, list) else (*np.shape(keypoints), 0)[0], place)
+    told: Any = {"unit": clip.unit, "size": clip.size, "fps": clip.fps}
+    return checked_clip(place, keypoints, Options(clip.layout), source=place, confidence=confidence, **told)
+
+
+def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
+    """What a client sends for a sequence: the fields of a Clip."""
+    file = io.BytesIO()
+    np.savez_compressed(file, keypoints=sequence.points, confidence=sequence.confidence)
+    told = {"layout": sequence.layout, "unit": sequence.unit, "fps": sequence.fps, "size": sequence.size}
+    return {"npz": base64.b64encode(file.getvalue()).decode(), **{k: v for k, v in told.items() if v is not None}}
+
+
+def _checked(params: Mapping[str, Any]) -> dict[str, int | bool]:
+    """Of the types that the signature has."""
+    checked = {name: bool(value) if name == "windows" else int(value) for name, value in params.items()}
+    for name, value in checked.items():
+        if name != "windows" and not 1 <= value <= MAX_BEAMS:
+            raise DataError(f"{name} {value}", place="params", wanted=f"1 to {MAX_BEAMS}")
+    return checked
+
+
+def _decoded(text: str, place: str) -> bytes:
+    """The bytes of base64, which may be broken into lines."""
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise DataError(f"no base64 ({error})", place=place, wanted="the file's bytes in base64") from error
+
+
+def _npz(path: Path, place: str, left: Allowance) -> tuple[Any, Any]:
+    """The arrays `keypoints` and, where there is one, `confidence`."""
+    arrays = Npz(path)
+    left.take_bytes(sum(member.file_size for member in arrays.members.values()), place)
+    if "keypoints" not in arrays:
+        raise DataError(f"an npz of {', '.join(arrays)}"[:MAX_MESSAGE], place=place, wanted="an array named keypoints")
+    return arrays["keypoints"], arrays.get("confidence")
+
+
+def _pose(path: Path, place: str, left: Allowance) -> KeypointSequence:
+    left.take_bytes(path.stat().st_size, place)
+    [read] = pose.read(Source(str(path), path.name, place), Options())
+    sequence = read()
+    left.take_frames(len(sequence), place)
+    return sequence
+
+
+set_model(ServedModel())

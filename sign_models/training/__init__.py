@@ -1,0 +1,1 @@
+"""The training loop, a step of it, devices and processes."""

@@ -1,0 +1,227 @@
+"""The training loop of all stages, on accelerate: devices, precision and processes are its business, not a stage's.
+
+What happens in step s depends on the weights, (seed, s) and the data only, never on how the process came to step s.
+So a training that was killed goes on from its checkpoint to the very weights that it would have reached.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sign_models.errors import ParamsError, ResourceError
+from sign_models.training.device import Hardware
+from sign_models.training.step import Stepper
+from sign_models.training.task import Progress, Recorder, Task
+
+LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
+
+
+def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_steps: int) -> int:
+    """How long params.schema.Training says, in optimizer steps."""
+    if epochs is not None:
+        return max(1, min_steps, round(epochs * epoch_steps))
+    assert steps is not None  # params.load refuses both null
+    return steps
+
+
+def learning_rate(step: int, total: int, warmup: float) -> float:
+    """Share of the peak rate: a linear rise, then a cosine down to 0."""
+    rise = max(1, round(warmup * total))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+def fit(
+    task: Task,
+    machine: Hardware,
+    recorder: Recorder,
+    name: str,
+    *,
+    steps: int | None,
+    epochs: float | None,
+    min_steps: int,
+    lr: float,
+    weight_decay: float,
+    warmup: float,
+    clip_norm: float,
+    ema: float,
+    evaluations: int,
+    patience: int,
+    checkpoint_minutes: float,
+    seed: int,
+    **_: Any,
+) -> Progress:
+    """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
+    total = total_steps(steps, epochs, min_steps, task.epoch_steps)
+    every = -(-total // evaluations)
+    stepper = Stepper(
+        task,
+        machine,
+        lr=lr,
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        ema=ema,
+        seed=seed,
+        note=recorder.note,
+    )
+    among = machine.among
+    if task.sampler.batch_size < among.size:
+        raise ParamsError(
+            f"{task.sampler.batch_size} clips a step for {among.size} processes",
+            place="training.batch_size",
+            wanted="at least one for each",
+            remedy="raise it, or take fewer processes",
+        )
+    averaged = stepper.average.module
+    recorder.note(f"{name}: {machine.told(stepper.recorder is not None)}")
+    progress = Progress()
+    best: dict[str, Tensor] = {}
+    folder = recorder.restore()
+    if folder is not None:
+        progress, best = _restore(folder, task, averaged, stepper.optimizer)
+        progress.parts = progress.parts if among.size == 1 else 1  # as many processes as before may not be there
+        recorder.note(f"{name}: goes on from step {progress.step} of {total}")
+    silent = not (among.first and sys.stderr.isatty())
+    bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=silent)
+    pending: list[Tensor] = []
+    saved = clock = time.monotonic()
+    while progress.step < total and not _enough(progress, patience):
+        step = progress.step
+        rate = learning_rate(step, total, warmup)
+        pending.append(stepper.step(progress, rate, step / total))
+        progress.step += 1
+        bar.update()
+        last = progress.step == total
+        if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
+            values = among.total(torch.stack(pending).mean(0))
+            logged = dict(zip(stepper.names, values.tolist(), strict=True))
+            progress.frames += round(logged.pop("frames") * len(pending))
+            pending = []
+            progress.seconds += time.monotonic() - clock
+            _record(recorder, logged, lr * rate, progress, task.epoch_steps, step)
+            bar.set_postfix(loss=f"{logged['loss']:.3f}")
+            clock = time.monotonic()
+        if progress.step % every == 0 or last:
+            metrics = among.from_first(partial(_evaluate, task, averaged, machine))
+            better = metrics["score"] > progress.highest_score
+            progress.highest_score = max(progress.highest_score, metrics["score"])
+            progress.without_better = 0 if better else progress.without_better + 1
+            # of scores that chance could have put in another order, the one after more training is taken
+            if metrics["score"] >= progress.highest_score - task.tolerance:
+                progress.best_score, progress.best_step, progress.best_metrics = metrics["score"], step, metrics
+                best = {k: v.detach().clone() for k, v in averaged.state_dict().items()}
+            if not last:
+                _advance(task, averaged, machine, progress.step / total)
+            recorder.metrics({f"validation.{k}": v for k, v in metrics.items()}, step)
+            progress.epoch_metrics |= {f"epoch.validation.{k}": v for k, v in metrics.items()}
+            if bar.disable:
+                shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
+                recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
+            if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
+                if among.first:
+                    _save(recorder, task, averaged, stepper.optimizer, best, progress)
+                saved = time.monotonic()
+            clock = time.monotonic()
+    bar.close()
+    recorder.metrics(progress.epoch_metrics, progress.epoch)
+    task.objective.load_state_dict(best)
+    task.objective.eval()
+    return progress
+
+
+def _enough(progress: Progress, patience: int) -> bool:
+    return bool(patience) and progress.without_better >= patience
+
+
+def _evaluate(task: Task, module: nn.Module, machine: Hardware) -> dict[str, float]:
+    module.eval()
+    with torch.no_grad(), machine.autocast():
+        metrics = task.evaluate(module)
+    module.train()
+    return metrics
+
+
+def _advance(task: Task, module: nn.Module, machine: Hardware, done: float) -> None:
+    if machine.among.first:
+        module.eval()
+        with torch.no_grad(), machine.autocast():
+            task.advance(module, done)
+        module.train()
+    if machine.among.size > 1:
+        task.restore(machine.among.from_first(task.state))
+
+
+def _record(
+    recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int
+) -> None:
+    if not math.isfinite(logged["loss"]):
+        raise ResourceError(
+            f"the loss is {logged['loss']} at step {step}",
+            place="training",
+            remedy="lower training.lr",
+        )
+    recorder.metrics(
+        {f"train.{k}": v for k, v in logged.items()}
+        | {"train.learning_rate": rate, "train.frames_per_second": progress.frames_per_second},
+        step,
+    )
+    epoch = 1 + step // epoch_steps
+    if epoch > progress.epoch:  # the one before is over
+        recorder.metrics(progress.epoch_metrics, progress.epoch)
+        progress.epoch, progress.epoch_metrics = epoch, {}
+    progress.epoch_metrics |= {f"epoch.train.{k}": v for k, v in logged.items()}
+
+
+def _save(
+    recorder: Recorder,
+    task: Task,
+    averaged: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    progress: Progress,
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="sign-checkpoint-") as folder:
+        tensors = {f"model.{k}": v for k, v in task.objective.state_dict().items()}
+        tensors |= {f"task.{k}": v for k, v in task.state().items()}
+        tensors |= {f"averaged.{k}": v for k, v in averaged.state_dict().items()}
+        state = optimizer.state_dict()["state"]
+        tensors |= {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items()}
+        tensors |= {f"best.{k}": v for k, v in best.items()}
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, f"{folder}/state.safetensors")
+        (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
+        recorder.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
+
+
+def _restore(
+    folder: Path, task: Task, averaged: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, dict[str, Tensor]]:
+    progress = Progress(**json.loads((folder / "progress.json").read_text()))
+    tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))
+
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+    task.objective.load_state_dict(under("model."))
+    task.restore(under("task."))
+    averaged.load_state_dict(under("averaged."))
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in under("optimizer.").items():
+        place, name = key.split(".", 1)
+        state.setdefault(int(place), {})[name] = value
+    full = optimizer.state_dict()
+    optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
+    return progress, under("best.")

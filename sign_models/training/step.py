@@ -1,0 +1,163 @@
+"""One optimizer step: gradients, clipping, update, average of the weights.
+
+A small model's step is a few milliseconds of work for a GPU, and ten times that for Python to ask for it. So on a GPU a
+step is recorded as a CUDA graph and played again for every batch of the same shape (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sign_models.data.batching import Drawn
+from sign_models.errors import ResourceError
+from sign_models.training.cuda_graphs import Recordings
+from sign_models.training.device import to_device
+from sign_models.training.ema import Average
+
+if TYPE_CHECKING:
+    from sign_models.training.device import Hardware
+    from sign_models.training.task import Group, Progress, Task
+
+OutOfMemory = torch.OutOfMemoryError
+BETAS = (0.9, 0.98)
+
+
+def seed_step(device: torch.device, seed: int, step: int, part: int = 0) -> None:
+    """Every draw on the device in step `step` follows from here, in all processes alike. torch.manual_seed would do,
+    but takes half a millisecond to note from where it was called, for each kind of device that is not there."""
+    state = int(np.random.SeedSequence([seed, step, part]).generate_state(1)[0])
+    torch.default_generator.manual_seed(state)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(state)
+
+
+class Stepper:
+    """Steps of one training. Reads and writes the weights, the optimizer's state and the average in place."""
+
+    def __init__(
+        self,
+        task: Task,
+        machine: Hardware,
+        *,
+        lr: float,
+        weight_decay: float,
+        clip_norm: float,
+        ema: float,
+        seed: int,
+        note: Callable[[str], None],
+    ) -> None:
+        self.task, self.machine, self.seed, self.note = task, machine, seed, note
+        self.lr, self.clip_norm = lr, clip_norm
+        raw = task.objective.to(machine.device)
+        self.groups, optimizer = _optimizer(task, machine, lr, weight_decay)
+        self.objective: nn.Module = raw
+        self.optimizer = machine.accelerator.prepare(optimizer)
+        self.average = Average(raw, ema)
+        self.names: list[str] = []  # of the values that a step gives
+        recordable = machine.device.type == "cuda" and task.recordable
+        self.recorder = Recordings(machine.among) if recordable else None
+
+    def step(self, progress: Progress, rate: float, done: float) -> Tensor:
+        """Step number progress.step at `rate` times the learning rates of what is learned after the share `done` of
+        training -> its values, in the order of self.names.
+
+        On a full memory the same step again in twice as many parts.
+        """
+        clips = len(self.task.clips(progress.step))
+        rows = self.machine.among.rows(clips)
+        for of_optimizer, group in zip(self.optimizer.param_groups, self.groups, strict=True):
+            of_optimizer["lr"].fill_(self.lr * rate * group.share if done >= group.start else 0.0)
+        self.average.prepare(progress.step)
+        while True:
+            try:
+                if progress.parts == 1 and self.recorder is not None:
+                    drawn = self.task.draw(progress.step, rows)
+                    seed_step(self.machine.device, self.seed, progress.step)
+                    return self.recorder(self._whole, drawn)
+                return self._parts(progress, rows)
+            except OutOfMemory as error:
+                if self.machine.among.size > 1:  # the others are in the middle of this step
+                    raise ResourceError(
+                        f"the device of process {self.machine.among.rank} has too little memory for its clips, "
+                        f"{rows.stop - rows.start} of {clips}",
+                        place="training.batch_size",
+                        remedy="lower it, or take more processes",
+                    ) from error
+                if self.recorder is None and progress.parts >= clips:
+                    raise ResourceError(
+                        "the device has too little memory for one clip",
+                        place="training.batch_size",
+                        remedy="lower max_frames or choose a smaller preset",
+                    ) from error
+            # outside of the handler, whose traceback holds on to the tensors of the step that failed
+            self._make_room(progress, clips)
+
+    def _make_room(self, progress: Progress, clips: int) -> None:
+        """Gives up the recordings, which keep memory of their own; without any, halves the parts."""
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.recorder is not None:
+            self.recorder = None
+        else:
+            progress.parts *= 2
+            self.note(
+                f"out of memory: batches of {-(-clips // progress.parts)} clips, {progress.parts} of them a step; "
+                f"the effective batch stays {clips}"
+            )
+        torch.cuda.empty_cache()
+
+    def _parts(self, progress: Progress, rows: slice) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        clips = rows.stop - rows.start
+        size = -(-clips // progress.parts)
+        values = []
+        for place, begin in enumerate(range(rows.start, rows.stop, size)):
+            part = slice(begin, min(begin + size, rows.stop))
+            drawn = self.task.draw(progress.step, part)
+            seed_step(self.machine.device, self.seed, progress.step, place)
+            values.append(self._backward(to_device(drawn, self.machine.device), (part.stop - part.start) / clips))
+        return self._update(torch.stack(values).sum(0))
+
+    def _whole(self, drawn: Drawn) -> Tensor:
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._update(self._backward(drawn, 1.0))
+
+    def _backward(self, drawn: Drawn, share: float) -> Tensor:
+        """Adds `share` of the gradients -> as much of the values, and all of the frames; all of them this process's."""
+        batch, frames = self.task.batch(drawn)
+        with self.machine.autocast():
+            out = self.objective(batch, self.machine.among)
+        self.machine.accelerator.backward(out["loss"] * share)
+        self.names = [*out, "frames", "gradient_norm"]
+        return torch.stack([*(value.detach().float() * share for value in out.values()), frames.float()])
+
+    def _update(self, values: Tensor) -> Tensor:
+        among = self.machine.among
+        among.sum_gradients(self.objective.parameters())
+        norm = self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm) / among.size
+        self.optimizer.step()
+        self.average.update()
+        return torch.cat([values, norm.detach().float().reshape(1)])
+
+
+def _optimizer(
+    task: Task, machine: Hardware, lr: float, weight_decay: float
+) -> tuple[list[Group], torch.optim.Optimizer]:
+    """AdamW; vectors (norms, biases, single tokens) are not decayed. Rates are tensors, so that a graph sees them
+    change."""
+    of_optimizer: list[dict[str, Any]] = []
+    groups: list[Group] = []
+    cuda = machine.device.type == "cuda"
+    for group in task.groups():
+        for decay, chosen in (
+            (weight_decay, [p for p in group.parameters if p.ndim > 1]),
+            (0.0, [p for p in group.parameters if p.ndim < 2]),
+        ):
+            rate = torch.tensor(lr, device=machine.device)
+            of_optimizer.append({"params": chosen, "weight_decay": decay, "lr": rate})
+            groups.append(group)
+    return groups, torch.optim.AdamW(of_optimizer, lr=torch.tensor(lr), betas=BETAS, fused=True, capturable=cuda)

@@ -1,0 +1,130 @@
+"""What a stage brings to the training loop, and what the loop knows of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
+
+
+class Recorder(Protocol):
+    """Where a training reports to. sign_models.tracking has the one that writes to MLflow."""
+
+    def metrics(self, values: dict[str, float], step: int) -> None: ...
+
+    def figure(self, name: str, figure: Any) -> None: ...
+
+    def checkpoint(self, folder: Path, step: int, best: bool) -> None: ...
+
+    def restore(self) -> Path | None:
+        """Folder of the last whole checkpoint of an interrupted training, or None."""
+        ...
+
+    def note(self, message: str) -> None: ...
+
+
+class Group(NamedTuple):
+    """Parameters, their share of the learning rate, and the share of training before which they stay as they are."""
+
+    parameters: list[nn.Parameter]
+    share: float = 1.0
+    start: float = 0.0
+
+
+class Task(Protocol):
+    """What a stage brings to the loop.
+
+    objective: a module whose forward(batch, among) gives a dict of scalars, among them "loss": this process's shares of
+    them, as Processes has it. evaluate() calls forward(batch), in the first process only.
+    clips(step): the clips of a step. draw(step, part): what the host draws for clips(step)[part]. batch(drawn): the
+    same clips as the objective wants them, made on the device, and their real frames (a scalar tensor).
+    recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
+    evaluate(objective): metrics on the validation split; "score" among them, higher is better.
+    tolerance: what a score may fall by for no other reason than chance.
+    """
+
+    objective: Any
+    sampler: Sampler
+    tolerance: float
+
+    @property
+    def epoch_steps(self) -> int: ...
+
+    @property
+    def recordable(self) -> bool: ...
+
+    def clips(self, step: int) -> np.ndarray: ...
+
+    def draw(self, step: int, part: slice) -> Drawn: ...
+
+    def batch(self, drawn: Drawn) -> tuple[Any, Tensor]: ...
+
+    def evaluate(self, objective: Any) -> dict[str, float]: ...
+
+    def groups(self) -> Iterable[Group]: ...
+
+    def advance(self, averaged: Any, done: float) -> None:
+        """Called after each evaluation, with the share of training that is done: a task may make new data."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What advance() made, for checkpoints."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+
+class FixedTask:
+    """The rest of a Task that trains on the clips of its sampler from beginning to end."""
+
+    sampler: Sampler
+    frames: DeviceCorpus
+    tolerance = 0.0
+
+    @property
+    def recordable(self) -> bool:
+        return self.frames.recordable
+
+    @property
+    def epoch_steps(self) -> int:
+        return self.sampler.steps
+
+    def clips(self, step: int) -> np.ndarray:
+        return self.sampler[step]
+
+    def advance(self, averaged: Any, done: float) -> None:
+        return
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        return
+
+
+@dataclass
+class Progress:
+    """What a checkpoint knows beside weights."""
+
+    step: int = 0
+    best_step: int = -1
+    best_score: float = -math.inf
+    best_metrics: dict[str, float] = field(default_factory=dict)
+    highest_score: float = -math.inf
+    without_better: int = 0
+    parts: int = 1  # micro-batches a step; grows when memory ends
+    seconds: float = 0.0
+    frames: int = 0
+    epoch: int = 0  # of the last step, counted from 1
+    epoch_metrics: dict[str, float] = field(default_factory=dict)  # the latest of this epoch: its point of the curves
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / self.seconds if self.seconds else 0.0

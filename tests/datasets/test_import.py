@@ -1,0 +1,410 @@
+"""The import: killed and resumed, bad samples, splits, leaks, groups, texts, the report, the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sign_models.data.corpus import Corpus
+from sign_models.datasets import checks, report, store_writer
+from sign_models.datasets.importing import Splitting, import_corpus, split_by_ratio
+from sign_models.datasets.samples import Reading
+from sign_models.datasets.store import FRAME_BYTES, open_store
+from sign_models.errors import DataError, ParamsError, ResourceError
+from sign_models.keypoints import formats
+from sign_models.pipeline import importing
+from tests.data.generated import TEXTS, sequence, sequences, write_folder
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("source") / "clips", sequences(COUNT))
+
+
+def bad_file(folder: Path, name: str) -> None:
+    (folder / f"{name}.pkl").write_bytes(pickle.dumps({"keypoints": np.zeros((3, 133, 3), np.float32)}))
+
+
+# Equality, interruption -----------------------------------------------------------------------------------------------
+
+
+def test_an_import_is_the_folder_read_in_place(source: Path, tmp_path: Path) -> None:
+    import_corpus(source, tmp_path / "store", on_leak="report")
+    stored, memory = open_store(tmp_path / "store"), Corpus.of(formats.read(source))
+    assert stored.digest == memory.digest and stored.ids == memory.ids and len(stored) == COUNT
+    assert stored.frames[:].tobytes() == memory.frames.tobytes()
+    assert {file.name for file in (tmp_path / "store").iterdir()} > {"index.json", "report"}
+    assert not {".lock", "unfinished.json"} & {file.name for file in (tmp_path / "store").iterdir()}
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from sign_models.data import store_writer
+from sign_models.data.importing import import_corpus
+store_writer.SHARD_BYTES = int(sys.argv[3])
+import_corpus(Path(sys.argv[1]), Path(sys.argv[2]), on_leak="report", progress=lambda frames: time.sleep(0.01))
+"""
+SHARD = 100 * FRAME_BYTES
+
+
+def start(source: Path, out: Path, root: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", KILLED, str(source), str(out), str(SHARD)], cwd=root)
+
+
+def test_killed_midway_it_leaves_no_store_and_goes_on_when_run_again(source: Path, tmp_path: Path, root: Path) -> None:
+    out = tmp_path / "store"
+    with start(source, out, root) as process:
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("frames-*.safetensors"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        with pytest.raises(ResourceError, match="another process is writing it"):
+            import_corpus(source, out)
+        os.kill(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    with pytest.raises(DataError, match="an import that did not finish"):
+        open_store(out)
+    finished = {file: file.stat().st_mtime_ns for file in out.glob("frames-*.safetensors")}
+    frames: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_writer, "SHARD_BYTES", SHARD)
+        import_corpus(source, out, on_leak="report", progress=frames.append)
+    assert len(frames) < COUNT - 3  # the finished shards were not read again
+    assert all(file.stat().st_mtime_ns == written for file, written in finished.items())
+    assert open_store(out, full=True).digest == Corpus.of(formats.read(source)).digest
+
+
+def test_a_source_that_changed_in_between_is_read_anew(source: Path, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", sequences(5))
+    bad_file(folder, "clip_0005")
+    with pytest.raises(DataError, match="no landmark is seen"):
+        import_corpus(folder, tmp_path / "store", on_leak="report")
+    write_folder(folder, sequences(6))
+    frames: list[int] = []
+    import_corpus(folder, tmp_path / "store", on_leak="report", progress=frames.append)
+    assert len(frames) == len(open_store(tmp_path / "store")) == 6
+
+
+def test_what_lies_in_the_way_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        import_corpus(tmp_path / "no", tmp_path / "store")
+    with pytest.raises(DataError, match="lies in the source"):
+        import_corpus(source, source / "store")
+    assert not (tmp_path / "store").exists() and not (source / "store").exists()
+
+
+# Bad samples ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_sample_stops_or_is_left_out_and_listed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", sequences(6))
+    bad_file(folder, "clip_0003")
+    (folder / "clip_0004x.pkl").write_bytes(b"\x80\x04\x95 cut")
+    out = tmp_path / "store"
+    with pytest.raises(DataError, match="clip_0003.pkl: no landmark is seen.*on_bad_sample=reject"):
+        import_corpus(folder, out, on_leak="report")
+    frames: list[int] = []
+    found = import_corpus(folder, out, on_leak="report", on_bad_sample="reject", progress=frames.append)
+    assert len(frames) == 2  # the three before the first bad one were kept
+    assert open_store(out).ids == [f"clip_{i:04}" for i in (0, 1, 2, 4, 5)]
+    assert found.numbers["rejected"]["samples"] == 2
+    assert [reason.split(":")[0] for reason in found.numbers["rejected"]["reasons"]] == [
+        "clip_0003.pkl",
+        "clip_0004x.pkl",
+    ]
+    assert "2 samples were rejected" in found.markdown()
+
+
+def test_where_all_is_bad_there_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    bad_file(tmp_path / "clips", "a")
+    with pytest.raises(DataError, match="no clip in it.*all 1 samples are bad.*a.pkl"):
+        import_corpus(tmp_path / "clips", tmp_path / "store", on_bad_sample="reject")
+
+
+# Splits, groups, leaks ------------------------------------------------------------------------------------------------
+
+
+@given(
+    keys=st.lists(st.sampled_from([f"signer {i}" for i in range(30)]), min_size=40, max_size=120),
+    seed=st.integers(0, 5),
+    ratio=st.sampled_from([(0.8, 0.1, 0.1), (0.9, 0.1, 0.0), (0.5, 0.0, 0.5), (1.0, 0.0, 0.0), (0.98, 0.01, 0.01)]),
+)
+def test_splits_by_ratio_keep_groups_whole_and_leave_none_empty(keys: list[str], seed: int, ratio: tuple) -> None:
+    wanted = sum(share > 0 for share in ratio)
+    if len(set(keys)) < wanted:
+        with pytest.raises(DataError, match="groups cannot fill"):
+            split_by_ratio(keys, Splitting(ratio, seed))
+        return
+    splits = split_by_ratio(keys, Splitting(ratio, seed))
+    assert len(set(zip(keys, splits, strict=True))) == len(set(keys))
+    assert set(splits) == {name for name, share in zip(("train", "dev", "test"), ratio, strict=True) if share}
+    assert splits == split_by_ratio(keys, Splitting(ratio, seed))
+
+
+def test_splits_by_ratio_come_near_it_and_follow_the_seed() -> None:
+    keys = [f"clip {i}" for i in range(1000)]
+    first, second = (split_by_ratio(keys, Splitting((0.8, 0.1, 0.1), seed)) for seed in (0, 1))
+    assert [first.count(name) for name in ("train", "dev", "test")] == [800, 100, 100]
+    assert first != second
+
+
+def test_splits_are_written_to_the_store_by_group(source: Path, tmp_path: Path) -> None:
+    import_corpus(source, tmp_path / "store", group="signer", splitting=Splitting((0.4, 0.3, 0.3)))
+    corpus = open_store(tmp_path / "store")
+    assert len(set(zip(corpus.groups, corpus.splits, strict=True))) == len(set(corpus.splits)) == 3
+
+
+def test_groups_may_be_found_in_the_ids(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    for signer in "PQ":
+        write_folder(folder / f"S1_{signer}000", sequences(3, first=ord(signer)), group=None, split=None)
+    import_corpus(folder, tmp_path / "store", group=r"_([A-Z]\d+)", splitting=Splitting((0.5, 0.5, 0.0)))
+    corpus = open_store(tmp_path / "store")
+    assert set(corpus.groups) == {"P000", "Q000"}
+    assert len(set(zip(corpus.groups, corpus.splits, strict=True))) == 2
+    with pytest.raises(DataError, match="has no group by"):
+        import_corpus(folder, tmp_path / "other", group="_Z")
+    with pytest.raises(DataError, match="no file tells a signer.*regular expression"):
+        import_corpus(folder, tmp_path / "third", group="signer", splitting=Splitting((0.5, 0.5, 0.0)))
+
+
+def leaking(folder: Path, kind: str) -> Path:
+    """train/a and test/b with texts of their own that share nothing but `kind`."""
+    known = {"a": {"group": "anna", "text": "eins"}, "b": {"group": "berta", "text": "zwei"}}
+    if kind in ("group", "text"):
+        known["b"][kind] = known["a"][kind]
+    for i, (name, split) in enumerate((("a", "train"), ("b", "test"))):
+        clip = sequence(0 if kind == "content" else i, 10)
+        write_folder(folder / split, iter([clip]), split=split, **known[name])
+        (folder / split / f"{clip.id}.pkl").rename(folder / split / ("a.pkl" if kind == "id" else f"{name}.pkl"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("id", r"1 ids are in two splits: test/a \(test\) = train/a \(train\)"),
+        ("content", r"1 clips are with equal frames in two splits: test/b \(test\) = train/a \(train\)"),
+        ("group", "1 groups are in two splits: anna"),
+    ],
+)
+def test_a_leak_stops_or_is_reported_by_name(tmp_path: Path, kind: str, message: str) -> None:
+    folder, out = leaking(tmp_path / "clips", kind), tmp_path / "store"
+    with pytest.raises(DataError, match=message + ".*--on-leak report"):
+        import_corpus(folder, out)
+    with pytest.raises(DataError, match="did not finish"):
+        open_store(out)
+    found = import_corpus(folder, out, on_leak="report")
+    assert len(found.numbers["leaks"][kind]) == 1
+    assert "- LEAK: 1 " in found.markdown()
+    assert len(open_store(out)) == 2
+
+
+def test_one_text_in_two_splits_is_a_warning_with_a_count(tmp_path: Path) -> None:
+    found = import_corpus(leaking(tmp_path / "clips", "text"), tmp_path / "store")
+    assert "- warning: 1 texts are in two splits (2 clips): test/b (test) = train/a (train)" in found.markdown()
+    assert "LEAK" not in found.markdown()
+
+
+def test_a_text_in_two_splits_is_named_by_a_clip_of_each(tmp_path: Path) -> None:
+    for i, split in enumerate(("train", "train", "train", "test")):
+        write_folder(tmp_path / "clips", iter([sequence(i, 5)]), split=split, text="eins", group=None)
+    found = import_corpus(tmp_path / "clips", tmp_path / "store")
+    assert "1 texts are in two splits (4 clips): clip_0000 (train) = clip_0003 (test)" in found.markdown()
+
+
+def test_what_shares_nothing_is_no_leak(tmp_path: Path) -> None:
+    found = import_corpus(leaking(tmp_path / "clips", "nothing"), tmp_path / "store")
+    assert found.findings() == ["No leak, no duplicate, no outlier, nothing rejected."]
+
+
+# Texts ----------------------------------------------------------------------------------------------------------------
+
+
+def test_texts_of_a_file_win_and_stay_as_they_are_but_nfc(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", sequences(len(TEXTS)), text="old", split=None, group=None)
+    rows = [{"id": f"clip_{i:04}", "text": text, "split": "train"} for i, text in enumerate(TEXTS)]
+    (tmp_path / "texts.json").write_text(json.dumps([*rows, {"id": "gone", "text": "x"}]))
+    found = import_corpus(folder, tmp_path / "store", texts=tmp_path / "texts.json")
+    corpus = open_store(tmp_path / "store")
+    assert corpus.texts == [*TEXTS[:-1], "café 👋🏽 déjà"]
+    assert set(corpus.splits) == {"train"}
+    assert found.numbers["texts without a clip"] == {"texts": 1, "ids": ["gone"]}
+
+
+def test_texts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder, texts = write_folder(tmp_path / "clips", sequences(2)), tmp_path / "texts.json"
+    texts.write_text(json.dumps({"other": "x"}))
+    with pytest.raises(DataError, match="none of its 1 ids is a clip's, e.g. 'other'; wanted ids such as 'clip_0000'"):
+        import_corpus(folder, tmp_path / "store", texts=texts)
+    texts.write_text(json.dumps([{"id": "clip_0000", "text": "x", "split": "test"}]))
+    with pytest.raises(DataError, match="'clip_0000' is in two splits: train here and test in the texts"):
+        import_corpus(folder, tmp_path / "store", texts=texts)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Am Samstag, 20 Grad.", ["am", "samstag", "20", "grad"]),
+        ("don't e-mail", ["don't", "e-mail"]),
+        ("今天天气 ok", ["今", "天", "天", "气", "ok"]),
+        ("كيف حالك؟", ["كيف", "حالك"]),
+        ("hi 👋", ["hi", "👋"]),
+        ("...", []),
+    ],
+)
+def test_words_of_any_script(text: str, words: list[str]) -> None:
+    assert report.words(text) == words
+
+
+# The report -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_counts_what_is_there(source: Path, tmp_path: Path) -> None:
+    found = import_corpus(source, tmp_path / "store", on_leak="report").numbers
+    corpus = Corpus.of(formats.read(source))
+    assert (found["clips"], found["frames"]) == (COUNT, len(corpus.frames))
+    known = [i for i in range(COUNT) if corpus.fps[i]]
+    assert found["hours"] == pytest.approx(corpus.lengths[known].sum() / 25 / 3600, abs=1e-4)
+    assert found["frame rates"] == {"25": len(known), "unknown": COUNT - len(known)}
+    unseen = (np.asarray(corpus.frames)[:, 13:34, 2] == 0).mean()
+    assert found["unseen"]["left_hand"]["landmarks"] == pytest.approx(unseen, abs=1e-3)
+    assert found["frames a clip"]["longest"] == corpus.lengths.max()
+    dev = found["splits"]["dev"]
+    assert (dev["clips"], dev["groups"]) == (COUNT // 3, 1)
+    assert dev["texts"] == sum(t is not None for t, s in zip(corpus.texts, corpus.splits, strict=True) if s == "dev")
+    on_disk = tmp_path / "store" / "report"
+    assert json.loads((on_disk / "report.json").read_text("utf-8")) == found
+    assert {"report.md", "overview.png", "clips.png"} <= {file.name for file in on_disk.iterdir()}
+
+
+def test_unseen_words_are_those_that_train_lacks(tmp_path: Path) -> None:
+    for i, (split, text) in enumerate((("train", "Regen und Wind"), ("dev", "und Regen im Norden"))):
+        write_folder(tmp_path / "clips" / split, iter([sequence(i, 5)]), text=text, split=split)
+    dev = import_corpus(tmp_path / "clips", tmp_path / "store").numbers["splits"]["dev"]
+    assert (dev["vocabulary"], dev["unseen words"], dev["unseen share"]) == (4, 2, 0.5)
+
+
+def test_duplicates_and_outliers_are_named_by_id(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", (sequence(i, 20 + i % 5) for i in range(20)))
+    (folder / "again.pkl").write_bytes((folder / "clip_0003.pkl").read_bytes())
+    long, lost = sequence(90, 2000), sequence(91, 20)
+    lost.confidence[:, 112:] = 0  # the right hand
+    write_folder(folder, iter([long, lost]))
+    found = import_corpus(folder, tmp_path / "store").numbers
+    assert found["duplicates"] == {"clips": 1, "equal": [["again", "clip_0003"]]}
+    odd = {(o["id"], o["measure"]) for o in found["outliers"]["farthest first"]}
+    assert {("clip_0090", "frames"), ("clip_0091", "unseen right_hand")} <= odd
+    assert {id for id, _ in odd} == {"clip_0090", "clip_0091"}
+
+
+@given(st.lists(st.integers(0, 6), max_size=30))
+def test_alike_finds_every_repeated_key(keys: list[int]) -> None:
+    found = checks.alike(np.array(keys, np.uint64), np.ones(len(keys), bool))
+    assert sorted(tuple(rows) for rows in found) == sorted(
+        tuple(i for i, k in enumerate(keys) if k == key) for key in set(keys) - {0} if keys.count(key) > 1
+    )
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+NOTHING = dict.fromkeys(
+    "source out texts layout fps unit size split_ratio group seed on_bad_sample on_leak workers verify experiment "
+    "relative_to".split(),
+    "",
+)
+
+
+def parse(**given: str) -> importing.ImportOptions:
+    return importing.parse(NOTHING | {"source": "clips", "out": "store"} | given)
+
+
+def test_the_command_takes_what_mlproject_passes(root: Path) -> None:
+    import yaml
+
+    from entrypoints.import_ import main
+
+    entry = yaml.safe_load((root / "MLproject").read_text())["entry_points"]["import"]
+    assert {option.name for option in main.params} == set(NOTHING) == {*entry["parameters"], "experiment"}
+    for name in entry["parameters"]:
+        assert f"--{name.replace('_', '-')} {{{name}}}" in entry["command"]
+
+
+def test_options_mean_what_they_say() -> None:
+    assert parse() == importing.ImportOptions(Path("clips"), Path("store"))
+    told = parse(
+        relative_to="/far", layout="my.yaml", fps="25", unit="pixel", size="640x480", texts="/t.json", group="signer",
+        split_ratio="0.8,0.1,0.1", seed="3", on_bad_sample="reject", on_leak="report", workers="2",
+    )  # fmt: skip
+    assert told == importing.ImportOptions(
+        Path("/far/clips"), Path("/far/store"), Path("/t.json"), Reading("/far/my.yaml", 25.0, "pixel", (640.0, 480.0)),
+        "signer", Splitting((0.8, 0.1, 0.1), 3), "reject", "report", 2,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"source": ""}, "source: not given"),
+        ({"out": ""}, "out: not given"),
+        ({"split_ratio": "0.8,0.1"}, "shares of train, dev and test"),
+        ({"split_ratio": "0.8,0.1,0.2"}, "that make 1"),
+        ({"split_ratio": "0,0.5,0.5"}, "that make 1"),
+        ({"split_ratio": "a,b,c"}, "split_ratio: 'a,b,c'"),
+        ({"seed": "1"}, "given without split_ratio"),
+        ({"fps": "fast"}, "frames a second"),
+        ({"size": "640"}, "640x480"),
+        ({"unit": "metre"}, "wanted pixel or picture or body"),
+        ({"on_bad_sample": "skip"}, "wanted stop or reject"),
+        ({"on_leak": "stopp"}, "wanted stop or report"),
+        ({"group": "("}, "is no expression"),
+        ({"workers": "-1"}, "a number of processes"),
+    ],
+)
+def test_refusals_come_before_any_work(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ParamsError, match=message):
+        parse(**given)
+
+
+def test_verify_takes_a_store_and_nothing_else(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    import_corpus(source, tmp_path / "store", on_leak="report")
+    importing.run_verify(NOTHING | {"verify": "store", "relative_to": str(tmp_path)})
+    assert "every byte as written; 60 clips" in capsys.readouterr().out
+    with pytest.raises(ParamsError, match="source beside it"):
+        importing.run_verify(NOTHING | {"verify": "store", "source": "x"})
+    with pytest.raises(DataError, match="no store"):
+        importing.run_verify(NOTHING | {"verify": str(source)})
+
+
+def test_the_command_prints_and_logs_its_report(tmp_path: Path, root: Path) -> None:
+    write_folder(tmp_path / "clips", sequences(6))
+    environment = os.environ | {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    line = "--source clips --out store --on-leak report --fps 30"
+    done = subprocess.run(
+        [sys.executable, "-m", "entrypoints.import_", *line.split()],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "6 clips" in done.stdout and "LEAK" not in done.stdout
+    assert open_store(tmp_path / "store").fps == [30.0, 25.0, 25.0, 30.0, 25.0, 25.0]
+    from mlflow import MlflowClient
+
+    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert (run.info.status, run.data.metrics["clips"], run.data.tags["sign.stage"]) == ("FINISHED", 6, "import")
+    assert run.data.tags["sign.data.import"] == open_store(tmp_path / "store").digest
+    assert "report/overview.png" in {file.path for file in client.list_artifacts(run.info.run_id, "report")}

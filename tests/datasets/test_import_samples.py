@@ -1,0 +1,119 @@
+"""Reading for an import: the same samples from one process or several, in place or from any sample on."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sign_models.data.corpus import Corpus
+from sign_models.datasets import samples
+from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.samples import BEGIN, Files, Place, Reading, Sample, prepared, read_samples
+from sign_models.datasets.store import open_store
+from sign_models.errors import DataError
+from sign_models.keypoints import formats
+from sign_models.keypoints.layouts import LAYOUTS
+from tests.data.generated import LAYOUT, sequences, write_folder
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of one clip each, one of ten, notes, labels, and three bad files, one of which holds labels."""
+    folder = write_folder(tmp_path_factory.mktemp("mixed") / "clips", sequences(70))
+    many = {f"many_{i}": np.concatenate([c.points, c.confidence[..., None]], -1) for i, c in enumerate(sequences(10))}
+    np.savez(folder / "clip_0040x.npz", **many)
+    (folder / "notes.txt").write_text("nothing")
+    (folder / "clip_0050x.pkl").write_bytes(b"\x80\x04\x95 cut")
+    (folder / "clip_0007x.pkl").write_bytes(pickle.dumps({"keypoints": np.zeros((3, 133, 3), np.float32)}))
+    (folder / "labels.json").write_text(json.dumps([{"id": "clip_0006", "text": "cafe\u0301"}]))
+    (folder / "labels.csv").write_bytes(b"id,text\na,\xff\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(mixed: Path) -> list[tuple[Place, Sample | DataError]]:
+    return list(read_samples(mixed, Reading()))
+
+
+def told(samples: list[tuple[Place, Sample | DataError]]) -> list[tuple[Place, str, str | None]]:
+    return [
+        (place, str(sample), None) if isinstance(sample, DataError) else (place, sample.clip.sha256, sample.clip.text)
+        for place, sample in samples
+    ]
+
+
+def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[Place, Sample | DataError]]) -> None:
+    bad: list[DataError] = []
+    corpus = Corpus.of(formats.read(mixed, on_bad=bad.append))
+    good = [sample.clip for _, sample in alone if isinstance(sample, Sample)]
+    assert [clip.id for clip in good] == corpus.ids and len(good) == 80
+    assert [clip.text for clip in good] == corpus.texts and corpus.texts[corpus.index["clip_0006"]] == "café"
+    assert sorted(str(s) for _, s in alone if isinstance(s, DataError)) == sorted(map(str, bad))
+    assert len(bad) == 3
+
+
+def test_samples_made_together_are_to_the_bit_those_made_alone(
+    alone: list[tuple[Place, Sample | DataError]], mixed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sign_models.data.corpus.TOGETHER", 1)
+    for (place, sample), (_, other) in zip(read_samples(mixed, Reading()), alone, strict=True):
+        assert type(sample) is type(other)
+        if isinstance(sample, Sample) and isinstance(other, Sample):
+            assert sample.clip.values.tobytes() == other.clip.values.tobytes() and sample.clip.sha256, place
+            assert sample.measures.tobytes() == other.measures.tobytes(), place
+    hidden = [replace(c, id=str(i), confidence=c.confidence * (i > 0)) for i, c in enumerate(sequences(3))]
+    found = [sample for _, sample in prepared([(BEGIN, clip) for clip in hidden])]
+    assert [type(sample) for sample in found] == [DataError, Sample, Sample]  # the one nobody is seen in, in its place
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 8, 9, 33, 45, 70, 83])
+def test_reading_goes_on_after_any_sample(
+    mixed: Path, alone: list[tuple[Place, Sample | DataError]], done: int
+) -> None:
+    begin = alone[done - 1][0] if done else BEGIN
+    assert told(list(read_samples(mixed, Reading(), begin=begin))) == told(alone[done:])
+
+
+@pytest.mark.parametrize("done", [0, 45])
+def test_reading_processes_give_the_samples_of_one(
+    mixed: Path, alone: list[tuple[Place, Sample | DataError]], done: int
+) -> None:
+    begin = alone[done - 1][0] if done else BEGIN
+    assert told(list(read_samples(mixed, Reading(), begin=begin, workers=3))) == told(alone[done:])
+
+
+def test_reading_processes_hand_on_what_is_wrong_with_a_source(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "notes.txt").write_text("nothing")
+    with pytest.raises(DataError, match="a folder without a file of keypoints"):
+        list(read_samples(tmp_path / "clips", Reading(), workers=2))
+
+
+def test_many_small_files_are_read_by_processes_and_others_are_not() -> None:
+    assert Files("", samples.SMALL, 1000).workers(None) in range(samples.WORKERS + 1)
+    assert Files("", samples.SMALL, 2**30).workers(None) == Files("", 1, 1000).workers(None) == 0
+    assert Files("", 1, 1000).workers(3) == 3
+
+
+def test_a_layout_of_ones_own_is_known_to_every_process(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "clips", sequences(4))
+    for file in folder.iterdir():
+        record = pickle.loads(file.read_bytes())
+        file.write_bytes(pickle.dumps(record | {"keypoints": record["keypoints"][:, :120]}))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(yaml.safe_dump(list(LAYOUTS[LAYOUT][:120])))
+    with pytest.raises(DataError, match="120 landmarks"):
+        import_corpus(folder, tmp_path / "store", on_leak="report")
+    for workers in (0, 2):
+        out = tmp_path / f"store {workers}"
+        import_corpus(folder, out, reading=Reading(layout=str(mine)), workers=workers, on_leak="report")
+        found, whole = open_store(out).frames[:], Corpus.of(sequences(4)).frames
+        assert np.array_equal(found[:, :13], whole[:, :13]) and found[:, 13:34, 2].any()
+    with pytest.raises(DataError, match="unknown layout 'mein'"):
+        import_corpus(folder, tmp_path / "third", reading=Reading(layout="mein"))

@@ -1,0 +1,121 @@
+"""Several processes train one model: the same draws, the same curves, the same checkpoints as one process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sign_models.errors import ParamsError, ResourceError
+from sign_models.stages.skeleton import SkeletonTask
+from sign_models.training import device
+from sign_models.training.distributed import Processes
+from tests import tiny
+from tests.stages.recorders import Memory, Stopped
+
+SIZE = 2
+CLOCKS = {"train.frames_per_second", "epoch.train.frames_per_second"}
+SAME = {"temporal__model__dropout": 0, "alignment__decoder__dropout": 0}  # each process drops other activations
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "skeleton": ("skeleton", {}),
+    "temporal": ("temporal", {"temporal__contrast_weight": 0.5}),
+    "alignment": ("alignment", {"alignment__training__steps": 6, "alignment__losses__contrast_weight": 0.1}),
+    "uneven": ("alignment", {"alignment__training__steps": 6, "alignment__training__batch_size": 5}),
+    "resumed": ("temporal", {}),
+}
+ASKED = {name: (stage, SAME | more) for name, (stage, more) in ASKED.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def full_precision() -> Iterator[None]:
+    """Half precision rounds by the shape of what is multiplied."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with what SIZE processes recorded of ASKED; "resumed" goes on with what one process had begun."""
+    from sign_models.datasets.inputs import Inputs
+    from tests.stages.training import train
+
+    folder = tmp_path_factory.mktemp("crew")
+    inputs = Inputs.of(tiny.write_data(folder / "data"), None, None, None)
+    with pytest.raises(Stopped):
+        train(inputs, "temporal", Memory(folder / "resumed", stop_after=1), **ASKED["resumed"][1])
+    (folder / "asked.json").write_text(json.dumps(ASKED))
+    words = ["-m", "torch.distributed.run", "--nproc-per-node", str(SIZE), "-m", "tests.stages.crew", str(folder)]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def same_curves(found: dict[str, dict[str, float]], wanted: dict[str, dict[int, float]], after: int = 0) -> None:
+    """`after`: by step, of curves that go on from there; an epoch's own points lack what came before."""
+    wanted = {name: points for name, points in wanted.items() if not after or not name.startswith("epoch.")}
+    for name in wanted.keys() - CLOCKS:
+        points = {step: value for step, value in wanted[name].items() if step >= after}
+        assert {int(step) for step in found.get(name, ())} >= points.keys(), name
+        for step, value in points.items():
+            assert found[name][str(step)] == pytest.approx(value, rel=1e-3, abs=1e-5), (name, step)
+
+
+@pytest.mark.parametrize("name", [name for name in ASKED if name != "resumed"])
+def test_two_processes_have_the_curves_of_one(crew: Path, train, tmp_path: Path, name: str) -> None:
+    stage, more = ASKED[name]
+    alone = Memory(tmp_path / "alone")
+    train(stage, alone, **more)
+    same_curves(json.loads((crew / f"{name}.json").read_text()), alone.points)
+
+
+def test_two_processes_go_on_with_what_one_began(crew: Path, train, tmp_path: Path) -> None:
+    whole = Memory(tmp_path / "whole")
+    train("temporal", whole, **ASKED["resumed"][1])
+    found = json.loads((crew / "resumed.json").read_text())
+    assert min(map(int, found["train.loss"])) == 3  # steps 1 and 2 were done
+    same_curves(found, whole.points, after=2)
+
+
+def test_one_process_goes_on_with_what_two_began(crew: Path, train, tmp_path: Path) -> None:
+    stage, more = ASKED["alignment"]
+    shutil.copytree(crew / "alignment-begun", tmp_path / "cut")
+    alone = Memory(tmp_path / "cut")
+    train(stage, alone, **more)
+    assert any("goes on from step 2 of 6" in note for note in alone.notes)
+    found = {name: {str(s): v for s, v in points.items()} for name, points in alone.points.items()}
+    whole = json.loads((crew / "alignment.json").read_text())
+    same_curves(found, {name: {int(s): v for s, v in points.items()} for name, points in whole.items()}, after=2)
+
+
+@given(st.integers(1, 9), st.integers(0, 50))
+def test_the_processes_share_a_batch_without_overlap_or_gap(size: int, more: int) -> None:
+    clips = size + more
+    rows = [range(clips)[Processes(rank, size).rows(clips)] for rank in range(size)]
+    assert [row for mine in rows for row in mine] == list(range(clips))
+    assert {len(mine) for mine in rows} <= {clips // size, clips // size + 1}
+
+
+def test_fewer_clips_than_processes_are_refused(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "present", lambda: Processes(0, 5))
+    with pytest.raises(ParamsError, match="training.batch_size: 4 clips a step for 5 processes"):
+        train("skeleton", Memory(tmp_path / "x"))
+
+
+def test_without_room_a_process_says_so(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(SkeletonTask, "batch", full)
+    monkeypatch.setattr(device, "present", lambda: Processes(1, 2))
+    with pytest.raises(ResourceError, match="the device of process 1 has too little memory for its clips, 2 of 4"):
+        train("skeleton", Memory(tmp_path / "x"))
