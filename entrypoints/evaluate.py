@@ -39,9 +39,10 @@ python -m entrypoints.evaluate --hypotheses ours.txt,theirs.txt --references ref
 )
 def main(**given: str) -> None:
     """Scores, 95 % intervals and p-values of a paired bootstrap, with a table of every text in the run."""
-    from sign_models.pipeline import evaluate
+    from sign_models.cli.evaluate import parse
+    from sign_models.pipeline.evaluate import run_evaluate
 
-    evaluate.run_evaluate(evaluate.parse(given))
+    run_evaluate(parse(given))
 
 
 if __name__ == "__main__":

@@ -41,12 +41,13 @@ Examples:
 @option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR")
 def main(**given: str) -> None:
     """Write keypoints of any known layout to a store on disk, checked, and report what is in them."""
-    from sign_models.pipeline import importing
+    from sign_models.cli.importing import parse, parse_verify
+    from sign_models.pipeline.importing import run_import, run_verify
 
     if given["verify"]:
-        importing.run_verify(given)
+        run_verify(parse_verify(given))
     else:
-        importing.run_import(importing.parse(given))
+        run_import(parse(given))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,10 @@ python -m entrypoints.lineage --model sign-alignment/3
 )
 def main(**given: str) -> None:
     """Print and log versions, runs, scores, params, commits and data digests, and what of them is missing."""
-    from sign_models.pipeline import registry
+    from sign_models.cli.registry import parse_lineage
+    from sign_models.pipeline.registry import run_lineage
 
-    registry.run_lineage(registry.parse_lineage(given))
+    run_lineage(parse_lineage(given))
 
 
 if __name__ == "__main__":

@@ -36,9 +36,10 @@ python -m entrypoints.promote --rollback
 )
 def main(**given: str) -> None:
     """Check a version, compare it with the present champion, and make it the champion."""
-    from sign_models.pipeline import registry
+    from sign_models.cli.registry import parse_promote
+    from sign_models.pipeline.registry import run_promote
 
-    registry.run_promote(registry.parse_promote(given))
+    run_promote(parse_promote(given))
 
 
 if __name__ == "__main__":

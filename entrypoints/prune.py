@@ -11,9 +11,10 @@ mlflow run . -e prune -P yes=true
 @commands.tool("prune", commands.flag("--yes", "Delete what is listed."), examples=EXAMPLES)
 def main(**given: str) -> None:
     """List checkpoints of finished runs, and versions that no alias, no lineage of one and no open run needs."""
-    from sign_models.pipeline import registry
+    from sign_models.cli.registry import parse_prune
+    from sign_models.pipeline.registry import run_prune
 
-    registry.run_prune(registry.parse_prune(given))
+    run_prune(parse_prune(given))
 
 
 if __name__ == "__main__":

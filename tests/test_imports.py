@@ -81,9 +81,9 @@ MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itsel
     "stages": {"data", "datasets", "evaluation", "keypoints", "models", "params", "training"},
     "tracking": {"data", "datasets", "evaluation", "keypoints", "models", "params", "pipeline", "serving", "training"},
     "pipeline": {
-        *("cli", "data", "datasets", "evaluation", "keypoints", "models", "params", "stages", "tracking", "training"),
+        *("data", "datasets", "evaluation", "keypoints", "models", "params", "stages", "tracking", "training"),
     },
-    "cli": {"params", "pipeline", "tracking", "training"},
+    "cli": {"datasets", "params", "pipeline", "tracking", "training"},
     "entrypoints": {"cli", "pipeline"},
 }
 ONLY_IN = {

@@ -16,9 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sign_models.cli import commands
+from sign_models.cli import commands, evaluate, importing, registry
 from sign_models.params import load
-from sign_models.pipeline import evaluate, importing, registry
 from sign_models.pipeline.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]

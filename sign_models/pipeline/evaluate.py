@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sign_models.cli import commands
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError, ParamsError
 from sign_models.evaluation.metrics import Scores, score
@@ -18,7 +17,6 @@ from sign_models.evaluation.presets import suited
 from sign_models.evaluation.significance import compare
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
-from sign_models.pipeline.options import DEFAULT_ALIAS
 from sign_models.pipeline.runner import to_terminal
 from sign_models.tracking.registry import Upstream, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
@@ -75,40 +73,7 @@ class Row:
     figures: dict[str, float]
 
 
-def parse(given: Mapping[str, str]) -> EvaluateOptions:
-    """given: option name -> text, "" where not given. ParamsError or DataError before any work."""
-    files, videos = ("hypotheses", "references"), ("models", "data", "videos", "texts", "splits", "beams")
-    if any(given[name] for name in files):
-        if missing := [name for name in files if not given[name]]:
-            raise ParamsError("not given", place=missing[0], wanted="a file of one sentence a line")
-        if others := [name for name in (*videos, "length_penalty", "batch_size") if given[name]]:
-            raise ParamsError(f"{', '.join(others)} beside it", place="hypotheses", remedy="leave them out")
-    data, own_videos, texts = (commands.path(given, name) for name in ("data", "videos", "texts"))
-    base = Path(given["relative_to"] or ".")
-    options = EvaluateOptions(
-        models=tuple(dict.fromkeys(_items(given["models"]))) or (DEFAULT_ALIAS,),
-        inputs=Inputs.of(data, None, own_videos, texts),
-        params=scoring(given),
-        hypotheses=tuple(dict.fromkeys(base / Path(name).expanduser() for name in _items(given["hypotheses"]))),
-        references=commands.path(given, "references"),
-        experiment=commands.experiment(given),
-    )
-    for spec in options.models:
-        _named(spec)
-    return options
-
-
-def scoring(given: Mapping[str, str]) -> GenerateParams:
-    """The parameters of generate, those of them that are given changed; ParamsError with the nearest valid value."""
-    sets = {name: given[name] for name in GenerateParams.model_fields if given.get(name)}
-    return load.resolve("generate", sets=sets).generate
-
-
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _named(spec: str) -> tuple[str, str]:
+def named_version(spec: str) -> tuple[str, str]:
     """Stage, and the spec as resolve takes it, of `champion`, `3`, `sign-alignment/2` or any URI."""
     name, sign, _ = re.fullmatch(r"([^@/]*)([@/]?)(.*)", spec.removeprefix("models:/")).groups()  # type: ignore[union-attr]
     if not sign or spec.startswith("runs:/"):
@@ -138,7 +103,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
 def _of_models(o: EvaluateOptions, run: Run) -> list[Part]:
     systems: dict[str, Upstream] = {}
     for spec in o.models:
-        stage, asked = _named(spec)
+        stage, asked = named_version(spec)
         found = resolve(asked, stage)
         if twin := next((name for name, other in systems.items() if other.model_id == found.model_id), None):
             logger.info("%s is the version that %s is: %s", spec, twin, found.uri)

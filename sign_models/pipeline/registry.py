@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from sign_models.cli import commands
 from sign_models.datasets.inputs import Inputs
-from sign_models.errors import ParamsError
 from sign_models.evaluation.metrics import Scores
-from sign_models.params.load import nearest
 from sign_models.params.schema import GenerateParams
 from sign_models.pipeline.context import DATA_OF
-from sign_models.pipeline.evaluate import log_inputs, score_again, scoring
+from sign_models.pipeline.evaluate import log_inputs, score_again
 from sign_models.pipeline.runner import to_terminal
 from sign_models.tracking import lineage, promotion, prune
-from sign_models.tracking.registration import CANDIDATE
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
@@ -45,36 +40,6 @@ class PromoteOptions:
     inputs: Inputs | None
     params: GenerateParams
     experiment: str
-
-
-def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
-    """given: option name -> text, "" where not given. ParamsError or DataError before any work."""
-    force, back = (commands.truth(name, given[name]) for name in ("force", "rollback"))
-    data = commands.path(given, "data")
-    if back and (others := [n for n in ("version", "metric", "force", "data", "scoring") if given[n]]):
-        raise ParamsError(f"{', '.join(others)} beside it", place="rollback", remedy="leave them out")
-    model, metric = given["model"] or TRANSLATOR, given["metric"]
-    split, _, figure = metric.rpartition(".")
-    known = [f"{split}.{name}" for split in SPLITS for name in FIGURES]
-    promotion.check_alias(given["alias"] or promotion.CHAMPION)
-    if stage_of(model) == "translator" and metric and metric not in known:
-        near = nearest(metric, known)
-        raise ParamsError(
-            f"'{metric}'", place="metric", wanted="a split and a figure, such as test.chrf or dev.bleu4",
-            remedy=f"did you mean '{near}'?" if near else "",
-        )  # fmt: skip
-    return PromoteOptions(
-        model=model,
-        version=given["version"] or CANDIDATE,
-        alias=given["alias"] or promotion.CHAMPION,
-        metric=metric,
-        force=force,
-        reason=given["reason"],
-        back=back,
-        inputs=Inputs.of(data, None, None, None) if data else None,
-        params=scoring({"scoring": given["scoring"], "splits": split}),
-        experiment=commands.experiment(given),
-    )
 
 
 def run_promote(options: PromoteOptions) -> None:
@@ -141,12 +106,6 @@ class LineageOptions:
     experiment: str
 
 
-def parse_lineage(given: Mapping[str, str]) -> LineageOptions:
-    model = given["model"] or TRANSLATOR
-    stage_of(re.split("[@/]", model.strip().removeprefix("models:/"))[0])
-    return LineageOptions(model, commands.experiment(given))
-
-
 def run_lineage(options: LineageOptions) -> None:
     """Print where a version comes from, and log it as text, JSON and a picture."""
     to_terminal()
@@ -168,10 +127,6 @@ def run_lineage(options: LineageOptions) -> None:
 class PruneOptions:
     yes: bool
     experiment: str
-
-
-def parse_prune(given: Mapping[str, str]) -> PruneOptions:
-    return PruneOptions(commands.truth("yes", given["yes"]), commands.experiment(given))
 
 
 def run_prune(options: PruneOptions) -> None:

@@ -316,9 +316,9 @@ import dataclasses, hashlib, os, sys
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from sign_models.data import store, store_writer
-from sign_models.data.importing import finish, write
-from sign_models.data.samples import BEGIN, prepared
+from sign_models.datasets import store, store_writer
+from sign_models.datasets.importing import finish, write
+from sign_models.datasets.samples import BEGIN, prepared
 from tests.data.generated import sequence
 
 def resident():

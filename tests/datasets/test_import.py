@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sign_models.cli import importing as cli_importing
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import checks, report, store_writer
 from sign_models.datasets.importing import Splitting, import_corpus, split_by_ratio
@@ -53,8 +54,8 @@ def test_an_import_is_the_folder_read_in_place(source: Path, tmp_path: Path) -> 
 KILLED = """
 import sys, time
 from pathlib import Path
-from sign_models.data import store_writer
-from sign_models.data.importing import import_corpus
+from sign_models.datasets import store_writer
+from sign_models.datasets.importing import import_corpus
 store_writer.SHARD_BYTES = int(sys.argv[3])
 import_corpus(Path(sys.argv[1]), Path(sys.argv[2]), on_leak="report", progress=lambda frames: time.sleep(0.01))
 """
@@ -329,8 +330,12 @@ NOTHING = dict.fromkeys(
 )
 
 
+def verify(given: dict[str, str]) -> None:
+    importing.run_verify(cli_importing.parse_verify(given))
+
+
 def parse(**given: str) -> importing.ImportOptions:
-    return importing.parse(NOTHING | {"source": "clips", "out": "store"} | given)
+    return cli_importing.parse(NOTHING | {"source": "clips", "out": "store"} | given)
 
 
 def test_the_command_takes_what_mlproject_passes(root: Path) -> None:
@@ -382,12 +387,12 @@ def test_refusals_come_before_any_work(given: dict[str, str], message: str) -> N
 
 def test_verify_takes_a_store_and_nothing_else(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     import_corpus(source, tmp_path / "store", on_leak="report")
-    importing.run_verify(NOTHING | {"verify": "store", "relative_to": str(tmp_path)})
+    verify(NOTHING | {"verify": "store", "relative_to": str(tmp_path)})
     assert "every byte as written; 60 clips" in capsys.readouterr().out
     with pytest.raises(ParamsError, match="source beside it"):
-        importing.run_verify(NOTHING | {"verify": "store", "source": "x"})
+        verify(NOTHING | {"verify": "store", "source": "x"})
     with pytest.raises(DataError, match="no store"):
-        importing.run_verify(NOTHING | {"verify": str(source)})
+        verify(NOTHING | {"verify": str(source)})
 
 
 def test_the_command_prints_and_logs_its_report(tmp_path: Path, root: Path) -> None:

@@ -1,0 +1,56 @@
+"""What promote, lineage and prune were asked: text to typed options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from sign_models.cli.commands import experiment, path, truth
+from sign_models.cli.evaluate import scoring
+from sign_models.datasets.inputs import Inputs
+from sign_models.errors import ParamsError
+from sign_models.params.load import nearest
+from sign_models.pipeline.registry import FIGURES, SPLITS, TRANSLATOR, LineageOptions, PromoteOptions, PruneOptions
+from sign_models.tracking import promotion
+from sign_models.tracking.registration import CANDIDATE
+from sign_models.tracking.registry import stage_of
+
+
+def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
+    """given: option name -> text, "" where not given. ParamsError or DataError before any work."""
+    force, back = (truth(name, given[name]) for name in ("force", "rollback"))
+    data = path(given, "data")
+    if back and (others := [n for n in ("version", "metric", "force", "data", "scoring") if given[n]]):
+        raise ParamsError(f"{', '.join(others)} beside it", place="rollback", remedy="leave them out")
+    model, metric = given["model"] or TRANSLATOR, given["metric"]
+    split, _, figure = metric.rpartition(".")
+    known = [f"{split}.{name}" for split in SPLITS for name in FIGURES]
+    promotion.check_alias(given["alias"] or promotion.CHAMPION)
+    if stage_of(model) == "translator" and metric and metric not in known:
+        near = nearest(metric, known)
+        raise ParamsError(
+            f"'{metric}'", place="metric", wanted="a split and a figure, such as test.chrf or dev.bleu4",
+            remedy=f"did you mean '{near}'?" if near else "",
+        )  # fmt: skip
+    return PromoteOptions(
+        model=model,
+        version=given["version"] or CANDIDATE,
+        alias=given["alias"] or promotion.CHAMPION,
+        metric=metric,
+        force=force,
+        reason=given["reason"],
+        back=back,
+        inputs=Inputs.of(data, None, None, None) if data else None,
+        params=scoring({"scoring": given["scoring"], "splits": split}),
+        experiment=experiment(given),
+    )
+
+
+def parse_lineage(given: Mapping[str, str]) -> LineageOptions:
+    model = given["model"] or TRANSLATOR
+    stage_of(re.split("[@/]", model.strip().removeprefix("models:/"))[0])
+    return LineageOptions(model, experiment(given))
+
+
+def parse_prune(given: Mapping[str, str]) -> PruneOptions:
+    return PruneOptions(truth("yes", given["yes"]), experiment(given))
