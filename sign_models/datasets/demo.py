@@ -169,7 +169,7 @@ def held_frames(letter: str, points: np.ndarray, confidence: np.ndarray) -> tupl
 
 def word_lists() -> dict[str, list[str]]:
     """The words of words.txt by split, no word in two: of every ten in the alphabet two for test and one for dev."""
-    words = files("sign_models.data").joinpath("words.txt").read_text(encoding="utf-8").split()
+    words = files("sign_models.datasets").joinpath("words.txt").read_text(encoding="utf-8").split()
     lists: dict[str, list[str]] = {split: [] for split in SPLITS}
     for i, word in enumerate(words):
         lists["test" if i % 10 in (3, 7) else "dev" if i % 10 == 5 else "train"].append(word)

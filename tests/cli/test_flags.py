@@ -58,9 +58,9 @@ def test_skipping_loads_nothing_heavy(built: Path, tmp_path: Path, tiny_data: Pa
     code = """
 import sys
 from entrypoints.pipeline import main
-from sign_models import cli
+from sign_models.cli import commands
 try:
-    cli.run(main)
+    commands.run(main)
 finally:
     print("heavy:", sorted({"torch", "transformers", "accelerate", "matplotlib"} & set(sys.modules)))
 """

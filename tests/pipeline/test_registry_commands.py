@@ -102,7 +102,7 @@ for name in {COMMANDS!r}:
     command = importlib.import_module("entrypoints." + name).main
     command.main(["--help"], standalone_mode=False)
     assert all(option.help for option in command.params), name
-from sign_models import evaluation_phase, registry_phase
+from sign_models.cli import evaluate, importing, registry
 heavy = {{"torch", "mlflow", "transformers", "matplotlib", "pandas", "sacrebleu"}} & set(sys.modules)
 assert not heavy, heavy
 """

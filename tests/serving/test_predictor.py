@@ -1,4 +1,4 @@
-"""Callers in several threads, on a model that only counts frames. What real models answer: tests.test_serving."""
+"""Callers in several threads, on a model that only counts frames. What real models answer: tests.serving.test_serving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains as one of several processes: python -m torch.distributed.run --nproc-per-node 2 -m tests.stages.crew FOLDER.
+"""Trains as one of several processes: python -m torch.distributed.run --nproc-per-node 2 -m tests.training.crew FOLDER.
 
 FOLDER/asked.json says what; the first process writes what it recorded to FOLDER/<name>.json, and its
 first checkpoint to FOLDER/<name>-begun.

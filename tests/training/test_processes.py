@@ -54,7 +54,7 @@ def crew(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.raises(Stopped):
         train(inputs, "temporal", Memory(folder / "resumed", stop_after=1), **ASKED["resumed"][1])
     (folder / "asked.json").write_text(json.dumps(ASKED))
-    words = ["-m", "torch.distributed.run", "--nproc-per-node", str(SIZE), "-m", "tests.stages.crew", str(folder)]
+    words = ["-m", "torch.distributed.run", "--nproc-per-node", str(SIZE), "-m", "tests.training.crew", str(folder)]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder
