@@ -9,12 +9,7 @@ mlflow run . -e alignment -P epochs=50 -P finetune=false
 """
 
 
-@commands.command(
-    "alignment",
-    shorts=("epochs", "steps", "batch_size", "lr", "seed"),
-    upstreams=("temporal_model", "representations"),
-    examples=EXAMPLES,
-)
+@commands.command("alignment", examples=EXAMPLES)
 def main(options: Options) -> None:
     """Train the alignment model, which turns representations into text, and register it as sign-alignment."""
     from sign_models.pipeline import runner

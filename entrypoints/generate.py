@@ -9,9 +9,7 @@ mlflow run . -e generate -P alignment_model=champion -P beams=8
 """
 
 
-@commands.command(
-    "generate", shorts=("batch_size",), upstreams=("alignment_model", "representations"), examples=EXAMPLES
-)
+@commands.command("generate", examples=EXAMPLES)
 def main(options: Options) -> None:
     """Write generation_results.json, score it where references exist, register sign-translator."""
     from sign_models.pipeline import runner

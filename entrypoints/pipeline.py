@@ -11,7 +11,7 @@ mlflow run . -e pipeline -P skip_trained=true -P alignment.training.lr=1e-4
 """
 
 
-@commands.command(None, shorts=("epochs", "steps", "batch_size", "lr", "seed"), examples=EXAMPLES)
+@commands.command(None, examples=EXAMPLES)
 def main(options: Options) -> None:
     """Run the stages skeleton, temporal, represent, alignment and generate, each on what the one before registered.
 

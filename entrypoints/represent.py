@@ -9,7 +9,7 @@ mlflow run . -e represent -P temporal_model=champion
 """
 
 
-@commands.command("represent", upstreams=("temporal_model",), examples=EXAMPLES)
+@commands.command("represent", examples=EXAMPLES)
 def main(options: Options) -> None:
     """Write temporal_representations_all/all_representations.npz: one variable-length array for every video."""
     from sign_models.pipeline import runner

@@ -9,7 +9,7 @@ mlflow run . -e skeleton -P epochs=20 -P model.width=256
 """
 
 
-@commands.command("skeleton", shorts=("epochs", "steps", "batch_size", "lr", "seed"), examples=EXAMPLES)
+@commands.command("skeleton", examples=EXAMPLES)
 def main(options: Options) -> None:
     """Train the skeleton model on single keypoint windows and register it as sign-skeleton."""
     from sign_models.pipeline import runner

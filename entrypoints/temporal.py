@@ -9,9 +9,7 @@ mlflow run . -e temporal -P skeleton_model=3 -P model.layers=6
 """
 
 
-@commands.command(
-    "temporal", shorts=("epochs", "steps", "batch_size", "lr", "seed"), upstreams=("skeleton_model",), examples=EXAMPLES
-)
+@commands.command("temporal", examples=EXAMPLES)
 def main(options: Options) -> None:
     """Train the temporal model on a registered skeleton model and register it as sign-temporal."""
     from sign_models.pipeline import runner

@@ -79,11 +79,11 @@ MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itsel
     "training": {"data", "kernels", "models", "params"},
     "serving": {"keypoints", "models"},
     "stages": {"data", "datasets", "evaluation", "keypoints", "models", "params", "training"},
-    "tracking": {"data", "datasets", "evaluation", "keypoints", "models", "params", "pipeline", "serving", "training"},
+    "tracking": {"data", "datasets", "evaluation", "keypoints", "models", "params", "serving", "stages", "training"},
     "pipeline": {
         *("data", "datasets", "evaluation", "keypoints", "models", "params", "stages", "tracking", "training"),
     },
-    "cli": {"datasets", "params", "pipeline", "tracking", "training"},
+    "cli": {"datasets", "params", "pipeline", "stages", "tracking", "training"},
     "entrypoints": {"cli", "pipeline"},
 }
 ONLY_IN = {

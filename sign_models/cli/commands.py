@@ -18,7 +18,8 @@ import click
 
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
-from sign_models.pipeline.options import DEFAULT_ALIAS, STAGES, Options, Stage
+from sign_models.pipeline.options import DEFAULT_ALIAS, STAGES, Options
+from sign_models.stages.declaration import BY_NAME, TRAINING_OPTIONS, UPSTREAM_ROLES
 from sign_models.tracking.process import guard_process, launched
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -76,7 +77,7 @@ UPSTREAM: dict[str, Decorator] = {
         f"The {stage} model to build on: alias, version, run ID or MLflow URI.  [default: {DEFAULT_ALIAS}]",
         metavar="MODEL",
     )
-    for stage in ("skeleton", "temporal", "alignment")
+    for stage in UPSTREAM_ROLES
 } | {
     "representations": option(
         "--representations",
@@ -100,7 +101,7 @@ PIPELINE: tuple[Decorator, ...] = (
 class _Command(click.Command):
     """A command whose help ends with examples and, for a stage, every parameter with its default."""
 
-    def __init__(self, *arguments: Any, stage: Stage | None, examples: str, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, stage: str | None, examples: str, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.stage, self.examples = stage, examples
 
@@ -115,10 +116,10 @@ class _Command(click.Command):
         formatter.write("\n" + "\n".join(lines) + "\n")
 
 
-def command(
-    stage: Stage | None, *, shorts: Sequence[str] = (), upstreams: Sequence[str] = (), examples: str
-) -> Callable[[Callable[[Options], None]], click.Command]:
-    """Makes a function of Options a command with the options that its stage knows; stage None: the pipeline."""
+def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options], None]], click.Command]:
+    """Makes a function of Options a command with the options that its stage declares; stage None: the pipeline."""
+    shorts = BY_NAME[stage].short_options if stage else TRAINING_OPTIONS
+    upstreams = BY_NAME[stage].upstream_options if stage else ()
 
     def make(function: Callable[[Options], None]) -> click.Command:
         def callback(overrides: tuple[str, ...], **given: str) -> None:
@@ -165,7 +166,7 @@ def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..
     return make
 
 
-def parse(stage: Stage | None, given: dict[str, Any], overrides: Sequence[str]) -> Options:
+def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) -> Options:
     """Options from what click read; raises ParamsError or UpstreamError before any work.
 
     given      option name -> text, "" where not given; holds the options of the command only.
@@ -285,7 +286,7 @@ def _processes(value: str) -> int:
     return int(value or 1)
 
 
-def _stage(value: str) -> Stage | None:
+def _stage(value: str) -> str | None:
     for stage in STAGES:
         if value == stage:
             return stage

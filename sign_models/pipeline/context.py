@@ -13,7 +13,8 @@ from sign_models.datasets.inputs import Inputs
 from sign_models.errors import UpstreamError
 from sign_models.params.load import flatten
 from sign_models.pipeline import summary
-from sign_models.pipeline.options import DEFAULT_ALIAS, Options, Stage
+from sign_models.pipeline.options import DEFAULT_ALIAS, Options
+from sign_models.stages.declaration import BY_NAME, UPSTREAM_ROLES
 from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
 from sign_models.tracking.registry import Upstream, resolve
 from sign_models.tracking.runs import Run, stage_run
@@ -22,14 +23,6 @@ from sign_models.tracking.store import connect
 
 logger = logging.getLogger(__name__)
 EXECUTION_ONLY = ("checkpoint_minutes", "batch_frames", "generate.batch_size")
-UPSTREAM = ("skeleton_model", "temporal_model", "alignment_model")
-DATA_OF = {  # which inputs a stage reads: its data digest
-    "skeleton": ("keypoints",),
-    "temporal": ("videos", "texts"),
-    "represent": ("videos",),
-    "alignment": ("videos", "texts"),
-    "generate": ("videos", "texts"),
-}
 
 
 @dataclass
@@ -37,7 +30,7 @@ class Command:
     """One command: its options, the stages it runs, its inputs, and what its phases have made so far."""
 
     options: Options
-    stages: tuple[Stage, ...]
+    stages: tuple[str, ...]
     nested: bool = False
     made: dict[str, Upstream] = field(default_factory=dict)
     representations: str = ""
@@ -58,16 +51,19 @@ class Command:
         params = flatten(getattr(self.options.params, stage), stage)
         params = {k: v for k, v in params.items() if not k.endswith(EXECUTION_ONLY)}
         return fingerprint(
-            "translator" if stage == "generate" else stage,
+            BY_NAME[stage].model_role,
             params,
             {role: model.model_id for role, model in upstream.items()},
-            self.inputs.digest(*DATA_OF[stage]),
+            self.inputs.digest(*BY_NAME[stage].reads),
             source_digest(f"sign_models.stages.{stage}"),
         )
 
     def whole(self) -> Fingerprint:
         """Of all that a pipeline was asked for: one that was cut off goes on when it is typed again."""
-        asked = {name: getattr(self.options, name) for name in ("force", "representations", *UPSTREAM)}
+        asked = {
+            name: getattr(self.options, name)
+            for name in ("force", "representations", *(f"{role}_model" for role in UPSTREAM_ROLES))
+        }
         stages = {stage: self.fingerprint(stage, {}).sha256 for stage in self.stages}
         return fingerprint("pipeline", asked | stages, {}, "", "")
 
@@ -119,7 +115,7 @@ class Command:
         run.log_params({k: v for k, v in flat.items() if not (run.resumed and k.endswith(EXECUTION_ONLY))})
         run.log_dict(params.model_dump(mode="json"), f"params/{stage}.yaml")
         run.log_code_state()
-        for part in dict.fromkeys(DATA_OF[stage]):
+        for part in dict.fromkeys(BY_NAME[stage].reads):
             digest, source = self.inputs.digest(part), self.inputs.source
             run.log_dataset(part, digest, f"{stage}.{part}", self._profile(part), source)
         for role, model in upstream.items():
@@ -139,7 +135,7 @@ class Command:
         first works."""
         if self._checked:
             return
-        for part in dict.fromkeys(part for stage in self.stages for part in DATA_OF[stage]):
+        for part in dict.fromkeys(part for stage in self.stages for part in BY_NAME[stage].reads):
             getattr(self.inputs, part)
         if "alignment" in self.stages:
             self.inputs.check_training_texts()

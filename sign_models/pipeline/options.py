@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from sign_models.params.schema import PipelineParams
+from sign_models.stages.declaration import BY_NAME
 
-Stage = Literal["skeleton", "temporal", "represent", "alignment", "generate"]
-STAGES: tuple[Stage, ...] = get_args(Stage)  # in the order in which a pipeline runs them
+STAGES = tuple(BY_NAME)  # in the order in which a pipeline runs them
 DEFAULT_ALIAS = "candidate"  # every successful training moves it
 
 
@@ -39,7 +38,7 @@ class Options:
     keypoints: Path | None = None
     videos: Path | None = None
     texts: Path | None = None
-    stage: Stage | None = None
+    stage: str | None = None
     skip_trained: bool = False
     inference: bool = True
     force: tuple[str, ...] = ()

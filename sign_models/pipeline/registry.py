@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from sign_models.datasets.inputs import Inputs
 from sign_models.evaluation.metrics import Scores
 from sign_models.params.schema import GenerateParams
-from sign_models.pipeline.context import DATA_OF
 from sign_models.pipeline.evaluate import log_inputs, score_again
 from sign_models.pipeline.runner import to_terminal
+from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking import lineage, promotion, prune
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
@@ -80,8 +80,8 @@ def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
 def _embedded(version: Upstream) -> Inputs | None:
     """The embedded corpus, where the version was made on it: the only data that every machine has."""
     inputs = Inputs(None, None, None)
-    stage = "generate" if version.stage == "translator" else version.stage
-    made_on = {part: version.tags.get(f"sign.data.{stage}.{part}") for part in DATA_OF[stage]}
+    stage = BY_ROLE[version.stage]
+    made_on = {part: version.tags.get(f"sign.data.{stage.name}.{part}") for part in stage.reads}
     return inputs if all(digest == inputs.digest(part) for part, digest in made_on.items()) else None
 
 

@@ -21,7 +21,7 @@ from sign_models.data.representations import FILE, FOLDER, read_representations,
 from sign_models.errors import UpstreamError
 from sign_models.pipeline import summary
 from sign_models.pipeline.context import Command
-from sign_models.pipeline.options import STAGES, Options, Stage
+from sign_models.pipeline.options import STAGES, Options
 from sign_models.tracking.fingerprint import find_done
 from sign_models.tracking.process import beside_the_first, launched
 from sign_models.tracking.registry import Upstream, resolve
@@ -45,7 +45,7 @@ class Work:
     upstream: role -> exact version. representations: run ID, "" where the videos themselves are read.
     """
 
-    stage: Stage
+    stage: str
     upstream: dict[str, Upstream]
     representations: str = ""
     run_id: str = ""
@@ -106,7 +106,7 @@ def run_pipeline(options: Options) -> None:
         summary.show(command.generated, command.made, parent.id)
 
 
-def _stages(options: Options) -> tuple[Stage, ...]:
+def _stages(options: Options) -> tuple[str, ...]:
     """Without inference nothing is represented or generated, but alignment on frozen representations needs those."""
     if options.stage:
         return (options.stage,)
@@ -138,7 +138,7 @@ def run_generate(options: Options) -> None:
     _single("generate", options)
 
 
-def _single(stage: Stage, options: Options) -> None:
+def _single(stage: str, options: Options) -> None:
     command = Command(options, (stage,))
     to_terminal()
     run_id = PHASES[stage](command)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sign_models.stages.declaration import STAGES
 from sign_models.tracking.registry import Upstream
 from sign_models.tracking.representations import fetch
 
@@ -85,6 +86,6 @@ def show(outcome: Outcome | None, made: dict[str, Upstream], run_id: str) -> Non
         lines.append(f"serve  mlflow models serve -m {made['translator'].uri} --env-manager local -p 5001")
     elif made:
         stage = next(reversed(made))
-        following = {"skeleton": "temporal", "temporal": "alignment", "alignment": "generate"}[stage]
+        following = next(s.name for s in STAGES if stage in s.upstream and s.registers)
         lines.append(f"next   mlflow run . -e {following} -P {stage}_model={made[stage].version}")
     click.echo("\n".join(lines))

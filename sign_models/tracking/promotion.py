@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sign_models.errors import ParamsError, UpstreamError
+from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking.fingerprint import FIELDS
 from sign_models.tracking.registration import CANDIDATE, try_out
 from sign_models.tracking.registry import MODEL_NAMES, Upstream, aliases_of, resolve, stage_of
@@ -19,12 +20,7 @@ from sign_models.tracking.store import alone, asking, client
 CHAMPION = "champion"
 RECORD, ROLLBACK, DATA = "sign.promotion.", "sign.rollback.", "sign.data."
 # What a stage's versions are compared by, the first that both were scored with.
-METRICS = {
-    "skeleton": ("score",),
-    "temporal": ("score",),
-    "alignment": ("score",),
-    "translator": ("test.chrf", "dev.chrf", "none.chrf"),
-}
+METRICS = {role: stage.metrics for role, stage in BY_ROLE.items()}
 LOWER_IS_BETTER = re.compile(r"loss|error_rate|distance|perplexity")
 Score = Callable[[Upstream], Mapping[str, float]]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sign_models.errors import ParamsError, UpstreamError
+from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, asking, client, local_copy
 
@@ -19,12 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
-MODEL_NAMES = {
-    "skeleton": "sign-skeleton",
-    "temporal": "sign-temporal",
-    "alignment": "sign-alignment",
-    "translator": "sign-translator",
-}
+MODEL_NAMES = {role: stage.registers for role, stage in BY_ROLE.items()}
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
 
@@ -190,7 +186,7 @@ def _refuse(spec: str, found: str, name: str) -> NoReturn:
     place = f"{name} {spec!r}"
     if not numbers:
         stage = next(s for s, n in MODEL_NAMES.items() if n == name)
-        entry = {"translator": "generate"}.get(stage, stage)
+        entry = BY_ROLE[stage].name
         raise UpstreamError(
             found, place=place, wanted=f"a version of {name}; none exists", remedy=f"run -e {entry} first"
         )
