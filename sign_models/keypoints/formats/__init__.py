@@ -106,13 +106,21 @@ def loaded(options: Options) -> Options:
 
 def _sequences(source: Source, options: Options, on_bad: OnBad) -> Iterator[KeypointSequence]:
     found = False
+
+    def handed(error: DataError) -> None:
+        nonlocal found
+        found = True  # a file that a reader knows and cannot use is told as such
+        if on_bad is None:
+            raise error
+        on_bad(error)
+
     for part in parts(source):
-        with _handing(on_bad):
+        with _handing(handed):
             if isinstance(part, DataError):
                 raise part
             for make in clips(part, options):
                 found = True
-                with _handing(on_bad):
+                with _handing(handed):
                     yield make()
     if not found:
         raise unknown(source)
