@@ -161,8 +161,12 @@ def labels_of(source: Source, on_bad: OnBad = None) -> Labels:
     """What the label files among the files of a source say of its clips."""
     labels = Labels()
     for file in _files(source):
+        problems: list[DataError] = []
         with _handing(on_bad):
-            labels.add(file)
+            problems = labels.add(file)
+        for problem in problems:
+            with _handing(on_bad):
+                raise problem
     return labels
 
 

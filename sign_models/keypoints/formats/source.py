@@ -35,7 +35,7 @@ MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NU
 SUFFIXES: dict[str, Kind] = {
     ".pkl": "pickle", ".pickle": "pickle", ".json": "json", ".npz": "npz", ".npy": "npy", ".parquet": "parquet",
 }  # fmt: skip
-TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".psv", ".jsonl", ".ndjson", ".skels", ".files", ".text")
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".psv", ".skels", ".files", ".text")
 # Pickles of protocol 0 and 1 have no magic bytes: a container or a class by its full name, then its place in the memo.
 _OLD_PICKLE = re.compile(rb"\(*(?:[\]}]|\([ldt]?|c[\w.]+\r?\n\w+\r?\n)(?:p\d+\r?\n|q[\x00-\x08])")
 _BROKEN_ARRAY = (
@@ -144,7 +144,13 @@ def read_json(path: Path) -> Any:
                 wanted=f"at most {MAX_JSON_BYTES:,} bytes",
                 remedy="save it as a pickle or npz of arrays, or split it",
             )
-        return json.loads(decode(data, path.name))
+        text = decode(data, path.name)
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            if not error.msg.startswith("Extra data"):
+                raise
+            return [json.loads(line) for line in text.splitlines() if line.strip()]  # JSON lines
     except (OSError, EOFError, zlib.error, ValueError, RecursionError, MemoryError) as error:
         raise DataError(
             f"is no readable JSON ({str(error)[:120]})",
