@@ -51,7 +51,9 @@ def test_ids_and_texts_stay_text(tmp_path: Path) -> None:
     assert [(s.id, s.text, s.group) for s in read(path)] == [("00414", "0049", "07"), ("1e5", "true", "NA")]
 
 
-@pytest.mark.parametrize(("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-8"), (",", "utf-16"), (";", "utf-8-sig")])
+@pytest.mark.parametrize(
+    ("separator", "encoding"), [(";", "utf-8"), ("\t", "utf-8"), (",", "utf-16"), (";", "utf-8-sig")]
+)
 def test_any_separator_and_encoding(tmp_path: Path, separator: str, encoding: str) -> None:
     path = table(tmp_path / "a.csv", {"<id": ("ä", "b"), "word": ("Öl", "für")}, separator, encoding)
     found = list(read(path))

@@ -35,6 +35,7 @@ from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 OnBad = Callable[[DataError], None] | None
+BESIDE = (".files", ".text")  # of files that `skels` reads beside its own
 
 
 @dataclass(frozen=True)
@@ -157,9 +158,9 @@ def _reader(source: Source) -> Reader | None:
     return next((reader for reader in READERS if reader.detect(source)), None)
 
 
-def labels_of(source: Source, on_bad: OnBad = None) -> Labels:
-    """What the label files among the files of a source say of its clips."""
-    labels = Labels()
+def labels_of(source: Source, on_bad: OnBad = None, labels: Labels | None = None) -> Labels:
+    """What the label files among the files of a source say of its clips, added to `labels` where it is given."""
+    labels = Labels() if labels is None else labels
     for file in _files(source):
         problems: list[DataError] = []
         with _handing(on_bad):
@@ -192,6 +193,28 @@ def clips(part: Source, options: Options) -> Iterator[Clip]:
     """What reads each clip of a part; none where no reader knows it."""
     if reader := _reader(part):
         yield from reader.read(part, options)
+
+
+class Unread(DataError):
+    """A file that no reader knows. file: its path."""
+
+    file: str = ""
+
+    @classmethod
+    def of(cls, source: Source) -> Unread:
+        error = cls(
+            f"nobody reads it: a file of kind {source.kind!r}",
+            place=source.id + source.path.suffix,
+            wanted="keypoints, or labels whose header names an id and a text",
+            remedy="see docs/formats",
+        )
+        error.file = source.place
+        return error
+
+
+def is_read(part: Source) -> bool:
+    """Whether a reader knows the part, or reads it beside another file."""
+    return _reader(part) is not None or part.path.suffix.lower() in BESIDE
 
 
 def _children(source: Source) -> Iterator[Source]:

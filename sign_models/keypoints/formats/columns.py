@@ -13,7 +13,8 @@ from sign_models.errors import DataError
 
 # The most particular first. `path` and below may name more than one clip.
 ID = tuple(
-    "id clip_id clip sentence_name sequence_id sample_id sample utterance_id segment_id segment_name uid uuid frame_dir "
+    "id clip_id clip sentence_name sequence_id sample_id sample "
+    "utterance_id segment_id segment_name uid uuid frame_dir "
     "name vid video_name video_id video_path path video_file video filename file_name file_path file pose "
     "keypoints_path datei dateiname index_name".split()
 )

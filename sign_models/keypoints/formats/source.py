@@ -161,7 +161,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """A whole text file of any encoding that `encodings` knows, gzipped or not. DataError where it is none, or large."""
+    """A text file of any encoding that `encodings` knows, gzipped or not. DataError where it is none, or too large."""
     try:
         with open_binary(path) as file:
             data = file.read(MAX_JSON_BYTES + 1)

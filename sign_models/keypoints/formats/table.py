@@ -5,8 +5,9 @@ wide     x_face_0, ..., y_face_0, ..., x_pose_32, ...: a row a frame (asl-finger
 counted  x1, y1[, z1][, v1], x2, ...: a row a frame
 named    body.nose_x, body.nose_y[, body.nose_c], ...: a row a frame, by the names of `layouts`
 
-A column of `columns.ID` parts a table into clips, whose rows stand together; without one, a table is one clip. An empty
-cell or NaN is a landmark that was not found. Ids and texts are text, whatever they look like. See docs/formats/tables.md.
+A column of `columns.ID` parts a table into clips, whose rows stand together; without one, a table is one clip. An
+empty cell or NaN is a landmark that was not found. Ids and texts are text, whatever they look like.
+See docs/formats/tables.md.
 """
 
 from __future__ import annotations
@@ -133,7 +134,9 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 class Unknown:
     """Columns that nobody knows, in a table without an id: one of them may say which rows are one clip."""
 
-    IGNORED = re.compile(r"(row_?id|unnamed.*|index|time.*|.*_?ms|seconds|fps|width|height|hand(edness)?|score.*|)", re.I)
+    IGNORED = re.compile(
+        r"(row_?id|unnamed.*|index|time.*|.*_?ms|seconds|fps|width|height|hand(edness)?|score.*|)", re.I
+    )
 
     def __init__(self) -> None:
         self._runs: dict[str, int] = {}
