@@ -22,12 +22,14 @@ from sign_models.keypoints.formats import (
     openhands,
     openpose,
     pose,
+    pyskl,
     seed,
     skels,
     slrt,
     table,
     unisign,
 )
+from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.source import Options, Source
@@ -50,6 +52,9 @@ class Reader:
 
 # The first that detects a source reads it: the most particular first.
 READERS: tuple[Reader, ...] = (
+    Reader(
+        "parts", "pose, left_hand, right_hand, face as arrays or files of one clip", part_files.detect, part_files.read
+    ),
     Reader("pose", ".pose files of pose-format", pose.detect, pose.read),
     Reader("openpose", "folders of OpenPose's JSON frames", openpose.detect, openpose.read),
     Reader("mmpose", "MMPose's or RTMPose's JSON predictions", mmpose.detect, mmpose.read),
@@ -57,6 +62,7 @@ READERS: tuple[Reader, ...] = (
     Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
     Reader("skels", ".skels lines", skels.detect, skels.read),
     Reader("unisign", "Uni-Sign's pose pickles", unisign.detect, unisign.read),
+    Reader("pyskl", "annotations of pyskl and MMAction2", pyskl.detect, pyskl.read),
     Reader("mska", "MSKA's split pickles", mska.detect, mska.read),
     Reader("slrt", "SLRT's keypoint pickles", slrt.detect, slrt.read),
     Reader("openhands", "OpenHands' pose pickles", openhands.detect, openhands.read),
@@ -183,7 +189,9 @@ def parts(source: Source) -> Iterator[Source | DataError]:
             yield error
             whole = None
         if not whole:
-            for below in _children(source):
+            clips_in_parts, others = part_files.grouped(list(_children(source)))
+            yield from clips_in_parts
+            for below in others:
                 yield from parts(below)
             return
     yield source

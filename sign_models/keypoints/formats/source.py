@@ -60,12 +60,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """A file or a folder: where it lies, its bare name, and the id that a single clip in it would have."""
+    """A file or a folder: where it lies, its bare name, and the id that a single clip in it would have.
+
+    members: (part, path) of the files that together are one clip.
+    """
 
     place: str
     name: str
     id: str
     is_folder: bool = False
+    members: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def path(self) -> Path:
