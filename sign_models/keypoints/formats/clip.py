@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import plausible
 from sign_models.keypoints.formats.source import Options
 from sign_models.keypoints.layouts import layout_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
@@ -74,6 +75,8 @@ def clip(
             wanted="numbers wherever a landmark is seen",
             remedy="give unseen landmarks confidence 0, or have `-e import -P on_bad_sample=reject` do so",
         )
+    if layout is None and options.layout is None:
+        plausible.check(points, confidence, name, source)
     return KeypointSequence(
         id=id,
         points=points,
