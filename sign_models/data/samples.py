@@ -112,10 +112,11 @@ def read_samples(
             if begin < (place := Place(0, i)):
                 yield place, error
         for place, sample in read:
-            unread = isinstance(sample, formats.Unread)
-            if unread and sample.file in labels.files:
+            if isinstance(sample, formats.Unread):
+                if sample.file not in labels.files:
+                    yield place, sample
                 continue
-            found = found or not unread
+            found = True
             yield place, sample if isinstance(sample, DataError) else _labelled(sample, labels, group)
     if not found:
         raise formats.unknown(root)

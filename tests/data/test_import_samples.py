@@ -32,7 +32,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "clip_0050x.pkl").write_bytes(b"\x80\x04\x95 cut")
     (folder / "clip_0007x.pkl").write_bytes(pickle.dumps({"keypoints": np.zeros((3, 133, 3), np.float32)}))
     (folder / "labels.json").write_text(json.dumps([{"id": "clip_0006", "text": "cafe\u0301"}]))
-    (folder / "labels.csv").write_bytes(b"id,text\na,\xff\n")
+    (folder / "labels.csv").write_bytes(b"id,text\na,b,c\n")
     return folder
 
 

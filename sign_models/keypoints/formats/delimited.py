@@ -16,6 +16,7 @@ Row = tuple[str, dict[str, str]]  # the place that messages name; column -> cell
 
 _DELIMITERS = "\t|;,"
 _UNUSUAL = re.compile(r"^[\w\- ]*?\w(\s*[^\w\s\"'-]{1,3}\s*|\s+)\w")
+_LANDMARK = re.compile(r"[xyzvc]_?\d+|[xyz]_\w+_\d+|(body|face|left_hand|right_hand)\.\w+_[xyzc]")
 _SEPARATOR_LINE = re.compile(r"sep=.\r?\n", re.IGNORECASE)  # Excel's own first line
 
 
@@ -44,6 +45,8 @@ def _separator(line: str) -> str | None:
     unusual = _UNUSUAL.match(line)
     for separator in (*_DELIMITERS, *((unusual[1].strip() or " ",) if unusual else ())):
         names = {normal(name) for name in line.split(separator)}
+        if sum(bool(_LANDMARK.fullmatch(name)) for name in names) >= 4:
+            return None  # a table of landmarks, which `table` reads with its ids and texts
         if "frame" not in names and names & set(ID) and names & set(TEXT):
             return separator
     return None

@@ -70,7 +70,11 @@ class Labels:
         Raises:
             DataError: the whole file cannot be used.
         """
-        rows = _rows(source)
+        try:
+            rows = _rows(source)
+        except DataError:
+            self.files.add(source.place)  # it is told as such, and need not be told as one that nobody reads
+            raise
         if rows is None:
             return []
         self.files.add(source.place)

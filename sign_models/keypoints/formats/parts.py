@@ -193,7 +193,8 @@ def _joined(
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{count} frames of {part}" for part, count in lengths.items())
         raise DataError(found, place=place, wanted="as many of every part", remedy="fill missing frames with NaN")
-    points, scores, names = [], [], []
+    points, scores = [], []
+    names: list[str] = []
     for part in PARTS:
         if part in arrays:
             xy, sure = channels(arrays[part], None, f"{place}: {part}")
