@@ -19,7 +19,8 @@ from sign_models.datasets.samples import BY_FILE, Files, Place, Reading, Sample,
 from sign_models.datasets.store import check_store
 from sign_models.datasets.store_writer import LOCK, StoreWriter
 from sign_models.errors import DataError, ResourceError, SignError
-from sign_models.keypoints import layouts, normalise
+from sign_models.keypoints import formats, layouts, normalise
+from sign_models.keypoints.formats.labels import Labels
 
 SPLITS = ("train", "dev", "test")
 AS_TOLD = Reading()
@@ -72,13 +73,14 @@ def import_corpus(
     }
     try:
         with FileLock(out / LOCK, timeout=0), StoreWriter(out, made) as writer:
-            samples = read_samples(source, reading, group, writer.position, files.workers(workers))
+            labels = Labels()
+            samples = read_samples(source, reading, group, writer.position, files.workers(workers), labels)
             try:
                 write(writer, samples, rows, on_bad_sample, progress)
             except SignError:
                 writer.flush()  # what was read so far need not be read again
                 raise
-            found = finish(writer, group, splitting, on_leak, rows)
+            found = finish(writer, group, splitting, on_leak, rows, labels)
             (out / LOCK).unlink()
             return found
     except Timeout as error:
@@ -98,6 +100,9 @@ def write(
 ) -> None:
     clips = mirrored = 0
     for position, sample in samples:
+        if isinstance(sample, formats.Unread):
+            writer.reject(report.UNREAD + sample.place, position)
+            continue
         if isinstance(sample, DataError):
             if on_bad_sample == "stop":
                 raise sample
@@ -120,12 +125,18 @@ def write(
 
 
 def finish(
-    writer: StoreWriter, group: str, splitting: Splitting | None, on_leak: OnLeak, rows: Collection[str] = ()
+    writer: StoreWriter,
+    group: str,
+    splitting: Splitting | None,
+    on_leak: OnLeak,
+    rows: Collection[str] = (),
+    labels: Labels | None = None,
 ) -> report.Report:
     """Check what was written, split it, write report and index, and read every byte once more."""
     writer.flush()
     if not writer.ids:
-        why = f"all {len(writer.rejected)} samples are bad, the first: {writer.rejected[0]}" if writer.rejected else ""
+        bad = [reason for reason in writer.rejected if not reason.startswith(report.UNREAD)]
+        why = f"all {len(bad)} samples are bad, the first: {bad[0]}" if bad else ""
         raise DataError("no clip in it", place=writer.made["source"], wanted="at least one", remedy=why)
     textless = [id for id in rows if id not in writer.ids]
     if textless and len(textless) == len(rows):
@@ -134,6 +145,7 @@ def finish(
             place="texts",
             wanted=f"ids such as {next(iter(writer.ids))!r}",
         )
+    textless += labels.unused(writer.ids) if labels else []
     table = checks.Table.of(writer.shards(), writer.ids)
     if group in BY_FILE and not any(table.groups):
         raise DataError(

@@ -28,6 +28,7 @@ _WORD = regex.compile(
     rf"[{UNSPACED}]\p{{M}}*|[\p{{L}}\p{{M}}\p{{N}}]+(?:['’-][\p{{L}}\p{{M}}\p{{N}}]+)*"
     r"|\p{Emoji_Presentation}"
 )
+UNREAD = "nobody reads "  # begins the reason of a file that no reader knows
 QUANTILES = {"shortest": 0.0, "median": 0.5, "p95": 0.95, "longest": 1.0}
 NO_SPLIT = "no split"
 
@@ -56,6 +57,10 @@ class Report:
         outliers, twins = checks.outliers(table), checks.duplicates(table)
         rates = Counter("unknown" if np.isnan(rate) else f"{rate:g}" for rate in table.fps)
         layouts = Counter(layout for shard in shards() for layout in shard.known["layouts"])
+        unread = [reason.removeprefix(UNREAD) for reason in rejected if reason.startswith(UNREAD)]
+        rejected = [reason for reason in rejected if not reason.startswith(UNREAD)]
+        clips = (id_text for shard in shards() for id_text in shard.known["texts"])
+        lacking = [id for id, text in zip(table.ids, clips, strict=True) if text is None]
         unseen = table.measures[:, : len(PARTS)]
         return cls({
             "clips": len(table),
@@ -83,6 +88,8 @@ class Report:
                          "farthest first": [vars(o) for o in outliers[:LISTED]]},
             "rejected": {"samples": len(rejected), "reasons": rejected[:LISTED]},
             "texts without a clip": {"texts": len(textless), "ids": textless[:LISTED]},
+            "clips without a text": {"clips": len(lacking), "ids": lacking[:LISTED]},
+            "files that nobody reads": {"files": len(unread), "names": unread[:LISTED]},
         })  # fmt: skip
 
     def metrics(self) -> dict[str, float]:
@@ -132,6 +139,12 @@ class Report:
         if n["texts without a clip"]["texts"]:
             lost = n["texts without a clip"]
             lines.append(f"- {lost['texts']:,} texts have no clip: {_some(lost['ids'], lost['texts'])}")
+        if 0 < (lacking := n["clips without a text"]["clips"]) < n["clips"]:
+            lines.append(f"- {lacking:,} clips have no text: {_some(n['clips without a text']['ids'], lacking)}")
+        if unread := n["files that nobody reads"]["files"]:
+            lines.append(
+                f"- {unread:,} files that nobody reads: {_some(n['files that nobody reads']['names'], unread)}"
+            )
         return lines or ["No leak, no duplicate, no outlier, nothing rejected."]
 
     def write(self, folder: Path, table: checks.Table, frames: Frames) -> None:

@@ -89,23 +89,33 @@ class Files:
 
 
 def read_samples(
-    source: Path, reading: Reading, group: str = "", begin: Place = BEGIN, workers: int = 0
+    source: Path,
+    reading: Reading,
+    group: str = "",
+    begin: Place = BEGIN,
+    workers: int = 0,
+    labels: Labels | None = None,
 ) -> Iterator[tuple[Place, Sample | DataError]]:
     """The samples of a source from `begin` on, in a stable order, a bad one as the error that it is.
 
     Each comes with the place where reading goes on after it. workers: processes that read blocks of BLOCK parts in
-    turn; 0: this one reads. DataError where no file is of a known kind.
+    turn; 0: this one reads. labels: filled with what the label files say. A file that nobody reads is a formats.Unread.
+    DataError where no file is of a known kind.
     """
     root = formats.source_at(source)
     formats.loaded(reading)  # refuses an unknown layout before any process starts
     bad: list[DataError] = []
     with _read_by(workers, source, reading, begin) as read:
-        labels = formats.labels_of(root, bad.append)  # while the processes start
+        labels = formats.labels_of(root, bad.append, labels)  # while the processes start
         found = begin > BEGIN or bool(bad)
         for i, error in enumerate(bad, 1):
             if begin < (place := Place(0, i)):
                 yield place, error
         for place, sample in read:
+            if isinstance(sample, formats.Unread):
+                if sample.file not in labels.files:
+                    yield place, sample
+                continue
             found = True
             yield place, sample if isinstance(sample, DataError) else _labelled(sample, labels, group)
     if not found:
@@ -198,6 +208,8 @@ def _of_part(part: Source | DataError, reading: Reading) -> Iterator[Callable[[]
         if isinstance(part, DataError):
             raise part
         yield from formats.clips(part, reading)
+        if not formats.is_read(part):
+            yield formats.Unread.of(part)
     except DataError as error:
         yield error
 

@@ -26,6 +26,7 @@ from sign_models.errors import DataError, ParamsError, ResourceError
 from sign_models.keypoints import formats
 from sign_models.pipeline import importing
 from tests.data.generated import TEXTS, sequence, sequences, write_folder
+from tests.keypoints.signer import pixels
 
 COUNT = 60
 
@@ -413,3 +414,19 @@ def test_the_command_prints_and_logs_its_report(tmp_path: Path, root: Path) -> N
     assert (run.info.status, run.data.metrics["clips"], run.data.tags["sign.stage"]) == ("FINISHED", 6, "import")
     assert run.data.tags["sign.data.import"] == open_store(tmp_path / "store").digest
     assert "report/overview.png" in {file.path for file in client.list_artifacts(run.info.run_id, "report")}
+
+
+def test_the_report_counts_labels_and_files_that_nothing_came_of(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for i in range(3):
+        np.save(source / f"clip_{i}.npy", pixels("mediapipe_75", 4, i))
+    (source / "labels.csv").write_text("id,text\nclip_0,a\nclip_1,b\nclip_8,c\nclip_9,d\n")
+    (source / "notes.csv").write_text("who,what\nme,this\n")
+    (source / "README.md").write_text("about these files\n")
+    found = import_corpus(source, tmp_path / "store", workers=0)
+    assert found.numbers["texts without a clip"] == {"texts": 2, "ids": ["clip_8", "clip_9"]}
+    assert found.numbers["clips without a text"] == {"clips": 1, "ids": ["clip_2"]}
+    assert found.numbers["files that nobody reads"] == {"files": 2, "names": ["README.md", "notes.csv"]}
+    assert found.numbers["rejected"]["samples"] == 0
+    assert "- 2 files that nobody reads: README.md, notes.csv" in found.findings()

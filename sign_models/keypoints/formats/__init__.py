@@ -22,12 +22,14 @@ from sign_models.keypoints.formats import (
     openhands,
     openpose,
     pose,
+    pyskl,
     seed,
     skels,
     slrt,
     table,
     unisign,
 )
+from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.source import Options, Source
@@ -35,6 +37,7 @@ from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 OnBad = Callable[[DataError], None] | None
+BESIDE = (".files", ".text")  # of files that `skels` reads beside its own
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Reader:
 
 # The first that detects a source reads it: the most particular first.
 READERS: tuple[Reader, ...] = (
+    Reader(
+        "parts", "pose, left_hand, right_hand, face as arrays or files of one clip", part_files.detect, part_files.read
+    ),
     Reader("pose", ".pose files of pose-format", pose.detect, pose.read),
     Reader("openpose", "folders of OpenPose's JSON frames", openpose.detect, openpose.read),
     Reader("mmpose", "MMPose's or RTMPose's JSON predictions", mmpose.detect, mmpose.read),
@@ -56,6 +62,7 @@ READERS: tuple[Reader, ...] = (
     Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
     Reader("skels", ".skels lines", skels.detect, skels.read),
     Reader("unisign", "Uni-Sign's pose pickles", unisign.detect, unisign.read),
+    Reader("pyskl", "annotations of pyskl and MMAction2", pyskl.detect, pyskl.read),
     Reader("mska", "MSKA's split pickles", mska.detect, mska.read),
     Reader("slrt", "SLRT's keypoint pickles", slrt.detect, slrt.read),
     Reader("openhands", "OpenHands' pose pickles", openhands.detect, openhands.read),
@@ -106,13 +113,21 @@ def loaded(options: Options) -> Options:
 
 def _sequences(source: Source, options: Options, on_bad: OnBad) -> Iterator[KeypointSequence]:
     found = False
+
+    def handed(error: DataError) -> None:
+        nonlocal found
+        found = True  # a file that a reader knows and cannot use is told as such
+        if on_bad is None:
+            raise error
+        on_bad(error)
+
     for part in parts(source):
-        with _handing(on_bad):
+        with _handing(handed):
             if isinstance(part, DataError):
                 raise part
             for make in clips(part, options):
                 found = True
-                with _handing(on_bad):
+                with _handing(handed):
                     yield make()
     if not found:
         raise unknown(source)
@@ -149,12 +164,16 @@ def _reader(source: Source) -> Reader | None:
     return next((reader for reader in READERS if reader.detect(source)), None)
 
 
-def labels_of(source: Source, on_bad: OnBad = None) -> Labels:
-    """What the label files among the files of a source say of its clips."""
-    labels = Labels()
+def labels_of(source: Source, on_bad: OnBad = None, labels: Labels | None = None) -> Labels:
+    """What the label files among the files of a source say of its clips, added to `labels` where it is given."""
+    labels = Labels() if labels is None else labels
     for file in _files(source):
+        problems: list[DataError] = []
         with _handing(on_bad):
-            labels.add(file)
+            problems = labels.add(file)
+        for problem in problems:
+            with _handing(on_bad):
+                raise problem
     return labels
 
 
@@ -170,7 +189,9 @@ def parts(source: Source) -> Iterator[Source | DataError]:
             yield error
             whole = None
         if not whole:
-            for below in _children(source):
+            clips_in_parts, others = part_files.grouped(list(_children(source)))
+            yield from clips_in_parts
+            for below in others:
                 yield from parts(below)
             return
     yield source
@@ -180,6 +201,28 @@ def clips(part: Source, options: Options) -> Iterator[Clip]:
     """What reads each clip of a part; none where no reader knows it."""
     if reader := _reader(part):
         yield from reader.read(part, options)
+
+
+class Unread(DataError):
+    """A file that no reader knows. file: its path."""
+
+    file: str = ""
+
+    @classmethod
+    def of(cls, source: Source) -> Unread:
+        error = cls(
+            f"nobody reads it: a file of kind {source.kind!r}",
+            place=source.id + source.path.suffix,
+            wanted="keypoints, or labels whose header names an id and a text",
+            remedy="see docs/formats",
+        )
+        error.file = source.place
+        return error
+
+
+def is_read(part: Source) -> bool:
+    """Whether a reader knows the part, or reads it beside another file."""
+    return _reader(part) is not None or part.path.suffix.lower() in BESIDE
 
 
 def _children(source: Source) -> Iterator[Source]:

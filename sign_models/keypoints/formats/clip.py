@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, get_args
 
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import plausible
 from sign_models.keypoints.formats.source import Options
 from sign_models.keypoints.layouts import layout_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
+_SIDE = re.compile(r"(left|right)[_ -]?hand|hand[_ -]?(left|right)", re.IGNORECASE)
 Clip = Callable[[], KeypointSequence]  # reads one clip; raises DataError
 
 MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
@@ -47,7 +50,7 @@ def clip(
     """
     points, confidence = channels(keypoints, confidence, source)
     count = points.shape[1]
-    name = options.layout or (layout_of(count, place=source) if layout is None else layout)
+    name = options.layout or (_told_by_count(count, id, source) if layout is None else layout)
     if (wanted := len(names_of(name, place=source))) != count:
         raise DataError(
             f"{count} landmarks a frame",
@@ -72,6 +75,8 @@ def clip(
             wanted="numbers wherever a landmark is seen",
             remedy="give unseen landmarks confidence 0, or have `-e import -P on_bad_sample=reject` do so",
         )
+    if layout is None and options.layout is None:
+        plausible.check(points, confidence, name, source)
     return KeypointSequence(
         id=id,
         points=points,
@@ -85,6 +90,15 @@ def clip(
         group=_string(group, "group", source),
         source=source,
     )
+
+
+def _told_by_count(count: int, id: str, source: str) -> str:
+    """The layout of that many landmarks; of one hand, the side that the clip's path or file names."""
+    name = layout_of(count, place=source)
+    if name in ("right_hand_21", "left_hand_21"):
+        sides = {(a or b).lower() for a, b in _SIDE.findall(f"{id} {source}")}
+        return f"{sides.pop()}_hand_21" if len(sides) == 1 else name
+    return name
 
 
 def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -104,6 +118,7 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
     if not len(array):
         raise DataError("has no frames", place=source, wanted="at least one", remedy="leave the clip out")
     points = _float32(array[..., :2])
+    lost = np.isnan(points).any(-1)  # how pandas and MediaPipe's users write what was not found
     if confidence is not None:
         sure = _float32(as_numbers(confidence, source))
         if sure.shape == (*points.shape[:2], 1):
@@ -115,12 +130,14 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
                 wanted=f"{points.shape[:2]}, as keypoints",
                 remedy="leave it out, or save one number a landmark and frame",
             )
-    elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2])):
+    elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2][~lost])):
         sure = _float32(array[..., -1])
     else:
         sure = (array != 0).any(-1).astype(np.float32)
+    if lost.any():
+        points, sure = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), sure)
     low, high = (sure.min(), sure.max()) if sure.size else (0.0, 0.0)  # NaN where any is
-    if np.isnan(low) or (confidence is None and np.isnan(array[..., 2:]).any()):
+    if np.isnan(low) or (confidence is None and np.isnan(array[..., 2:][~lost]).any()):
         raise DataError(
             "NaN among the confidences or depths",
             place=source,

@@ -6,7 +6,6 @@ Read wherever one lies in the folder that is read: Uni-Sign's and SLRT's gzip pi
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,27 +13,16 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import delimited
 from sign_models.keypoints.formats.clip import SPLITS
-from sign_models.keypoints.formats.source import Source, lines
+from sign_models.keypoints.formats.columns import GROUP, ID, SPLIT, TEXT, cell, first_of, normal, split_named
+from sign_models.keypoints.formats.encodings import head_text
+from sign_models.keypoints.formats.source import Source
 
-# What the field calls the same thing, most particular first.
-NAME = (
-    "id",
-    "name",
-    "video_name",
-    "vid",
-    "SENTENCE_NAME",
-    "sequence_id",
-    "path",
-    "video_path",
-    "video",
-    "pose",
-    "file",
+_MEDIA = re.compile(
+    r"\.(mp4|m4v|mpe?g|avi|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf)(\.gz)?$",
+    re.IGNORECASE,
 )
-TEXT = ("text", "raw-text", "SENTENCE", "sentence", "translation", "phrase", "sign", "words")
-GROUP = ("signer", "signer_id", "participant_id", "speaker")
-SPLIT = ("split",)
-_MEDIA = re.compile(r"\.(mp4|avi|mkv|mov|webm|pkl|pickle|pose|json|npy|npz|parquet|csv)$", re.IGNORECASE)
 _SAMPLED = 8  # rows by which a file is told
 _NEVER = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
@@ -54,31 +42,88 @@ class Label:
 NOTHING = Label()
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """id: as its row has it. names: every form of every name of the row. place: of the row."""
+
+    id: str
+    names: frozenset[str]
+    label: Label
+    place: str
+
+
 class Labels:
-    """What label files say of a clip, found by its id, its path or its bare name."""
+    """What label files say of a clip, found by its id, its path or its bare name.
+
+    files: places of the label files.
+    """
 
     def __init__(self) -> None:
+        self.files: set[str] = set()
+        self._entries: list[_Entry] = []
         self._by_name: dict[str, Label | None] = {}
+        self._by_id: dict[str, _Entry] = {}
 
-    def add(self, source: Source) -> bool:
-        """Take in a file if it is one of labels; False if it is not."""
-        rows = _rows(source)
+    def add(self, source: Source) -> list[DataError]:
+        """Take in a file if it is one of labels; returned is what is wrong with rows of it, which are left out.
+
+        Raises:
+            DataError: the whole file cannot be used.
+        """
+        try:
+            rows = _rows(source)
+        except DataError:
+            self.files.add(source.place)  # it is told as such, and need not be told as one that nobody reads
+            raise
         if rows is None:
-            return False
+            return []
+        self.files.add(source.place)
         split = split_of(source.name)
-        for key, row in rows:
-            label = Label(_first(row, TEXT), SPLITS.get(str(_first(row, SPLIT)), split), _first(row, GROUP))
-            names = {key, *(str(row[field]) for field in NAME if isinstance(row.get(field), str | int))}
-            for form in {form for name in names if name for form in _forms(name)}:
-                # Two clips of one bare name: only the whole path tells them apart.
-                known = self._by_name.setdefault(form, label)
-                self._by_name[form] = label if known == label else None
-        return True
+        return [error for place, key, row in rows if (error := self._add(place, key, row, split))]
+
+    def _add(self, place: str, key: str, row: Mapping[str, Any], split: str | None) -> DataError | None:
+        told = {kind: cell(row, first_of(row, names)) for kind, names in (("split", SPLIT), ("group", GROUP))}
+        text = next((value for name in TEXT if (value := cell(row, first_of(row, (name,))))), None)
+        try:
+            label = Label(text, split_named(told["split"], place) or split, told["group"])
+        except DataError as error:
+            return error
+        given = [value for name in ID if (value := cell(row, first_of(row, (name,))))]
+        id = key or next(iter(given), "")
+        names = frozenset(form for name in (id, *given) if name for form in _forms(name))
+        if not names:
+            wanted = "a clip's id, or no row"
+            return DataError("its id is empty", place=place, wanted=wanted, remedy="name the clip, or remove the row")
+        whole = _forms(id)[0]
+        entry = self._by_id.setdefault(whole, _Entry(id, names, label, place))
+        if entry.label != label:
+            self._by_name.update(dict.fromkeys(entry.names | names))
+            return DataError(
+                f"{id!r} again with {_told(label)}, after {_told(entry.label)} at {entry.place}",
+                place=place,
+                wanted="each id once",
+                remedy="keep one of the two; the clip has none of them now",
+            )
+        self._entries.append(entry)
+        for form in names:
+            # Two clips of one bare name: only the whole path tells them apart.
+            known = self._by_name.setdefault(form, label)
+            self._by_name[form] = label if known == label else None
+        return None
 
     def find(self, id: str) -> Label:
         """What is known of a clip; nothing where no file tells of it."""
         forms = _forms(id) if self._by_name else ()
         return next((found for form in forms if (found := self._by_name.get(form))), NOTHING)
+
+    def unused(self, ids: Iterable[str]) -> list[str]:
+        """The ids of the rows that are none of these clips'."""
+        forms = {form for id in ids for form in _forms(id)}
+        return list(dict.fromkeys(entry.id for entry in self._entries if not entry.names & forms))
+
+
+def _told(label: Label) -> str:
+    return repr((label.text or "no text")[:40]) + (f" in {label.split}" if label.split else "")
 
 
 def split_of(name: str) -> str | None:
@@ -87,62 +132,60 @@ def split_of(name: str) -> str | None:
     return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
-def _first(row: Mapping[str, Any], names: Iterable[str]) -> str | None:
-    value = next((row[name] for name in names if row.get(name) is not None), None)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
-
-
 def _forms(name: str) -> list[str]:
-    """The whole path and the bare name, both without a film's or a keypoint file's ending."""
-    bare = _MEDIA.sub("", name)
+    """The whole path and the bare name, both without the endings of films and keypoint files."""
+    bare = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
+    while bare != (shorter := _MEDIA.sub("", bare)) and shorter:
+        bare = shorter
     return list(dict.fromkeys([bare, PurePosixPath(bare).name or bare]))
 
 
-def _rows(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]] | None:
-    """(key or "", row) of a label file, None where the file is no label file."""
+def _rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] | None:
+    """(place, key or "", row) of a label file, None where the file is no label file."""
     if source.name.lower().endswith(_NEVER):
         return None
     if source.kind == "text":
-        return _table(source)
-    if source.kind not in ("pickle", "json") or not _may_hold_labels(source.head):
+        table = delimited.rows(source)
+        return None if table is None else ((place, "", row) for place, row in table)
+    if source.kind not in ("pickle", "json") or not _may_hold_labels(source):
         return None
     tree = source.tree
     if isinstance(tree, Mapping):
         items = [(str(key), row) for key, row in tree.items()]
+        if items and all(isinstance(row, str) for _, row in items):  # {id: text}
+            items = [(key, {"id": key, "text": row}) for key, row in items]
     else:
         items = [("", row) for row in tree] if isinstance(tree, list | tuple) else []
     if not items or not all(_is_label(row) for _, row in items[:_SAMPLED]):
         return None
-    return ((key, row) for key, row in items if isinstance(row, Mapping))
+    return _told_rows(items, source.name)
 
 
-def _may_hold_labels(head: bytes) -> bool:
+def _told_rows(items: list[tuple[str, Any]], name: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for number, (key, row) in enumerate(items, 1):
+        place = f"{name}: row {number}"
+        if not isinstance(row, Mapping):
+            raise DataError(f"is a {type(row).__name__}", place=place, wanted="an object", remedy="export it again")
+        yield place, key, row
+
+
+def _may_hold_labels(source: Source) -> bool:
     """Whether reading the file is worth it: most files of a corpus are keypoints, and large."""
-    return not any(word in head for word in _KEYPOINTS) and any(name.encode() in head for name in TEXT)
+    head = source.head
+    if any(word in head for word in _KEYPOINTS):
+        return False
+    if source.kind == "json":
+        text = head_text(head)
+        if re.match(r'\s*\{\s*"[^"]*"\s*:\s*"', text):
+            return True
+        names = {normal(name) for name in re.findall(r'"([^"\\]{1,40})"\s*:', text)}
+    else:
+        names = {normal(name.decode()) for name in re.findall(rb"[A-Za-z][A-Za-z0-9_-]{2,30}", head)}
+        names |= {"id"} if b"id" in head else set()
+    return bool(names & set(TEXT)) and bool(names & set(ID))
 
 
 def _is_label(row: Any) -> bool:
-    return isinstance(row, Mapping) and any(name in row for name in TEXT) and any(name in row for name in NAME)
-
-
-def _table(source: Source) -> Iterator[tuple[str, Mapping[str, Any]]] | None:
-    first = source.head.decode("utf-8", errors="replace").partition("\n")[0]
-    # How2Sign's .csv files are separated by tabs.
-    delimiter = "\t" if "\t" in first else ";" if first.count(";") > first.count(",") else ","
-    columns = {name.strip().strip('"\ufeff') for name in first.split(delimiter)}
-    if "frame" in columns or not (columns & set(TEXT) and columns & set(NAME)):
-        return None
-    return _table_rows(source, delimiter)
-
-
-def _table_rows(source: Source, delimiter: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    text = lines(source.path)
-    try:
-        # Tab-separated sentences hold lone quotation marks.
-        if delimiter == "\t":
-            rows = csv.DictReader(text, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-        else:
-            rows = csv.DictReader(text, delimiter=delimiter)
-        yield from (("", row) for row in rows)
-    except csv.Error as error:
-        raise DataError(f"is no readable table ({error})", place=source.name, wanted="CSV or TSV") from error
+    if not isinstance(row, Mapping):
+        return False
+    return first_of(map(str, row), TEXT) is not None and first_of(map(str, row), ID) is not None

@@ -1,4 +1,4 @@
-"""MediaPipe Holistic as numpy vectors, one file a frame or a clip: 258 or 1662 numbers a frame.
+"""MediaPipe Holistic as numpy vectors, one file a frame or a clip: 258, 1662, 225 or 1629 numbers a frame.
 
 33 pose points (x, y, z, visibility), then with 1662 numbers 468 face points (x, y, z), then 21 left and 21 right hand
 points (x, y, z); what was not found is zero. The layout of the widespread tutorial that files its recordings as
@@ -21,8 +21,14 @@ from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE, MESH_468
 from sign_models.keypoints.sequence import KeypointSequence
 
 POSE, FACE, HANDS = len(MEDIAPIPE_POSE), len(MESH_468), 2 * len(HAND)
-# Numbers of a frame -> layout and number of face points.
-WIDTHS = {4 * POSE + 3 * HANDS: ("mediapipe_75", 0), 4 * POSE + 3 * (FACE + HANDS): ("mediapipe_543", FACE)}
+# Numbers of a frame -> layout, number of face points, numbers of a pose point (without a visibility: 3).
+WIDTHS = {
+    4 * POSE + 3 * HANDS: ("mediapipe_75", 0, 4),
+    4 * POSE + 3 * (FACE + HANDS): ("mediapipe_543", FACE, 4),
+    3 * (POSE + HANDS): ("mediapipe_75", 0, 3),
+    3 * (POSE + FACE + HANDS): ("mediapipe_543", FACE, 3),
+}
+GAPS = 4  # frames that a clip may span for each file that it has
 _NUMBERED = re.compile(r"\d+\.npy")
 
 
@@ -48,13 +54,14 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         text = source.path.parent.name if source.name.isdecimal() else None
     else:
         frames = np.atleast_2d(as_numbers(source.tree, source.name))
-    layout, faces = WIDTHS[frames.shape[1]]
-    body = frames[:, : 4 * POSE].reshape(len(frames), POSE, 4)
-    rest = frames[:, 4 * POSE :].reshape(len(frames), faces + HANDS, 3)
+    layout, faces, width = WIDTHS[frames.shape[1]]
+    frames = np.nan_to_num(frames, nan=0.0)
+    body = frames[:, : width * POSE].reshape(len(frames), POSE, width)
+    rest = frames[:, width * POSE :].reshape(len(frames), faces + HANDS, 3)
     points = np.concatenate([body[..., :2], rest[..., :2]], axis=1)
     # Only the pose has a score; a face or a hand that was not found is all zeros.
     found = (rest != 0).any(-1)
-    confidence = np.concatenate([body[..., 3], found], axis=1)
+    confidence = np.concatenate([body[..., 3] if width == 4 else (body != 0).any(-1), found], axis=1)
     return clip(
         source.id or source.name,
         points,
@@ -76,4 +83,11 @@ def _frames(folder: Path) -> np.ndarray:
             found = f"an array of shape {frame.shape}"
             wanted = f"{' or '.join(map(str, WIDTHS))} numbers, the same in every frame of a clip"
             raise DataError(found, place=f"{folder.name}/{path.name}", wanted=wanted)
-    return np.stack(frames)
+    first, last = numbered[0][0], numbered[-1][0]
+    if len({number for number, _ in numbered}) < len(numbered) or last - first + 1 > GAPS * len(numbered):
+        found = f"{len(numbered)} files for the frames {first} to {last}"
+        wanted = f"one for every {GAPS} frames at least, each number once"
+        raise DataError(found, place=folder.name, wanted=wanted, remedy="rename the files")
+    whole = np.zeros((last - first + 1, len(frames[0])), np.float64)
+    whole[[number - first for number, _ in numbered]] = frames  # a frame without a file is all zeros: unseen
+    return whole

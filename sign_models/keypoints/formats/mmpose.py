@@ -20,6 +20,7 @@ from sign_models.keypoints.formats.source import Options, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_PEOPLE = 32  # of one frame, the first ones
+GAPS = 4  # frames that a clip may span for each frame that it has
 
 
 def detect(source: Source) -> bool:
@@ -31,18 +32,37 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 
 
 def _frames(tree: Any) -> list[Any] | None:
-    """The list of frames, each a list of instances, or None where the tree is something else."""
+    """The list of frames, each a list of instances or an object with it, or None where the tree is something else."""
     frames = tree.get("instance_info") if isinstance(tree, Mapping) else tree
     if not isinstance(frames, list) or not frames:
         return None
     if all(isinstance(frame, dict) and isinstance(frame.get("instances"), list) for frame in frames):
-        if all(isinstance(frame.get("frame_id"), int) for frame in frames):
-            frames = sorted(frames, key=lambda frame: frame["frame_id"])
-        return [frame["instances"] for frame in frames]
+        return frames
     persons = [person for frame in frames if isinstance(frame, list) for person in frame[:1]]
     if persons and all(isinstance(frame, list) for frame in frames) and all(map(_is_person, persons)):
         return frames
     return None
+
+
+def _in_time(frames: list[Any], place: str) -> list[list[Any]]:
+    """The instances of every frame from the first to the last, none where the file leaves a frame out."""
+    if not isinstance(frames[0], dict):
+        return frames
+    numbers = [frame.get("frame_id") for frame in frames]
+    known = [number for number in numbers if isinstance(number, int)]
+    if not known:
+        return [frame["instances"] for frame in frames]
+    if len(known) < len(numbers) or len(set(known)) < len(known):
+        found = "a frame_id twice" if len(known) == len(numbers) else "frames without a frame_id beside others with one"
+        raise DataError(found, place=place, wanted="a frame_id of its own in every frame", remedy="export it again")
+    length = max(known) - min(known) + 1
+    if length > GAPS * len(known):
+        found = f"{len(known)} frames between {min(known)} and {max(known)}"
+        raise DataError(found, place=place, wanted=f"one in {GAPS} at least", remedy="number the frames one by one")
+    whole: list[list[Any]] = [[] for _ in range(length)]
+    for frame, number in zip(frames, known, strict=True):
+        whole[number - min(known)] = frame["instances"]
+    return whole
 
 
 def _is_person(person: Any) -> bool:
@@ -51,9 +71,9 @@ def _is_person(person: Any) -> bool:
 
 def _read(source: Source, options: Options) -> KeypointSequence:
     place = source.name
+    frames = _in_time(_frames(source.tree) or [], place)
     people = [
-        [_person(person, f"{place}: frame {i}") for person in frame[:MAX_PEOPLE]]
-        for i, frame in enumerate(_frames(source.tree) or [])
+        [_person(person, f"{place}: frame {i}") for person in frame[:MAX_PEOPLE]] for i, frame in enumerate(frames)
     ]
     counts = {len(person) for persons in people for person in persons}
     if len(counts) != 1:

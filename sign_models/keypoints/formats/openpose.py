@@ -19,13 +19,27 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.formats.source import Options, Source, read_json
-from sign_models.keypoints.layouts import FACE_70, HAND, LAYOUTS, OPENPOSE_BODY_18, OPENPOSE_BODY_25
+from sign_models.keypoints.layouts import (
+    FACE_70,
+    HALPE_BODY,
+    HAND,
+    LEFT_HAND,
+    OPENPOSE_BODY_18,
+    OPENPOSE_BODY_25,
+    RIGHT_HAND,
+    name_of,
+    names_of,
+)
 from sign_models.keypoints.sequence import KeypointSequence
 
-FRAME = re.compile(r"(?P<clip>.*?)_?(?P<number>\d{1,15})(_keypoints)?\.json")
+FRAME = re.compile(r"(?P<clip>.*?)[_.]?(?P<number>\d{1,15})(_keypoints)?\.json")
 PARTS = ("pose", "face", "hand_left", "hand_right")  # in the order of LAYOUTS["openpose_137"]
 COUNTS = {"face": len(FACE_70), "hand_left": len(HAND), "hand_right": len(HAND)}
-BODIES = {len(OPENPOSE_BODY_25): "openpose_137", len(OPENPOSE_BODY_18): "openpose_130"}
+BODIES = {
+    len(OPENPOSE_BODY_25): "openpose_137",
+    len(OPENPOSE_BODY_18): "openpose_130",
+    len(HALPE_BODY): name_of(HALPE_BODY + FACE_70 + LEFT_HAND + RIGHT_HAND),  # AlphaPose's in OpenPose's format
+}
 MAX_PEOPLE = 32  # of one frame, the first ones
 GAPS = 4  # frames that a clip may span for each file that it has
 
@@ -40,7 +54,7 @@ def detect(source: Source) -> bool:
 
 
 def _is_frame(tree: Any) -> bool:
-    return isinstance(tree, Mapping) and isinstance(tree.get("people"), list) and "version" in tree
+    return isinstance(tree, Mapping) and isinstance(tree.get("people"), list | dict) and "version" in tree
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
@@ -71,7 +85,7 @@ def _read(frames: list[tuple[int, Path]], id: str, place: str, options: Options)
         raise DataError(found, place=place, wanted=" or ".join(map(str, BODIES)), remedy="use BODY_25 or COCO")
     layout = BODIES[counts.pop()] if counts else "openpose_137"
     width = max((len(persons) for _, persons in people), default=1) or 1
-    values = np.zeros((length, width, len(LAYOUTS[layout]), 3), np.float32)
+    values = np.zeros((length, width, len(names_of(layout)), 3), np.float32)
     for number, persons in people:
         for p, person in enumerate(persons):
             values[number, p] = np.concatenate([person[part] for part in PARTS])
@@ -84,7 +98,10 @@ def _people(path: Path) -> list[dict[str, np.ndarray]]:
     tree = read_json(path)
     if not _is_frame(tree):
         raise DataError("is no frame of OpenPose", place=path.name, wanted='{"version", "people": [...]}')
-    return [_person(person, path.name) for person in tree["people"][:MAX_PEOPLE]]
+    people = tree["people"]
+    # The Korean AI-Hub corpus holds one person as an object.
+    people = [people] if isinstance(people, dict) else people
+    return [_person(person, path.name) for person in people[:MAX_PEOPLE]]
 
 
 def _person(person: Any, place: str) -> dict[str, np.ndarray]:

@@ -108,7 +108,11 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         found = ", ".join(component.name for component in pose.header.components)
         raise DataError(f"components {found}", place=place, wanted="one of " + ", ".join(_COMPONENTS))
     points = np.ma.getdata(pose.body.data)[..., :2].astype(np.float32)
-    points, confidence = follow(points, np.asarray(pose.body.confidence, np.float32))
+    confidence = np.asarray(pose.body.confidence, np.float32)
+    lost: np.ndarray = np.isnan(points).any(axis=-1)  # unseen, whatever confidence the file gives it
+    if lost.any():
+        points, confidence = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), confidence)
+    points, confidence = follow(points, confidence)
     dimensions = pose.header.dimensions
     return clip(
         source.id,
@@ -161,7 +165,7 @@ def check_header(data: bytes, place: str) -> None:
         reader.seek(limbs * 4 + colors * 6, io.SEEK_CUR)
         counts.append(points)
         widths.append(len(form))
-        if form not in ("XYC", "XYZC"):
+        if not re.fullmatch("XYZ?[A-Z]?C", form):  # a fourth channel, such as a camera's depth, is not used
             raise _hostile(f"point format {form[:16]!r}", place)
     landmarks, width = sum(counts), max(widths)
     if not 0 < landmarks <= MAX_POINTS:

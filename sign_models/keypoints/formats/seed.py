@@ -8,14 +8,18 @@ an example of each: docs/formats/seed.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from sign_models.keypoints.formats import records
-from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.clip import Clip, as_numbers
+from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
 from sign_models.keypoints.formats.source import Options, Source
 from sign_models.keypoints.pickles.safe_pickle import Arrays
 
+MAX_FIELDS = 16  # of a file with one array
+GENERIC = ("arr_0", "data", "landmarks", "frames", "poses", "points", "array", "x", "kpts", "skeleton")
 HEADER = ("layout", "fps", "unit", "size")
 
 
@@ -41,4 +45,40 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
     elif isinstance(tree, Mapping) and not records.is_record(tree):
         # An npz has no other place for them than beside the arrays.
         header = {name: tree[name] for name in HEADER if name in tree and not isinstance(tree[name], np.ndarray)}
+        if (one := _only(tree, source, header)) is not None:
+            tree = one
     return records.clips(tree, source, options, header=header)
+
+
+def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The record of a file that holds one array, whose id is the file's name whatever the array is called."""
+    names = [name for name in tree if name not in header]
+    values = {name: tree[name] for name in names[:MAX_FIELDS]}
+    arrays = [name for name, value in values.items() if _is_clip(value)]
+    rest = {name: value for name, value in values.items() if name not in arrays}
+    generic = bool(arrays) and str(arrays[0]).lower() in GENERIC
+    if len(arrays) != 1 or len(names) > MAX_FIELDS or not (source.kind == "npz" or generic):
+        return None
+    if any(
+        isinstance(value, list | Mapping) or (isinstance(value, np.ndarray) and value.ndim > 1)
+        for value in rest.values()
+    ):
+        return None
+    array = as_numbers(values[arrays[0]], source.name)
+    flat = array.ndim == 3 and array.shape[2] == 3 and not array[..., 2].any() and array.any()
+    record: dict[str, Any] = {"keypoints": array[..., :2] if flat else array}  # a depth of 0 everywhere
+    record |= {name: rest[name] for name in ("confidence", "confidences", "scores") if name in rest}
+    for field, synonyms in (("text", TEXT), ("split", SPLIT), ("group", GROUP)):
+        column = first_of(rest, synonyms)
+        value = rest.get(column) if column else None
+        if isinstance(value, np.ndarray) and value.size == 1:
+            value = value.item()
+        if value is not None:
+            record[field] = value
+    return record
+
+
+def _is_clip(value: Any) -> bool:
+    return (isinstance(value, np.ndarray) and value.ndim == 3) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], list | np.ndarray)
+    )

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+import re
 import struct
 import tokenize
 import zipfile
@@ -19,6 +20,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats.encodings import decode, head_text, is_text
 from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
 
@@ -33,6 +35,9 @@ MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NU
 SUFFIXES: dict[str, Kind] = {
     ".pkl": "pickle", ".pickle": "pickle", ".json": "json", ".npz": "npz", ".npy": "npy", ".parquet": "parquet",
 }  # fmt: skip
+TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".psv", ".skels", ".files", ".text")
+# Pickles of protocol 0 and 1 have no magic bytes: a container or a class by its full name, then its place in the memo.
+_OLD_PICKLE = re.compile(rb"\(*(?:[\]}]|\([ldt]?|c[\w.]+\r?\n\w+\r?\n)(?:p\d+\r?\n|q[\x00-\x08])")
 _BROKEN_ARRAY = (
     ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, SyntaxError, OverflowError, RecursionError,
     zlib.error, zipfile.BadZipFile, tokenize.TokenError,
@@ -55,12 +60,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """A file or a folder: where it lies, its bare name, and the id that a single clip in it would have."""
+    """A file or a folder: where it lies, its bare name, and the id that a single clip in it would have.
+
+    members: (part, path) of the files that together are one clip.
+    """
 
     place: str
     name: str
     id: str
     is_folder: bool = False
+    members: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def path(self) -> Path:
@@ -85,22 +94,23 @@ class Source:
     def kind(self) -> Kind:
         if self.is_folder:
             return "folder"
-        head = self.head
+        head, suffix = self.head, self.path.suffix.lower()
+        if suffix in TEXT_SUFFIXES and is_text(head):  # before any rule that two or four letters meet
+            return "text"
         for magic, kind in MAGIC.items():
-            if head.startswith(magic):
+            if head.startswith(magic) and not (magic == b"PAR1" and is_text(head)):
                 return kind
         if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
             return "pickle"
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        if head_text(head).lstrip()[:1] in ("{", "["):
             return "json"
         if self._is_pose():
             return "pose"
-        if self.path.suffix.lower() in SUFFIXES:  # broken, or without a mark of its own; its reader says which
-            return SUFFIXES[self.path.suffix.lower()]
-        # Pickles of protocol 0 and 1 have no mark: a container, or the name of a class, then a memo place.
-        if head[:1] in b"(}]c)" and head[1:2] in b"lpqd" and head:
+        if suffix in SUFFIXES:  # broken, or without a mark of its own; its reader says which
+            return SUFFIXES[suffix]
+        if _OLD_PICKLE.match(head):
             return "pickle"
-        return "text" if _is_text(head) else "unknown"
+        return "text" if is_text(head) else "unknown"
 
     def _is_pose(self) -> bool:
         if self.path.suffix.lower() == ".pose":
@@ -126,11 +136,6 @@ class Source:
         return None
 
 
-def _is_text(head: bytes) -> bool:
-    text = head.decode("utf-8", errors="ignore")
-    return bool(text) and len(text.encode()) >= len(head) - 3 and not any(ord(c) < 9 for c in text)
-
-
 def read_json(path: Path) -> Any:
     """Parsed JSON, gzipped or not. DataError on anything that is not JSON, too large or nested too deeply."""
     try:
@@ -143,7 +148,13 @@ def read_json(path: Path) -> Any:
                 wanted=f"at most {MAX_JSON_BYTES:,} bytes",
                 remedy="save it as a pickle or npz of arrays, or split it",
             )
-        return json.loads(data)
+        text = decode(data, path.name)
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            if not error.msg.startswith("Extra data"):
+                raise
+            return [json.loads(line) for line in text.splitlines() if line.strip()]  # JSON lines
     except (OSError, EOFError, zlib.error, ValueError, RecursionError, MemoryError) as error:
         raise DataError(
             f"is no readable JSON ({str(error)[:120]})",
@@ -151,6 +162,20 @@ def read_json(path: Path) -> Any:
             wanted="a whole file",
             remedy="export it again",
         ) from error
+
+
+def read_text(path: Path) -> str:
+    """A text file of any encoding that `encodings` knows, gzipped or not. DataError where it is none, or too large."""
+    try:
+        with open_binary(path) as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        found = f"is no readable text ({str(error)[:120]})"
+        raise DataError(found, place=path.name, wanted="a whole file", remedy="copy it again") from error
+    if len(data) > MAX_JSON_BYTES:
+        wanted = f"at most {MAX_JSON_BYTES:,} bytes"
+        raise DataError("holds too much text", place=path.name, wanted=wanted, remedy="split the file")
+    return decode(data, path.name)
 
 
 def open_binary(path: Path) -> IO[bytes]:

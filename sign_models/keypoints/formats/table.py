@@ -5,8 +5,9 @@ wide     x_face_0, ..., y_face_0, ..., x_pose_32, ...: a row a frame (asl-finger
 counted  x1, y1[, z1][, v1], x2, ...: a row a frame
 named    body.nose_x, body.nose_y[, body.nose_c], ...: a row a frame, by the names of `layouts`
 
-A column sequence_id, video_id, id or clip parts a table into clips, whose rows stand together; without one, a table is
-one clip. An empty cell or NaN is a landmark that was not found. See docs/formats/tables.md.
+A column of `columns.ID` parts a table into clips, whose rows stand together; without one, a table is one clip. An
+empty cell or NaN is a landmark that was not found. Ids and texts are text, whatever they look like.
+See docs/formats/tables.md.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import columns as known_columns
 from sign_models.keypoints.formats.clip import Clip, clip
-from sign_models.keypoints.formats.source import Options, Source, open_binary
+from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.table_files import batches, header
 from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE, MESH_468, MESH_478, layout_of, name_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -30,8 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LONG = frozenset(["frame", "type", "landmark_index", "x", "y"])
-ID = ("sequence_id", "video_id", "id", "clip")
-TEXT = ("text", "phrase", "sign", "class")
+_LONG_COLUMNS = LONG | {"z", "visibility", "confidence", "score"}
 SCORE = ("visibility", "confidence", "score")
 # The order of LAYOUTS["mediapipe_553"].
 TYPES = {"pose": len(MEDIAPIPE_POSE), "face": len(MESH_478), "left_hand": len(HAND), "right_hand": len(HAND)}
@@ -40,9 +42,6 @@ WIDE = re.compile(r"([xyz])_(face|pose|left_hand|right_hand)_(\d{1,4})")
 COUNTED = re.compile(r"([xyzvc])(\d{1,4})")
 NAMED = re.compile(r"((?:body|face|left_hand|right_hand)\.\w+)_([xyc])")
 MAX_ROWS = 2**26
-MAX_COLUMNS = 4096
-MAX_GROUP_BYTES = 2**31  # of a row group of a Parquet file, unpacked
-MAX_ROW_BYTES = 2**24  # of a row of a CSV file
 GAPS = 4  # frames that a clip may span for each frame that it has
 
 
@@ -68,85 +67,128 @@ def detect(source: Source) -> bool:
         return True
     if source.kind != "text":
         return False
-    first = source.head.decode("utf-8-sig", errors="replace").partition("\n")[0]
-    names = [name.strip().strip('"\r') for name in first.split(",")]
+    names = header(source).names
     # The head may end inside a long header, whose last name is then cut off.
-    found = sum(any(form.fullmatch(name) for form in (WIDE, COUNTED, NAMED)) for name in names[:-1])
+    found = sum(any(form.fullmatch(name) for form in (WIDE, COUNTED, NAMED)) for name in names)
     return set(names) >= LONG or found >= 4
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the rows of one clip tell beside the landmarks: its id, and the values of each column, empty ones left out.
+
+    values: column kind ("text", "split", "group") -> the different values that its rows hold.
+    """
+
+    id: str | None
+    values: dict[str, dict[str, None]]
+
+    def one(self, kind: str, column: str | None, place: str) -> str | None:
+        """The value of all rows. DataError where it changes within the clip."""
+        found = list(self.values.get(kind, {}))
+        if len(found) > 1:
+            raise DataError(
+                f"column {column!r} changes within the clip: {found[0][:40]!r}, then {found[1][:40]!r}",
+                place=place,
+                wanted="one value a clip",
+                remedy="add a column id that tells which rows are one clip, or remove the column",
+            )
+        return found[0] if found else None
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
     place = source.name
     shape: Shape | None = None
-    count, id, text = 0, None, None
+    count, told = 0, Told(None, {})
     parts: list[Rows] = []
-    for batch in _batches(source):
+    unknown = Unknown()
+    named: dict[str, str | None] = {}
+    for batch in batches(source):
         if shape is None:
-            shape = _shape(batch.schema.names, place)
-            id_column = next((name for name in ID if name in batch.schema.names), None)
-            text_column = next((name for name in TEXT if name in batch.schema.names), None)
+            names = batch.schema.names
+            shape = _shape(names, place, options.layout)
+            free = [name for name in names if not _is_landmark(name)]
+            id_column = known_columns.first_of(free, known_columns.ID)
+            wanted = {"text": known_columns.TEXT, "split": known_columns.SPLIT, "group": known_columns.GROUP}
+            named = {kind: known_columns.first_of(free, columns) for kind, columns in wanted.items()}
+        if id_column is None:
+            unknown.add(batch, [name for name in free if name not in named.values()])
         for key, part in _by_id(batch, id_column):
-            if parts and key != id:
-                yield partial(_read, parts, id, text, shape, source, options)
+            if parts and key != told.id:
+                yield partial(_read, parts, told, named, shape, source, options)
                 parts = []
             if not parts:
-                id, text, count = key, _cell(part, text_column), 0
+                told, count = Told(key, {}), 0
+            for kind, column in named.items():
+                told.values.setdefault(kind, {}).update(dict.fromkeys(_values(part, column)))
             if count + part.num_rows > MAX_ROWS:
                 raise DataError(f"a clip of more than {MAX_ROWS:,} rows", place=place, remedy="split the file")
             parts.append(shape.rows(part, count))
             count += part.num_rows
     if not parts or shape is None:
         raise DataError("has no rows", place=place, wanted="at least one frame")
-    yield partial(_read, parts, id, text, shape, source, options)
+    unknown.ask(place)
+    yield partial(_read, parts, told, named, shape, source, options)
 
 
-def _batches(source: Source) -> Iterator[pa.RecordBatch]:
-    """A table piece by piece, so that memory does not grow with it."""
-    import pyarrow as pa
-    from pyarrow import csv, parquet
+class Unknown:
+    """Columns that nobody knows, in a table without an id: one of them may say which rows are one clip."""
 
-    place = source.name
-    try:
-        if source.kind == "parquet":
-            # The limits hold for the footer, which a file may describe as larger than memory.
-            file = parquet.ParquetFile(source.path, thrift_string_size_limit=2**24, thrift_container_size_limit=2**20)
-            _check_parquet(file.metadata, place)
-            batches: Iterator[pa.RecordBatch] = file.iter_batches(batch_size=2**16)
-            yield from map(_validated, batches)
-        else:
-            options = csv.ReadOptions(block_size=MAX_ROW_BYTES)
-            with open_binary(source.path) as text:
-                yield from map(_validated, csv.open_csv(text, read_options=options))
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, EOFError) as error:
-        found = f"is no readable table ({str(error)[:120]})"
-        raise DataError(found, place=place, wanted="a whole file", remedy="export it again") from error
+    IGNORED = re.compile(
+        r"(row_?id|unnamed.*|index|time.*|.*_?ms|seconds|fps|width|height|hand(edness)?|score.*|)", re.I
+    )
+
+    def __init__(self) -> None:
+        self._runs: dict[str, int] = {}
+        self._last: dict[str, Any] = {}
+        self._rows = 0
+
+    def add(self, batch: pa.RecordBatch, names: list[str]) -> None:
+        import pyarrow as pa
+
+        for name in names:
+            column = batch.column(name)
+            if self.IGNORED.fullmatch(name) or name in _LONG_COLUMNS or pa.types.is_floating(column.type):
+                continue
+            values = column.to_pylist()
+            if not any(isinstance(value, str) and not _is_fraction(value) for value in values[:1]) and not (
+                pa.types.is_integer(column.type)
+            ):
+                continue
+            runs = sum(a != b for a, b in zip(values, values[1:], strict=False))
+            first = self._last.get(name, values[0] if values else None)
+            self._runs[name] = self._runs.get(name, 1) + runs + (bool(values) and values[0] != first)
+            self._last[name] = values[-1] if values else first
+        self._rows += batch.num_rows
+
+    def ask(self, place: str) -> None:
+        """DataError where a column stays the same for some rows and then changes."""
+        for name, runs in self._runs.items():
+            if 1 < runs < self._rows:
+                raise DataError(
+                    f"column {name!r} changes {runs - 1} times, and no column is known to tell the clips apart",
+                    place=place,
+                    wanted="a column named id where rows of several clips are in one table",
+                    remedy=f"rename {name!r} to id if it tells the clips apart, else remove it",
+                )
 
 
-def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, its offsets within bounds and its text in UTF-8. Raises ArrowInvalid, UnicodeDecodeError."""
-    batch.validate(full=True)
-    batch.schema.names  # noqa: B018  decodes them
-    return batch
+def _is_fraction(value: str) -> bool:
+    return bool(re.fullmatch(r"-?\d*[.,]\d+(e-?\d+)?", value.strip(), re.IGNORECASE))
 
 
-def _check_parquet(metadata: Any, place: str) -> None:
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    columns = [group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns)]
-    if metadata.num_columns > MAX_COLUMNS or any(not 0 <= size <= MAX_GROUP_BYTES for size in columns):
-        raise DataError(
-            f"says it has {metadata.num_columns} columns of up to {max(columns, default=0):,} bytes",
-            place=place,
-            wanted=f"at most {MAX_COLUMNS} columns, and {MAX_GROUP_BYTES:,} bytes of a column in a row group",
-            remedy="write it with smaller row groups",
-        )
+def _is_landmark(name: str) -> bool:
+    return any(form.fullmatch(name) for form in (WIDE, COUNTED, NAMED))
 
 
-def _shape(columns: list[str], place: str) -> Shape:
+def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
+    """given: the layout that the user names."""
     if repeated := {name for name in columns if columns.count(name) > 1}:
         raise DataError(f"two columns named {repeated.pop()!r}", place=place, wanted="each once")
     if set(columns) >= LONG:
         score = next((name for name in SCORE if name in columns), None)
         return Shape("mediapipe_553", partial(_long_rows, score=score, place=place))
+    counted: list[re.Match[str]] = []
     cells: dict[tuple[int, str], str] = {}  # (place in the layout, axis) -> column
     if wide := [found for name in columns if (found := WIDE.fullmatch(name))]:
         layout = "mediapipe_553"
@@ -154,7 +196,8 @@ def _shape(columns: list[str], place: str) -> Shape:
             cells[OFFSETS[found[2]] + _index(int(found[3]), found[2], place), found[1]] = found[0]
     elif counted := [found for name in columns if (found := COUNTED.fullmatch(name))]:
         first = min(int(found[2]) for found in counted)
-        layout = layout_of(max(int(found[2]) for found in counted) - first + 1, place=place)
+        count = max(int(found[2]) for found in counted) - first + 1
+        layout = given or ""
         cells = {(int(found[2]) - first, {"v": "c"}.get(found[1], found[1])): found[0] for found in counted}
     elif named := [found for name in columns if (found := NAMED.fullmatch(name))]:
         names = list(dict.fromkeys(found[1] for found in named))
@@ -164,6 +207,16 @@ def _shape(columns: list[str], place: str) -> Shape:
         wanted = "frame, type, landmark_index, x, y; x_face_0, ...; x1, y1, ...; or body.nose_x, ..."
         raise DataError(f"columns {', '.join(columns[:8])}", place=place, wanted=wanted, remedy="rename the columns")
     places = sorted(k for k, axis in cells if axis == "x" and (k, "y") in cells)
+    lone = next((name for (k, axis), name in cells.items() if (axis in "xy") and k not in set(places)), None)
+    if lone is not None:
+        raise DataError(
+            f"column {lone!r} without the other coordinate of its landmark",
+            place=place,
+            wanted="x and y of every landmark: x0, y0, x1, y1, ...",
+            remedy="rename the columns; where x and y alternate in one run of numbers, x0, x1 are x0, y0",
+        )
+    if counted and not given:
+        layout = layout_of(count, place=place)
     return Shape(layout, partial(_frame_rows, places=places, cells=cells, place=place))
 
 
@@ -186,9 +239,12 @@ def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | No
             yield str(codes[start].as_py()), batch.slice(start, stop - start)
 
 
-def _cell(batch: pa.RecordBatch, column: str | None) -> str | None:
-    value = batch.column(column)[0].as_py() if column and batch.num_rows else None
-    return None if value is None else str(value)
+def _values(batch: pa.RecordBatch, column: str | None) -> list[str]:
+    """The different values of a column as text, empty ones left out."""
+    if column is None:
+        return []
+    found = batch.column(column).unique().to_pylist()
+    return [str(value) for value in found if value is not None and str(value).strip()]
 
 
 def _numbers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
@@ -240,9 +296,11 @@ def _frame_rows(
 
 
 def _read(
-    parts: list[Rows], id: str | None, text: str | None, shape: Shape, source: Source, options: Options
+    parts: list[Rows], told: Told, named: dict[str, str | None], shape: Shape, source: Source, options: Options
 ) -> KeypointSequence:
+    id = told.id
     place = source.name if id is None else f"{source.name}: sequence {id!r}"
+    text, split, group = (told.one(kind, named[kind], place) for kind in ("text", "split", "group"))
     frame, landmark = np.concatenate([p.frame for p in parts]), np.concatenate([p.place for p in parts])
     values = np.concatenate([p.values for p in parts])
     length = int(frame.max() - frame.min()) + 1
@@ -252,7 +310,7 @@ def _read(
     count = len(names_of(shape.layout))
     flat = (frame - frame.min()) * count + landmark
     if len(np.unique(flat)) < len(flat):
-        wanted = f"each once, or a column {', '.join(ID)} that parts the clips"
+        wanted = "each once, or a column id that parts the clips"
         raise DataError("the same landmark of a frame twice", place=place, wanted=wanted)
     clean = np.where(np.isnan(values).any(1, keepdims=True) | (values[:, :2] == 0).all(1, keepdims=True), 0, values)
     whole = np.zeros((length, count, 3), np.float32)
@@ -270,6 +328,8 @@ def _read(
         confidence=whole[..., 2],
         layout=layout,
         text=text,
+        split=split,
+        group=group,
     )
 
 

@@ -1,0 +1,64 @@
+"""What the field calls the columns of tables and label files: ids, texts, splits, signers, times and frame numbers.
+
+Names are compared in lower case, with runs of spaces, hyphens and underscores as one underscore.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sign_models.errors import DataError
+
+# The most particular first. `path` and below may name more than one clip.
+ID = tuple(
+    "id clip_id clip sentence_name sequence_id sample_id sample "
+    "utterance_id segment_id segment_name uid uuid frame_dir "
+    "name vid video_name video_id video_path path video_file video filename file_name file_path file pose "
+    "keypoints_path datei dateiname index_name".split()
+)
+TEXT = tuple(
+    "text raw_text sentence translation phrase caption transcript transcription german english deutsch target "
+    "spoken spoken_text sign label_text words word label_word char label_char gloss glosses label class class_name "
+    "annotation orth en tr".split()
+)
+SPLIT = ("split", "subset", "partition", "set")
+GROUP = ("signer", "signer_id", "participant_id", "participant", "speaker", "speaker_id", "subject", "infered_signer")
+FRAME = tuple("frame frame_id frame_index frame_idx frame_number frame_no frame_num frameid framenumber".split())
+SPLITS = {
+    "train": "train", "training": "train", "dev": "dev", "devel": "dev", "development": "dev", "val": "dev",
+    "valid": "dev", "validation": "dev", "validate": "dev", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def normal(name: Any) -> str:
+    """ "Video Name", "VIDEO-NAME" -> "video_name"."""
+    return re.sub(r"[\s_-]+", "_", str(name).strip().strip("\ufeff\"'").lower())
+
+
+def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
+    """The name, as it is written, that comes first in `wanted`."""
+    by_name: dict[str, str] = {}
+    for name in names:
+        by_name.setdefault(normal(name), name)
+    return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def cell(row: Mapping[str, Any], column: str | None) -> str | None:
+    """A cell as text; None where it is empty, missing or no text."""
+    value = row.get(column) if column is not None else None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value) if str(value).strip() else None
+
+
+def split_named(value: str | None, place: str) -> str | None:
+    """train, dev or test. DataError on a value that is none of their names."""
+    if value is None or not value.strip():
+        return None
+    found = SPLITS.get(value.strip().lower())
+    if found is None:
+        wanted = "train, dev (or val, valid, validation) or test"
+        raise DataError(f"split {value[:40]!r}", place=place, wanted=wanted, remedy="correct it, or empty the cell")
+    return found

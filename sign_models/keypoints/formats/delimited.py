@@ -1,0 +1,114 @@
+"""Tables of text: a header and a row a clip, of any separator, quoting and encoding."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.columns import ID, TEXT, first_of, normal
+from sign_models.keypoints.formats.encodings import head_text
+from sign_models.keypoints.formats.source import Source, read_text
+
+Row = tuple[str, dict[str, str]]  # the place that messages name; column -> cell
+
+_DELIMITERS = "\t|;,"
+_UNUSUAL = re.compile(r"^[\w\- ]*?\w(\s*[^\w\s\"'-]{1,3}\s*|\s+)\w")
+_LANDMARK = re.compile(r"[xyzvc]_?\d+|[xyz]_\w+_\d+|(body|face|left_hand|right_hand)\.\w+_[xyzc]")
+_SEPARATOR_LINE = re.compile(r"sep=.\r?\n", re.IGNORECASE)  # Excel's own first line
+
+
+def rows(source: Source) -> list[Row] | None:
+    """The rows of a table of labels, None where the header names no id or no text.
+
+    Raises:
+        DataError: a row has more cells than there are columns, or the file is no readable text.
+    """
+    if _separator(_first_line(head_text(source.head))) is None:
+        return None
+    text = _SEPARATOR_LINE.sub("", read_text(source.path), count=1).lstrip("\r\n")
+    separator = _separator(_first_line(text))
+    if separator is None:
+        return None
+    return _checked(_cells(text, separator, source.name), source.name)
+
+
+def _first_line(text: str) -> str:
+    text = _SEPARATOR_LINE.sub("", text, count=1) if _SEPARATOR_LINE.match(text) else text
+    return text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+
+
+def _separator(line: str) -> str | None:
+    """What separates the columns of a header of labels; None where it is none."""
+    unusual = _UNUSUAL.match(line)
+    for separator in (*_DELIMITERS, *((unusual[1].strip() or " ",) if unusual else ())):
+        names = {normal(name) for name in line.split(separator)}
+        if sum(bool(_LANDMARK.fullmatch(name)) for name in names) >= 4:
+            return None  # a table of landmarks, which `table` reads with its ids and texts
+        if "frame" not in names and names & set(ID) and names & set(TEXT):
+            return separator
+    return None
+
+
+def _cells(text: str, separator: str, place: str) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of every row, the header first; empty lines are left out."""
+    if len(separator) > 1 or separator == " ":
+        found = [(i, [cell.strip() for cell in line.split(separator)]) for i, line in enumerate(text.splitlines(), 1)]
+        return iter([(i, cells) for i, cells in found if any(cells)])
+    quoted, error = _parsed(text, separator, csv.QUOTE_MINIMAL)
+    # Sentences between tabs or bars may hold lone quotation marks, which are then characters like others.
+    if separator in "\t|" and (error or _ragged(quoted)):
+        plain, _ = _parsed(text, separator, csv.QUOTE_NONE)
+        if not _ragged(plain) or error:
+            return iter(plain)
+    if error:
+        line = quoted[-1][0] + 1 if quoted else 1
+        remedy = "quote the cells, and double the quotation marks in them"
+        raise DataError(f"row in line {line}: {error}", place=place, wanted="CSV", remedy=remedy)
+    return iter(quoted)
+
+
+def _parsed(text: str, separator: str, quoting: int) -> tuple[list[tuple[int, list[str]]], str]:
+    """The rows, and why they end early."""
+    # csv's own reader counts lines; newline="" keeps line breaks within cells as they are.
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=separator,
+        quoting=quoting,  # type: ignore[arg-type]
+        skipinitialspace=separator not in "\t",
+        strict=True,
+    )
+    found: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                found.append((reader.line_num, cells))
+    except csv.Error as error:
+        return found, str(error)
+    return found, ""
+
+
+def _ragged(found: list[tuple[int, list[str]]]) -> bool:
+    return any(len(cells) != len(found[0][1]) for _, cells in found)
+
+
+def _checked(cells: Iterator[tuple[int, list[str]]], place: str) -> list[Row]:
+    _, header = next(cells)
+    names = [name.strip().strip("\ufeff") for name in header]
+    while names and not names[-1]:
+        names.pop()
+    if first_of(names, ID) is None or first_of(names, TEXT) is None:
+        raise DataError(f"columns {', '.join(names[:8])}", place=place, wanted="an id and a text")
+    result = []
+    for line, row in cells:
+        if beyond := [cell for cell in row[len(names) :] if cell.strip()]:
+            raise DataError(
+                f"{len(names) + len(beyond)} cells for {len(names)} columns: {beyond[0][:40]!r} is beyond the last",
+                place=f"{place}: line {line}",
+                wanted="a cell a column",
+                remedy="quote cells that hold the separator",
+            )
+        result.append((f"{place}: line {line}", {n: c.strip() for n, c in zip(names, row, strict=False)}))
+    return result

@@ -1,0 +1,208 @@
+"""One clip kept in parts: pose, left hand, right hand and face as keys of one file, or as files of one name.
+
+{"pose": (T, 33, C), "left_hand": (T, 21, C), "right_hand": (T, 21, C), "face"?}, bare or by id; or files such as
+left_hand/NAME.npy beside pose/NAME.npy (LSFB), or NAME_left_hand.npy beside NAME_pose.npy. Sides are taken from names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip
+from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.layouts import (
+    COCO_BODY,
+    COCO_FEET,
+    FACE_68,
+    FACE_70,
+    HALPE_BODY,
+    HAND,
+    LEFT_HAND,
+    MEDIAPIPE_POSE,
+    MESH_468,
+    MESH_478,
+    OPENPOSE_BODY_8,
+    OPENPOSE_BODY_18,
+    OPENPOSE_BODY_25,
+    RIGHT_HAND,
+    name_of,
+)
+from sign_models.keypoints.sequence import KeypointSequence
+
+PARTS = ("pose", "face", "left_hand", "right_hand")  # in the order in which they are joined
+_BODIES = (
+    MEDIAPIPE_POSE, COCO_BODY, COCO_BODY + COCO_FEET, HALPE_BODY, OPENPOSE_BODY_25, OPENPOSE_BODY_18, OPENPOSE_BODY_8,
+)  # fmt: skip
+# Part -> count of landmarks -> their names.
+LANDMARKS: dict[str, dict[int, tuple[str, ...]]] = {
+    "pose": {len(names): names for names in _BODIES},
+    "face": {len(names): names for names in (MESH_468, MESH_478, FACE_68, FACE_70)},
+    "left_hand": {len(HAND): LEFT_HAND},
+    "right_hand": {len(HAND): RIGHT_HAND},
+}
+_WORDS = {
+    "pose": "pose", "body": "pose", "face": "face",
+    "lefthand": "left_hand", "handleft": "left_hand", "lhand": "left_hand", "lh": "left_hand",
+    "righthand": "right_hand", "handright": "right_hand", "rhand": "right_hand", "rh": "right_hand",
+}  # fmt: skip
+_SHORT = {"left": "left_hand", "right": "right_hand", "hands_left": "left_hand", "hands_right": "right_hand"}
+_TAIL = re.compile(r"(landmarks?|keypoints?|points|joints|coords|2d|3d|xyz?|s)$")
+_NAMED_FILE = re.compile(
+    r"(?P<clip>.*?)[._ -]?(?P<part>(?:left|right)[_ -]?hand|hand[_ -]?(?:left|right)|[lr]hand|pose|body|face)", re.I
+)
+_ENDINGS = (".npy", ".npz", ".json", ".pkl", ".pickle")
+
+
+def part_of(name: str) -> str | None:
+    """The part that a key or a folder names: "leftHandLandmarks" -> "left_hand"; None where it names none."""
+    word = re.sub(r"[^a-z0-9]", "", name.lower())
+    while word not in _WORDS and word not in _SHORT and (shorter := _TAIL.sub("", word)) != word:
+        word = shorter
+    return _WORDS.get(word) or _SHORT.get(word)
+
+
+def grouped(children: list[Source]) -> tuple[list[Source], list[Source]]:
+    """What lies in a folder -> (a source for each clip that is kept in files or folders of parts, the others)."""
+    folders = {part: child for child in children if child.is_folder and (part := part_of(child.name))}
+    members: dict[str, dict[str, Path]] = {}
+    used: set[str] = set()
+    if len(folders) > 1 and folders.keys() & {"left_hand", "right_hand"}:
+        for part, folder in folders.items():
+            for path in sorted(folder.path.rglob("*")):
+                if path.suffix.lower() in _ENDINGS and path.is_file():
+                    name = path.relative_to(folder.path).with_suffix("").as_posix()
+                    members.setdefault(re.sub(rf"[._ -]?{part}$", "", name), {})[part] = path
+        used = {folder.place for folder in folders.values()}
+    files: dict[str, dict[str, Source]] = {}
+    for child in children:
+        found = None if child.is_folder else _NAMED_FILE.fullmatch(child.path.stem)
+        part = part_of(found["part"]) if found else None
+        if found and part and child.path.suffix.lower() in _ENDINGS:
+            files.setdefault(found["clip"], {})[part] = child
+    for name, named in files.items():
+        if len(named) > 1 and named.keys() & {"left_hand", "right_hand"}:
+            members[name] = {part: child.path for part, child in named.items()}
+            used |= {child.place for child in named.values()}
+    parent = children[0].id.rpartition("/")[0] if children else ""
+    folder_name = Path(children[0].place).parent if children else Path()
+    clips = []
+    for name, paths in sorted(members.items()):
+        id = "/".join(filter(None, (parent, name))) or folder_name.name
+        held = tuple((part, str(paths[part])) for part in PARTS if part in paths)
+        clips.append(Source(str(folder_name), name or folder_name.name, id, True, held))
+    return clips, [child for child in children if child.place not in used]
+
+
+def detect(source: Source) -> bool:
+    if source.members:
+        return True
+    if source.kind not in ("npz", "json", "pickle"):
+        return False
+    tree = source.tree
+    if not isinstance(tree, Mapping) or not tree:
+        return False
+    return _is_parts(tree) or all(isinstance(value, Mapping) and _is_parts(value) for value in _first(tree))
+
+
+def _first(tree: Mapping[Any, Any]) -> list[Any]:
+    return [tree[key] for key, _ in zip(tree, range(4), strict=False)]
+
+
+def _is_parts(tree: Mapping[Any, Any]) -> bool:
+    named = {part: key for key in tree if isinstance(key, str) and (part := part_of(key))}
+    if len(named) < 2 or not named.keys() & {"left_hand", "right_hand"}:
+        return False
+    return all(isinstance(tree[key], np.ndarray | list) for key in named.values())
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    if source.members:
+        yield partial(_of_files, source, options)
+    elif _is_parts(source.tree):
+        yield partial(_of_tree, source.tree, source.id, source.name, options)
+    else:
+        for key, tree in source.tree.items():
+            yield partial(_of_tree, tree, str(key), f"{source.name}: sample {str(key)!r}", options)
+
+
+def _of_files(source: Source, options: Options) -> KeypointSequence:
+    arrays = {}
+    for part, place in source.members:
+        file = Source(place, Path(place).name, "")
+        tree = file.tree
+        if isinstance(tree, Mapping):
+            held = [value for value in tree.values() if isinstance(value, np.ndarray | list)]
+            tree = held[0] if len(held) == 1 else tree
+        arrays[part] = _array(tree, part, f"{part}: {file.name}")
+    return _joined(arrays, source.id, source.name, options, {})
+
+
+def _of_tree(tree: Any, id: str, place: str, options: Options) -> KeypointSequence:
+    if not isinstance(tree, Mapping):
+        raise DataError(f"is a {type(tree).__name__}", place=place, wanted="pose, left_hand, right_hand")
+    arrays: dict[str, np.ndarray] = {}
+    for key in tree:
+        part = part_of(key) if isinstance(key, str) else None
+        if part is None or not isinstance(tree[key], np.ndarray | list):
+            continue
+        if part in arrays:
+            raise DataError(f"two arrays of {part}", place=place, wanted="each part once", remedy="rename one of them")
+        arrays[part] = _array(tree[key], part, f"{place}: {key}")
+    given = {name: tree[name] for name in ("fps", "unit", "size", "text", "split", "group") if name in tree}
+    given.setdefault("text", next((tree[n] for n in ("label", "gloss", "sentence", "word") if n in tree), None))
+    return _joined(arrays, id, place, options, given)
+
+
+def _array(value: Any, part: str, place: str) -> np.ndarray:
+    """(T, K, C), out of (T, K, C), (T, K * C) or a list whose entry is empty or null where nothing was found."""
+    if isinstance(value, list):
+        whole = next((frame for frame in value if isinstance(frame, list) and frame), None)
+        if whole is not None:
+            unseen = (np.asarray(whole, np.float64) * 0).tolist() if _is_numeric(whole) else whole
+            value = [frame if isinstance(frame, list) and frame else unseen for frame in value]
+    array = as_numbers(value, place)
+    if array.ndim == 2:
+        fits = [(k, c) for k in LANDMARKS[part] for c in (2, 3, 4) if k * c == array.shape[1]]
+        if len(fits) == 1:
+            array = array.reshape(len(array), *fits[0])
+    if array.ndim != 3 or array.shape[1] not in LANDMARKS[part]:
+        counts = ", ".join(map(str, sorted(LANDMARKS[part])))
+        wanted = f"(frames, {counts}, 2 to 4)"
+        raise DataError(f"shape {array.shape}", place=place, wanted=wanted, remedy="see docs/formats/parts.md")
+    return array
+
+
+def _is_numeric(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind in "iuf"
+    except (ValueError, TypeError):
+        return False
+
+
+def _joined(
+    arrays: dict[str, np.ndarray], id: str, place: str, options: Options, given: Mapping[str, Any]
+) -> KeypointSequence:
+    lengths = {part: len(array) for part, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        found = ", ".join(f"{count} frames of {part}" for part, count in lengths.items())
+        raise DataError(found, place=place, wanted="as many of every part", remedy="fill missing frames with NaN")
+    points, scores = [], []
+    names: list[str] = []
+    for part in PARTS:
+        if part in arrays:
+            xy, sure = channels(arrays[part], None, f"{place}: {part}")
+            points.append(xy)
+            scores.append(sure)
+            names += LANDMARKS[part][arrays[part].shape[1]]
+    told = {name: value for name, value in given.items() if value is not None}
+    confidence = np.concatenate(scores, 1)
+    return clip(
+        id, np.concatenate(points, 1), options, source=place, confidence=confidence, layout=name_of(names), **told
+    )

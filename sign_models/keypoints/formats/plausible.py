@@ -1,0 +1,90 @@
+"""Whether a layout that only the count of landmarks tells can be the right one: heads above shoulders, hands at wrists.
+
+Checked by medians over the frames where both landmarks are seen, so that a few failures of the detector decide nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from itertools import permutations
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.layouts import LAYOUTS, names_of
+
+log = logging.getLogger(__name__)
+
+MIN_FRAMES = 3  # in which both landmarks of a check are seen
+MAX_HAND_TO_OTHER = 0.5  # a hand this much nearer to the other body wrist than to its own is at the wrong arm
+MAX_WRIST_GAP = 0.5  # of the body's height above the hips: from a hand's wrist to the body's
+
+
+def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
+    """Hold a layout told by its count alone against where the landmarks are.
+
+    Args:
+        points: (T, K, 2), y down. confidence: (T, K).
+        layout: its name. place: what messages name.
+    Raises:
+        DataError: it cannot be, and another order of the same landmarks fits. Where none fits, a warning is logged.
+    """
+    names = names_of(layout)
+    wrong = _wrong(points, confidence, names)
+    if not wrong:
+        return
+    fitting = [other for other, order in _others(layout, names) if _wrong(points, confidence, order) == ""]
+    message = f"{len(names)} landmarks, taken for layout {layout!r}, but {wrong}"
+    if not fitting:
+        log.warning("%s: %s, and no order that we know fits; name the layout if it is right", place, message)
+        return
+    raise DataError(
+        message,
+        place=place,
+        wanted="; or ".join(fitting[:3]),
+        remedy="name the layout (--layout), or describe the order in a YAML file (docs/formats/layouts.md)",
+    )
+
+
+def _others(layout: str, names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    """Layouts of the same count, and this one's parts in every other order."""
+    known = [(f"layout {n!r}", order) for n, order in LAYOUTS.items() if len(order) == len(names) and n != layout]
+    blocks: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        part = name.partition(".")[0]
+        blocks[part] = (*blocks.get(part, ()), name)
+    if 1 < len(blocks) <= 4 and tuple(n for block in blocks.values() for n in block) == names:
+        for order in permutations(blocks):
+            if order != tuple(blocks):
+                known.append((f"the order {', '.join(order)}", tuple(n for part in order for n in blocks[part])))
+    return known
+
+
+def _wrong(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> str:
+    """What contradicts the order of these names; "" where nothing does."""
+    place = {name: i for i, name in enumerate(names)}
+
+    def between(a: str, b: str) -> np.ndarray | None:
+        """Medians of b - a (2,), None where they are seldom seen together."""
+        if a not in place or b not in place:
+            return None
+        both = (confidence[:, place[a]] > 0) & (confidence[:, place[b]] > 0)
+        if both.sum() < min(MIN_FRAMES, len(points)):
+            return None
+        return np.median(points[both, place[b]] - points[both, place[a]], axis=0)
+
+    heights = [abs(d[1]) for s in ("left", "right") if (d := between("body.nose", f"body.{s}_shoulder")) is not None]
+    for side in ("left", "right"):
+        for head in ("nose", f"{side}_eye"):
+            if (down := between(f"body.{head}", f"body.{side}_shoulder")) is not None and down[1] < 0:
+                return f"the {side} shoulder is above the {head.replace('_', ' ')}"
+    for side, other in (("left", "right"), ("right", "left")):
+        own, far = (between(f"{side}_hand.wrist", f"body.{arm}_wrist") for arm in (side, other))
+        if own is None or far is None:
+            continue
+        gap, across = float(np.hypot(*own)), float(np.hypot(*far))
+        if across < MAX_HAND_TO_OTHER * gap:
+            return f"the {side} hand is at the {other} wrist"
+        if heights and gap > MAX_WRIST_GAP * 4 * max(heights):
+            return f"the {side} hand is far from the {side} wrist"
+    return ""

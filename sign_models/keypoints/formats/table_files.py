@@ -1,0 +1,117 @@
+"""The files of tables: Parquet and CSV piece by piece, of any separator, decimal sign and encoding."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.columns import FRAME, normal
+from sign_models.keypoints.formats.encodings import head_text, utf16_of
+from sign_models.keypoints.formats.source import Source, open_binary, read_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_COLUMNS = 4096
+MAX_GROUP_BYTES = 2**31  # of a row group of a Parquet file, unpacked
+MAX_ROW_BYTES = 2**24  # of a row of a CSV file
+_DELIMITERS = "\t;|,"
+_LANDMARK = re.compile(r"([xyzvc]_?\w*\d+|[xyz]|.+_[xyzc])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The columns of a CSV file, their separator, and whether its numbers have a decimal comma."""
+
+    names: list[str]
+    delimiter: str = ","
+    decimal_comma: bool = False
+
+
+def header(source: Source) -> Header:
+    """Told by the first bytes, in which a long header may be cut off."""
+    first, _, rest = head_text(source.head).partition("\n")
+    counts = {delimiter: first.count(delimiter) for delimiter in _DELIMITERS}
+    delimiter = max(_DELIMITERS, key=lambda d: counts[d])
+    names = [_renamed(name) for name in next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])]
+    row = rest.partition("\n")[0]
+    return Header(names, delimiter, delimiter != "," and bool(re.search(r"\d,\d", row)))
+
+
+def _renamed(name: str) -> str:
+    """A column's name without spaces and quotes; a frame number's, an axis' in one form."""
+    name = name.strip().strip('"\ufeff')
+    if normal(name) in FRAME:
+        return "frame"
+    return name.lower() if re.fullmatch(r"[XYZVC]_?\d+", name) else name
+
+
+def batches(source: Source) -> Iterator[pa.RecordBatch]:
+    """A table piece by piece, so that memory does not grow with it.
+
+    Raises:
+        DataError: it is broken, too wide, or a row has more cells than the header.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    place = source.name
+    try:
+        if source.kind == "parquet":
+            # The limits hold for the footer, which a file may describe as larger than memory.
+            file = parquet.ParquetFile(source.path, thrift_string_size_limit=2**24, thrift_container_size_limit=2**20)
+            _check_parquet(file.metadata, place)
+            yield from map(_validated, file.iter_batches(batch_size=2**16))
+        else:
+            yield from map(_validated, _csv(source))
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, EOFError) as error:
+        found = f"is no readable table ({str(error)[:120]})"
+        raise DataError(found, place=place, wanted="a whole file", remedy="export it again") from error
+
+
+def _csv(source: Source) -> Iterator[pa.RecordBatch]:
+    """Landmarks as numbers, every other column as text."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    about = header(source)
+    plain = utf16_of(source.head) is None
+    with open_binary(source.path) if plain else io.BytesIO(read_text(source.path).encode()) as text:
+        first = text.readline(MAX_ROW_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
+        names = [_renamed(n) for n in next(csv.reader([first], delimiter=about.delimiter, skipinitialspace=True), [])]
+        other = {name: pa.string() for name in names if not _LANDMARK.fullmatch(name)} | {"frame": pa.string()}
+        other.pop("landmark_index", None)
+        yield from arrow_csv.open_csv(
+            text,
+            read_options=arrow_csv.ReadOptions(block_size=MAX_ROW_BYTES, column_names=names),
+            parse_options=arrow_csv.ParseOptions(delimiter=about.delimiter),
+            convert_options=arrow_csv.ConvertOptions(
+                column_types=other,
+                decimal_point="," if about.decimal_comma else ".",
+                strings_can_be_null=False,
+            ),
+        )
+
+
+def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, its offsets within bounds and its text in UTF-8. Raises ArrowInvalid, UnicodeDecodeError."""
+    batch.validate(full=True)
+    names = [_renamed(name) for name in batch.schema.names]
+    return batch.rename_columns(names) if names != batch.schema.names else batch
+
+
+def _check_parquet(metadata: Any, place: str) -> None:
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    columns = [group.column(i).total_uncompressed_size for group in groups for i in range(group.num_columns)]
+    if metadata.num_columns > MAX_COLUMNS or any(not 0 <= size <= MAX_GROUP_BYTES for size in columns):
+        raise DataError(
+            f"says it has {metadata.num_columns} columns of up to {max(columns, default=0):,} bytes",
+            place=place,
+            wanted=f"at most {MAX_COLUMNS} columns, and {MAX_GROUP_BYTES:,} bytes of a column in a row group",
+            remedy="write it with smaller row groups",
+        )

@@ -1,0 +1,121 @@
+"""Label files as spreadsheets and corpora write them: every text is joined, or the file and row are named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats import labels_of, read, source_at
+from tests.keypoints.signer import pixels
+
+TEXTS = {"clip_0": "Ägypten, heiß und schön", "clip_1": "für Köln: größere Übung", "clip_2": "Öl fließt"}
+PLAIN = {"clip_0": "good morning, everyone", "clip_1": 'he said "hi"', "clip_2": "thanks"}
+CHINESE = {"clip_0": "早上好，大家", "clip_1": "今天下雨", "clip_2": "谢谢"}
+
+
+def table(texts: dict[str, str], separator: str, header: tuple[str, str] = ("id", "text"), quote: bool = False) -> str:
+    rows = [header, *texts.items()]
+    cells = [[f'"{cell}"' if quote else cell for cell in row] for row in rows]
+    return "\n".join(separator.join(row) for row in cells) + "\n"
+
+
+def texts_of(folder: Path, name: str, content: bytes) -> dict[str, tuple[str | None, str | None]]:
+    folder.mkdir(exist_ok=True)
+    for i in range(3):
+        np.save(folder / f"clip_{i}.npy", pixels("mediapipe_75", 4, i))
+    (folder / name).write_bytes(content)
+    return {s.id: (s.text, s.split) for s in read(folder)}
+
+
+FILES = {
+    "bars of PHOENIX": ("corpus.csv", table(TEXTS, "|", ("name", "translation")).encode(), TEXTS),
+    "semicolons with a mark": ("labels.csv", b"\xef\xbb\xbf" + table(TEXTS, ";").encode(), TEXTS),
+    "Windows-1252": ("labels.csv", table(TEXTS, ";").encode("cp1252"), TEXTS),
+    "Latin-1": ("labels.csv", table(TEXTS, "\t").encode("latin-1"), TEXTS),
+    "UTF-16": ("labels.txt", table(TEXTS, "\t").encode("utf-16"), TEXTS),
+    "UTF-16 without a mark": ("labels.csv", table(TEXTS, ";").encode("utf-16-le"), TEXTS),
+    "GB18030": ("labels.csv", table(CHINESE, ";").encode("gb18030"), CHINESE),
+    "spaces after commas": ("labels.csv", table(TEXTS, ", ", quote=True).encode(), TEXTS),
+    "quoted tabs": ("labels.tsv", table(TEXTS, "\t", quote=True).encode(), TEXTS),
+    "lone marks between tabs": ("labels.tsv", table({**PLAIN, "clip_2": '"thanks'}, "\t").encode(),
+                                {**PLAIN, "clip_2": '"thanks'}),
+    "Excel's first line": ("labels.csv", b"sep=;\r\n" + table(TEXTS, ";").encode(), TEXTS),
+    "empty cells at the end": ("labels.csv", table(TEXTS, ";").replace("\n", ";;\n").encode(), TEXTS),
+    "three bars": ("labels.txt", table(TEXTS, " ||| ").encode(), TEXTS),
+    "backslashes": ("labels.csv", table({f"videos\\{k}.MP4": v for k, v in TEXTS.items()}, ";",
+                                        ("path", "text")).encode(), TEXTS),
+    "two endings": ("labels.csv", table({f"./{k}.mp4.npy": v for k, v in TEXTS.items()}, ";").encode(), TEXTS),
+    "JSON lines": ("labels.jsonl", "".join(json.dumps({"id": k, "text": v}) + "\n" for k, v in TEXTS.items()).encode(),
+                   TEXTS),
+    "a JSON object": ("text_data.json", json.dumps(TEXTS).encode(), TEXTS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_text_is_joined(tmp_path: Path, name: str) -> None:
+    file, content, wanted = FILES[name]
+    assert {id: text for id, (text, _) in texts_of(tmp_path, file, content).items()} == wanted
+
+
+HEADERS = {
+    "PHOENIX14T": "name|video|start|end|speaker|orth|translation",
+    "CSL-Daily": "index|name|length|gloss|char|word|postag",
+    "How2Sign": "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART_REALIGNED\tEND_REALIGNED\tSENTENCE",
+    "OpenASL": "vid\tyid\tstart\tend\traw-text\tsigner",
+    "Isharah": "id|gloss|translation",
+    "LSA-T": "id,label,video,start,end",
+    "AUTSL": "video,ClassId,label",
+    "AVASAG": "Datei;Text;Gloss",
+}
+ID_AND_TEXT = {
+    "PHOENIX14T": ("name", "translation"), "CSL-Daily": ("name", "word"), "How2Sign": ("SENTENCE_NAME", "SENTENCE"),
+    "OpenASL": ("vid", "raw-text"), "Isharah": ("id", "translation"), "LSA-T": ("id", "label"),
+    "AUTSL": ("video", "label"), "AVASAG": ("Datei", "Text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("corpus", HEADERS)
+def test_the_columns_of_the_corpora_are_known(tmp_path: Path, corpus: str) -> None:
+    header = HEADERS[corpus]
+    separator = next(s for s in "\t|;," if s in header)
+    id, text = ID_AND_TEXT[corpus]
+    rows = []
+    for number, name in enumerate(PLAIN):
+        cells = {id: name, text: f"line {number}"}
+        rows.append(separator.join(cells.get(column, f"{column}9") for column in header.split(separator)))
+    found = texts_of(tmp_path, "labels.csv", "\n".join([header, *rows]).encode())
+    assert [text for text, _ in found.values()] == ["line 0", "line 1", "line 2"]
+
+
+def test_splits_in_any_letters(tmp_path: Path) -> None:
+    rows = b"ID,Text,Split\nclip_0,a,Train\nclip_1,b,VAL\nclip_2,c,Testing \n"
+    assert [split for _, split in texts_of(tmp_path, "labels.csv", rows).values()] == ["train", "dev", "test"]
+
+
+REFUSED = {
+    "a row with more cells": (table(PLAIN, ","), r"labels\.csv: line 2: 3 cells for 2 columns: 'everyone'.*quote"),
+    "two texts of an id": ("id,text\nclip_0,a\nclip_0,b\n", r"line 3: 'clip_0' again with 'b', after 'a' at .*line 2"),
+    "an unknown split": ("id,text,split\nclip_0,a,fold1\n", r"line 2: split 'fold1'.*train, dev"),
+    "an open quotation mark": ('id,text\nclip_0,"a\nclip_1,b\n', r"labels\.csv: row in line"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_used_is_named_by_row(tmp_path: Path, name: str) -> None:
+    content, message = REFUSED[name]
+    with pytest.raises(DataError, match=message):
+        texts_of(tmp_path, "labels.csv", content.encode())
+
+
+def test_an_encoding_that_cannot_be_told_is_refused(tmp_path: Path) -> None:
+    content = table({"clip_0": "привет всем", "clip_1": "доброе утро"}, ";").encode("cp1251")
+    with pytest.raises(DataError, match=r"labels\.csv: is text of an encoding that cannot be told.*UTF-8"):
+        texts_of(tmp_path, "labels.csv", content)
+
+
+def test_texts_without_a_clip_are_told(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,text\nvideos/clip_0.mp4,a\nvideos/clip_8.mp4,b\nclip_9,c\n")
+    labels = labels_of(source_at(tmp_path))
+    assert labels.unused(["x/clip_0", "clip_1"]) == ["videos/clip_8.mp4", "clip_9"]

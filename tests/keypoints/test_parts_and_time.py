@@ -1,0 +1,160 @@
+"""Parts of one clip are one clip, a file with one array is one clip by the file's name, gaps and NaN are unseen."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pose_format import Pose
+from pose_format.numpy import NumPyPoseBody
+from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats import read
+from sign_models.keypoints.layouts import HAND
+from tests.keypoints.examples import FRAMES, openpose_frame, scored
+from tests.keypoints.signer import pixels
+
+WHOLE = pixels("mediapipe_75", FRAMES)
+PARTS = {"pose": WHOLE[:, :33], "left_hand": WHOLE[:, 33:54], "right_hand": WHOLE[:, 54:]}
+OTHER_NAMES = {"pose": "pose_landmarks", "left_hand": "leftHandLandmarks", "right_hand": "hand_right"}
+
+
+def one_clip(folder: Path, id: str = "clip_a") -> None:
+    (sequence,) = read(folder)
+    assert (sequence.id, sequence.layout) == (id, "mediapipe_75")
+    np.testing.assert_allclose(sequence.points, WHOLE, rtol=1e-6)
+
+
+@pytest.mark.parametrize("order", [list(PARTS), list(reversed(PARTS))])
+def test_keys_of_a_file_are_parts(tmp_path: Path, order: list[str]) -> None:
+    np.savez(tmp_path / "clip_a.npz", **{name: PARTS[name] for name in order})
+    one_clip(tmp_path)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_keys_of_json_in_other_words(tmp_path: Path, flat: bool) -> None:
+    tree = {OTHER_NAMES[name]: (a.reshape(FRAMES, -1) if flat else a).tolist() for name, a in PARTS.items()}
+    (tmp_path / "clip_a.json").write_text(json.dumps(tree))
+    one_clip(tmp_path)
+
+
+def test_parts_by_id(tmp_path: Path) -> None:
+    (tmp_path / "all.json").write_text(json.dumps({"clip_a": {name: a.tolist() for name, a in PARTS.items()}}))
+    one_clip(tmp_path)
+
+
+@pytest.mark.parametrize("names", [dict(zip(PARTS, PARTS, strict=True)), OTHER_NAMES])
+def test_folders_are_parts(tmp_path: Path, names: dict[str, str]) -> None:
+    for part, array in PARTS.items():
+        (tmp_path / names[part]).mkdir()
+        np.save(tmp_path / names[part] / "clip_a.npy", array)
+    one_clip(tmp_path)
+
+
+def test_files_are_parts_and_the_others_are_read_too(tmp_path: Path) -> None:
+    for part, array in PARTS.items():
+        np.save(tmp_path / f"clip_a_{part}.npy", array)
+    np.save(tmp_path / "clip_b.npy", WHOLE)
+    assert sorted(s.id for s in read(tmp_path)) == ["clip_a", "clip_b"]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_side_of_a_single_hand_is_taken_from_its_name(tmp_path: Path, side: str) -> None:
+    (tmp_path / f"{side}_hand").mkdir()
+    np.save(tmp_path / f"{side}_hand" / "a.npy", PARTS[f"{side}_hand"])
+    (sequence,) = read(tmp_path)
+    assert sequence.layout == f"{side}_hand_21"
+
+
+def test_parts_of_different_lengths_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **(PARTS | {"left_hand": PARTS["left_hand"][1:]}))
+    with pytest.raises(DataError, match=r"a\.npz: 6 frames of pose, 5 frames of left_hand.*NaN"):
+        list(read(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["arr_0", "landmarks", "x", "whatever"])
+def test_the_id_of_an_npz_with_one_array_is_the_file(tmp_path: Path, name: str) -> None:
+    for i in range(2):
+        np.savez(tmp_path / f"clip_{i}.npz", **{name: WHOLE + i, "label": f"sign {i}"})
+    assert [(s.id, s.text, s.points[0, 0, 0] - WHOLE[0, 0, 0]) for s in read(tmp_path)] == [
+        ("clip_0", "sign 0", pytest.approx(0, abs=1e-3)),
+        ("clip_1", "sign 1", pytest.approx(1, abs=1e-3)),
+    ]
+
+
+def test_frames_and_gloss(tmp_path: Path) -> None:
+    hand = np.concatenate([PARTS["right_hand"], np.zeros((FRAMES, 21, 1))], -1)
+    (tmp_path / "w.json").write_text(json.dumps({"gloss": "tea", "language": "xx", "fps": 15, "frames": hand.tolist()}))
+    (sequence,) = read(tmp_path)
+    assert (sequence.id, sequence.text, sequence.fps, sequence.layout) == ("w", "tea", 15, "right_hand_21")
+
+
+def test_missing_frames_of_mmpose_are_unseen(tmp_path: Path) -> None:
+    values = scored("coco_17")
+    frames = [
+        {"frame_id": t, "instances": [{"keypoints": v[:, :2].tolist(), "keypoint_scores": v[:, 2].tolist()}]}
+        for t, v in zip((3, 4, 7, 8, 9, 10), values, strict=True)
+    ]
+    (tmp_path / "clip.json").write_text(json.dumps(frames))
+    (sequence,) = read(tmp_path)
+    assert np.flatnonzero(~sequence.confidence.any(1)).tolist() == [2, 3] and len(sequence) == 8
+    np.testing.assert_allclose(sequence.points[4], values[2, :, :2])
+    (tmp_path / "clip.json").write_text(json.dumps([frames[0], frames[0]]))
+    with pytest.raises(DataError, match="a frame_id twice"):
+        list(read(tmp_path))
+
+
+def vector(t: int, width: int) -> np.ndarray:
+    """MediaPipe's numbers of one frame; width: 3 without the pose's visibility, else 4."""
+    pose = np.concatenate([PARTS["pose"][t] / 640, np.full((33, 1), -0.1), np.ones((33, 1))], 1)[:, :width]
+    hands = [np.concatenate([PARTS[f"{side}_hand"][t] / 640, np.full((21, 1), -0.1)], 1) for side in ("left", "right")]
+    return np.concatenate([part.ravel() for part in (pose, *hands)])
+
+
+def test_missing_frames_of_mediapipe_are_unseen(tmp_path: Path) -> None:
+    (tmp_path / "tea" / "0").mkdir(parents=True)
+    for t, number in enumerate((0, 1, 4, 5, 6, 7)):
+        np.save(tmp_path / "tea" / "0" / f"{number}.npy", vector(t, 4))
+    (sequence,) = read(tmp_path)
+    assert np.flatnonzero(~sequence.confidence.any(1)).tolist() == [2, 3] and len(sequence) == 8
+
+
+def test_vectors_of_225(tmp_path: Path) -> None:
+    np.save(tmp_path / "clip.npy", np.stack([vector(t, 3) for t in range(FRAMES)]))
+    (sequence,) = read(tmp_path)
+    assert sequence.layout == "mediapipe_75" and sequence.confidence.all()
+    np.testing.assert_allclose(sequence.points, WHOLE / 640, rtol=1e-5)
+
+
+def test_nan_is_unseen_in_arrays_and_pose_files(tmp_path: Path) -> None:
+    missing = WHOLE.astype(np.float32)
+    missing[3:5, 33:54] = np.nan
+    np.save(tmp_path / "array.npy", missing)
+    hand = PoseHeaderComponent("LEFT_HAND_LANDMARKS", [n.upper() for n in HAND], [], [], "XYZKC")
+    data = np.concatenate([missing[:, None, 33:54], np.zeros((FRAMES, 1, 21, 2))], -1).astype(np.float32)
+    body = NumPyPoseBody(25.0, data, np.ones((FRAMES, 1, 21), np.float32))
+    with (tmp_path / "file.pose").open("wb") as file:
+        Pose(PoseHeader(0.2, PoseHeaderDimensions(640, 480, 0), [hand]), body).write(file)
+    array, pose = read(tmp_path)
+    assert array.confidence[:, 33:54].any(1).tolist() == pose.confidence.any(1).tolist() == [1, 1, 1, 0, 0, 1]
+    np.testing.assert_allclose(pose.points[0], WHOLE[0, 33:54], rtol=1e-6)
+
+
+def test_one_person_as_an_object(tmp_path: Path) -> None:
+    values = scored("openpose_137")
+    for t in range(2):
+        person = openpose_frame(values[t])
+        (tmp_path / f"WORD_{t:012d}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": person}))
+    (sequence,) = read(tmp_path)
+    np.testing.assert_allclose(sequence.points, values[:2, :, :2], rtol=1e-6)
+
+
+def test_a_body_of_halpe_26(tmp_path: Path) -> None:
+    body = scored("halpe_136")[:2, :26]
+    for t in range(2):
+        people = [{"pose_keypoints_2d": body[t].ravel().tolist()}]
+        (tmp_path / f"cam01.{t:04d}.json").write_text(json.dumps({"version": 1.3, "people": people}))
+    (sequence,) = read(tmp_path)
+    np.testing.assert_allclose(sequence.points[:, :26], body[..., :2], rtol=1e-6)
+    assert not sequence.confidence[:, 26:].any()
