@@ -4,6 +4,7 @@ usage: python -m benchmarks.quality [--data DIR] [--labels 30,60,120] [--seeds 3
            [--variants default,scratch] [--preset NAME] [--set NAME=VALUE ...] [--scoring PRESET] [--degraded]
            [--only-labelled] [--out FILE] [--pictures FOLDER] [--no-log] [--peer unisign=CHECKOUT] [--peer-steps N]
        python -m benchmarks.quality --merge FILE ... [--out FILE] [--pictures FOLDER]
+       python -m benchmarks.quality --suite DIR ...      (every set under DIR: benchmarks/suite.py)
 
 Without --data: the embedded corpus, by the preset of that name. Of the training sentences a number drawn by the seed
 keeps its text; the other videos stay, without one, or are left out (--only-labelled: as where there are many clips of
@@ -302,7 +303,11 @@ def sizes(rows: list[Row]) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=Path, help="a folder with the three input files")
-    parser.add_argument("--labels", default="30,60,120,240,480,2400")
+    parser.add_argument("--suite", type=Path, help="a folder of such folders: one table over all of them")
+    parser.add_argument("--variant", action="append", default=[], help="with --suite, one of your own: NAME NAME=VALUE")
+    for name, kind, told in (("at-once", int, "processes"), ("minutes", float, "after these no training begins")):
+        parser.add_argument(f"--{name}", type=kind, default=kind(name == "at-once"), help=f"with --suite: {told}")
+    parser.add_argument("--labels", help="numbers, 30,60,120,240,480,2400; with --suite SET=30/60")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0, help="so that several commands share the seeds")
     parser.add_argument("--variants", default="default,scratch", help=", ".join(VARIANTS))
@@ -318,6 +323,10 @@ def main() -> None:
     parser.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="what earlier runs wrote with --out")
     parser.add_argument("--no-log", action="store_true")
     given = parser.parse_args()
+    if given.suite:
+        from benchmarks import suite
+
+        return suite.main(parser, given)
     if given.merge:
         rows = [Row(**row) for path in given.merge for row in json.loads(path.read_text())]
     else:
@@ -337,7 +346,7 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
     sets = dict(pair.split("=", 1) for pair in given.set)
     inputs = Inputs.of(given.data, None, None, None)
     total = sum(inputs.videos.splits[inputs.videos.index[name]] in ("train", None) for name in inputs.texts)
-    counts = sorted({min(int(n), total) for n in given.labels.split(",")})
+    counts = sorted({min(int(n), total) for n in (given.labels or "30,60,120,240,480,2400").split(",")})
     kinds = list(KINDS) if given.degraded else []
     clips = None
     if given.peer:
@@ -346,12 +355,9 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
             parser.error(f"no peer {name!r}; there is unisign=CHECKOUT")
         clips = unisign.Clips(unisign.Checkout(Path(checkout)), inputs.videos)
     rows: list[Row] = []
-    if given.no_log:
-        open_run: Callable[..., Any] = no_run
-    else:
-        from sign_models.tracking.runs import stage_run
-
-        open_run = stage_run
+    open_run: Callable[..., Any] = no_run
+    if not given.no_log:
+        from sign_models.tracking.runs import stage_run as open_run
 
     def record(run: Any, found: Iterator[Row]) -> None:
         for row in found:
