@@ -80,14 +80,15 @@ def frames(
     with _opened(path) as (container, stream):
         if keyframes:
             stream.codec_context.skip_frame = "NONKEY"
-        start, last, end = None, -1.0, 0.0
+        start, last, end, stamp = None, -1.0, 0.0, 0.0
         with _decoding(path):
             for picture in container.decode(stream):
                 _check_size(picture.width, picture.height, path)
                 if picture.time is None and start is not None:
                     continue  # a damaged packet: its frame has no place in time
                 start = (picture.time or 0.0) if start is None else start
-                end = (picture.time or 0.0) - start
+                stamp = picture.time or 0.0
+                end = stamp - start
                 if end <= last and last >= 0:
                     continue  # an edit list that steps back; MediaPipe wants growing time stamps
                 if end > MAX_DURATION_S:
@@ -100,7 +101,8 @@ def frames(
         if start is None:
             raise _empty(path)
         declared = _duration(container, stream)
-        if declared and not keyframes and end + 1.0 < declared * MIN_SHARE:
+        # Matroska's duration counts from zero, MP4's from the first frame.
+        if declared and not keyframes and max(end, stamp) + 1.0 < declared * MIN_SHARE:
             found = f"ends after {end:.1f} of {declared:.1f} s"
             raise DataError(found, place=path.name, wanted="a whole video", remedy="copy or export it again")
 

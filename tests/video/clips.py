@@ -16,7 +16,7 @@ def write_video(
     codec: str = "mpeg4",
     level: int = 255,
 ) -> Path:
-    """Frames at these times. The left third of frame n is red, and its top left pixel tells n; the rest has `level`."""
+    """Frames at these times. The left third is red; a box on the right has `level` in every second frame."""
     import av
 
     with av.open(str(path), "w") as container:
@@ -26,7 +26,8 @@ def write_video(
         if codec != "gif":
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
         for n, ms in enumerate(times_ms):
-            picture = np.full((size[1], size[0], 3), level * (n % 2), np.uint8)
+            picture = np.full((size[1], size[0], 3), 0, np.uint8)
+            picture[size[1] // 3 : 2 * size[1] // 3, size[0] // 2 :] = level * (n % 2)
             picture[:, : size[0] // 3] = (255, 0, 0)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=stream.pix_fmt)
             frame.pts, frame.time_base = ms, Fraction(1, 1000)
