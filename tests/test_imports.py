@@ -17,7 +17,9 @@ from packaging.utils import canonicalize_name
 from sign_models.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
-DIRECT = [Requirement(line) for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
+VIDEO = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["video"]}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -60,6 +62,12 @@ def test_dependencies_are_what_the_code_imports() -> None:
     owners = {top: {canonicalize_name(name) for name in names} for top, names in packages_distributions().items()}
     ours = {*sys.stdlib_module_names, "sign_models", "entrypoints", *WITH_TORCH}
     used = {top for file in SOURCES for top in (name.split(".")[0] for name, _ in imports(file)) if top not in ours}
+    optional = {top for top in used if owners.get(top, {top}) & VIDEO}  # may not be installed
+    assert {
+        top for file in SOURCES for name, now in imports(file) if now and (top := name.split(".")[0]) in VIDEO
+    } == set()
+    assert optional == VIDEO
+    used -= optional
     declared = {canonicalize_name(requirement.name) for requirement in DIRECT}
     assert [top for top in sorted(used) if not owners[top] & declared] == []
     assert declared - set().union(*(owners[top] for top in used)) == NOT_IMPORTED
@@ -91,18 +99,22 @@ MAY_IMPORT = {  # a part of the package -> the parts it may import besides itsel
         "training",
     },
     "cli": {"launch", "options", "params", "tracking"},
+    "video": {"keypoints"},
+    "extract_phase": {"cli", "tracking", "video"},
     "import_phase": {"data", "tracking"},
     "evaluation_phase": {
         *("cli", "data", "evaluation", "models", "options", "params", "phases", "stages", "tracking", "training"),
     },
     "registry_phase": {"cli", "command", "data", "evaluation", "evaluation_phase", "params", "phases", "tracking"},
-    "entrypoints": {"cli", "evaluation_phase", "import_phase", "options", "phases", "registry_phase"},
+    "entrypoints": {"cli", "evaluation_phase", "extract_phase", "import_phase", "options", "phases", "registry_phase"},
 }
 ONLY_IN = {
     "mlflow": {"tracking"},
     "click": {"cli", "data", "entrypoints", "summary"},
     "yaml": {"keypoints", "params", "tracking"},
     "triton": {"kernels"},
+    "av": {"video"},
+    "mediapipe": {"video"},
 }
 MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
 
@@ -130,7 +142,12 @@ def test_imports_point_one_way(file: Path) -> None:
 
 LIGHT = (
     *("sign_models.params", "sign_models.options", "sign_models.cli", "sign_models.phases"),
-    *("sign_models.import_phase", "sign_models.evaluation_phase", "sign_models.registry_phase"),
+    *(
+        "sign_models.import_phase",
+        "sign_models.extract_phase",
+        "sign_models.evaluation_phase",
+        "sign_models.registry_phase",
+    ),
     *("sign_models.keypoints.layouts", "sign_models.keypoints.formats", "sign_models.data.inputs"),
     *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),
 )

@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sign_models import cli, evaluation_phase, import_phase, registry_phase
+from sign_models import cli, evaluation_phase, extract_phase, import_phase, registry_phase
 from sign_models.options import STAGES
 from sign_models.params import load
 
@@ -89,6 +89,7 @@ def test_mlflow_builds_the_command_that_people_type(name: str, given: dict, type
 
 TOOLS = {
     "evaluate": evaluation_phase.parse,
+    "extract": extract_phase.parse,
     "import": import_phase.parse,
     "lineage": registry_phase.parse_lineage,
     "promote": registry_phase.parse_promote,

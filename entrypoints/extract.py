@@ -1,0 +1,39 @@
+"""Before the import: videos to files of keypoints, by MediaPipe, with a report."""
+
+from sign_models import cli
+
+EXAMPLES = """
+python -m entrypoints.extract --videos my_videos --out my_poses
+python -m entrypoints.extract --videos 'recordings/*.mp4' --out my_poses --person left --workers 2
+mlflow run . -e extract -P videos=my_videos -P out=my_poses
+mlflow run . -e import -P source=my_poses -P out=my_store
+"""
+
+
+@cli.tool(
+    "extract",
+    cli.option("--videos", "A video, a folder of videos, or a glob pattern in quotes.", metavar="PATH"),
+    cli.option("--out", "Folder to write the .pose files to; whole files in it are kept.", metavar="DIR"),
+    cli.option(
+        "--person",
+        "Which person to follow: nearest (to the last frame's, the largest first), largest, left or right (of the "
+        "picture, at the start).  [default: nearest]",
+        metavar="CHOICE",
+    ),
+    cli.option("--max-fps", "Leave out frames beyond this rate.  [default: every frame]", metavar="NUMBER"),
+    cli.option("--pose-model", "MediaPipe's .task file for the body.  [default: made on first use]", metavar="FILE"),
+    cli.option("--hand-model", "MediaPipe's .task file for the hands.  [default: made on first use]", metavar="FILE"),
+    cli.option("--workers", "Videos at once, a process each.  [default: one for two cores]", metavar="INTEGER"),
+    cli.option("--on-bad-video", "stop (after the others) or skip: list it.  [default: stop]", metavar="CHOICE"),
+    cli.flag("--sheets", "Write contact sheets, which show the people.  [default: true]"),
+    examples=EXAMPLES,
+)
+def main(**given: str) -> None:
+    """Find the body and hands in videos and write a .pose file for each, which import reads."""
+    from sign_models import extract_phase
+
+    extract_phase.run_extract(extract_phase.parse(given))
+
+
+if __name__ == "__main__":
+    cli.run(main)
