@@ -24,7 +24,7 @@ $(READY): requirements.lock pyproject.toml tools/conda_standin.py
 	@touch $(READY)
 
 video: setup ## Add what `extract` needs to .venv, and make MediaPipe's model files (Apache-2.0) in the cache folder
-	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --editable '.[video]'
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --no-build-isolation --editable '.[video]'
 	@$(RUN) python -m sign_models.video.models
 
 pipeline: setup ## Train every stage and translate: `mlflow run .` in .venv
