@@ -101,12 +101,22 @@ MAY_IMPORT = {  # a part of the package -> the parts it may import besides itsel
     "cli": {"launch", "options", "params", "tracking"},
     "video": {"keypoints"},
     "extract_phase": {"cli", "tracking", "video"},
+    "translate_phase": {"cli", "keypoints", "models", "tracking", "video"},
     "import_phase": {"data", "tracking"},
     "evaluation_phase": {
         *("cli", "data", "evaluation", "models", "options", "params", "phases", "stages", "tracking", "training"),
     },
     "registry_phase": {"cli", "command", "data", "evaluation", "evaluation_phase", "params", "phases", "tracking"},
-    "entrypoints": {"cli", "evaluation_phase", "extract_phase", "import_phase", "options", "phases", "registry_phase"},
+    "entrypoints": {
+        "cli",
+        "evaluation_phase",
+        "extract_phase",
+        "import_phase",
+        "options",
+        "phases",
+        "registry_phase",
+        "translate_phase",
+    },
 }
 ONLY_IN = {
     "mlflow": {"tracking"},
@@ -145,6 +155,7 @@ LIGHT = (
     *(
         "sign_models.import_phase",
         "sign_models.extract_phase",
+        "sign_models.translate_phase",
         "sign_models.evaluation_phase",
         "sign_models.registry_phase",
     ),

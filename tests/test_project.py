@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sign_models import cli, evaluation_phase, extract_phase, import_phase, registry_phase
+from sign_models import cli, evaluation_phase, extract_phase, import_phase, registry_phase, translate_phase
 from sign_models.options import STAGES
 from sign_models.params import load
 
@@ -94,6 +94,7 @@ TOOLS = {
     "lineage": registry_phase.parse_lineage,
     "promote": registry_phase.parse_promote,
     "prune": registry_phase.parse_prune,
+    "translate": translate_phase.parse,
 }
 
 
