@@ -17,7 +17,9 @@ from packaging.utils import canonicalize_name
 from sign_models.pipeline.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
-DIRECT = [Requirement(line) for line in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
+VIDEO = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["video"]}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -60,6 +62,12 @@ def test_dependencies_are_what_the_code_imports() -> None:
     owners = {top: {canonicalize_name(name) for name in names} for top, names in packages_distributions().items()}
     ours = {*sys.stdlib_module_names, "sign_models", "entrypoints", *WITH_TORCH}
     used = {top for file in SOURCES for top in (name.split(".")[0] for name, _ in imports(file)) if top not in ours}
+    optional = {top for top in used if owners.get(top, {top}) & VIDEO}  # may not be installed
+    assert {
+        top for file in SOURCES for name, now in imports(file) if now and (top := name.split(".")[0]) in VIDEO
+    } == set()
+    assert optional == VIDEO
+    used -= optional
     declared = {canonicalize_name(requirement.name) for requirement in DIRECT}
     assert [top for top in sorted(used) if not owners[top] & declared] == []
     assert declared - set().union(*(owners[top] for top in used)) == NOT_IMPORTED
@@ -81,9 +89,11 @@ MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itsel
     "stages": {"data", "datasets", "evaluation", "keypoints", "models", "params", "training"},
     "tracking": {"data", "datasets", "evaluation", "keypoints", "models", "params", "serving", "stages", "training"},
     "pipeline": {
-        *("data", "datasets", "evaluation", "keypoints", "models", "params", "stages", "tracking", "training"),
+        *("data", "datasets", "evaluation", "keypoints", "models", "params", "serving", "stages", "tracking"),
+        *("training", "video"),
     },
-    "cli": {"datasets", "params", "pipeline", "stages", "tracking", "training"},
+    "cli": {"datasets", "params", "pipeline", "stages", "tracking", "training", "video"},
+    "video": {"keypoints"},
     "entrypoints": {"cli", "pipeline"},
 }
 ONLY_IN = {
@@ -91,6 +101,8 @@ ONLY_IN = {
     "click": {"cli", "datasets", "entrypoints", "pipeline"},
     "yaml": {"keypoints", "params", "tracking"},
     "triton": {"kernels"},
+    "av": {"video"},
+    "mediapipe": {"video"},
 }
 MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
 
@@ -118,7 +130,10 @@ def test_imports_point_one_way(file: Path) -> None:
 
 LIGHT = (
     *("sign_models.params", "sign_models.cli.commands", "sign_models.datasets.inputs"),
-    *(f"sign_models.pipeline.{name}" for name in ("options", "runner", "importing", "evaluate", "registry")),
+    *(
+        f"sign_models.pipeline.{name}"
+        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate")
+    ),
     *("sign_models.keypoints.layouts", "sign_models.keypoints.formats"),
     *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),
 )

@@ -109,9 +109,9 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         raise DataError(f"components {found}", place=place, wanted="one of " + ", ".join(_COMPONENTS))
     points = np.ma.getdata(pose.body.data)[..., :2].astype(np.float32)
     confidence = np.asarray(pose.body.confidence, np.float32)
-    lost: np.ndarray = np.isnan(points).any(axis=-1)  # unseen, whatever confidence the file gives it
+    lost = np.asarray(np.isnan(points).any(axis=-1))  # unseen, whatever confidence the file gives it
     if lost.any():
-        points, confidence = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), confidence)
+        points[lost], confidence = 0, np.where(lost, np.float32(0), confidence)
     points, confidence = follow(points, confidence)
     dimensions = pose.header.dimensions
     return clip(

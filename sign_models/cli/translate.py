@@ -1,0 +1,25 @@
+"""What translate was asked: text to typed options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sign_models.cli.commands import experiment, path, truth
+from sign_models.errors import ParamsError
+from sign_models.pipeline.translate import CHAMPION, FORMS, TranslateOptions
+
+
+def parse(given: Mapping[str, str]) -> TranslateOptions:
+    """given: option name -> text, "" where not given. ParamsError before any work."""
+    videos, out = path(given, "videos"), path(given, "out")
+    if videos is None:
+        remedy = "add --videos PATH, or -P videos=PATH"
+        raise ParamsError("not given", place="videos", wanted="videos or files of keypoints", remedy=remedy)
+    forms = tuple(form for form in FORMS if truth(form, given[form]))
+    if out is None and forms:
+        raise ParamsError("not given", place="out", wanted="a folder for the files", remedy="add --out DIR")
+    n_best = given["n_best"] or "1"
+    if not n_best.isdecimal() or not 1 <= int(n_best) <= 16:
+        raise ParamsError(f"'{n_best}'", place="n_best", wanted="1 to 16")
+    return TranslateOptions(videos, given["model"] or CHAMPION, out or Path(), forms, int(n_best), experiment(given))

@@ -1,0 +1,112 @@
+"""Videos or files of keypoints to texts with times, by a registered translator. No run of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sign_models.errors import DataError
+from sign_models.keypoints import formats
+from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.tracking.registry import MODEL_NAMES, resolve
+from sign_models.tracking.runs import connect
+from sign_models.video import captions
+from sign_models.video.batch import extract_all, find_videos
+from sign_models.video.captions import Segment
+from sign_models.video.decode import SUFFIXES
+from sign_models.video.models import model_files
+
+CHAMPION = f"models:/{MODEL_NAMES['translator']}@champion"
+FORMS = ("srt", "vtt", "eaf", "json")
+
+
+@dataclass(frozen=True)
+class TranslateOptions:
+    """model: as the registry resolves it. forms: of FORMS; their files go to out, or beside the working directory."""
+
+    videos: Path
+    model: str
+    out: Path
+    forms: tuple[str, ...] = ()
+    n_best: int = 1
+    experiment: str = ""
+
+
+@dataclass(frozen=True)
+class _Clip:
+    sequence: KeypointSequence
+    video: Path | None  # None: keypoints only
+
+
+def run_translate(options: TranslateOptions) -> None:
+    """Print a line for each segment, and write the files that are asked for.
+
+    Raises:
+        UpstreamError: no such translator. DataError: what is given holds no keypoints, or a video cannot be used.
+    """
+    connect(options.experiment or None)
+    upstream = resolve(options.model, "translator")
+    from sign_models.serving import load
+
+    predictor = load(upstream.path())
+    with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
+        for clip in _clips(options.videos, Path(scratch)):
+            answer = predictor.predict([clip.sequence], n_best=options.n_best, windows=True)[0]
+            found = segments(answer, clip.sequence)
+            for segment in found:
+                print(f"{clip.sequence.id}\t{segment.start:.2f}\t{segment.end:.2f}\t{segment.text}")
+            if not found:
+                print(f"{clip.sequence.id}: no signing found", file=sys.stderr)
+            _write(options, clip, found, answer, upstream.uri)
+
+
+def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segment]:
+    """The windows of an answer. Other texts of a clip stand with its only window: those of several are of the whole.
+
+    Raises:
+        DataError: the frame rate is not known, so that there are no times.
+    """
+    if sequence.fps is None:
+        raise DataError("tells no frame rate", place=sequence.source or sequence.id, wanted="frames a second")
+    windows = answer["windows"]
+    others = tuple(h["text"] for h in answer.get("n_best", ())[1:]) if len(windows) == 1 else ()
+    return [Segment(w["start"], w["end"], w["text"], None, others) for w in windows]
+
+
+def _clips(given: Path, scratch: Path) -> Iterator[_Clip]:
+    """Keypoint files as they are; videos by way of extraction, in the extractor's default settings."""
+    if given.is_file() and given.suffix.lower() not in SUFFIXES or given.is_dir() and not _holds_videos(given):
+        for sequence in formats.read(given):
+            yield _Clip(sequence, None)
+        return
+    videos = find_videos(given)
+    results = extract_all(videos, scratch, model_files(), sheets=False)
+    for video, result in zip(videos, results, strict=True):
+        if result.state == "failed":
+            raise DataError(result.error, remedy="leave it out")
+        (sequence,) = formats.read(scratch / f"{video.id}.pose")
+        yield _Clip(sequence, video.path)
+
+
+def _holds_videos(folder: Path) -> bool:
+    return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+
+
+def _write(options: TranslateOptions, clip: _Clip, found: list[Segment], answer: Any, model: str) -> None:
+    source = clip.video.name if clip.video else clip.sequence.id
+    for form in options.forms:
+        if form == "json":
+            tree = json.loads(captions.to_json(found, source)) | {"model": model, "score": answer["score"]}
+            text = json.dumps(tree, ensure_ascii=False, indent=1) + "\n"
+        elif form == "eaf":
+            text = captions.to_eaf(found, clip.video)
+        else:
+            text = captions.to_srt(found) if form == "srt" else captions.to_vtt(found)
+        file = options.out / f"{clip.sequence.id}.{form}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")

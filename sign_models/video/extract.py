@@ -1,0 +1,211 @@
+"""One video to one `.pose` file: 33 body and 21 + 21 hand landmarks with depth and confidence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE
+from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.video import decode
+from sign_models.video.following import Follower, Person, assign_hands, shoulder_width
+from sign_models.video.landmarks import NAME, Detected, Landmarker, count_people, extractor_version
+from sign_models.video.models import ModelFiles
+from sign_models.video.pose_file import LAYOUT, write_pose
+from sign_models.video.sheet import SheetFrames
+
+MAX_SIDE_PIXELS = 1280  # of the picture that the models get; they see crops of 256 pixels at most
+MAX_PEOPLE = 4
+PROBED_FRAMES = 16
+PROBE_INTERVAL_S = 2.0
+MIN_LUMA = 40.0  # mean of a frame's pixels, of 255
+MIN_SHOULDER_PIXELS = 60.0  # below it a hand has fewer than about 25 pixels
+MAX_JITTER = 0.5  # of the mean interval; more is a variable frame rate
+BODY, HANDS = slice(0, len(MEDIAPIPE_POSE)), len(MEDIAPIPE_POSE)
+K = len(MEDIAPIPE_POSE) + 2 * len(HAND)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What changes the keypoints of a video. person: see Follower. max_fps: frames beyond it are left out."""
+
+    person: Person = "nearest"
+    max_fps: float | None = None
+
+
+DEFAULTS = Settings()
+
+
+@dataclass
+class Counts:
+    """Frames of a file: all, and those with what the name says.
+
+    several_people: more than one body. too_dark, too_small: below MIN_LUMA, MIN_SHOULDER_PIXELS. repeated, dropped: to
+    get from a variable frame rate to a constant one.
+    """
+
+    frames: int = 0
+    body: int = 0
+    left_hand: int = 0
+    right_hand: int = 0
+    several_people: int = 0
+    too_dark: int = 0
+    too_small: int = 0
+    repeated: int = 0
+    dropped: int = 0
+
+
+@dataclass
+class Extraction:
+    """sequence, in pixels; depth: (T, 75) in pixels; the counts; the frames for the contact sheet."""
+
+    sequence: KeypointSequence
+    depth: np.ndarray
+    counts: Counts
+    people: int
+    sheet: SheetFrames
+
+
+@dataclass
+class _Collected:
+    times: list[float] = field(default_factory=list)
+    values: list[np.ndarray] = field(default_factory=list)  # (75, 4) each
+    counts: Counts = field(default_factory=Counts)
+
+
+def extract(
+    video: Path, models: ModelFiles, settings: Settings = DEFAULTS, progress: Callable[[int], None] = lambda n: None
+) -> Extraction:
+    """The keypoints of one video.
+
+    Args:
+        progress: told how many more frames are done.
+    Raises:
+        DataError: the video or a model file cannot be used. ResourceError: the optional extra is not installed.
+    """
+    people = _people(video, models)
+    follower, sheet, collected = Follower(settings.person), SheetFrames(), _Collected()
+    size, counts = (0, 0), collected.counts
+    with Landmarker(models, people) as landmarker:
+        for frame in decode.frames(video, max_side=MAX_SIDE_PIXELS, max_fps=settings.max_fps):
+            detected = landmarker.detect(frame.pixels, frame.time_s)
+            size = size if any(size) else frame.size
+            values = _signer(detected, follower, frame.time_s)
+            _count(counts, detected, frame.pixels, values)
+            sheet.add(frame.pixels, values[:, [0, 1, 3]], frame.time_s)
+            # A video may change its size on the way; all is told in pixels of the first frame.
+            scale = np.array(size) / (frame.pixels.shape[1], frame.pixels.shape[0])
+            collected.times.append(frame.time_s)
+            collected.values.append(values * np.array([*scale, scale[0], 1.0], np.float32))
+            progress(1)
+    times, every = np.array(collected.times), np.stack(collected.values)
+    fps, index = constant_rate(times)
+    counts.repeated, counts.dropped = len(index) - len(np.unique(index)), len(times) - len(np.unique(index))
+    every = every[index]
+    sequence = KeypointSequence(
+        video.stem,
+        every[..., :2],
+        every[..., 3],
+        LAYOUT,
+        size=(float(size[0]), float(size[1])),
+        fps=fps,
+        source=video.name,
+    )
+    return Extraction(sequence, every[..., 2], counts, people, sheet)
+
+
+def extract_to_file(
+    video: Path, out: Path, models: ModelFiles, settings: Settings, progress: Callable[[int], None] = lambda n: None
+) -> tuple[dict[str, Any], SheetFrames]:
+    """Write the `.pose` file of a video; its record, and the frames for the contact sheet."""
+    made = extract(video, models, settings, progress)
+    record = record_of(video, models, settings) | {"counts": asdict(made.counts), "people": made.people}
+    write_pose(out, made.sequence, made.depth, record)
+    return record, made.sheet
+
+
+def record_of(video: Path, models: ModelFiles, settings: Settings) -> dict[str, Any]:
+    """What makes the keypoints of a video what they are: equal records, equal files."""
+    return {
+        "extractor": extractor(models),
+        "settings": asdict(settings),
+        "video": {"name": video.name, "sha256": _sha256(video)},
+    }
+
+
+def extractor(models: ModelFiles) -> dict[str, Any]:
+    """Name, version and the SHA-256 of each model file."""
+    return {"name": NAME, "version": extractor_version(), "models": models.checksums}
+
+
+def same_extractor(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two records come from the same model files, by the same program."""
+    return all(a["extractor"].get(key) == b["extractor"].get(key) for key in ("name", "models"))
+
+
+def constant_rate(times: np.ndarray) -> tuple[float, np.ndarray]:
+    """(T,) seconds, growing -> frames a second, and for each frame at that rate the index of the one shown nearest.
+
+    Steady times keep every frame. Others get the rate of their median interval.
+    """
+    if len(times) == 1:
+        return decode.FALLBACK_FPS, np.zeros(1, np.intp)
+    intervals = np.diff(times)
+    mean = float(intervals.mean())
+    if np.abs(intervals - mean).max() <= MAX_JITTER * mean:
+        return 1 / mean, np.arange(len(times))
+    fps = min(1 / float(np.median(intervals)), decode.MAX_FPS)
+    grid = np.arange(round((times[-1] - times[0]) * fps) + 1) / fps + times[0]
+    after = np.clip(np.searchsorted(times, grid), 1, len(times) - 1)
+    return fps, np.where(grid - times[after - 1] <= times[after] - grid, after - 1, after)
+
+
+def _people(video: Path, models: ModelFiles) -> int:
+    """How many people to look for, by some frames from all over the video: each more makes every frame slower."""
+    kept: list[np.ndarray] = []
+    interval, last = PROBE_INTERVAL_S, -np.inf
+    for frame in decode.frames(video, max_side=MAX_SIDE_PIXELS, keyframes=True):
+        if frame.time_s - last >= interval:
+            kept.append(frame.pixels)
+            last = frame.time_s
+        if len(kept) > PROBED_FRAMES:
+            kept, interval = kept[::2], 2 * interval
+    return count_people(models, iter(kept), MAX_PEOPLE)
+
+
+def _signer(detected: Detected, follower: Follower, time_s: float) -> np.ndarray:
+    """(75, 4): x, y, depth and confidence of the one followed. A hand has no confidence of its own: 1 where found."""
+    values = np.zeros((K, 4), np.float32)
+    chosen = follower.choose(detected.bodies, time_s)
+    body = None if chosen is None else detected.bodies[chosen]
+    if body is None and detected.bodies:
+        return values  # somebody else's
+    if body is not None:
+        values[BODY] = body
+    for side, hand in enumerate(assign_hands(body, detected.hands, detected.labels)):
+        if hand is not None:
+            start = HANDS + side * len(HAND)
+            values[start : start + len(HAND), :3] = detected.hands[hand]
+            values[start : start + len(HAND), 3] = 1.0
+    return values
+
+
+def _count(counts: Counts, detected: Detected, pixels: np.ndarray, values: np.ndarray) -> None:
+    body, left, right = (values[start, 3] > 0 for start in (0, HANDS, HANDS + len(HAND)))
+    counts.frames += 1
+    counts.body += bool(body)
+    counts.left_hand += bool(left)
+    counts.right_hand += bool(right)
+    counts.several_people += len(detected.bodies) > 1
+    counts.too_dark += float(pixels[::8, ::8].mean()) < MIN_LUMA
+    counts.too_small += bool(body) and shoulder_width(values[BODY]) < MIN_SHOULDER_PIXELS
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

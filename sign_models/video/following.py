@@ -1,0 +1,93 @@
+"""Which of the people in a picture is the signer, and whose hands are whose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Literal, get_args
+
+import numpy as np
+
+from sign_models.keypoints.layouts import MEDIAPIPE_POSE
+
+Person = Literal["nearest", "largest", "left", "right"]
+PEOPLE_RULES: tuple[Person, ...] = get_args(Person)
+MAX_LOST_S = 1.0  # for so long a lost signer is waited for before somebody else is followed
+MAX_WRIST_DISTANCE_SHOULDER_WIDTHS = 0.75  # of a hand's wrist from the body's; farther ones are somebody else's hands
+LABEL_PENALTY_SHOULDER_WIDTHS = 0.15  # for a hand that the model calls the other one: decides where hands touch
+
+SHOULDERS = [MEDIAPIPE_POSE.index(f"body.{side}_shoulder") for side in ("left", "right")]
+HIPS = [MEDIAPIPE_POSE.index(f"body.{side}_hip") for side in ("left", "right")]
+WRISTS = [MEDIAPIPE_POSE.index(f"body.{side}_wrist") for side in ("left", "right")]
+SIDES = ("left", "right")
+
+
+def shoulder_width(body: np.ndarray) -> float:
+    """(33, >= 2) in pixels -> pixels; of a signer seen from the side, half the trunk's height where that is more."""
+    shoulders, hips = body[SHOULDERS, :2], body[HIPS, :2]
+    trunk = float(np.linalg.norm(shoulders.mean(0) - hips.mean(0)))
+    return max(float(np.linalg.norm(shoulders[0] - shoulders[1])), trunk / 2)
+
+
+class Follower:
+    """Chooses one body a frame: the first by a rule, then the nearest to where the last was.
+
+    rule: "left" and "right" are sides of the picture; "nearest" and "largest" start with the largest.
+    """
+
+    def __init__(self, rule: Person = "nearest") -> None:
+        self.rule = rule
+        self._last: tuple[np.ndarray, float, float] | None = None  # centre, shoulder width, time
+
+    def choose(self, bodies: Sequence[np.ndarray], time_s: float) -> int | None:
+        """The index of the signer among bodies (33, >= 2) in pixels; None where he is not among them."""
+        if self._last is not None and time_s - self._last[2] > MAX_LOST_S:
+            self._last = None
+        if not bodies:
+            return None
+        centres = np.array([body[SHOULDERS, :2].mean(0) for body in bodies])
+        widths = np.array([shoulder_width(body) for body in bodies])
+        if self._last is None:
+            ranking = {"left": -centres[:, 0], "right": centres[:, 0]}.get(self.rule, widths)
+            chosen = int(np.argmax(ranking))
+        else:
+            distances = np.linalg.norm(centres - self._last[0], axis=1)
+            chosen = int(np.argmin(distances))
+            # Farther than two shoulder widths from one frame to the next is another person.
+            if distances[chosen] > 2 * max(self._last[1], widths[chosen]):
+                return None
+        self._last = centres[chosen], float(widths[chosen]), time_s
+        return chosen
+
+
+def assign_hands(
+    body: np.ndarray | None, hands: Sequence[np.ndarray], labels: Sequence[str]
+) -> tuple[int | None, int | None]:
+    """The indices of the signer's own left and right hand among the hands found; None where it is not seen.
+
+    Args:
+        body: (33, >= 2) in pixels; None: there is none, and the labels decide.
+        hands: (21, >= 2) in pixels, the wrist first.
+        labels: "left" or "right" a hand, as the model calls it.
+    """
+    if body is None:
+        first = [next((i for i, label in enumerate(labels) if label == side), None) for side in SIDES]
+        return first[0], first[1]
+    width = max(shoulder_width(body), 1.0)
+    costs = np.array(
+        [
+            [
+                float(np.linalg.norm(hand[0, :2] - body[wrist, :2])) / width
+                + (LABEL_PENALTY_SHOULDER_WIDTHS if label != side else 0.0)
+                for side, wrist in zip(SIDES, WRISTS, strict=True)
+            ]
+            for hand, label in zip(hands, labels, strict=True)
+        ]
+    ).reshape(-1, 2)
+    limit = MAX_WRIST_DISTANCE_SHOULDER_WIDTHS
+    best, chosen = 2 * limit, (None, None)
+    for pair in permutations([*range(len(hands)), None, None], 2):
+        cost = sum(limit if i is None else float(costs[i, side]) for side, i in enumerate(pair))
+        if cost < best:
+            best, chosen = cost, pair
+    return chosen

@@ -1,0 +1,215 @@
+"""MediaPipe's pose and hand models: where they come from, how they are bundled, and what is on record of them.
+
+The wheel of mediapipe 1.x holds no models. The wheel of mediapipe 0.10.21 (Apache License 2.0, Google) does, and the
+package registry serves it. Its four .tflite files make the two `.task` bundles that MediaPipe Tasks reads. The pose
+models lack the metadata that says how pixels are normalised; it is added here, with the constants of MediaPipe's own
+pose graphs. Nothing of it is part of this repository.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from sign_models.errors import DataError, ResourceError
+
+WHEEL = "mediapipe==0.10.21"
+LICENCE = "Apache License 2.0, Google LLC (https://github.com/google-ai-edge/mediapipe)"
+# Always this file of the release, whatever runs here: it is read as a zip archive and never installed.
+WHEEL_OF = (
+    "--python-version",
+    "3.11",
+    "--implementation",
+    "cp",
+    "--abi",
+    "cp311",
+    "--platform",
+    "manylinux_2_28_x86_64",
+)
+WHEEL_SHA256 = "05dc4a9e593655a79558d05d6227d31018c2537a4bd3362b51e230cf22aecfe3"
+MAX_TASK_BYTES = 2**28
+DOWNLOAD_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True)
+class Part:
+    """One model of a bundle. member: in the wheel. normalization: a pixel's mean and deviation, to be added."""
+
+    member: str
+    sha256: str
+    normalization: tuple[float, float] | None = None
+
+
+BUNDLES: dict[str, dict[str, Part]] = {  # file -> name in the bundle -> model
+    "pose.task": {
+        "pose_detector.tflite": Part(
+            "mediapipe/modules/pose_detection/pose_detection.tflite",
+            "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+            (127.5, 127.5),
+        ),
+        "pose_landmarks_detector.tflite": Part(
+            "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
+            "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+            (0.0, 255.0),
+        ),
+    },
+    "hand.task": {
+        "hand_detector.tflite": Part(
+            "mediapipe/modules/palm_detection/palm_detection_full.tflite",
+            "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+        ),
+        "hand_landmarks_detector.tflite": Part(
+            "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
+            "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+        ),
+    },
+}
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The two bundles that an extraction runs with."""
+
+    pose: Path
+    hand: Path
+
+    @cached_property
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each bundle, by what it finds."""
+        return {"pose": _sha256(self.pose.read_bytes()), "hand": _sha256(self.hand.read_bytes())}
+
+
+def cache_folder() -> Path:
+    """Where the bundles are kept: under $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sign-models" / "mediapipe-0.10.21"
+
+
+def model_files(pose: Path | None = None, hand: Path | None = None, folder: Path | None = None) -> ModelFiles:
+    """The bundles to run with; the first use makes those that are not given.
+
+    Args:
+        pose, hand: `.task` files of one's own, such as the official ones.
+        folder: where to keep what is made.  [default: cache_folder()]
+    Raises:
+        DataError: a given file is no bundle, or what was downloaded is not what was pinned.
+        ResourceError: the wheel cannot be downloaded.
+    """
+    for given in filter(None, (pose, hand)):
+        check_bundle(given)
+    folder = folder or cache_folder()
+    own = {"pose.task": pose, "hand.task": hand}
+    if missing := [name for name, given in own.items() if given is None and not (folder / name).is_file()]:
+        make_bundles(missing, folder)
+    return ModelFiles(pose or folder / "pose.task", hand or folder / "hand.task")
+
+
+def check_bundle(path: Path) -> None:
+    """DataError where a file is no `.task` bundle of stored models."""
+    wanted = "a .task bundle of MediaPipe"
+    if not path.is_file():
+        raise DataError("does not exist", place=str(path), wanted=wanted, remedy="check the path")
+    if path.stat().st_size > MAX_TASK_BYTES or not zipfile.is_zipfile(path):
+        raise DataError("is no zip archive of models", place=str(path), wanted=wanted, remedy="download it again")
+
+
+def make_bundles(names: list[str], folder: Path, wheel: Path | None = None) -> None:
+    """Write the bundles `names` to `folder`, from `wheel`, or from the registry's."""
+    with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
+        wheel = wheel or download_wheel(Path(scratch))
+        for name in names:
+            write_bundle(folder / name, {inside: read_part(wheel, part) for inside, part in BUNDLES[name].items()})
+
+
+def download_wheel(folder: Path) -> Path:
+    """The pinned wheel, by pip and thus from whatever registry pip is set to."""
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps"]
+    command += ["--only-binary=:all:", *WHEEL_OF, "--dest", str(folder), WHEEL]
+    remedy = "check the network and pip's index, or give --pose-model and --hand-model: .task files of MediaPipe"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ResourceError(f"not downloaded in {DOWNLOAD_TIMEOUT_S} s", place=WHEEL, remedy=remedy) from error
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
+        raise ResourceError(f"pip cannot download it ({last})", place=WHEEL, remedy=remedy)
+    found = _sha256(wheels[0].read_bytes())
+    if found != WHEEL_SHA256:
+        raise DataError(f"SHA-256 {found}", place=wheels[0].name, wanted=WHEEL_SHA256, remedy="check pip's index")
+    return wheels[0]
+
+
+def read_part(wheel: Path, part: Part) -> bytes:
+    """One model out of the wheel, with its metadata. DataError where it is not the pinned one."""
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            model = archive.read(part.member)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"holds no {part.member}", place=wheel.name, wanted=f"the wheel of {WHEEL}") from error
+    if _sha256(model) != part.sha256:
+        raise DataError(f"{part.member} of SHA-256 {_sha256(model)}", place=wheel.name, wanted=part.sha256)
+    return add_normalization(model, *part.normalization) if part.normalization else model
+
+
+def add_normalization(model: bytes, mean: float, std: float) -> bytes:
+    """A .tflite model with the metadata (schema M001) that its only input is an RGB image, normalised so.
+
+    MediaPipe's own writer of 0.10 does the same; that of 1.x does not run.
+    """
+    import flatbuffers
+    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
+    from mediapipe.tasks.metadata import schema_py_generated as tflite
+
+    unit = schema.ProcessUnitT()
+    unit.optionsType = schema.ProcessUnitOptions.NormalizationOptions
+    unit.options = schema.NormalizationOptionsT()
+    unit.options.mean, unit.options.std = [mean], [std]
+    content = schema.ContentT()
+    content.contentPropertiesType = schema.ContentProperties.ImageProperties
+    content.contentProperties = schema.ImagePropertiesT()
+    content.contentProperties.colorSpace = schema.ColorSpaceType.RGB
+    tensor, graph, metadata = schema.TensorMetadataT(), schema.SubGraphMetadataT(), schema.ModelMetadataT()
+    tensor.name, tensor.processUnits, tensor.content = "image", [unit], content
+    graph.inputTensorMetadata, metadata.subgraphMetadata = [tensor], [graph]
+    builder = flatbuffers.Builder(0)
+    builder.Finish(metadata.Pack(builder), b"M001")
+
+    whole = tflite.ModelT.InitFromObj(tflite.Model.GetRootAs(bytearray(model), 0))
+    buffer, entry = tflite.BufferT(), tflite.MetadataT()
+    buffer.data = np.frombuffer(bytes(builder.Output()), np.uint8)
+    entry.name, entry.buffer = "TFLITE_METADATA", len(whole.buffers)
+    whole.buffers.append(buffer)
+    # Of two entries of this name, the first is read: an older one has to go.
+    whole.metadata = [kept for kept in whole.metadata or [] if kept.name != b"TFLITE_METADATA"] + [entry]
+    builder = flatbuffers.Builder(0)
+    builder.Finish(whole.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def write_bundle(path: Path, parts: Mapping[str, bytes]) -> None:
+    """A `.task` file: a zip archive of stored files, without times, so that equal models make equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in parts.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    os.replace(partial, path)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+if __name__ == "__main__":  # `make video`
+    made = model_files()
+    print(f"{made.pose.parent}: pose.task, hand.task ({LICENCE})")

@@ -1,0 +1,92 @@
+"""What an extraction found, as numbers and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from sign_models.video.batch import REPORT, Result
+from sign_models.video.extract import Counts
+
+MIN_BODY_SHARE = 0.9
+MIN_HAND_SHARE = 0.5  # of the frames: with either hand
+MAX_BAD_SHARE = 0.2
+SHOWN_VIDEOS = 500
+
+
+def totals(results: Sequence[Result]) -> dict[str, int]:
+    """Sums of all counts over the videos that did not fail, and how many videos there are of each state."""
+    counts = [result.record["counts"] for result in results if result.state != "failed"]
+    sums = {field.name: sum(count[field.name] for count in counts) for field in fields(Counts)}
+    states = ("extracted", "kept", "replaced", "failed")
+    return sums | {f"videos_{state}": sum(result.state == state for result in results) for state in states}
+
+
+def metrics(results: Sequence[Result]) -> dict[str, float]:
+    """For a tracking server: counts, and shares of frames in [0, 1]."""
+    sums = totals(results)
+    frames = max(sums["frames"], 1)
+    shares = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small")
+    return {k: float(v) for k, v in sums.items() if k not in shares} | {f"{k}_share": sums[k] / frames for k in shares}
+
+
+def warnings(result: Result) -> list[str]:
+    """What a user should look at in one video; empty where it is fine."""
+    if result.state == "failed":
+        return [result.error]
+    counts = result.record["counts"]
+    frames = max(counts["frames"], 1)
+    share = {name: counts[name] / frames for name in counts}
+    found = []
+    if share["body"] < MIN_BODY_SHARE:
+        found.append(f"a body in {share['body']:.0%} of the frames only: is the person whole in the picture?")
+    if max(share["left_hand"], share["right_hand"]) < MIN_HAND_SHARE:
+        found.append(f"hands in {max(share['left_hand'], share['right_hand']):.0%} of the frames at most")
+    if share["several_people"] > 0:
+        found.append(f"several people in {share['several_people']:.0%} of the frames: see person=left|right|largest")
+    if share["too_dark"] > MAX_BAD_SHARE:
+        found.append(f"too dark in {share['too_dark']:.0%} of the frames")
+    if share["too_small"] > MAX_BAD_SHARE:
+        found.append(f"the person is too small in {share['too_small']:.0%} of the frames: film closer")
+    if counts["repeated"] or counts["dropped"]:
+        found.append(
+            f"variable frame rate, made constant: {counts['repeated']} frames repeated, {counts['dropped']} dropped"
+        )
+    return found
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """One row a video (the first SHOWN_VIDEOS), then what to look at."""
+    sums = totals(results)
+    lines = [
+        f"{len(results)} videos: {sums['videos_extracted']} extracted, {sums['videos_kept']} kept from before, "
+        f"{sums['videos_replaced']} replaced (of another video, extractor or setting), {sums['videos_failed']} failed.",
+        "",
+        "| video | state | frames | body | left hand | right hand | several people | too dark | too small |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for result in results[:SHOWN_VIDEOS]:
+        if result.state == "failed":
+            lines.append(f"| {result.id} | failed | | | | | | | |")
+            continue
+        counts = result.record["counts"]
+        names = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small")
+        shares = " | ".join(f"{counts[name] / max(counts['frames'], 1):.0%}" for name in names)
+        lines.append(f"| {result.id} | {result.state} | {counts['frames']} | {shares} |")
+    if len(results) > SHOWN_VIDEOS:
+        lines.append(f"\n{len(results) - SHOWN_VIDEOS} more videos are in the sums only.")
+    noted = [f"- {result.id}: {text}" for result in results for text in warnings(result)]
+    if noted:
+        lines += ["", "To look at:", "", *noted[:SHOWN_VIDEOS]]
+        if len(noted) > SHOWN_VIDEOS:
+            lines.append(f"- and {len(noted) - SHOWN_VIDEOS} more")
+    return "\n".join(lines) + "\n"
+
+
+def write_report(results: Sequence[Result], out: Path) -> Path:
+    """OUT/report/report.md; the path of its folder."""
+    folder = out / REPORT
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "report.md").write_text(markdown(results), encoding="utf-8")
+    return folder

@@ -1,0 +1,77 @@
+"""Keypoints and videos to captions, by a translator out of the registry."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sign_models.cli.translate import parse
+from sign_models.errors import DataError, ParamsError
+from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.pipeline.translate import run_translate, segments
+from sign_models.video.pose_file import write_pose
+from tests.keypoints.signer import signer
+
+REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "video" / "hoy.mp4"
+NOTHING = {name: "" for name in ("videos", "model", "out", "srt", "vtt", "eaf", "json", "n_best", "experiment")}
+
+
+def given(**chosen: str) -> dict[str, str]:
+    return NOTHING | {"relative_to": ""} | chosen
+
+
+def test_keypoints_become_captions_and_annotations(
+    pipeline: Path, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    points = (signer("mediapipe_75", 60) * 100 + 300).astype(np.float32)
+    confidence = np.ones(points.shape[:2], np.float32)
+    clip = KeypointSequence("a", points, confidence, "mediapipe_75", size=(640.0, 480.0), fps=25.0)
+    write_pose(tmp_path / "in" / "a.pose", clip, np.zeros(points.shape[:2], np.float32), {})
+    forms = {"srt": "true", "vtt": "true", "eaf": "true", "json": "true"}
+    run_translate(parse(given(videos=str(tmp_path / "in"), model="candidate", out=str(tmp_path / "out"), **forms)))
+    tree = json.loads((tmp_path / "out" / "a.json").read_text())
+    assert tree["source"] == "a" and tree["model"].startswith("models:/sign-translator/") and tree["segments"]
+    times = [(s["start"], s["end"]) for s in tree["segments"]]
+    assert all(0 <= start < end <= 60 / 25 for start, end in times)
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split("\t")[0] for line in lines if "\t" in line] == ["a"] * len(times)
+    root = ET.parse(tmp_path / "out" / "a.eaf")
+    slots = [int(slot.get("TIME_VALUE", "")) for slot in root.iter("TIME_SLOT")]
+    assert slots == [round(1000 * at) for pair in times for at in pair]
+    assert (tmp_path / "out" / "a.vtt").read_text().startswith("WEBVTT\n")
+    assert (tmp_path / "out" / "a.srt").exists()
+
+
+@pytest.mark.video
+@pytest.mark.skipif(not REAL.is_file(), reason="real videos of signing are not part of the repository")
+def test_a_real_video_becomes_captions(pipeline: Path, tmp_path: Path) -> None:
+    """By a tiny translator: the way is tried, not the text."""
+    run_translate(parse(given(videos=str(REAL), model="candidate", out=str(tmp_path), eaf="true", json="true")))
+    tree = json.loads((tmp_path / "hoy.json").read_text())
+    assert tree["source"] == "hoy.mp4" and 0 <= tree["segments"][0]["start"] < tree["segments"][-1]["end"] <= 2.2
+    assert 'MEDIA_URL="./hoy.mp4"' in (tmp_path / "hoy.eaf").read_text()
+
+
+def test_without_a_frame_rate_there_are_no_times() -> None:
+    clip = KeypointSequence("a", np.zeros((1, 75, 2)), np.zeros((1, 75)), "mediapipe_75", source="a.npy")
+    with pytest.raises(DataError, match="a.npy: tells no frame rate"):
+        segments({"windows": []}, clip)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({}, "videos: not given"),
+        ({"videos": "v", "srt": "true"}, "out: not given"),
+        ({"videos": "v", "n_best": "17"}, "n_best: '17'"),
+        ({"videos": "v", "vtt": "perhaps"}, "true or false"),
+    ],
+)
+def test_mistakes_are_refused_before_any_work(chosen: dict[str, str], said: str) -> None:
+    with pytest.raises(ParamsError) as caught:
+        parse(given(**chosen))
+    assert said in str(caught.value)
