@@ -4,10 +4,10 @@ usage: python -m benchmarks.quality --suite DIR [--seeds 3] [--variants default,
            [--variant "NAME [VARIANT] NAME=VALUE ..."] [--at-once 16] [--minutes N] [--out FILE] [--merge FILE ...]
 
 A set is a folder under DIR with the three input files, with all of its labels or by each number that --labels gives.
-Work is a graph of tasks: a set is read once, each pretraining is shared by the alignments that want it, and many tasks run
-at once, in processes of their own, on as many GPUs as there are (--at-once; start CUDA's MPS first, it lets them share
-a GPU). Tasks of the first seed come first, so what --minutes cuts off are later seeds; means are over seeds that are
-whole. A task that fails is told and left out, and the command then ends with status 1.
+Work is a graph of tasks: a set is read once, each pretraining is shared by the alignments that want it, and many tasks
+run at once, in processes of their own, on as many GPUs as there are (--at-once; start CUDA's MPS first, it lets them
+share a GPU). Tasks of the first seed come first, so what --minutes cuts off are later seeds; means are over seeds that
+are whole. A task that fails is told and left out, and the command then ends with status 1.
 """
 
 from __future__ import annotations
