@@ -12,9 +12,7 @@ mlflow run . -e translate -P videos=my_poses -P out=captions -P vtt=true
 
 @commands.tool(
     "translate",
-    option(
-        "--videos", "A video, a file of keypoints, a folder of either, or a glob of videos.", metavar="PATH"
-    ),
+    option("--videos", "A video, a file of keypoints, a folder of either, or a glob of videos.", metavar="PATH"),
     option(
         "--model",
         "The translator: alias, version, run ID or MLflow URI.  [default: models:/sign-translator@champion]",
