@@ -35,7 +35,7 @@ from safetensors.numpy import load_file
 from benchmarks import moments
 from sign_models.errors import UpstreamError
 from sign_models.tracking.process import PID, STARTED
-from sign_models.tracking.registration import try_out
+from sign_models.tracking.registration import smoke_test
 from sign_models.tracking.registry import MODEL_NAMES, WEIGHTS, aliases_of, ready, resolve, versions_of
 from sign_models.tracking.runs import STAGE
 from tests import tiny
@@ -45,7 +45,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TOKEN = "SIGN_KILLS"  # in the environment of a command and all that it starts
 AIMS = {  # name of a moment -> seconds within which the signal follows its beginning
     "save": 0.1, "_save": 0.05, "log_artifact": 0.005, "log_artifacts": 0.01, "_delete": 0.01, "_log_model": 1.0,
-    "try_out": 0.5, "finalize_logged_model": 0.02, "_link": 0.05, "_create_version": 0.05,
+    "smoke_test": 0.5, "finalize_logged_model": 0.02, "_link": 0.05, "_create_version": 0.05,
     "set_registered_model_alias": 0.02, "_end": 0.05, "begin": 0.3, "represent": 0.2, "generate": 0.3, "step": 0.05,
 }  # fmt: skip
 LONGEST = 18.0  # s, of a pipeline without `mlflow run`: when a kill at any time comes at the latest
@@ -229,7 +229,7 @@ def _twice(client: mlflow.MlflowClient, run_id: str, metric: str) -> bool:
 
 
 def _orphans(store: Store) -> list[int]:
-    """Processes that a command left, once they had some time."""
+    """ProcessGroup that a command left, once they had some time."""
 
     def left() -> list[int]:
         found = []
@@ -280,7 +280,7 @@ def _versions(stage: str, store: Store) -> Iterator[str]:
         except UpstreamError:
             continue  # refused, as it should be
         if model.model_id not in store.sound:
-            try_out(model.location, model.uri)
+            smoke_test(model.location, model.uri)
             store.sound.add(model.model_id)
 
 

@@ -26,7 +26,7 @@ import yaml
 from torch import Tensor, nn
 
 from benchmarks.unisign import defined
-from sign_models.models.precision import has_bf16, learning
+from sign_models.models.precision import has_bf16, train_autocast
 
 MT5_BASE = {
     "vocab_size": 250112, "d_model": 768, "d_kv": 64, "d_ff": 2048, "num_layers": 12, "num_heads": 12,
@@ -145,7 +145,7 @@ class MSKA(Peer):
         return {"keypoint": _There(torch.randn(len(lengths), 3, max(lengths), 133, device=self.device))}
 
     def loss(self, batch: Batch) -> Tensor:
-        with learning(self.device):
+        with train_autocast(self.device):
             return sum(out.float().square().mean() for out in self.model(batch))  # type: ignore[return-value]
 
 

@@ -159,16 +159,16 @@ def main() -> None:
     with served(given.model, given.workers) as (port, server):
         warm = Load()
         ask(port, iter(bodies), time.monotonic() + 60, warm)
-        alone = Load()
+        store_lock = Load()
         start, cpu = time.monotonic(), computed(server)
-        ask(port, itertools.islice(itertools.cycle(bodies), ALONE), start + 60, alone)
-        alone.took, alone.cpu = time.monotonic() - start, computed(server) - cpu
+        ask(port, itertools.islice(itertools.cycle(bodies), ALONE), start + 60, store_lock)
+        store_lock.took, store_lock.cpu = time.monotonic() - start, computed(server) - cpu
         load = under_load(port, server, bodies, given.clients, given.seconds)
     print("| clients | answers | errors | answers/s | p50 ms | p95 ms | CPU ms an answer | MiB: start, each quarter |")
     print("|---|---|---|---|---|---|---|---|")
-    print(alone.row("1"))
+    print(store_lock.row("1"))
     print(load.row(str(given.clients)))
-    if wrong := [*warm.errors, *alone.errors, *load.errors]:
+    if wrong := [*warm.errors, *store_lock.errors, *load.errors]:
         raise SystemExit(wrong[0])
 
 

@@ -332,8 +332,8 @@ def beside(checkout: Path, frames: int, folder: Path, rounds: int) -> None:
     print("| processes that read | Uni-Sign's load_pose | its loader | import | times its loader |")
     print("|---|---|---|---|---|")
     for processes in (1, READERS):
-        alone, theirs, mine = (best[name, processes] for name in ("load_pose", "loader", "import"))
-        print(f"| {processes} | {alone:,.0f} | {theirs:,.0f} | {mine:,.0f} | {mine / theirs:.1f} |")
+        store_lock, theirs, mine = (best[name, processes] for name in ("load_pose", "loader", "import"))
+        print(f"| {processes} | {store_lock:,.0f} | {theirs:,.0f} | {mine:,.0f} | {mine / theirs:.1f} |")
     default = files.workers(None) or 1
     times = [f"{best['import', default] / best[name, 1]:.1f} times its {name}" for name in ("load_pose", "loader")]
     print(f"import by default ({default} reading) beside one process of theirs: {', '.join(times)}")

@@ -22,13 +22,13 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
-from sign_models.data.batching import Drawn
+from sign_models.data.batching import BatchPlan
 from sign_models.data.corpus import Corpus
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.params import load
 from sign_models.params.schema import SkeletonParams
 from sign_models.stages.skeleton import SkeletonTask
-from sign_models.training.device import Hardware, hardware
+from sign_models.training.device import Device, find_device
 from sign_models.training.loop import LOG_STEPS, fit, learning_rate
 from sign_models.training.step import seed_step
 from tests import tiny
@@ -42,11 +42,11 @@ EMA = 0.0  # fit's decay grows, torch's does not: at 0 both averages are the wei
 class TimedTask(SkeletonTask):
     """Notes when each batch is asked for."""
 
-    def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Hardware) -> None:
+    def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Device) -> None:
         super().__init__(params, corpus, machine)
         self.asked: list[float] = []
 
-    def draw(self, step: int, part: slice) -> Drawn:
+    def draw(self, step: int, part: slice) -> BatchPlan:
         self.asked.append(time.process_time())
         return super().draw(step, part)
 
@@ -55,7 +55,7 @@ class TimedTask(SkeletonTask):
 
 
 class StepTrainer(Trainer):
-    machine: Hardware
+    machine: Device
 
     def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
         torch.set_rng_state(inputs["drawn"])
@@ -63,7 +63,7 @@ class StepTrainer(Trainer):
             return model(inputs["batch"])["loss"]
 
 
-def train_with_trainer(params: SkeletonParams, task: TimedTask, machine: Hardware, folder: str) -> None:
+def train_with_trainer(params: SkeletonParams, task: TimedTask, machine: Device, folder: str) -> None:
     given, steps, raw = params.training, params.training.steps or 0, task.objective
     parts = [[p for p in raw.parameters() if (p.ndim > 1) == decayed] for decayed in (True, False)]
     groups = [{"params": parts[0], "weight_decay": given.weight_decay}, {"params": parts[1], "weight_decay": 0.0}]
@@ -99,7 +99,7 @@ def main() -> None:
     for size, (whole, steps) in SIZES.items():
         fixed = {"steps": steps, "epochs": None, "evaluations": 1, "ema": EMA}
         params = whole.skeleton.model_copy(update={"training": whole.skeleton.training.model_copy(update=fixed)})
-        machine = hardware()
+        machine = find_device()
         took = np.zeros((rounds + 1, 2))
         for row in took:
             ours, theirs = (TimedTask(params, corpus, machine) for _ in range(2))

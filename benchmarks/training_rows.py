@@ -25,7 +25,7 @@ from sign_models.stages.alignment import AlignmentTask
 from sign_models.stages.alignment import train as train_alignment
 from sign_models.stages.temporal import TemporalTask
 from sign_models.stages.temporal import train as train_temporal
-from sign_models.training.device import Hardware, hardware, to_device
+from sign_models.training.device import Device, find_device, to_device
 from sign_models.training.loop import LOG_STEPS
 from sign_models.training.task import Task
 
@@ -34,7 +34,7 @@ ENTRY_REPORTS = {"cuda": 20, "cpu": 5}  # that are compared, after those that ar
 LARGE_RATE = 1e-4  # of a text model of mT5-base's size, from random weights; the default is for small ones
 
 
-def _work(task: Task, machine: Hardware) -> Work:
+def _work(task: Task, machine: Device) -> Work:
     """Of a training step of COUNTED clips, forward and backward, a real frame."""
     task.objective.to(machine.device)
 
@@ -55,7 +55,7 @@ def _long_enough(b: Bench, corpus: Corpus, rounds: int, **sets: object) -> tuple
 
 
 def _temporal_task(params: PipelineParams, corpus: Corpus) -> TemporalTask:
-    machine = hardware()
+    machine = find_device()
     return TemporalTask(params.temporal, corpus, encoder(params).skeleton, machine)
 
 
@@ -70,7 +70,7 @@ def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, recorder: 
 
 
 def _temporal_work(params: PipelineParams, corpus: Corpus) -> Work:
-    return _work(_temporal_task(params, corpus), hardware())
+    return _work(_temporal_task(params, corpus), find_device())
 
 
 def _recordings(name: str, recorder: Alternating) -> Iterator[Figure]:
@@ -107,7 +107,7 @@ def alignment(b: Bench) -> Iterator[Figure]:
         corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
         texts = {name: text for name, text in zip(corpus.ids, corpus.texts, strict=True) if text}
         peers: list[Peer] = [UniSign(b.peers["unisign"], b.device, whole=True)] if "unisign" in b.peers else []
-        machine = hardware()
+        machine = find_device()
         task = AlignmentTask(params.alignment, corpus, texts, encoder(params), machine, "split", None)
         rounds, work = b.counted(task, b.rounds), _work(task, machine)
         del task
@@ -248,12 +248,12 @@ def processes(b: Bench) -> Iterator[Figure]:
         frames = [stored_frames(sampler, p.max_frames, of_round) for of_round in steps]
         return [n / seconds[place - 1] for n, place in zip(frames, rounds, strict=True)]
 
-    alone = rates(1, size)
-    yield Figure("processes.1", tuple(alone), "frames/s", about=f"{size} clips a step")
+    store_lock = rates(1, size)
+    yield Figure("processes.1", tuple(store_lock), "frames/s", about=f"{size} clips a step")
     for name, clips, goal in (("2", 2 * size, 1.85), ("2_same_batch", size, None)):
         together = rates(2, clips)
         yield Figure(f"processes.{name}", tuple(together), "frames/s", about=f"{clips} clips a step")
-        times = statistics.median(together) / statistics.median(alone)
+        times = statistics.median(together) / statistics.median(store_lock)
         yield Figure(f"processes.{name}.times", (times,), "times one", goal)
 
 

@@ -12,7 +12,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from sign_models.data.rows import ALL, Rows
+from sign_models.data.rows import ALL, RngSlice
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 
 HANDS = PARTS["left_hand"], PARTS["right_hand"]
@@ -52,7 +52,7 @@ def draw(
     build: float,
     drop_hand: float,
     noise: float,
-    rows: Rows = ALL,
+    rows: RngSlice = ALL,
 ) -> Variation:
     """How B clips of T frames are varied, from `rows`.
 
@@ -206,12 +206,12 @@ def _sizes(device: torch.device) -> Tensor:
     return sizes
 
 
-def spans(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: Rows = ALL) -> Tensor:
+def spans(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: RngSlice = ALL) -> Tensor:
     """Hidden spans: (B, T) bool, about `share` (B, 1) of the frames True, in stretches of about `length` frames."""
     return _covered(_starts(B, T, share, length, device, rows), length)
 
 
-def _starts(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: Rows) -> Tensor:
+def _starts(B: int, T: int, share: Tensor, length: int, device: torch.device, rows: RngSlice) -> Tensor:
     return rows.rand(B, T, device=device) < share / length
 
 

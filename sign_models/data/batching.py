@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sign_models.data.augment import Variation, augment, draw, groups, hand_roots, in_mirror, moves
 from sign_models.data.corpus import Corpus, Frames
-from sign_models.data.rows import ALL, Rows
+from sign_models.data.rows import ALL, RngSlice
 from sign_models.kernels import fused
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ BLOCK = 512  # clips in a row that come into the same pool
 TEMPO_SPREAD = 0.1  # of a clip's tempo beside its batch's, as a share of the whole range
 
 
-Drawn = dict[str, Tensor]  # what the host says of a batch; the shapes say which recorded graph fits
+BatchPlan = dict[str, Tensor]  # what the host says of a batch; the shapes say which recorded graph fits
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Batch:
     x: Tensor
     mask: Tensor
     lengths: Tensor
-    rows: Rows = ALL
+    rows: RngSlice = ALL
     plain: Tensor | None = None
 
 
@@ -84,12 +84,12 @@ class DeviceCorpus:
             return in_planes(self.frames[index.to(self.device)])
         return in_planes(torch.from_numpy(self.frames[index.cpu().numpy()]).to(self.device))
 
-    def gather(self, at: Between) -> Tensor:
+    def gather(self, at: InterpolationIndex) -> Tensor:
         """-> (B, T, K, 3) float32. Between two frames a landmark is interpolated linearly; one that a frame does not
         show takes its place from the other one."""
         return interpolated(self._at(at.first), self._at(at.second), at)
 
-    def gather_varied(self, at: Between, drawn: Variation) -> Tensor:
+    def gather_varied(self, at: InterpolationIndex, drawn: Variation) -> Tensor:
         """augment(self.gather(at), drawn) in one kernel, where self.recordable."""
         from sign_models.kernels.variation import gather_varied
 
@@ -115,7 +115,7 @@ class DeviceCorpus:
         )
 
 
-class Between(NamedTuple):
+class InterpolationIndex(NamedTuple):
     """Fractional frame positions, each (B, T): `share` of the way from frame `first` of the corpus to frame `second`;
     mask: which of them count."""
 
@@ -125,17 +125,17 @@ class Between(NamedTuple):
     mask: Tensor
 
 
-def between(offsets: Tensor, frames: Tensor, where: Tensor, lengths: Tensor) -> Between:
+def between(offsets: Tensor, frames: Tensor, where: Tensor, lengths: Tensor) -> InterpolationIndex:
     """Positions `where` (B, T) in [0, frames - 1] of the clips of `frames` (B,) frames from `offsets` (B,) on, of which
     the first `lengths` (B,) count."""
     last, begin = (frames - 1).unsqueeze(1), offsets.unsqueeze(1)
     mask = torch.arange(where.shape[1], device=where.device) < lengths.unsqueeze(1)
     low = where.floor()
     first = low.long().clamp(min=0).minimum(last)
-    return Between(begin + first, begin + (first + 1).minimum(last), where - low, mask)
+    return InterpolationIndex(begin + first, begin + (first + 1).minimum(last), where - low, mask)
 
 
-def interpolated(x: Tensor, y: Tensor, at: Between) -> Tensor:
+def interpolated(x: Tensor, y: Tensor, at: InterpolationIndex) -> Tensor:
     """x and y (B, T, ..., 3) float32: the first and second frames, which are written over."""
     share, mask = at.share[..., None, None], at.mask[..., None, None]
     x_seen, y_seen = x[..., 2:] > 0, y[..., 2:] > 0
@@ -234,7 +234,7 @@ class Sampler:
 
 def cut(
     frames: DeviceCorpus, clips: np.ndarray, part: slice, rng: np.random.Generator, longest: int, strengths: Augment
-) -> Drawn:
+) -> BatchPlan:
     """Where the clips of `clips[part]` are cut, how fast they are played and how many frames of them are left out: a
     window of at most `longest` frames each.
 
@@ -267,7 +267,7 @@ def cut(
 
 
 @torch.no_grad()
-def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment, plain: bool = False) -> Batch:
+def vary(frames: DeviceCorpus, drawn: BatchPlan, strengths: Augment, plain: bool = False) -> Batch:
     """The training batch that `drawn` (of cut(), on the device) says, at a wandering tempo, after augment().
 
     plain: give the same moments of the clips as they are too, but in the same mirror.
@@ -276,7 +276,7 @@ def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment, plain: bool = F
     """
     with torch.autocast(frames.device.type, enabled=False):
         count, kept, length = drawn["count"], drawn["kept"], len(drawn["steps"])
-        rows = Rows(len(drawn["before"]), len(drawn["after"]))
+        rows = RngSlice(len(drawn["before"]), len(drawn["after"]))
         # as many positions as the most lost frames ask for: their number follows from T, so that graphs stay few
         positions = math.ceil((length + 1) / (1 - strengths.drop_frames)) if strengths.drop_frames else length
         where = warp(drawn["start"], drawn["span"], count, positions, strengths.tempo, rows)
@@ -296,7 +296,7 @@ def vary(frames: DeviceCorpus, drawn: Drawn, strengths: Augment, plain: bool = F
         return Batch(x, at.mask, kept, rows, as_is)
 
 
-def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: Rows = ALL) -> Tensor:
+def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: RngSlice = ALL) -> Tensor:
     """Positions (B, length): `count` (B,) of them spread over [start, start + span - 1], at a speed that wanders by
     `tempo` (as a rule half as far, in logarithms, as whole clips do)."""
     steps = torch.ones(len(start), length, device=start.device)
@@ -310,7 +310,7 @@ def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, 
     return where if tempo else where.round()
 
 
-def drop(where: Tensor, count: Tensor, kept: Tensor, length: int, rows: Rows = ALL) -> Tensor:
+def drop(where: Tensor, count: Tensor, kept: Tensor, length: int, rows: RngSlice = ALL) -> Tensor:
     """`kept` (B,) of the first `count` (B,) positions of where (B, W), in order: (B, length). The first one stays."""
     B, W = where.shape
     there = torch.arange(W, device=where.device) < count.unsqueeze(1)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from sign_models.data.augment import spans
-from sign_models.data.rows import ALL, Rows
+from sign_models.data.rows import ALL, RngSlice
 from sign_models.keypoints.layouts import PARTS
 
 
-class Hidden(NamedTuple):
+class MaskedBatch(NamedTuple):
     """x (B, T, K, 3) without the hidden single joints; parts (B, T, P) bool: hidden as a whole; landmarks (B, T, K)
     bool: all that is hidden, for the loss."""
 
@@ -21,7 +21,9 @@ class Hidden(NamedTuple):
     landmarks: Tensor
 
 
-def hide(x: Tensor, *, joints: float, parts: float, frames: float, span: int, rows: Rows = ALL) -> Hidden:
+def mask_keypoints(
+    x: Tensor, *, joints: float, parts: float, frames: float, span: int, rows: RngSlice = ALL
+) -> MaskedBatch:
     """Hide shares of single joints a frame, of whole parts and of whole frames, the latter two in spans of `span`
     frames."""
     B, T, K, _ = x.shape
@@ -32,4 +34,4 @@ def hide(x: Tensor, *, joints: float, parts: float, frames: float, span: int, ro
     landmarks = single.clone()
     for i, places in enumerate(PARTS.values()):
         landmarks[:, :, places] |= hidden_parts[:, :, i : i + 1]
-    return Hidden(x * ~single.unsqueeze(-1), hidden_parts, landmarks)
+    return MaskedBatch(x * ~single.unsqueeze(-1), hidden_parts, landmarks)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Rows:
+class RngSlice:
     """Rows of a step's batch: `before` others stand before them, `after` others behind. Draws from torch's global
     generator, which the caller has seeded for the step."""
 
@@ -31,4 +31,4 @@ class Rows:
         return drawn[self.before : self.before + B]
 
 
-ALL = Rows()
+ALL = RngSlice()

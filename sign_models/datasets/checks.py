@@ -127,9 +127,9 @@ def leaks(table: Table) -> Leaks:
     return Leaks(*([rows for rows in alike(key, split > 0) if len(set(split[rows])) > 1] for key in keys))
 
 
-def alike(keys: np.ndarray, among: np.ndarray) -> list[np.ndarray]:
+def alike(keys: np.ndarray, process_group: np.ndarray) -> list[np.ndarray]:
     """Places of equal keys, 0 excepted, where there are two or more, in the order of the first. among (N,) bool."""
-    rows = np.flatnonzero(among & (keys != 0))
+    rows = np.flatnonzero(process_group & (keys != 0))
     rows = rows[np.argsort(keys[rows], kind="stable")]
     ends = np.append(np.flatnonzero(np.diff(keys[rows].astype(np.int64))) + 1, len(rows))
     begins = np.insert(ends[:-1], 0, 0)

@@ -123,7 +123,7 @@ PRESETS: dict[str, Preset] = {
 AUTO = "auto"
 
 
-def suited(preset: str, references: Sequence[str]) -> str:
+def resolve_preset(preset: str, references: Sequence[str]) -> str:
     """The preset that `auto` stands for, by the script of the references; any other as it is."""
     if preset != AUTO:
         return preset

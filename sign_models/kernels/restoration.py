@@ -82,7 +82,7 @@ def _compare(  # type: ignore[no-untyped-def]
     """-> sums (2, programs) of loss and distance, and the gradient (B, T, K, 2) of the loss."""
     program, programs, k = tl.program_id(0).to(tl.int64), tl.num_programs(0), tl.arange(0, LANES)
     part, a = tl.load(share + k, k < K, 0.0), tl.load(anchor + k, k < K, 0)
-    hide, place, shape = 1 / tl.load(totals), part / tl.load(totals + 1), part / tl.load(totals + 2)
+    mask_keypoints, place, shape = 1 / tl.load(totals), part / tl.load(totals + 1), part / tl.load(totals + 2)
     motion = part * (velocity / tl.load(totals + 3))
     loss_sum, distance_sum = tl.zeros([LANES], tl.float32), tl.zeros([LANES], tl.float32)
     row = program * ROWS
@@ -100,7 +100,7 @@ def _compare(  # type: ignore[no-untyped-def]
         x_shape, y_shape = (x_is - x_anchor) * SCALE, (y_is - y_anchor) * SCALE
         shaped, x_shape, y_shape = _huber(x_shape, y_shape, weight * anchors * shape * SCALE, BETA)
         loss_sum += placed + moved + shaped / SCALE
-        distance_sum += tl.sqrt(x_is * x_is + y_is * y_is) * unseen * hide
+        distance_sum += tl.sqrt(x_is * x_is + y_is * y_is) * unseen * mask_keypoints
         x_slope += x_back - x_on + x_shape
         y_slope += y_back - y_on + y_shape
         for p in tl.static_range(P):  # what a part's landmarks are measured from moves against all of them

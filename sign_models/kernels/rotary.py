@@ -71,7 +71,7 @@ class Heads(torch.autograd.Function):
         return qkv, None, None
 
 
-def try_out() -> None:
+def smoke_test() -> None:
     """RuntimeError, or what building raises, where Triton cannot build a kernel."""
     try:
         Heads.apply(*(torch.zeros(shape, device="cuda") for shape in ((1, 1, 3, 1, 16), (1, 1, 1, 16), (1, 1, 1, 16))))

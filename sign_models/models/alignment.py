@@ -17,7 +17,7 @@ from sign_models.models.blocks import check_mask
 from sign_models.models.ctc import ctc_loss
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
-from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.distributed import ALONE, ProcessGroup
 
 BLANK = 0  # CTC's blank is the padding token
 SHARED = 128
@@ -94,7 +94,7 @@ class AlignmentModel(nn.Module):
         label_smoothing: float,
         contrasted: bool = True,
         weight: Tensor | None = None,
-        among: Processes = ALONE,
+        process_group: ProcessGroup = ALONE,
     ) -> AlignmentLosses:
         """labels (B, L) with IGNORED padding; contrasted: whether that loss is wanted; weight (B,) of each clip, 1
         where not given.
@@ -108,13 +108,13 @@ class AlignmentModel(nn.Module):
         per_token = F.cross_entropy(
             logits.transpose(1, 2), labels, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="none"
         )
-        tokens, weighed, clips = among.total(
+        tokens, weighed, clips = process_group.total(
             torch.stack([known.sum(), (known * weight.unsqueeze(1)).sum(), weight.sum()])
         ).clamp(min=1)
         return AlignmentLosses(
             text=(per_token * weight.unsqueeze(1)).sum() / weighed,
             ctc=(self.ctc_loss(ctc, mask, labels) * weight).sum() / clips,
-            contrast=self.contrast(prefix, mask, labels, among) / among.size if contrasted else None,
+            contrast=self.contrast(prefix, mask, labels, process_group) / process_group.size if contrasted else None,
             token_accuracy=((logits.argmax(-1) == labels) & known).sum() / tokens,
         )
 
@@ -138,13 +138,13 @@ class AlignmentModel(nn.Module):
         end = self.text.model.config.eos_token_id
         return (labels != IGNORED) & (labels != end) & (labels != BLANK)
 
-    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, among: Processes = ALONE) -> Tensor:
+    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, process_group: ProcessGroup = ALONE) -> Tensor:
         """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative."""
         known = labels != IGNORED
         tokens = self.text.model.get_input_embeddings()(labels.clamp(min=0))
-        texts = among.gather(F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1))
-        videos = among.gather(F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1))
-        labels = among.gather(labels)
+        texts = process_group.gather(F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1))
+        videos = process_group.gather(F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1))
+        labels = process_group.gather(labels)
         logits = videos @ texts.T * self.temperature.exp().clamp(max=100)
         same = (labels.unsqueeze(0) == labels.unsqueeze(1)).all(-1)
         eye = torch.eye(len(labels), dtype=torch.bool, device=labels.device)

@@ -20,7 +20,7 @@ ALIGNED = 8  # FlashAttention takes heads of a multiple of this width
 LONG = 208  # vectors from which on FlashAttention is faster on a GPU than the kernel that takes a mask
 
 
-class WithinClips:
+class PackedSelfAttention:
     """Which vectors see which: those of a clip each other. Few of a clip share a row with other clips, so that a GPU's
     tiles are filled."""
 

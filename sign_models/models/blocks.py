@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.kernels import fused
-from sign_models.models.attention import WithinClips
+from sign_models.models.attention import PackedSelfAttention
 from sign_models.models.rotary import heads
 
 
@@ -85,7 +85,7 @@ class TransformerBlock(nn.Module):
         self.mlp = mlp(width, width, 4 * width, bias=False)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, within: WithinClips, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, within: PackedSelfAttention, cos: Tensor, sin: Tensor) -> Tensor:
         """x (B, T, D), rows of clips -> (B, T, D)."""
         B, T, D = x.shape
         q, k, v = heads(self.qkv(norm(x)).view(B, T, 3, self.heads, -1), cos, sin)

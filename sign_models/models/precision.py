@@ -12,10 +12,10 @@ def has_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def learning(device: torch.device) -> torch.autocast:
+def train_autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=has_bf16(device))
 
 
-def answering(device: torch.device) -> torch.autocast:
+def inference_autocast(device: torch.device) -> torch.autocast:
     """On a CPU in full precision, so that what a clip gets does not depend on its batch."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" and has_bf16(device))

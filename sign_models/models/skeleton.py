@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sign_models.kernels import fused
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.models.blocks import ConvBlock, check_mask, mlp, norm
-from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.distributed import ALONE, ProcessGroup
 
 ANCHORS = {
     "body": PLACE["body.nose"],
@@ -138,7 +138,7 @@ def restoration_loss(
     mask: Tensor,
     hidden: Tensor,
     velocity_weight: float,
-    among: Processes = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
 
@@ -148,29 +148,39 @@ def restoration_loss(
     and it is what carries the signs. Both are this process's share of what the whole batch has.
     """
     way = fused_loss if x.is_cuda and fused() else plain_loss
-    return way(restored, x, mask, hidden, velocity_weight, among)
+    return way(restored, x, mask, hidden, velocity_weight, process_group)
 
 
 def fused_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, among: Processes = ALONE
+    restored: Tensor,
+    x: Tensor,
+    mask: Tensor,
+    hidden: Tensor,
+    velocity_weight: float,
+    process_group: ProcessGroup = ALONE,
 ) -> tuple[Tensor, Tensor]:
     from sign_models.kernels.restoration import Restoration
 
     scales = (VISIBLE_WEIGHT, HAND_SCALE, BETA, MOTION_BETA)
     loss, distance = Restoration.apply(
-        restored, x, mask, hidden, _landmarks(x.device), velocity_weight, scales, among.total
+        restored, x, mask, hidden, _landmarks(x.device), velocity_weight, scales, process_group.total
     )
     return loss, distance
 
 
 def plain_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, among: Processes = ALONE
+    restored: Tensor,
+    x: Tensor,
+    mask: Tensor,
+    hidden: Tensor,
+    velocity_weight: float,
+    process_group: ProcessGroup = ALONE,
 ) -> tuple[Tensor, Tensor]:
     share, anchors, _ = _landmarks(x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
     shape, motion = weight * weight[:, :, anchors] * share, weight[:, 1:] * weight[:, :-1] * share
     weights = [weight * hidden, weight * share, shape, motion]
-    totals = among.total(torch.stack([w.sum() for w in weights])).clamp(min=1e-6)
+    totals = process_group.total(torch.stack([w.sum() for w in weights])).clamp(min=1e-6)
     for w, total in zip(weights, totals, strict=True):
         w /= total
     motion *= velocity_weight

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.keypoints.layouts import CANONICAL
-from sign_models.models.attention import WithinClips
+from sign_models.models.attention import PackedSelfAttention
 from sign_models.models.blocks import TransformerBlock, mlp, norm
 from sign_models.models.rotary import Rotary
 from sign_models.models.skeleton import SkeletonModel
@@ -52,7 +52,7 @@ class TemporalModel(nn.Module):
             features, mask = F.pad(features, (0, 0, 0, short)), F.pad(mask, (0, short))
         mask = mask.unflatten(1, (-1, self.stride)).any(-1)
         y = self.reduce(features.unflatten(1, (-1, self.stride)).flatten(2))
-        (B, S, _), within = y.shape, WithinClips(mask)
+        (B, S, _), within = y.shape, PackedSelfAttention(mask)
         cos, sin = (turn.repeat(within.clips, 1, 1, 1) for turn in self.rotary(S))
         y = y.reshape(-1, within.clips * S, self.width)
         for block in self.blocks:

@@ -16,7 +16,7 @@ from sign_models.pipeline import summary
 from sign_models.pipeline.options import DEFAULT_ALIAS, Options
 from sign_models.stages.declaration import BY_NAME, UPSTREAM_ROLES
 from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
-from sign_models.tracking.registry import Upstream, resolve
+from sign_models.tracking.registry import ModelRef, resolve
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.sources import source_digest
 from sign_models.tracking.store import connect
@@ -32,7 +32,7 @@ class Command:
     options: Options
     stages: tuple[str, ...]
     nested: bool = False
-    made: dict[str, Upstream] = field(default_factory=dict)
+    made: dict[str, ModelRef] = field(default_factory=dict)
     representations: str = ""
     generated: summary.Outcome | None = None
     done: set[str] = field(default_factory=set)  # runs of stages that this pipeline had finished when it was cut off
@@ -43,11 +43,11 @@ class Command:
         o = self.options
         return Inputs.of(o.data, o.keypoints, o.videos, o.texts)
 
-    def upstream(self, stage: str, asked: str) -> Upstream:
+    def upstream(self, stage: str, asked: str) -> ModelRef:
         """What this command made itself, else what the registry holds under the name asked for."""
         return self.made.get(stage) or resolve(asked or DEFAULT_ALIAS, stage)
 
-    def fingerprint(self, stage: str, upstream: Mapping[str, Upstream]) -> Fingerprint:
+    def fingerprint(self, stage: str, upstream: Mapping[str, ModelRef]) -> Fingerprint:
         params = flatten(getattr(self.options.params, stage), stage)
         params = {k: v for k, v in params.items() if not k.endswith(EXECUTION_ONLY)}
         return fingerprint(
@@ -67,7 +67,7 @@ class Command:
         stages = {stage: self.fingerprint(stage, {}).sha256 for stage in self.stages}
         return fingerprint("pipeline", asked | stages, {}, "", "")
 
-    def trained(self, stage: str, wanted: Fingerprint) -> Upstream | None:
+    def trained(self, stage: str, wanted: Fingerprint) -> ModelRef | None:
         """The version that this stage would give again, where it may be taken."""
         skip = self.may_skip(stage)
         if not (skip or self.done):
@@ -107,7 +107,7 @@ class Command:
                 logger.info("%s: goes on with run %s, which was cut off", stage, unfinished)
             yield run
 
-    def describe(self, run: Run, stage: str, upstream: Mapping[str, Upstream]) -> None:
+    def describe(self, run: Run, stage: str, upstream: Mapping[str, ModelRef]) -> None:
         """What every run of a stage says of itself before it works."""
         self.check()
         params = getattr(self.options.params, stage)

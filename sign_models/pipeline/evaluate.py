@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError, ParamsError
 from sign_models.evaluation.metrics import Scores, score
-from sign_models.evaluation.presets import suited
+from sign_models.evaluation.presets import resolve_preset
 from sign_models.evaluation.significance import compare
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
 from sign_models.pipeline.runner import to_terminal
-from sign_models.tracking.registry import Upstream, resolve, stage_of
+from sign_models.tracking.registry import ModelRef, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
         run.log_code_state()
         run.log_params(load.flatten(o.params, "evaluate"))
         parts = _of_files(o, run) if o.references else _of_models(o, run)
-        preset = suited(o.params.scoring, [reference for part in parts for reference in part.references])
+        preset = resolve_preset(o.params.scoring, [reference for part in parts for reference in part.references])
         rows = [row for part in parts for row in figures(part, preset)]
         _log(run, parts, rows)
         print(as_text(rows, preset))
@@ -101,7 +101,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
 
 
 def _of_models(o: EvaluateOptions, run: Run) -> list[Part]:
-    systems: dict[str, Upstream] = {}
+    systems: dict[str, ModelRef] = {}
     for spec in o.models:
         stage, asked = named_version(spec)
         found = resolve(asked, stage)
@@ -127,7 +127,7 @@ def _part(split: str, made: Mapping[str, Generated]) -> Part:
     return Part(split, [str(row["id"]) for row in first], [str(row["reference"]) for row in first], texts)
 
 
-def _translate(version: Upstream, inputs: Inputs, params: GenerateParams, splits: Sequence[str]) -> Generated:
+def _translate(version: ModelRef, inputs: Inputs, params: GenerateParams, splits: Sequence[str]) -> Generated:
     from sign_models.models.storage import load
     from sign_models.models.translator import Translator
     from sign_models.stages.generate import generate
@@ -173,9 +173,9 @@ def _of_files(o: EvaluateOptions, run: Run) -> list[Part]:
     return [Part("files", [str(i) for i, _ in enumerate(references, 1)], references, sentences)]
 
 
-def _short(path: Path, among: Iterable[Path]) -> str:
+def _short(path: Path, process_group: Iterable[Path]) -> str:
     """The file's name, or its whole path where another has the same name."""
-    return path.name if sum(path.name == other.name for other in among) == 1 else str(path)
+    return path.name if sum(path.name == other.name for other in process_group) == 1 else str(path)
 
 
 def read_lines(path: Path) -> list[str]:
@@ -257,7 +257,7 @@ def _shown(figures: Mapping[str, float], name: str) -> str:
     return text
 
 
-def score_again(version: Upstream, inputs: Inputs, params: GenerateParams) -> dict[str, float]:
+def score_again(version: ModelRef, inputs: Inputs, params: GenerateParams) -> dict[str, float]:
     """What `version` scores on `inputs` now, by the names it was scored with when it was registered."""
     if version.stage in TRANSLATING:
         splits = scored_splits(inputs, params.splits)
@@ -268,7 +268,7 @@ def score_again(version: Upstream, inputs: Inputs, params: GenerateParams) -> di
     return _restoration(version, inputs)
 
 
-def _restoration(version: Upstream, inputs: Inputs) -> dict[str, float]:
+def _restoration(version: ModelRef, inputs: Inputs) -> dict[str, float]:
     """How well a self-supervised stage's model restores what the default params hide."""
     import torch
 
@@ -277,16 +277,16 @@ def _restoration(version: Upstream, inputs: Inputs) -> dict[str, float]:
     from sign_models.models.temporal import TemporalModel
     from sign_models.stages.skeleton import SkeletonTask
     from sign_models.stages.temporal import TemporalTask
-    from sign_models.training.device import hardware
+    from sign_models.training.device import find_device
 
     params, model = load.resolve(), load_model(version.path())
     task: SkeletonTask | TemporalTask
     if isinstance(model, SkeletonModel):
-        machine = hardware()
+        machine = find_device()
         task = SkeletonTask(params.skeleton, inputs.keypoints, machine)
     else:
         assert isinstance(model, TemporalModel)
-        machine = hardware()
+        machine = find_device()
         task = TemporalTask(params.temporal, inputs.videos, model.skeleton, machine)
     task.objective.model = model
     with torch.inference_mode():

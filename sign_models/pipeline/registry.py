@@ -13,7 +13,7 @@ from sign_models.pipeline.evaluate import log_inputs, score_again
 from sign_models.pipeline.runner import to_terminal
 from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking import lineage, promotion, prune
-from sign_models.tracking.registry import MODEL_NAMES, Upstream, resolve, stage_of
+from sign_models.tracking.registry import MODEL_NAMES, ModelRef, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
     chosen = resolve(o.version, stage)
     inputs = o.inputs or _embedded(chosen)
 
-    def score(version: Upstream) -> Mapping[str, float]:
+    def score(version: ModelRef) -> Mapping[str, float]:
         assert inputs is not None
         if version == chosen:  # the first of the two
             log_inputs(run, inputs)
@@ -77,7 +77,7 @@ def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
     return said
 
 
-def _embedded(version: Upstream) -> Inputs | None:
+def _embedded(version: ModelRef) -> Inputs | None:
     """The embedded corpus, where the version was made on it: the only data that every machine has."""
     inputs = Inputs(None, None, None)
     stage = BY_ROLE[version.stage]

@@ -23,15 +23,15 @@ from sign_models.pipeline import summary
 from sign_models.pipeline.context import Command
 from sign_models.pipeline.options import STAGES, Options
 from sign_models.tracking.fingerprint import find_done
-from sign_models.tracking.process import beside_the_first, launched
-from sign_models.tracking.registry import Upstream, resolve
+from sign_models.tracking.process import launched, worker_context
+from sign_models.tracking.registry import ModelRef, resolve
 from sign_models.tracking.representations import fetch, find_finished, made_by
 from sign_models.tracking.runs import stage_run
 
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
     from sign_models.stages.skeleton import Trained
-    from sign_models.training.distributed import Processes
+    from sign_models.training.distributed import ProcessGroup
     from sign_models.training.task import Recorder
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Work:
     """
 
     stage: str
-    upstream: dict[str, Upstream]
+    upstream: dict[str, ModelRef]
     representations: str = ""
     run_id: str = ""
     resumed: bool = False
@@ -60,7 +60,7 @@ def to_terminal() -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
-def together(lead: Callable[[Options], None]) -> Callable[[Options], None]:
+def distributed_entrypoint(lead: Callable[[Options], None]) -> Callable[[Options], None]:
     """`lead` as it is, or, where torchrun has started several processes, in the first of them; the others train the
     models with it that it trains, and leave the rest to it."""
 
@@ -68,28 +68,28 @@ def together(lead: Callable[[Options], None]) -> Callable[[Options], None]:
     def run(options: Options) -> None:
         if not launched():
             return lead(options)
-        from sign_models.training.distributed import joined
+        from sign_models.training.distributed import init_distributed
 
         to_terminal()
-        with joined() as among:
-            if among.first:
+        with init_distributed() as process_group:
+            if process_group.first:
                 lead(options)
-                among.tell(None)
+                process_group.send_object(None)
             else:
-                with beside_the_first():
-                    _follow(Command(options, ()), among)
+                with worker_context():
+                    _follow(Command(options, ()), process_group)
 
     return run
 
 
-def _follow(command: Command, among: Processes) -> None:
+def _follow(command: Command, process_group: ProcessGroup) -> None:
     from sign_models.tracking.recorder import Listener
 
-    while (work := among.hear()) is not None:
+    while (work := process_group.receive_object()) is not None:
         _trained(command, work, Listener(work.run_id, work.resumed))
 
 
-@together
+@distributed_entrypoint
 def run_pipeline(options: Options) -> None:
     """All phases in order, or the one of options.stage, as children of one run."""
     command = Command(options, _stages(options), nested=True)
@@ -115,12 +115,12 @@ def _stages(options: Options) -> tuple[str, ...]:
     return ("skeleton", "temporal", *(() if options.params.alignment.finetune else ("represent",)), "alignment")
 
 
-@together
+@distributed_entrypoint
 def run_skeleton(options: Options) -> None:
     _single("skeleton", options)
 
 
-@together
+@distributed_entrypoint
 def run_temporal(options: Options) -> None:
     _single("temporal", options)
 
@@ -129,7 +129,7 @@ def run_represent(options: Options) -> None:
     _single("represent", options)
 
 
-@together
+@distributed_entrypoint
 def run_alignment(options: Options) -> None:
     _single("alignment", options)
 
@@ -178,10 +178,10 @@ def _train(command: Command, work: Work) -> str:
         if work.representations:
             run.set_tags({"sign.upstream.representations": work.representations})
         if launched():
-            from sign_models.training.distributed import present
+            from sign_models.training.distributed import current_group
 
-            run.set_tags({"sign.processes": present().size})
-            present().tell(replace(work, run_id=run.id, resumed=run.resumed))
+            run.set_tags({"sign.processes": current_group().size})
+            current_group().send_object(replace(work, run_id=run.id, resumed=run.resumed))
         trained = _trained(command, work, RunRecorder(run))
         progress = trained.progress
         run.set_tags({"sign.parameters": trained.parameters, "sign.best_step": progress.best_step})
@@ -258,7 +258,7 @@ def represent(command: Command) -> str:
         return run.id
 
 
-def _fitting_representations(command: Command, temporal: Upstream, asked: str) -> str:
+def _fitting_representations(command: Command, temporal: ModelRef, asked: str) -> str:
     """Run ID of the representations that `temporal` made; UpstreamError where another version made those asked for."""
     if asked:
         model_id, version = made_by(asked)
@@ -327,7 +327,7 @@ def generate(command: Command) -> str:
         return run.id
 
 
-def _temporal_of(alignment: Upstream) -> str:
+def _temporal_of(alignment: ModelRef) -> str:
     return str(json.loads(alignment.tags["sign.upstream.temporal"])["uri"])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sign_models.stages.declaration import STAGES
-from sign_models.tracking.registry import Upstream
+from sign_models.tracking.registry import ModelRef
 from sign_models.tracking.representations import fetch
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def log(run: Run, result: Generated, outcome: Outcome) -> None:
     run.set_tags({"sign.scoring": outcome.preset} | {f"sign.signature.{k}": v for k, v in signatures.items()})
 
 
-def stored(translator: Upstream) -> Outcome:
+def stored(translator: ModelRef) -> Outcome:
     """The outcome of the run that registered `translator`."""
     with fetch(translator.run_id, RESULTS) as path:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -69,7 +69,7 @@ def _examples(rows: list[dict[str, Any]], scores: dict[str, Any]) -> list[dict[s
     return chosen[:EXAMPLES]
 
 
-def show(outcome: Outcome | None, made: dict[str, Upstream], run_id: str) -> None:
+def show(outcome: Outcome | None, made: dict[str, ModelRef], run_id: str) -> None:
     """A short end: scores, examples, where to look, what to type next."""
     lines = [""]
     if outcome is not None:

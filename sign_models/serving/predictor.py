@@ -18,7 +18,7 @@ from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.keypoints.windows import Window
 from sign_models.keypoints.windows import windows as cut_up
-from sign_models.models.precision import answering
+from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Translator, joined, told
@@ -131,7 +131,7 @@ class Predictor:
     def _answer(self, x: Tensor, mask: Tensor, beams: int | None, n_best: int | None) -> list[Any]:
         """Of each window: hypotheses, representations (S, D), or distance and weight of its landmarks."""
         model = self.model
-        with answering(self.device):
+        with inference_autocast(self.device):
             if isinstance(model, Translator):
                 y, kept = model(x, mask)
                 wanted = replace(model.generation, beams=max(beams or model.generation.beams, n_best or 1))

@@ -10,24 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
+from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
-from sign_models.data.masking import hide
+from sign_models.data.masking import mask_keypoints
 from sign_models.data.splits import of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score
-from sign_models.evaluation.presets import suited
+from sign_models.evaluation.presets import resolve_preset
 from sign_models.models.alignment import AlignmentModel
-from sign_models.models.precision import answering
+from sign_models.models.precision import inference_autocast
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED, TextModel, read_pretrained
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.generate import stack
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
-from sign_models.training.device import Hardware, hardware
-from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.device import Device, find_device
+from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
 from sign_models.training.task import Group, Recorder
 
@@ -56,11 +56,13 @@ class Translation(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, batch: Labelled, among: Processes = ALONE) -> dict[str, Tensor]:
+    def forward(self, batch: Labelled, process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
         p = self.params.losses
         clips = batch.clips
         if isinstance(clips, Batch):
-            hidden = hide(clips.x, **self.params.mask.model_dump(), rows=clips.rows) if self.training else None
+            hidden = (
+                mask_keypoints(clips.x, **self.params.mask.model_dump(), rows=clips.rows) if self.training else None
+            )
             representations, mask = self.model.temporal.encode(
                 clips.x if hidden is None else hidden.x, clips.mask, None if hidden is None else hidden.parts
             )
@@ -72,7 +74,7 @@ class Translation(nn.Module):
             batch.labels,
             label_smoothing=p.label_smoothing,
             contrasted=bool(p.contrast_weight),
-            among=among,
+            process_group=process_group,
         )
         loss = losses.text + p.ctc_weight * losses.ctc
         out = {"text": losses.text, "ctc": losses.ctc, "token_accuracy": losses.token_accuracy}
@@ -88,11 +90,11 @@ class AlignmentTask:
         corpus: Corpus,
         texts: dict[str, str],
         temporal: TemporalModel,
-        machine: Hardware,
+        machine: Device,
         scoring: str,
         representations: dict[str, np.ndarray] | None,
     ) -> None:
-        self.params, self.scoring = params, suited(scoring, [*texts.values()])
+        self.params, self.scoring = params, resolve_preset(scoring, [*texts.values()])
         self.representations = None if params.finetune else representations
         self.frames = DeviceCorpus(corpus, machine.device)
         self.texts = [texts.get(name) for name in corpus.ids]
@@ -187,7 +189,7 @@ class AlignmentTask:
     def recordable(self) -> bool:
         return self.representations is None and self.frames.recordable
 
-    def draw(self, step: int, part: slice) -> Drawn:
+    def draw(self, step: int, part: slice) -> BatchPlan:
         p, clips = self.params, self.clips(step)
         labels = {"labels": self._labels(clips)[part]}
         if self.representations is not None:
@@ -197,7 +199,7 @@ class AlignmentTask:
         rng = np.random.default_rng([p.training.seed, step])
         return cut(self.frames, clips, part, rng, p.max_frames, p.augment) | labels
 
-    def batch(self, drawn: Drawn) -> tuple[Labelled, Tensor]:
+    def batch(self, drawn: BatchPlan) -> tuple[Labelled, Tensor]:
         if self.representations is not None:
             return Labelled((drawn["representations"], drawn["mask"]), drawn["labels"]), drawn["frames"].sum()
         batch = vary(self.frames, drawn, self.params.augment)
@@ -244,7 +246,7 @@ class AlignmentTask:
         references: list[Any] = []
         for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
             batch = self._whole(clips)
-            with answering(self.frames.device):
+            with inference_autocast(self.frames.device):
                 encoded = model(batch.x, batch.mask) if isinstance(batch, Batch) else batch
                 found = model.alignment.candidates(
                     *encoded, beams=g.beams, max_length=g.max_length, length_penalty=g.length_penalty, read=True
@@ -314,11 +316,11 @@ def train(
 ) -> Trained:
     """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by
     video id, made by `temporal`; read in place of the videos where params say that it is not fine-tuned."""
-    machine = hardware()
+    machine = find_device()
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model
-    if params.generation.ctc_weight is None and machine.among.first:
+    if params.generation.ctc_weight is None and machine.process_group.first:
         model.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
         recorder.metrics({"validation.ctc_weight": model.generation.ctc_weight}, progress.step)
         recorder.note(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")

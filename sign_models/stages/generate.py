@@ -15,8 +15,8 @@ from sign_models.data.splits import of_split
 from sign_models.data.windows import Windowed, in_windows
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import Scores, score
-from sign_models.evaluation.presets import suited
-from sign_models.models.precision import answering
+from sign_models.evaluation.presets import resolve_preset
+from sign_models.models.precision import inference_autocast
 from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
 from sign_models.params.schema import GenerateParams
 
@@ -64,7 +64,7 @@ def generate(
         for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
             places = np.flatnonzero(chosen & group)
             for batch_places in in_order(cut.corpus, places, params.batch_size * BATCH_FRAMES):
-                with answering(device):
+                with inference_autocast(device):
                     if stored is None:
                         batch = frames.whole(batch_places)
                         y, mask = model(batch.x, batch.mask)
@@ -102,7 +102,7 @@ def generation(trained: Generation, params: GenerateParams) -> Generation:
 
 def scores(rows: list[dict[str, object]], preset: str) -> dict[str, Scores]:
     """Scores of each split that has references."""
-    preset, out = suited(preset, [str(r["reference"]) for r in rows if r["reference"]]), {}
+    preset, out = resolve_preset(preset, [str(r["reference"]) for r in rows if r["reference"]]), {}
     for split in ("train", "dev", "test", None):
         chosen = [r for r in rows if r["reference"] and (r["split"] == split)]
         if chosen:

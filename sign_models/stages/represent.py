@@ -15,7 +15,7 @@ from tqdm import tqdm
 from sign_models.data.batching import bucket, in_order
 from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
-from sign_models.models.precision import answering
+from sign_models.models.precision import inference_autocast
 from sign_models.models.temporal import TemporalModel
 
 Packed = tuple[np.ndarray, np.ndarray, np.ndarray]  # clips, their vectors one after another, how many each has
@@ -97,7 +97,7 @@ def _represented(
             frames = reading.popleft().result()
             reading.extend(pool.submit(read, clips) for clips in stretches[place + 1 : place + 2])
             frames, start = frames.to(device, non_blocking=True), corpus.offsets[stretch[0]]
-            with answering(device):  # of all its batches, so that weights are brought to half precision once
+            with inference_autocast(device):  # of all its batches, so that weights are brought to half precision once
                 for clips in in_order(corpus, stretch, batch_frames):
                     count = corpus.lengths[clips]
                     lengths = -(-count // model.stride)

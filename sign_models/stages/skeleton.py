@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
+from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
-from sign_models.data.masking import hide
+from sign_models.data.masking import mask_keypoints
 from sign_models.data.splits import hold_out
 from sign_models.keypoints.pictures import restorations
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.params.schema import Mask, SkeletonParams
-from sign_models.training.device import Hardware, hardware
-from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.device import Device, find_device
+from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
 from sign_models.training.task import FixedTask, Group, Progress, Recorder
 
@@ -42,17 +42,17 @@ class Restoration(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, batch: Batch, among: Processes = ALONE) -> dict[str, Tensor]:
-        hidden = hide(batch.x, **self.params.mask.model_dump(), rows=batch.rows)
+    def forward(self, batch: Batch, process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
+        hidden = mask_keypoints(batch.x, **self.params.mask.model_dump(), rows=batch.rows)
         restored = self.model(hidden.x, batch.mask, hidden.parts)
         loss, distance = restoration_loss(
-            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight, among
+            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight, process_group
         )
         return {"loss": loss, "distance": distance}
 
 
 class SkeletonTask(FixedTask):
-    def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Hardware) -> None:
+    def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Device) -> None:
         self.params = params
         self.frames = DeviceCorpus(corpus, machine.device)
         train, self.validation = hold_out(corpus, params.validation, params.training.seed)
@@ -60,12 +60,12 @@ class SkeletonTask(FixedTask):
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
 
-    def draw(self, step: int, part: slice) -> Drawn:
+    def draw(self, step: int, part: slice) -> BatchPlan:
         p = self.params
         rng = np.random.default_rng([p.training.seed, step])
         return cut(self.frames, self.sampler[step], part, rng, p.window, p.augment)
 
-    def batch(self, drawn: Drawn) -> tuple[Batch, Tensor]:
+    def batch(self, drawn: BatchPlan) -> tuple[Batch, Tensor]:
         batch = vary(self.frames, drawn, self.params.augment)
         return batch, batch.lengths.sum()
 
@@ -84,10 +84,10 @@ class SkeletonTask(FixedTask):
 
 
 def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:
-    machine = hardware()
+    machine = find_device()
     task = SkeletonTask(params, corpus, machine)
     progress = fit(task, machine, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
-    if machine.among.first:
+    if machine.process_group.first:
         show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))
@@ -98,7 +98,7 @@ def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, 
     """Record a picture of the middle frame of up to four validation clips: original, masked, restored."""
     torch.manual_seed(0)
     batch = frames.whole(clips[:PICTURED], EVALUATION_FRAMES)
-    hidden = hide(batch.x, **mask.model_dump())
+    hidden = mask_keypoints(batch.x, **mask.model_dump())
     restored = model(hidden.x, batch.mask, hidden.parts)
     restored = restored[0] if isinstance(restored, tuple) else restored
     masked = batch.x * ~hidden.landmarks.unsqueeze(-1)

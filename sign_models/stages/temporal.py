@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Batch, DeviceCorpus, Drawn, Sampler, cut, in_order, vary
+from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
-from sign_models.data.masking import hide
+from sign_models.data.masking import mask_keypoints
 from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
-from sign_models.training.device import Hardware, hardware
-from sign_models.training.distributed import ALONE, Processes
+from sign_models.training.device import Device, find_device
+from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
 from sign_models.training.task import FixedTask, Group, Recorder
 
@@ -29,25 +29,25 @@ class TwoViews(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, views: list[Batch], among: Processes = ALONE) -> dict[str, Tensor]:
+    def forward(self, views: list[Batch], process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
         first = views[0]
-        hidden = hide(first.x, **self.params.mask.model_dump(), rows=first.rows)
+        hidden = mask_keypoints(first.x, **self.params.mask.model_dump(), rows=first.rows)
         restored, a = self.model(hidden.x, first.mask, hidden.parts)
         wanted = first.x if first.plain is None else first.plain
         loss, distance = restoration_loss(
-            restored, wanted, first.mask, hidden.landmarks, self.params.velocity_weight, among
+            restored, wanted, first.mask, hidden.landmarks, self.params.velocity_weight, process_group
         )
         out = {"restoration": loss, "distance": distance, "loss": loss}
         for second in views[1:]:
             _, b = self.model(second.x, second.mask)
-            contrast, accuracy = contrast_loss(among.gather(a), among.gather(b))
-            out["contrast"], out["contrast_accuracy"] = contrast / among.size, accuracy / among.size
+            contrast, accuracy = contrast_loss(process_group.gather(a), process_group.gather(b))
+            out["contrast"], out["contrast_accuracy"] = contrast / process_group.size, accuracy / process_group.size
             out["loss"] = loss + self.params.contrast_weight * out["contrast"]
         return out
 
 
 class TemporalTask(FixedTask):
-    def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Hardware) -> None:
+    def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Device) -> None:
         self.params = params
         self.views = 2 if params.contrast_weight else 1
         self.frames = DeviceCorpus(corpus, machine.device)
@@ -60,13 +60,13 @@ class TemporalTask(FixedTask):
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 
-    def draw(self, step: int, part: slice) -> Drawn:
+    def draw(self, step: int, part: slice) -> BatchPlan:
         p, clips = self.params, self.sampler[step]
         rng = np.random.default_rng([p.training.seed, step])
         views = [cut(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
         return {f"{name}{i}": values for i, drawn in enumerate(views) for name, values in drawn.items()}
 
-    def batch(self, drawn: Drawn) -> tuple[list[Batch], Tensor]:
+    def batch(self, drawn: BatchPlan) -> tuple[list[Batch], Tensor]:
         views = [
             vary(
                 self.frames,
@@ -97,10 +97,10 @@ class TemporalTask(FixedTask):
 
 def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:
     """skeleton: the registered model; its weights go on learning at skeleton_lr, inside the temporal model."""
-    machine = hardware()
+    machine = find_device()
     task = TemporalTask(params, corpus, skeleton, machine)
     progress = fit(task, machine, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
-    if machine.among.first:
+    if machine.process_group.first:
         show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sign_models.tracking.runs import Run
-from sign_models.tracking.store import artifacts_at, asking, client, file_digests, local_copy
+from sign_models.tracking.store import artifacts_at, client, file_digests, local_copy, translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -41,7 +41,7 @@ class RunCheckpoints:
 
     @cached_property
     def _artifacts(self) -> ArtifactRepository:
-        with asking(f"run {self._run.id}"):
+        with translate_store_errors(f"run {self._run.id}"):
             return artifacts_at(client().get_run(self._run.id).info.artifact_uri)
 
     def save(self, directory: Path, step: int, best: bool) -> None:
@@ -52,7 +52,7 @@ class RunCheckpoints:
         self._run.flush()
         folder = f"{ROOT}/step-{step:08d}"
         manifest = {"step": step, "best": best, "files": file_digests(directory)}
-        with asking(f"{folder} of run {self._run.id}"):
+        with translate_store_errors(f"{folder} of run {self._run.id}"):
             there = self._manifest(folder)
             try:
                 if there is None or there.files != manifest["files"]:
@@ -95,12 +95,12 @@ class RunCheckpoints:
     def _fetch(self, checkpoint: Checkpoint) -> Path:
         scratch: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="sign-checkpoint-")
         self._downloads.append(scratch)
-        with asking(f"{checkpoint.folder} of run {self._run.id}"):
+        with translate_store_errors(f"{checkpoint.folder} of run {self._run.id}"):
             return local_copy(self._artifacts, checkpoint.folder, scratch.name)
 
     def _folders(self) -> list[str]:
         """Every checkpoint folder, complete or not, newest first."""
-        with asking(f"{ROOT} of run {self._run.id}"):
+        with translate_store_errors(f"{ROOT} of run {self._run.id}"):
             found = [f.path for f in self._artifacts.list_artifacts(ROOT) if f.is_dir]
         return sorted((f for f in found if re.search(r"/step-\d+$", f)), key=_step, reverse=True)
 
@@ -109,7 +109,7 @@ class RunCheckpoints:
         return [c for c in checkpoints if c is not None]
 
     def _manifest(self, folder: str) -> Checkpoint | None:
-        with asking(f"{folder} of run {self._run.id}"), tempfile.TemporaryDirectory() as scratch:
+        with translate_store_errors(f"{folder} of run {self._run.id}"), tempfile.TemporaryDirectory() as scratch:
             if not any(Path(f.path).name == MANIFEST for f in self._artifacts.list_artifacts(folder)):
                 return None
             content = json.loads(local_copy(self._artifacts, f"{folder}/{MANIFEST}", scratch).read_text())

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.registry import MODEL_NAMES, Upstream, ready, versions_of
+from sign_models.tracking.registry import MODEL_NAMES, ModelRef, ready, versions_of
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import asking, client
+from sign_models.tracking.store import client, translate_store_errors
 
 SHA, FIELDS = "sign.fingerprint", "sign.fingerprint.fields"
 SHOWN = 3  # versions whose differences are told
@@ -45,11 +45,11 @@ def _short(value: str) -> str:
     return value if len(value) <= 40 else f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:12]}"
 
 
-def find_trained(wanted: Fingerprint) -> tuple[Upstream | None, list[str]]:
+def find_trained(wanted: Fingerprint) -> tuple[ModelRef | None, list[str]]:
     """The newest READY version with this fingerprint, else why the newest ones are not it, a line each."""
     name = MODEL_NAMES[wanted.stage]
     reasons: list[str] = []
-    with asking(f"looking for a trained {name}"):
+    with translate_store_errors(f"looking for a trained {name}"):
         versions = versions_of(name)
         for version in sorted(versions, key=lambda v: v.tags.get(SHA) != wanted.sha256):
             same = version.tags.get(SHA) == wanted.sha256
@@ -97,7 +97,7 @@ def find_unfinished(wanted: Fingerprint, experiment_id: str) -> str | None:
     """ID of the newest run of the experiment that was cut off while it trained this very model."""
     ended = "attributes.status != 'RUNNING' and attributes.status != 'FINISHED'"
     tags = f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}'"
-    with asking("looking for an unfinished run"):
+    with translate_store_errors("looking for an unfinished run"):
         found = client().search_runs(
             [experiment_id], f"{tags} and {ended}", max_results=1, order_by=["attributes.start_time DESC"]
         )
@@ -109,7 +109,7 @@ def find_done(wanted: Fingerprint, experiment_id: str, own: str) -> set[str]:
 
     own: ID of the asking pipeline's run, which counts where it is resumed; one at work elsewhere was not cut off.
     """
-    with asking("looking for what was done before"):
+    with translate_store_errors("looking for what was done before"):
         same = client().search_runs(
             [experiment_id], f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}'",
             order_by=["attributes.start_time DESC"],

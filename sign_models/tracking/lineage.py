@@ -18,7 +18,7 @@ from sign_models.tracking.registry import (
     stage_of,
     versions_of,
 )
-from sign_models.tracking.store import artifacts_at, asking, client
+from sign_models.tracking.store import artifacts_at, client, translate_store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def trace(asked: str) -> Node:
     """
     name, sign, spec = re.fullmatch(r"([^@/]*)([@/]?)(.*)", asked.strip().removeprefix("models:/")).groups()  # type: ignore[union-attr]
     stage = stage_of(name)
-    with asking(f"lineage of {asked}"):
+    with translate_store_errors(f"lineage of {asked}"):
         found = resolve(f"models:/{MODEL_NAMES[stage]}{sign}{spec}" if spec else "candidate", stage)
         told = {"asked": asked, "uri": found.uri, "run_id": found.run_id, "model_id": found.model_id}
         return _version(stage, told)

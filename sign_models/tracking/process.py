@@ -41,7 +41,7 @@ def identity() -> dict[str, str]:
     return {HOST: _machine(), BOOT: _process_table(), PID: str(os.getpid()), STARTED: started}
 
 
-def lives(tags: Mapping[str, str]) -> bool | None:
+def process_alive(tags: Mapping[str, str]) -> bool | None:
     """Whether the process that wrote `identity()` into these tags still runs; None where nobody can tell."""
     if tags.get(HOST) != _machine() or not {BOOT, PID, STARTED} <= tags.keys():
         return None
@@ -107,7 +107,7 @@ _guard = _Guard()
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """A first signal that arrives inside is raised at the end; a later second one still ends the process."""
     _guard.holding += 1
     try:
@@ -122,7 +122,7 @@ def launched() -> bool:
 
 
 @contextmanager
-def beside_the_first() -> Iterator[None]:
+def worker_context() -> Iterator[None]:
     """For a process that works beside the one that has the run: that one ends before it, and has the first word.
 
     A signal ends this process a little later; so does an error, and where the first process has ended by then, torchrun

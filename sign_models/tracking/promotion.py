@@ -13,16 +13,16 @@ from datetime import UTC, datetime
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking.fingerprint import FIELDS
-from sign_models.tracking.registration import CANDIDATE, try_out
-from sign_models.tracking.registry import MODEL_NAMES, Upstream, aliases_of, resolve, stage_of
-from sign_models.tracking.store import alone, asking, client
+from sign_models.tracking.registration import CANDIDATE, smoke_test
+from sign_models.tracking.registry import MODEL_NAMES, ModelRef, aliases_of, resolve, stage_of
+from sign_models.tracking.store import client, store_lock, translate_store_errors
 
 CHAMPION = "champion"
 RECORD, ROLLBACK, DATA = "sign.promotion.", "sign.rollback.", "sign.data."
 # What a stage's versions are compared by, the first that both were scored with.
 METRICS = {role: stage.metrics for role, stage in BY_ROLE.items()}
 LOWER_IS_BETTER = re.compile(r"loss|error_rate|distance|perplexity")
-Score = Callable[[Upstream], Mapping[str, float]]
+Score = Callable[[ModelRef], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,11 @@ def promote(
     check_alias(alias)
     if force and not reason.strip():
         raise ParamsError("force without a reason", place="reason", wanted="why a worse version may be promoted")
-    with asking(f"promoting {name}"), alone(mlflow.get_tracking_uri()):
+    with translate_store_errors(f"promoting {name}"), store_lock(mlflow.get_tracking_uri()):
         chosen = resolve(spec, stage)
         present = aliases_of(chosen.name).get(alias)
         holder = None if present is None else resolve(str(present), stage) if not force else _if_usable(present, stage)
-        try_out(chosen.location, chosen.uri)
+        smoke_test(chosen.location, chosen.uri)
         compared = _Comparison(None, None, None, False)
         if holder is not None and holder.version != chosen.version:
             compared = _compare(chosen, holder, metric, score, force)
@@ -106,7 +106,7 @@ def rollback(name: str, alias: str = CHAMPION, *, reason: str = "") -> Promotion
 
     stage = stage_of(name)
     model, back = MODEL_NAMES[stage], previous_of(alias)
-    with asking(f"rolling back {name}"), alone(mlflow.get_tracking_uri()):
+    with translate_store_errors(f"rolling back {name}"), store_lock(mlflow.get_tracking_uri()):
         held = aliases_of(model)
         if alias not in held or back not in held or held[alias] == held[back]:
             raise UpstreamError(
@@ -116,7 +116,7 @@ def rollback(name: str, alias: str = CHAMPION, *, reason: str = "") -> Promotion
                 remedy="promote a version by its number instead",
             )
         chosen = resolve(str(held[back]), stage)
-        try_out(chosen.location, chosen.uri)
+        smoke_test(chosen.location, chosen.uri)
         said = Promotion(
             model, chosen.version, alias, held[alias], None, None, None, False, False, reason, _who(), _now()
         )
@@ -130,7 +130,7 @@ def previous_of(alias: str) -> str:
     return "previous" if alias == CHAMPION else f"previous-{alias}"
 
 
-def scored_alike(a: Upstream, b: Upstream) -> bool:
+def scored_alike(a: ModelRef, b: ModelRef) -> bool:
     """Whether two versions were made, and so scored, on inputs of the same digests, by the same preset."""
     digests = [{k: v for k, v in model.tags.items() if k.startswith(DATA)} for model in (a, b)]
     presets = [json.loads(model.tags.get(FIELDS, "{}")).get("params.generate.scoring") for model in (a, b)]
@@ -153,7 +153,7 @@ class _Comparison:
         return self.score < self.previous_score
 
 
-def _compare(chosen: Upstream, holder: Upstream, metric: str, score: Score | None, force: bool) -> _Comparison:
+def _compare(chosen: ModelRef, holder: ModelRef, metric: str, score: Score | None, force: bool) -> _Comparison:
     again = not scored_alike(chosen, holder)
     if again and score is None:
         if force:
@@ -179,7 +179,7 @@ def _compare(chosen: Upstream, holder: Upstream, metric: str, score: Score | Non
     return _Comparison(common[0], float(ours[common[0]]), float(theirs[common[0]]), again)
 
 
-def _if_usable(version: int, stage: str) -> Upstream | None:
+def _if_usable(version: int, stage: str) -> ModelRef | None:
     """The present version, for a forced promotion: one that is broken is no reason to keep it."""
     try:
         return resolve(str(version), stage)

@@ -11,7 +11,7 @@ from sign_models.tracking.checkpoints import ROOT
 from sign_models.tracking.registration import UPSTREAM
 from sign_models.tracking.registry import MODEL_NAMES, aliases_of, logged_model, model_id_of, versions_of
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import alone, artifacts_at, asking, client
+from sign_models.tracking.store import artifacts_at, client, store_lock, translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -47,7 +47,7 @@ class Plan:
 
 def plan() -> Plan:
     """What could go. Nothing is deleted."""
-    with asking("looking for what can be pruned"):
+    with translate_store_errors("looking for what can be pruned"):
         runs = _runs()
         held = _versions()
         open_runs = [run for run in runs if _is_open(run)]
@@ -78,7 +78,7 @@ def prune() -> Plan:
     """Delete what `plan` finds now. A kill in between leaves nothing that can be named but not loaded."""
     import mlflow
 
-    with asking("pruning"), alone(mlflow.get_tracking_uri()):
+    with translate_store_errors("pruning"), store_lock(mlflow.get_tracking_uri()):
         found = plan()
         for run_id in found.checkpoints:
             run = client().get_run(run_id)

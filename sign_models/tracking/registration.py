@@ -18,10 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.registry import CONFIG, MODEL_NAMES, Upstream, ready, versions_of
+from sign_models.tracking.registry import CONFIG, MODEL_NAMES, ModelRef, ready, versions_of
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
-from sign_models.tracking.store import alone, artifacts_at, asking, client, folder_digest, local_copy
+from sign_models.tracking.store import (
+    artifacts_at,
+    client,
+    folder_digest,
+    local_copy,
+    store_lock,
+    translate_store_errors,
+)
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -41,10 +48,10 @@ def register(
     *,
     input_example: Sequence[KeypointSequence],
     metrics: Mapping[str, float],
-    upstream: Mapping[str, Upstream],
+    upstream: Mapping[str, ModelRef],
     tags: Mapping[str, object],
     step: int,
-) -> Upstream:
+) -> ModelRef:
     """Make the model in `directory` the newest version of this stage's model, and move `candidate` to it.
 
     directory: model.safetensors, config.json and whatever else models.load reads. input_example: clips it must answer.
@@ -54,7 +61,7 @@ def register(
     import mlflow
 
     name = MODEL_NAMES[stage]
-    with asking(f"registering {name}"):
+    with translate_store_errors(f"registering {name}"):
         files = folder_digest(directory)
         earlier = [v for v in versions_of(name) if v.run_id == run.id and v.tags.get(FILES) == files]
         if earlier:
@@ -65,13 +72,15 @@ def register(
             _link(run, model.model_id, metrics, upstream, step)
             version = _create_version(name, model.model_id, run.id, said)
         registered = ready(version, CANDIDATE, stage)
-        with alone(mlflow.get_tracking_uri()):  # MLflow looks for the alias, then makes it: two at once make it twice
+        with store_lock(
+            mlflow.get_tracking_uri()
+        ):  # MLflow looks for the alias, then makes it: two at once make it twice
             client().set_registered_model_alias(name, CANDIDATE, str(registered.version))
     return registered
 
 
 def _tags(
-    run: Run, stage: str, files: str, upstream: Mapping[str, Upstream], tags: Mapping[str, object]
+    run: Run, stage: str, files: str, upstream: Mapping[str, ModelRef], tags: Mapping[str, object]
 ) -> dict[str, str]:
     of_run = client().get_run(run.id).data.tags
     said = {k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in ("sign.commit", "sign.dirty")}
@@ -111,11 +120,11 @@ def _log_model(
             mlflow_model=Model(model.artifact_location, run.id, model_uuid=model.model_id, model_id=model.model_id),
         )
         store.log_model_artifacts(model.model_id, str(packed))
-    try_out(model.artifact_location, f"models:/{model.model_id}, not registered yet")
+    smoke_test(model.artifact_location, f"models:/{model.model_id}, not registered yet")
     return store.finalize_logged_model(model.model_id, "READY")
 
 
-def try_out(location: str, place: str) -> None:
+def smoke_test(location: str, place: str) -> None:
     """Load a model as the store has it, and have it answer its own input example; UpstreamError where it does not."""
     import mlflow.pyfunc
 
@@ -141,7 +150,7 @@ def try_out(location: str, place: str) -> None:
         )
 
 
-def _link(run: Run, model_id: str, metrics: Mapping[str, float], upstream: Mapping[str, Upstream], step: int) -> None:
+def _link(run: Run, model_id: str, metrics: Mapping[str, float], upstream: Mapping[str, ModelRef], step: int) -> None:
     from mlflow.entities import LoggedModelOutput, Metric
 
     store, now = client(), time.time_ns() // 1_000_000

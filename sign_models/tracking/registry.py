@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import artifacts_at, asking, client, local_copy
+from sign_models.tracking.store import artifacts_at, client, local_copy, translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
@@ -26,7 +26,7 @@ _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the proc
 
 
 @dataclass(frozen=True)
-class Upstream:
+class ModelRef:
     """A READY version: what was asked for and what that is. tags: the version's."""
 
     asked: str
@@ -62,7 +62,7 @@ class Upstream:
 
     def metrics(self) -> dict[str, float]:
         """What the model scored when it was registered."""
-        with asking(self.uri):
+        with translate_store_errors(self.uri):
             points = client().get_logged_model(self.model_id).metrics or []
         return {point.key: point.value for point in sorted(points, key=lambda point: point.step)}
 
@@ -71,7 +71,7 @@ class Upstream:
 
         _downloads.append(tempfile.TemporaryDirectory(prefix="sign-model-"))
         try:
-            with asking(self.uri):
+            with translate_store_errors(self.uri):
                 return local_copy(artifacts_at(self.location), path, _downloads[-1].name)
         except (mlflow.MlflowException, FileNotFoundError) as error:
             raise self._gone() from error
@@ -85,13 +85,13 @@ class Upstream:
         )
 
 
-def resolve(spec: str, stage: str) -> Upstream:
+def resolve(spec: str, stage: str) -> ModelRef:
     """The version of this stage's model that `spec` names: an alias, a version, a run ID or an MLflow URI.
 
     Raises UpstreamError, with what there is, for a file, an unknown name, another stage's model or one not READY.
     """
     name = MODEL_NAMES[stage]
-    with asking(f"{name} {spec!r}"):
+    with translate_store_errors(f"{name} {spec!r}"):
         return ready(_find(spec.strip(), name, stage), spec, stage)
 
 
@@ -164,7 +164,7 @@ def _of_model(spec: str, model_id: str, name: str) -> ModelVersion:
     return found[0] if found else _refuse(spec, "no version holds this logged model", name)
 
 
-def ready(version: ModelVersion, asked: str, stage: str) -> Upstream:
+def ready(version: ModelVersion, asked: str, stage: str) -> ModelRef:
     """The version as an Upstream; UpstreamError where it is not READY, or was tagged as another stage's."""
     name, number = version.name, int(version.version)
     model = logged_model(model_id_of(version))
@@ -176,7 +176,7 @@ def ready(version: ModelVersion, asked: str, stage: str) -> Upstream:
         _refuse(asked, f"version {number}: {found}", name)
     if version.tags.get(STAGE, stage) != stage:
         _refuse(asked, f"version {number} was tagged as a model of stage {version.tags[STAGE]!r}", name)
-    return Upstream(
+    return ModelRef(
         asked, stage, name, number, version.run_id, model.model_id, model.artifact_location, dict(version.tags)
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from sign_models.errors import UpstreamError
 from sign_models.tracking.fingerprint import SHA, Fingerprint
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import artifacts_at, asking, client, local_copy
+from sign_models.tracking.store import artifacts_at, client, local_copy, translate_store_errors
 
 MODEL, VERSION = "sign.upstream.temporal.model_id", "sign.upstream.temporal"
 LEAVE = "leave it out to have the newest that fits model and data"
@@ -18,7 +18,7 @@ LEAVE = "leave it out to have the newest that fits model and data"
 
 def find_finished(wanted: Fingerprint) -> str | None:
     """ID of the newest finished run, in any experiment, that did this very work."""
-    with asking(f"looking for a run of {wanted.stage}"):
+    with translate_store_errors(f"looking for a run of {wanted.stage}"):
         experiments = [e.experiment_id for e in client().search_experiments()]
         found = client().search_runs(
             experiments,
@@ -36,7 +36,7 @@ def made_by(run_id: str) -> tuple[str, str]:
 
     place = f"representations {run_id}"
     try:
-        with asking(place):
+        with translate_store_errors(place):
             run = client().get_run(run_id)
     except mlflow.MlflowException as error:
         raise UpstreamError("no such run", place=place, wanted="the ID of a represent run", remedy=LEAVE) from error
@@ -57,7 +57,7 @@ def fetch(run_id: str, path: str) -> Iterator[Path]:
 
     with tempfile.TemporaryDirectory(prefix="sign-artifact-") as scratch:
         try:
-            with asking(f"{path} of run {run_id}"):
+            with translate_store_errors(f"{path} of run {run_id}"):
                 local = local_copy(artifacts_at(client().get_run(run_id).info.artifact_uri), path, scratch)
         except (mlflow.MlflowException, FileNotFoundError) as error:
             raise UpstreamError(

@@ -15,7 +15,7 @@ from sign_models.errors import ParamsError, ResourceError, UpstreamError
 from sign_models.tracking import process
 from sign_models.tracking.metrics import MetricLog, stored_points
 from sign_models.tracking.sources import code_state
-from sign_models.tracking.store import alone, asking, client, connect, writing
+from sign_models.tracking.store import client, connect, store_lock, translate_disk_errors, translate_store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ class Run:
         ParamsError where this run already holds another value for a name: leave out what may differ on resuming.
         """
         texts = {name: _cut(str(value), LONGEST_PARAM) for name, value in params.items()}
-        with asking(f"run {self.id}"):
+        with translate_store_errors(f"run {self.id}"):
             stored = client().get_run(self.id).data.params
         for name in stored.keys() & texts.keys():
             if stored[name] != texts[name]:
@@ -53,13 +53,13 @@ class Run:
         from mlflow.entities import Param
 
         fresh = [Param(name, text) for name, text in texts.items() if name not in stored]
-        with asking(f"run {self.id}"):
+        with translate_store_errors(f"run {self.id}"):
             for i in range(0, len(fresh), PARAMS_A_CALL):
                 client().log_batch(self.id, params=fresh[i : i + PARAMS_A_CALL])
 
     @cached_property
     def _metrics(self) -> MetricLog:
-        with asking(f"run {self.id}"):
+        with translate_store_errors(f"run {self.id}"):
             return MetricLog(client(), self.id, stored_points(client(), self.id) if self.resumed else None)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
@@ -73,31 +73,31 @@ class Run:
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Values beyond MLflow's 8000 characters are cut, and say so."""
-        with asking(f"run {self.id}"):
+        with translate_store_errors(f"run {self.id}"):
             _tag(self.id, tags)
 
     def log_figure(self, figure: Figure, path: str) -> None:
-        with asking(f"{path} of run {self.id}"):
+        with translate_store_errors(f"{path} of run {self.id}"):
             client().log_figure(self.id, figure, path)
 
     def log_text(self, text: str, path: str) -> None:
-        with asking(f"{path} of run {self.id}"):
+        with translate_store_errors(f"{path} of run {self.id}"):
             client().log_text(self.id, text, path)
 
     def log_dict(self, content: dict[str, Any], path: str) -> None:
         """`path` ends in .json or .yaml, which says how it is written."""
-        with asking(f"{path} of run {self.id}"):
+        with translate_store_errors(f"{path} of run {self.id}"):
             client().log_dict(self.id, content, path)
 
     def log_table(self, columns: Mapping[str, list[Any]], path: str) -> None:
         """A table that the UI shows; `path` ends in .json."""
-        with asking(f"{path} of run {self.id}"):
+        with translate_store_errors(f"{path} of run {self.id}"):
             client().log_table(self.id, dict(columns), path)
 
     def log_artifacts(self, source: Path, path: str | None = None) -> None:
         """Store a file, or what a folder holds, under the artifact folder `path`."""
         log = client().log_artifacts if source.is_dir() else client().log_artifact
-        with asking(f"{path or source.name} of run {self.id}"):
+        with translate_store_errors(f"{path or source.name} of run {self.id}"):
             log(self.id, str(source), path)
 
     def log_dataset(
@@ -117,7 +117,7 @@ class Run:
             source=json.dumps({"uri": source or name}),
             profile=json.dumps(profile),
         )
-        with asking(f"run {self.id}"):
+        with translate_store_errors(f"run {self.id}"):
             client().log_inputs(self.id, [DatasetInput(entry, [InputTag("mlflow.data.context", context)])])
         self.set_tags({f"sign.data.{context}": digest})
 
@@ -125,7 +125,7 @@ class Run:
         """MLflow's own lineage: this run read these logged models."""
         from mlflow.entities import LoggedModelInput
 
-        with asking(f"run {self.id}"):
+        with translate_store_errors(f"run {self.id}"):
             client().log_inputs(self.id, models=[LoggedModelInput(model_id) for model_id in model_ids])
 
     def log_code_state(self) -> None:
@@ -172,20 +172,20 @@ def stage_run(
 
     signature = {STAGE: stage, **process.identity(), **(tags or {})}
     resumed = False
-    with asking(f"run of stage {stage}"), process.undisturbed():
+    with translate_store_errors(f"run of stage {stage}"), process.defer_signals():
         if run_id is None:
             opened = mlflow.start_run(None, experiment_id, run_name or stage, nested=nested, tags=signature)
         else:
             if nested and (parent := mlflow.active_run()) is not None:
                 signature["mlflow.parentRunId"] = parent.info.run_id
-            with alone(mlflow.get_tracking_uri()):  # of two that resume one run, the second finds it signed
+            with store_lock(mlflow.get_tracking_uri()):  # of two that resume one run, the second finds it signed
                 resumed = STAGE in _tags_of_run(run_id, stage)
                 _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
             opened = mlflow.start_run(run_id, nested=nested)
             os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
     run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
     try:
-        with writing(f"run {run.id} of stage {stage}"):
+        with translate_disk_errors(f"run {run.id} of stage {stage}"):
             yield run
             run.flush()
     except BaseException as error:
@@ -202,7 +202,7 @@ def stage_run(
 def _end(run: Run, status: str) -> None:
     import mlflow
 
-    with process.undisturbed(), asking(f"run {run.id}"):
+    with process.defer_signals(), translate_store_errors(f"run {run.id}"):
         try:
             run.close(LAST_WORDS)
         finally:
@@ -214,7 +214,7 @@ def _tags_of_run(run_id: str, stage: str) -> dict[str, str]:
     import mlflow
 
     try:
-        with asking(f"run {run_id}"):
+        with translate_store_errors(f"run {run_id}"):
             found = client().get_run(run_id)
     except mlflow.MlflowException as error:
         remedy = "see `mlflow runs list --experiment-id ID`"
@@ -226,7 +226,7 @@ def _tags_of_run(run_id: str, stage: str) -> dict[str, str]:
         raise UpstreamError(
             f"this is a run of stage {tags[STAGE]!r}", place=f"run {run_id}", wanted=f"a run of stage {stage!r}"
         )
-    if process.lives(tags):
+    if process.process_alive(tags):
         raise UpstreamError(
             f"process {tags[process.PID]} of this machine is at work on it",
             place=f"run {run_id}",

@@ -104,7 +104,7 @@ def connect(experiment: str | None = None) -> str:
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # each step of each registration
     uri = mlflow.get_tracking_uri()
-    with asking(f"tracking store {_public(uri)}"):
+    with translate_store_errors(f"tracking store {_public(uri)}"):
         make_database(uri)
         chosen = _experiment_id(client(), experiment)
         close_dead_runs()
@@ -148,7 +148,7 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
     from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    with alone(uri):
+    with store_lock(uri):
         if _exists(path):
             return
         making = path.with_name(f"{path.name}.making")
@@ -161,7 +161,7 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
 
 
 @contextmanager
-def alone(uri: str) -> Iterator[None]:
+def store_lock(uri: str) -> Iterator[None]:
     """No other process of this machine is inside, for the same store."""
     path = _sqlite_path(uri) or Path(tempfile.gettempdir(), f"sign-{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def close_dead_runs() -> list[str]:
     store = client()
     experiments = [e.experiment_id for e in store.search_experiments()]
     running = store.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000)
-    dead = [r for r in running if process.lives(r.data.tags) is False or _never_began(r)]
+    dead = [r for r in running if process.process_alive(r.data.tags) is False or _never_began(r)]
     for run in dead:
         store.set_terminated(run.info.run_id, "KILLED")
         logger.warning("run %s was left by a process that died; it is KILLED now", run.info.run_id)
@@ -251,7 +251,7 @@ def _public(text: str) -> str:
 
 
 @contextmanager
-def asking(place: str) -> Iterator[None]:
+def translate_store_errors(place: str) -> Iterator[None]:
     """A ResourceError at `place` for troubles of the disk, and of the store once MLflow's own retries are used up."""
     load_mlflow()
     import mlflow
@@ -260,7 +260,7 @@ def asking(place: str) -> Iterator[None]:
     # A signal in the middle of MLflow's sqlite session can leave its transaction open, and with it the database locked
     # when the run is to be ended. A server's answer may take minutes, and no signal harms it.
     local = _sqlite_path(mlflow.get_tracking_uri()) is not None
-    with writing(place), process.undisturbed() if local else nullcontext():
+    with translate_disk_errors(place), process.defer_signals() if local else nullcontext():
         try:
             yield
         except RequestException as error:
@@ -272,7 +272,7 @@ def asking(place: str) -> Iterator[None]:
 
 
 @contextmanager
-def writing(place: str) -> Iterator[None]:
+def translate_disk_errors(place: str) -> Iterator[None]:
     """A ResourceError at `place` for a full disk, whoever notices it: the system, sqlite or safetensors."""
     import mlflow
     from safetensors import SafetensorError

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from sign_models.data.batching import Drawn
+from sign_models.data.batching import BatchPlan
 from sign_models.training.device import to_device
-from sign_models.training.distributed import Processes
+from sign_models.training.distributed import ProcessGroup
 
 if TYPE_CHECKING:
     pass
@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 Shapes = tuple[tuple[str | int, ...], ...]
 
 
-def shapes_of(drawn: Drawn) -> Shapes:
+def shapes_of(drawn: BatchPlan) -> Shapes:
     """What tells one recording from another."""
     return tuple((name, *values.shape) for name, values in drawn.items())
 
 
 @dataclass(frozen=True)
-class Recording:
+class CapturedStep:
     graph: torch.cuda.CUDAGraph
-    given: Drawn
+    given: BatchPlan
     values: Tensor
 
 
-class Recordings:
+class CudaGraphCache:
     """A step as CUDA graphs, one for each shape of its batch. A shape is recorded when it comes for the second time."""
 
-    def __init__(self, among: Processes) -> None:
+    def __init__(self, process_group: ProcessGroup) -> None:
         # what other processes send arrives on a thread of its own, which must not end a recording
-        self.errors = "global" if among.size == 1 else "thread_local"
-        self.seen: dict[Shapes, Recording | None] = {}
+        self.errors = "global" if process_group.size == 1 else "thread_local"
+        self.seen: dict[Shapes, CapturedStep | None] = {}
         self.pool = torch.cuda.graph_pool_handle()  # graphs take turns in the same memory
         self.stream = torch.cuda.Stream()
 
-    def __call__(self, work: Callable[[Drawn], Tensor], drawn: Drawn) -> Tensor:
+    def __call__(self, work: Callable[[BatchPlan], Tensor], drawn: BatchPlan) -> Tensor:
         shapes = shapes_of(drawn)
         if shapes not in self.seen:
             self.seen[shapes] = None
@@ -58,7 +58,7 @@ class Recordings:
         recording.graph.replay()
         return recording.values.clone()  # the graph's own will be written over
 
-    def _aside(self, work: Callable[[Drawn], Tensor], drawn: Drawn) -> Tensor:
+    def _aside(self, work: Callable[[BatchPlan], Tensor], drawn: BatchPlan) -> Tensor:
         """The step as it is, in the stream that graphs are recorded in: what libraries set up, they set up for it."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
@@ -66,18 +66,18 @@ class Recordings:
         torch.cuda.current_stream().wait_stream(self.stream)
         return values
 
-    def _record(self, work: Callable[[Drawn], Tensor], drawn: Drawn) -> Recording:
+    def _record(self, work: Callable[[BatchPlan], Tensor], drawn: BatchPlan) -> CapturedStep:
         graph = torch.cuda.CUDAGraph()
         with (
-            uncollected(),
+            gc_paused(),
             torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode=self.errors),
         ):
             values = work(drawn)
-        return Recording(graph, drawn, values)
+        return CapturedStep(graph, drawn, values)
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Nothing is garbage collected meanwhile: to free a graph of an earlier training ends the recording of another."""
     collecting = gc.isenabled()
     gc.disable()

@@ -19,11 +19,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 T = TypeVar("T")
-PATIENCE = timedelta(hours=12)  # for a process at other work, such as scoring; torchrun notices one that has ended
+# Rank 0 scores and saves while the others wait in a collective. torchrun notices a process that has ended.
+COLLECTIVE_TIMEOUT = timedelta(hours=12)
 
 
 @dataclass(eq=False)
-class Processes:
+class ProcessGroup:
     """All of its methods but rows() are called by all processes, or by none."""
 
     rank: int = 0
@@ -64,7 +65,7 @@ class Processes:
             mine = mine.detach() + (mine - mine.detach()) * self.size
         return torch.cat([whole[: rows.start], mine, whole[rows.stop :]])
 
-    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """In place. All processes must have gradients of the same parameters."""
         if self.size == 1:
             return
@@ -74,40 +75,40 @@ class Processes:
         parts = flat.split([g.numel() for g in gradients])
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
-    def from_first(self, make: Callable[[], T]) -> T:
+    def broadcast_object(self, make: Callable[[], T]) -> T:
         """What `make` gives in the first process, in all of them; the others do not call it."""
         if self.size == 1:
             return make()
-        heard: T = self.tell(make()) if self.first else self.hear()
+        heard: T = self.send_object(make()) if self.first else self.receive_object()
         return heard
 
-    def tell(self, value: T) -> T:
+    def send_object(self, value: T) -> T:
         """For the first process: what the others hear."""
         dist.broadcast_object_list([value])
         return value
 
-    def hear(self) -> Any:
+    def receive_object(self) -> Any:
         """For the other processes: what the first one tells, whenever that is."""
         box = [None]
         dist.broadcast_object_list(box)
         return box[0]
 
 
-ALONE = Processes()
+ALONE = ProcessGroup()
 
 
-def present() -> Processes:
+def current_group() -> ProcessGroup:
     """This process among those that have joined."""
-    return Processes(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
+    return ProcessGroup(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
 
 
 @contextmanager
-def joined() -> Iterator[Processes]:
+def init_distributed() -> Iterator[ProcessGroup]:
     """Meet the other processes that torchrun has started; each has the GPU of its number on its machine, or the CPU."""
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl", timeout=COLLECTIVE_TIMEOUT)
     else:
-        dist.init_process_group("gloo", timeout=PATIENCE)
-    yield present()
+        dist.init_process_group("gloo", timeout=COLLECTIVE_TIMEOUT)
+    yield current_group()
     dist.destroy_process_group()  # not after an error, in the middle of what the others wait for

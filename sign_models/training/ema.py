@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     pass
 
 
-class Average:
+class ExponentialMovingAverage:
     """Exponential moving average of the weights, whose memory grows with the number of updates, so that it forgets the
     random start. torch's AveragedModel reads its counter on the host, which waits for the GPU in every step."""
 

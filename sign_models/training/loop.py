@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from sign_models.errors import ParamsError, ResourceError
-from sign_models.training.device import Hardware
-from sign_models.training.step import Stepper
+from sign_models.training.device import Device
+from sign_models.training.step import TrainStep
 from sign_models.training.task import Progress, Recorder, Task
 
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
@@ -47,7 +47,7 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
 
 def fit(
     task: Task,
-    machine: Hardware,
+    machine: Device,
     recorder: Recorder,
     name: str,
     *,
@@ -68,7 +68,7 @@ def fit(
     """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
     total = total_steps(steps, epochs, min_steps, task.epoch_steps)
     every = -(-total // evaluations)
-    stepper = Stepper(
+    stepper = TrainStep(
         task,
         machine,
         lr=lr,
@@ -78,10 +78,10 @@ def fit(
         seed=seed,
         note=recorder.note,
     )
-    among = machine.among
-    if task.sampler.batch_size < among.size:
+    process_group = machine.process_group
+    if task.sampler.batch_size < process_group.size:
         raise ParamsError(
-            f"{task.sampler.batch_size} clips a step for {among.size} processes",
+            f"{task.sampler.batch_size} clips a step for {process_group.size} processes",
             place="training.batch_size",
             wanted="at least one for each",
             remedy="raise it, or take fewer processes",
@@ -93,9 +93,11 @@ def fit(
     folder = recorder.restore()
     if folder is not None:
         progress, best = _restore(folder, task, averaged, stepper.optimizer)
-        progress.parts = progress.parts if among.size == 1 else 1  # as many processes as before may not be there
+        progress.parts = (
+            progress.parts if process_group.size == 1 else 1
+        )  # as many processes as before may not be there
         recorder.note(f"{name}: goes on from step {progress.step} of {total}")
-    silent = not (among.first and sys.stderr.isatty())
+    silent = not (process_group.first and sys.stderr.isatty())
     bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=silent)
     pending: list[Tensor] = []
     saved = clock = time.monotonic()
@@ -107,7 +109,7 @@ def fit(
         bar.update()
         last = progress.step == total
         if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
-            values = among.total(torch.stack(pending).mean(0))
+            values = process_group.total(torch.stack(pending).mean(0))
             logged = dict(zip(stepper.names, values.tolist(), strict=True))
             progress.frames += round(logged.pop("frames") * len(pending))
             pending = []
@@ -116,7 +118,7 @@ def fit(
             bar.set_postfix(loss=f"{logged['loss']:.3f}")
             clock = time.monotonic()
         if progress.step % every == 0 or last:
-            metrics = among.from_first(partial(_evaluate, task, averaged, machine))
+            metrics = process_group.broadcast_object(partial(_evaluate, task, averaged, machine))
             better = metrics["score"] > progress.highest_score
             progress.highest_score = max(progress.highest_score, metrics["score"])
             progress.without_better = 0 if better else progress.without_better + 1
@@ -132,7 +134,7 @@ def fit(
                 shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
                 recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
             if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
-                if among.first:
+                if process_group.first:
                     _save(recorder, task, averaged, stepper.optimizer, best, progress)
                 saved = time.monotonic()
             clock = time.monotonic()
@@ -147,7 +149,7 @@ def _enough(progress: Progress, patience: int) -> bool:
     return bool(patience) and progress.without_better >= patience
 
 
-def _evaluate(task: Task, module: nn.Module, machine: Hardware) -> dict[str, float]:
+def _evaluate(task: Task, module: nn.Module, machine: Device) -> dict[str, float]:
     module.eval()
     with torch.no_grad(), machine.autocast():
         metrics = task.evaluate(module)
@@ -155,14 +157,14 @@ def _evaluate(task: Task, module: nn.Module, machine: Hardware) -> dict[str, flo
     return metrics
 
 
-def _advance(task: Task, module: nn.Module, machine: Hardware, done: float) -> None:
-    if machine.among.first:
+def _advance(task: Task, module: nn.Module, machine: Device, done: float) -> None:
+    if machine.process_group.first:
         module.eval()
         with torch.no_grad(), machine.autocast():
             task.advance(module, done)
         module.train()
-    if machine.among.size > 1:
-        task.restore(machine.among.from_first(task.state))
+    if machine.process_group.size > 1:
+        task.restore(machine.process_group.broadcast_object(task.state))
 
 
 def _record(

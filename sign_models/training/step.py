@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Drawn
+from sign_models.data.batching import BatchPlan
 from sign_models.errors import ResourceError
-from sign_models.training.cuda_graphs import Recordings
+from sign_models.training.cuda_graphs import CudaGraphCache
 from sign_models.training.device import to_device
-from sign_models.training.ema import Average
+from sign_models.training.ema import ExponentialMovingAverage
 
 if TYPE_CHECKING:
-    from sign_models.training.device import Hardware
+    from sign_models.training.device import Device
     from sign_models.training.task import Group, Progress, Task
 
 OutOfMemory = torch.OutOfMemoryError
@@ -36,13 +36,13 @@ def seed_step(device: torch.device, seed: int, step: int, part: int = 0) -> None
         torch.cuda.manual_seed(state)
 
 
-class Stepper:
+class TrainStep:
     """Steps of one training. Reads and writes the weights, the optimizer's state and the average in place."""
 
     def __init__(
         self,
         task: Task,
-        machine: Hardware,
+        machine: Device,
         *,
         lr: float,
         weight_decay: float,
@@ -57,10 +57,10 @@ class Stepper:
         self.groups, optimizer = _optimizer(task, machine, lr, weight_decay)
         self.objective: nn.Module = raw
         self.optimizer = machine.accelerator.prepare(optimizer)
-        self.average = Average(raw, ema)
+        self.average = ExponentialMovingAverage(raw, ema)
         self.names: list[str] = []  # of the values that a step gives
         recordable = machine.device.type == "cuda" and task.recordable
-        self.recorder = Recordings(machine.among) if recordable else None
+        self.recorder = CudaGraphCache(machine.process_group) if recordable else None
 
     def step(self, progress: Progress, rate: float, done: float) -> Tensor:
         """Step number progress.step at `rate` times the learning rates of what is learned after the share `done` of
@@ -69,7 +69,7 @@ class Stepper:
         On a full memory the same step again in twice as many parts.
         """
         clips = len(self.task.clips(progress.step))
-        rows = self.machine.among.rows(clips)
+        rows = self.machine.process_group.rows(clips)
         for of_optimizer, group in zip(self.optimizer.param_groups, self.groups, strict=True):
             of_optimizer["lr"].fill_(self.lr * rate * group.share if done >= group.start else 0.0)
         self.average.prepare(progress.step)
@@ -81,9 +81,9 @@ class Stepper:
                     return self.recorder(self._whole, drawn)
                 return self._parts(progress, rows)
             except OutOfMemory as error:
-                if self.machine.among.size > 1:  # the others are in the middle of this step
+                if self.machine.process_group.size > 1:  # the others are in the middle of this step
                     raise ResourceError(
-                        f"the device of process {self.machine.among.rank} has too little memory for its clips, "
+                        f"the device of process {self.machine.process_group.rank} has too little memory for its clips, "
                         f"{rows.stop - rows.start} of {clips}",
                         place="training.batch_size",
                         remedy="lower it, or take more processes",
@@ -122,30 +122,32 @@ class Stepper:
             values.append(self._backward(to_device(drawn, self.machine.device), (part.stop - part.start) / clips))
         return self._update(torch.stack(values).sum(0))
 
-    def _whole(self, drawn: Drawn) -> Tensor:
+    def _whole(self, drawn: BatchPlan) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         return self._update(self._backward(drawn, 1.0))
 
-    def _backward(self, drawn: Drawn, share: float) -> Tensor:
+    def _backward(self, drawn: BatchPlan, share: float) -> Tensor:
         """Adds `share` of the gradients -> as much of the values, and all of the frames; all of them this process's."""
         batch, frames = self.task.batch(drawn)
         with self.machine.autocast():
-            out = self.objective(batch, self.machine.among)
+            out = self.objective(batch, self.machine.process_group)
         self.machine.accelerator.backward(out["loss"] * share)
         self.names = [*out, "frames", "gradient_norm"]
         return torch.stack([*(value.detach().float() * share for value in out.values()), frames.float()])
 
     def _update(self, values: Tensor) -> Tensor:
-        among = self.machine.among
-        among.sum_gradients(self.objective.parameters())
-        norm = self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm) / among.size
+        process_group = self.machine.process_group
+        process_group.all_reduce_gradients(self.objective.parameters())
+        norm = (
+            self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm) / process_group.size
+        )
         self.optimizer.step()
         self.average.update()
         return torch.cat([values, norm.detach().float().reshape(1)])
 
 
 def _optimizer(
-    task: Task, machine: Hardware, lr: float, weight_decay: float
+    task: Task, machine: Device, lr: float, weight_decay: float
 ) -> tuple[list[Group], torch.optim.Optimizer]:
     """AdamW; vectors (norms, biases, single tokens) are not decayed. Rates are tensors, so that a graph sees them
     change."""

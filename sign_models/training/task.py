@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from sign_models.data.batching import DeviceCorpus, Drawn, Sampler
+from sign_models.data.batching import BatchPlan, DeviceCorpus, Sampler
 
 
 class Recorder(Protocol):
@@ -42,7 +42,7 @@ class Task(Protocol):
     """What a stage brings to the loop.
 
     objective: a module whose forward(batch, among) gives a dict of scalars, among them "loss": this process's shares of
-    them, as Processes has it. evaluate() calls forward(batch), in the first process only.
+    them, as ProcessGroup has it. evaluate() calls forward(batch), in the first process only.
     clips(step): the clips of a step. draw(step, part): what the host draws for clips(step)[part]. batch(drawn): the
     same clips as the objective wants them, made on the device, and their real frames (a scalar tensor).
     recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
@@ -62,9 +62,9 @@ class Task(Protocol):
 
     def clips(self, step: int) -> np.ndarray: ...
 
-    def draw(self, step: int, part: slice) -> Drawn: ...
+    def draw(self, step: int, part: slice) -> BatchPlan: ...
 
-    def batch(self, drawn: Drawn) -> tuple[Any, Tensor]: ...
+    def batch(self, drawn: BatchPlan) -> tuple[Any, Tensor]: ...
 
     def evaluate(self, objective: Any) -> dict[str, float]: ...
 

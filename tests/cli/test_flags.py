@@ -119,8 +119,8 @@ def test_a_stage_alone_builds_on_what_is_registered(pipeline, stage: str) -> Non
     short = ["--steps", "2"] if stage in ("skeleton", "temporal", "alignment") else []
     assert pipeline("pipeline", "--stage", stage, *short).code == 0
     assert children() == [stage]
-    alone = pipeline(stage, *short)
-    assert alone.code == 0
+    store_lock = pipeline(stage, *short)
+    assert store_lock.code == 0
     first, second = runs(stage)[:2]
     assert "mlflow.parentRunId" not in first.data.tags and "mlflow.parentRunId" in second.data.tags
     assert first.data.params == second.data.params

@@ -13,7 +13,7 @@ from sign_models.data import batching
 from sign_models.data.augment import augment, draw, spans
 from sign_models.data.batching import Batch, DeviceCorpus, Sampler, between, bucket, cut, drop, in_order, vary, warp
 from sign_models.data.corpus import Corpus
-from sign_models.data.masking import hide
+from sign_models.data.masking import mask_keypoints
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 from sign_models.keypoints.sequence import of_canonical
 from sign_models.params.load import resolve
@@ -275,7 +275,7 @@ def test_rows_of_a_step_are_varied_and_hidden_as_in_the_whole(frames: DeviceCorp
     def made(part: slice) -> list[torch.Tensor]:
         torch.manual_seed(3)
         batch = varied(frames, clips, part, 7, 10, strengths)
-        hidden = hide(batch.x, joints=0.2, parts=0.3, frames=0.2, span=5, rows=batch.rows)
+        hidden = mask_keypoints(batch.x, joints=0.2, parts=0.3, frames=0.2, span=5, rows=batch.rows)
         return [batch.x, batch.mask, batch.lengths, *hidden]
 
     whole = made(slice(0, 5))

@@ -5,7 +5,7 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from sign_models.errors import DataError, ParamsError
 from sign_models.evaluation.metrics import score
-from sign_models.evaluation.presets import PRESETS, find_preset, suited
+from sign_models.evaluation.presets import PRESETS, find_preset, resolve_preset
 from sign_models.evaluation.significance import compare
 from sign_models.evaluation.text import words
 
@@ -162,9 +162,9 @@ def test_words(text, expected):
     ],
 )
 def test_auto_takes_the_preset_that_suits_the_script(references, preset):
-    assert suited("auto", references) == preset
+    assert resolve_preset("auto", references) == preset
     assert score(references, references, preset).preset == preset
-    assert suited("slt", references) == "slt"
+    assert resolve_preset("slt", references) == "slt"
 
 
 def test_words_and_characters_by_hand():

@@ -13,12 +13,12 @@ from sign_models import kernels
 
 @pytest.mark.parametrize("why", [None, RuntimeError("no C compiler"), subprocess.CalledProcessError(1, "gcc")])
 def test_torch_does_it_where_kernels_cannot_be_built(why: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    def try_out() -> None:
+    def smoke_test() -> None:
         if why:
             raise why
 
     rotary = ModuleType("sign_models.kernels.rotary")
-    monkeypatch.setattr(rotary, "try_out", try_out, raising=False)
+    monkeypatch.setattr(rotary, "smoke_test", smoke_test, raising=False)
     monkeypatch.setitem(sys.modules, rotary.__name__, rotary)
     monkeypatch.setattr("sign_models.kernels.rotary", rotary, raising=False)
     monkeypatch.setattr(kernels, "find_spec", lambda name: object())

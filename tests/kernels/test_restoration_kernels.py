@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sign_models.models.skeleton import fused_loss, plain_loss
-from sign_models.training.distributed import Processes
+from sign_models.training.distributed import ProcessGroup
 from tests.models import clips
 
 
@@ -82,7 +82,7 @@ def test_restored_and_clips_in_other_layouts(layout: str, device: torch.device) 
     )
 
 
-class OneOfTwo(Processes):
+class OneOfTwo(ProcessGroup):
     def total(self, values: Tensor) -> Tensor:
         return 2 * values
 

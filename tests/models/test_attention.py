@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sign_models.models.attention import LONG, WithinClips, clips_a_row
+from sign_models.models.attention import LONG, PackedSelfAttention, clips_a_row
 from sign_models.models.blocks import TransformerBlock
 from sign_models.models.rotary import Rotary
 
@@ -32,7 +32,7 @@ def test_clips_of_a_row_attend_to_themselves_only(clips: int) -> None:
     mask = mask_of([5, 3, 1, 4], 5)
     q, k, v = torch.randn(3, 4, 2, 5, 8)
     rows = [x.transpose(1, 2).reshape(4 // clips, clips * 5, 2, 8).transpose(1, 2) for x in (q, k, v)]
-    found = WithinClips(mask, clips)(*rows).reshape(4, 5, 2, 8)
+    found = PackedSelfAttention(mask, clips)(*rows).reshape(4, 5, 2, 8)
     assert torch.allclose(found, by_definition(q, k, v, mask), atol=1e-6)
 
 
@@ -50,7 +50,7 @@ def test_a_gpu_attends_and_learns_as_defined(S: int) -> None:
     lengths = [S, 1, S // 2, S - 1]
     mask = mask_of(lengths, S, "cuda")
     q, k, v = (torch.randn(4, S, 2, 64, device="cuda").bfloat16().requires_grad_() for _ in range(3))
-    within = WithinClips(mask)
+    within = PackedSelfAttention(mask)
     rows = [x.reshape(4 // within.clips, -1, 2, 64).transpose(1, 2) for x in (q, k, v)]
     y = within(*rows).reshape(4, S, 2, 64)[mask]
     gradients = torch.autograd.grad(y.float().square().sum(), (q, k, v))
@@ -68,12 +68,12 @@ def test_gradients_are_numbers_where_all_scores_are_low(S: int) -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 4, S, 64, device="cuda", dtype=torch.bfloat16) * 0.1 for _ in range(3))
     q, k = (q + 4).requires_grad_(), (k - 4).requires_grad_()  # scores of about -128
-    y = WithinClips(mask_of([S, S], S, "cuda"))(q, k, v)
+    y = PackedSelfAttention(mask_of([S, S], S, "cuda"))(q, k, v)
     y.float().square().sum().backward()
     assert q.grad.isfinite().all() and k.grad.isfinite().all()
 
 
 def test_a_block_learns_over_such_a_length() -> None:
     block, x = TransformerBlock(16, 2, 0.0), torch.randn(2, 64, 16)
-    block(x, WithinClips(mask_of([64, 64], 64)), *Rotary(8)(64)).sum().backward()
+    block(x, PackedSelfAttention(mask_of([64, 64], 64)), *Rotary(8)(64)).sum().backward()
     assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in block.parameters())

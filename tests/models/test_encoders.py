@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sign_models.data.masking import hide
+from sign_models.data.masking import mask_keypoints
 from sign_models.keypoints.layouts import CANONICAL, PARTS
 from sign_models.models import attention
 from sign_models.models.blocks import Dropout
@@ -189,7 +189,7 @@ def test_padding_and_surroundings_change_no_loss_of_a_clip() -> None:
 def test_hidden_joints_are_taken_out_and_hidden_parts_are_told() -> None:
     torch.manual_seed(0)
     x, _ = clips.batch((40, 40), unseen=0)
-    out = hide(x, joints=0.2, parts=0.3, frames=0.2, span=5)
+    out = mask_keypoints(x, joints=0.2, parts=0.3, frames=0.2, span=5)
     assert out.x.shape == x.shape and out.parts.shape == (2, 40, len(PARTS)) and out.landmarks.shape == x.shape[:3]
     gone = (out.x == 0).all(-1)
     assert (out.landmarks | ~gone).all()  # what was taken out is counted as hidden
@@ -197,7 +197,7 @@ def test_hidden_joints_are_taken_out_and_hidden_parts_are_told() -> None:
         assert out.landmarks[:, :, places][out.parts[:, :, i]].all()
     share = out.landmarks.float().mean()
     assert 0.3 < share < 0.7
-    nothing = hide(x, joints=0, parts=0, frames=0, span=5)
+    nothing = mask_keypoints(x, joints=0, parts=0, frames=0, span=5)
     assert torch.equal(nothing.x, x) and not nothing.landmarks.any()
 
 

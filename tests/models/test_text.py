@@ -120,8 +120,8 @@ def test_low_ranks_learn_alone_and_merge_into_the_weights(folders, name: str) ->
     model = TextModel.from_pretrained(folders[name], rank=2).eval()
     plain = TextModel.from_pretrained(folders[name]).eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    assert 0 < sum(p.numel() for p in learning) < sum(p.numel() for p in model.parameters()) / 2
+    train_autocast = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    assert 0 < sum(p.numel() for p in train_autocast) < sum(p.numel() for p in model.parameters()) / 2
     prefix, mask = torch.randn(2, 5, model.width), torch.ones(2, 5, dtype=torch.bool)
     labels = torch.tensor([[5, 6, 2], [7, 2, IGNORED]])
     assert torch.allclose(
@@ -129,7 +129,7 @@ def test_low_ranks_learn_alone_and_merge_into_the_weights(folders, name: str) ->
         plain.logits(plain.encode(prefix, mask), mask, labels),
         atol=1e-4,
     )
-    optimizer = torch.optim.AdamW(learning, lr=0.1)
+    optimizer = torch.optim.AdamW(train_autocast, lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         logits = model.logits(model.encode(prefix, mask), mask, labels)

@@ -17,7 +17,7 @@ from sign_models.models.text import IGNORED
 from sign_models.models.translator import Translator
 from sign_models.stages.alignment import USUAL_CTC, AlignmentTask
 from sign_models.stages.skeleton import EVALUATION_FRAMES
-from sign_models.training.device import hardware
+from sign_models.training.device import find_device
 from tests import tiny
 from tests.models import clips
 from tests.stages.recorders import Memory
@@ -40,7 +40,7 @@ def test_the_weight_by_which_validation_videos_are_read_best_is_taken(
     params = tiny.params()
     first = SkeletonModel(**params.skeleton.model.model_dump())
     second = TemporalModel(first, **params.temporal.model.model_dump(), window=64)
-    task = AlignmentTask(params.alignment, inputs.videos, inputs.texts, second, hardware(), "cased", None)
+    task = AlignmentTask(params.alignment, inputs.videos, inputs.texts, second, find_device(), "cased", None)
     order = iter([i for batch in in_order(task.frames.corpus, task.dev, EVALUATION_FRAMES) for i in batch])
     end = task.objective.model.alignment.text.model.config.eos_token_id
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.tracking.registration import register
-from sign_models.tracking.registry import Upstream
+from sign_models.tracking.registry import ModelRef
 from sign_models.tracking.runs import stage_run
 
 ROLES = ("skeleton", "temporal", "alignment", "translator")
@@ -35,9 +35,9 @@ def write(folder: Path, stage: str, weight: float = 1.0) -> Path:
     return folder
 
 
-def train_all(folder: Path, weight: float = 1.0) -> dict[str, Upstream]:
+def train_all(folder: Path, weight: float = 1.0) -> dict[str, ModelRef]:
     """All four models and the representations, tagged as phases tags them; the newest of each is used."""
-    made: dict[str, Upstream] = {}
+    made: dict[str, ModelRef] = {}
     represented = ""
     for stage, role, upstream in (
         ("skeleton", "skeleton", ()),

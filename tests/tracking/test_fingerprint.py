@@ -7,7 +7,7 @@ import pytest
 
 from sign_models.tracking.fingerprint import Fingerprint, find_done, find_trained, find_unfinished, fingerprint
 from sign_models.tracking.registration import register
-from sign_models.tracking.registry import Upstream
+from sign_models.tracking.registry import ModelRef
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 
@@ -26,7 +26,7 @@ def made(**changes: object) -> Fingerprint:
     return fingerprint(**(given | changes))  # type: ignore[arg-type]
 
 
-def train(of: Fingerprint, folder: Path) -> Upstream:
+def train(of: Fingerprint, folder: Path) -> ModelRef:
     with stage_run(of.stage, tags=of.tags()) as run:
         written = fakes.write(folder / "out", of.stage)
         return register(

@@ -11,19 +11,19 @@ import pytest
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.tracking import lineage
 from sign_models.tracking.lineage import Node, as_text, picture, trace
-from sign_models.tracking.registry import Upstream
+from sign_models.tracking.registry import ModelRef
 from tests.tracking import fakes
 
 CHAIN = ["translator", "alignment", "represent", "temporal", "skeleton"]
 
 
 @pytest.fixture(scope="module")
-def made(shared: Path) -> dict[str, Upstream]:
+def made(shared: Path) -> dict[str, ModelRef]:
     return fakes.train_all(shared / "out")
 
 
 @pytest.fixture
-def unmade(tracking: Path, fakes: None) -> dict[str, Upstream]:
+def unmade(tracking: Path, fakes: None) -> dict[str, ModelRef]:
     """The same, to delete from."""
     from tests.tracking.fakes import train_all
 
@@ -35,7 +35,7 @@ def chain(node: Node) -> list[Node]:
     return [n for n in node.walk() if n.kind != "data"]
 
 
-def test_a_translator_leads_back_to_the_data(made: dict[str, Upstream]) -> None:
+def test_a_translator_leads_back_to_the_data(made: dict[str, ModelRef]) -> None:
     found = trace("sign-translator@candidate")
     nodes = chain(found)
     assert [n.kind for n in nodes] == CHAIN
@@ -60,25 +60,25 @@ def test_a_translator_leads_back_to_the_data(made: dict[str, Upstream]) -> None:
         "models:/sign-translator@candidate",
     ],
 )
-def test_every_way_to_name_a_version_works(made: dict[str, Upstream], asked: str) -> None:
+def test_every_way_to_name_a_version_works(made: dict[str, ModelRef], asked: str) -> None:
     assert trace(asked).uri == "models:/sign-translator/1"
 
 
-def test_what_does_not_exist_is_refused(made: dict[str, Upstream]) -> None:
+def test_what_does_not_exist_is_refused(made: dict[str, ModelRef]) -> None:
     with pytest.raises(ParamsError, match="did you mean"):
         trace("sign-translatr@champion")
     with pytest.raises(UpstreamError, match="no such alias"):
         trace("sign-translator@champion")
 
 
-def test_the_text_holds_all_that_was_found(made: dict[str, Upstream]) -> None:
+def test_the_text_holds_all_that_was_found(made: dict[str, ModelRef]) -> None:
     text = as_text(trace("sign-translator"))
     for model in made.values():
         assert model.uri in text and model.run_id in text
     assert "score 90" in text and "12 clips" in text and "MISSING" not in text
 
 
-def test_it_is_json_and_a_picture(made: dict[str, Upstream], tmp_path: Path) -> None:
+def test_it_is_json_and_a_picture(made: dict[str, ModelRef], tmp_path: Path) -> None:
     found = trace("sign-translator")
     assert json.loads(json.dumps(asdict(found)))["upstream"][0]["kind"] == "alignment"
     picture(found).savefig(tmp_path / "lineage.png")
@@ -89,7 +89,7 @@ def missing(asked: str = "sign-translator") -> dict[str, tuple[str, ...]]:
     return {n.kind: n.missing for n in chain(trace(asked))}
 
 
-def test_what_was_deleted_is_named_and_the_rest_is_found(unmade: dict[str, Upstream]) -> None:
+def test_what_was_deleted_is_named_and_the_rest_is_found(unmade: dict[str, ModelRef]) -> None:
     client = mlflow.MlflowClient()
     client.delete_run(unmade["skeleton"].run_id)
     assert missing() == dict.fromkeys(CHAIN, ()) | {"skeleton": ("its run",)}
@@ -104,7 +104,7 @@ def test_what_was_deleted_is_named_and_the_rest_is_found(unmade: dict[str, Upstr
     picture(trace("sign-translator"))
 
 
-def test_a_stage_after_one_that_left_no_trace_at_all_is_the_end(unmade: dict[str, Upstream]) -> None:
+def test_a_stage_after_one_that_left_no_trace_at_all_is_the_end(unmade: dict[str, ModelRef]) -> None:
     client = mlflow.MlflowClient()
     client.delete_model_version("sign-alignment", "1")
     client.delete_logged_model(unmade["alignment"].model_id)

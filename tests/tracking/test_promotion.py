@@ -11,20 +11,20 @@ import pytest
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.tracking.promotion import promote, rollback
 from sign_models.tracking.registration import register
-from sign_models.tracking.registry import Upstream, aliases_of, resolve
+from sign_models.tracking.registry import ModelRef, aliases_of, resolve
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 
 pytestmark = pytest.mark.usefixtures("tracking", "fakes")
 NAME = "sign-translator"
-Train = Callable[..., Upstream]
+Train = Callable[..., ModelRef]
 
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
     def train(
         chrf: float, data: str = "same", stage: str = "translator", weight: float = 1.0, scoring: str = "cased"
-    ) -> Upstream:
+    ) -> ModelRef:
         folder = fakes.write(tmp_path / "out", stage, weight)
         metrics = {"test.chrf": chrf, "test.character_error_rate": 100 - chrf, "score": chrf}
         with stage_run(stage, tags={"sign.data.training": data}) as run:

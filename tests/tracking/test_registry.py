@@ -14,7 +14,7 @@ import pytest
 from sign_models.errors import UpstreamError
 from sign_models.tracking import registry
 from sign_models.tracking.registration import register, requirements
-from sign_models.tracking.registry import Upstream, resolve
+from sign_models.tracking.registry import ModelRef, resolve
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.sources import _read, reachable
 from tests.tracking import fakes
@@ -27,10 +27,10 @@ def client() -> mlflow.MlflowClient:
 
 
 @pytest.fixture
-def train(tmp_path: Path) -> Callable[..., Upstream]:
+def train(tmp_path: Path) -> Callable[..., ModelRef]:
     """Registers a model in a run of its own."""
 
-    def train(stage: str = "skeleton", weight: float = 1.0, run: Run | None = None, **more: object) -> Upstream:
+    def train(stage: str = "skeleton", weight: float = 1.0, run: Run | None = None, **more: object) -> ModelRef:
         if run is None:
             with stage_run(stage) as run:
                 return train(stage, weight, run, **more)
@@ -43,7 +43,7 @@ def train(tmp_path: Path) -> Callable[..., Upstream]:
     return train
 
 
-def test_every_name_of_a_version_finds_it(train: Callable[..., Upstream]) -> None:
+def test_every_name_of_a_version_finds_it(train: Callable[..., ModelRef]) -> None:
     first, second = train(weight=1.0), train(weight=2.0)
     client().set_registered_model_alias("sign-skeleton", "champion", "1")
     for version, specs in {
@@ -73,13 +73,13 @@ def test_every_name_of_a_version_finds_it(train: Callable[..., Upstream]) -> Non
         ("", "looks like a file"),
     ],
 )
-def test_what_names_no_version_is_refused(train: Callable[..., Upstream], spec: str, message: str) -> None:
+def test_what_names_no_version_is_refused(train: Callable[..., ModelRef], spec: str, message: str) -> None:
     train()
     with pytest.raises(UpstreamError, match=message):
         resolve(spec, "skeleton")
 
 
-def test_a_file_is_never_read_even_where_it_is_named_like_an_alias(train: Callable[..., Upstream]) -> None:
+def test_a_file_is_never_read_even_where_it_is_named_like_an_alias(train: Callable[..., ModelRef]) -> None:
     train()
     fakes.write(Path("mymodel"), "skeleton")
     with pytest.raises(UpstreamError, match="a file of that name is not read"):
@@ -91,7 +91,7 @@ def test_an_empty_registry_says_what_to_run() -> None:
         resolve("candidate", "temporal")
 
 
-def test_a_run_without_our_model_is_refused(train: Callable[..., Upstream]) -> None:
+def test_a_run_without_our_model_is_refused(train: Callable[..., ModelRef]) -> None:
     skeleton = train()
     train("temporal")
     with pytest.raises(UpstreamError, match="this run registered sign-skeleton"):
@@ -102,7 +102,7 @@ def test_a_run_without_our_model_is_refused(train: Callable[..., Upstream]) -> N
         resolve(run.id, "temporal")
 
 
-def test_a_version_that_is_not_ready_is_refused(train: Callable[..., Upstream]) -> None:
+def test_a_version_that_is_not_ready_is_refused(train: Callable[..., ModelRef]) -> None:
     train()
     pending = client().create_logged_model("1", name="sign-skeleton")
     client().create_model_version("sign-skeleton", f"models:/{pending.model_id}", model_id=pending.model_id)
@@ -113,13 +113,13 @@ def test_a_version_that_is_not_ready_is_refused(train: Callable[..., Upstream]) 
         resolve("1", "skeleton")
 
 
-def test_files_that_are_gone_are_named(train: Callable[..., Upstream]) -> None:
+def test_files_that_are_gone_are_named(train: Callable[..., ModelRef]) -> None:
     shutil.rmtree(Path(train().location))
     with pytest.raises(UpstreamError, match="models:/sign-skeleton/1: the files of this version are gone"):
         resolve("1", "skeleton").path()
 
 
-def test_a_registered_model_serves_and_tells_its_origin(train: Callable[..., Upstream]) -> None:
+def test_a_registered_model_serves_and_tells_its_origin(train: Callable[..., ModelRef]) -> None:
     skeleton = train()
     with stage_run("temporal") as run:
         run.log_params({"temporal.model.width": 64})
@@ -145,7 +145,7 @@ def test_a_registered_model_serves_and_tells_its_origin(train: Callable[..., Ups
     assert not list(Path(temporal.location).rglob("*.pkl"))
 
 
-def test_registering_the_same_again_adds_nothing(train: Callable[..., Upstream]) -> None:
+def test_registering_the_same_again_adds_nothing(train: Callable[..., ModelRef]) -> None:
     with stage_run("skeleton") as run:
         first = train(run=run)
         assert train(run=run) == first
@@ -153,7 +153,7 @@ def test_registering_the_same_again_adds_nothing(train: Callable[..., Upstream])
     assert len(registry.versions_of("sign-skeleton")) == 2
 
 
-def test_a_model_that_answers_nonsense_is_never_registered(train: Callable[..., Upstream]) -> None:
+def test_a_model_that_answers_nonsense_is_never_registered(train: Callable[..., ModelRef]) -> None:
     train()
     with pytest.raises(UpstreamError, match="finite"):
         train(weight=float("nan"))
@@ -195,7 +195,7 @@ class Cut(BaseException):
     """The process ends here, as far as register can tell."""
 
 
-def check_a_cut_registration(before: Upstream, run_id: str, train: Callable[..., Upstream]) -> None:
+def check_a_cut_registration(before: ModelRef, run_id: str, train: Callable[..., ModelRef]) -> None:
     assert resolve("candidate", "skeleton").model_id == before.model_id
     for version in registry.versions_of("sign-skeleton"):  # whatever can be named, loads
         assert resolve(str(version.version), "skeleton").config["stage"] == "skeleton"
@@ -211,7 +211,7 @@ def check_a_cut_registration(before: Upstream, run_id: str, train: Callable[...,
 
 @pytest.mark.parametrize(("call", "when"), CALLS)
 def test_an_end_anywhere_in_registering_moves_no_alias(
-    train: Callable[..., Upstream], monkeypatch: pytest.MonkeyPatch, call: str, when: str
+    train: Callable[..., ModelRef], monkeypatch: pytest.MonkeyPatch, call: str, when: str
 ) -> None:
     before = train()
     real = getattr(mlflow.MlflowClient, call)
@@ -227,7 +227,7 @@ def test_an_end_anywhere_in_registering_moves_no_alias(
     check_a_cut_registration(before, run.id, train)
 
 
-def test_a_kill_while_registering_moves_no_alias(train: Callable[..., Upstream]) -> None:
+def test_a_kill_while_registering_moves_no_alias(train: Callable[..., ModelRef]) -> None:
     before = train()
     done = subprocess.run([sys.executable, "-c", KILLED_WHILE_REGISTERING], check=False, capture_output=True, text=True)
     assert done.returncode == -9, done.stderr

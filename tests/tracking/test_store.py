@@ -140,7 +140,7 @@ def test_a_hangup_ends_a_process_unless_it_is_to_be_ignored() -> None:
 @pytest.mark.usefixtures("guarded")
 def test_a_signal_waits_until_the_database_is_left(tracking: Path) -> None:
     left = False
-    with pytest.raises(KeyboardInterrupt), store.asking("here"):
+    with pytest.raises(KeyboardInterrupt), store.translate_store_errors("here"):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
         left = True
@@ -208,15 +208,17 @@ def others(**changes: str) -> dict[str, str]:
 def test_only_a_process_known_to_be_dead_is_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_machine", lambda: "here/1234")
     monkeypatch.setattr(process, "_process_table", lambda: "boot/pid:[1]")
-    assert process.lives(process.identity())
-    assert process.lives(others()) is False
-    assert process.lives(process.identity() | {process.STARTED: "1.0"}) is False  # its number was given to another
-    assert process.lives(others(**{process.BOOT: "earlier/pid:[1]"})) is False
-    assert process.lives(others(**{process.HOST: "there/5678"})) is None
-    assert process.lives(others(**{process.BOOT: "boot/pid:[2]"})) is None
-    assert process.lives({}) is None
+    assert process.process_alive(process.identity())
+    assert process.process_alive(others()) is False
+    assert (
+        process.process_alive(process.identity() | {process.STARTED: "1.0"}) is False
+    )  # its number was given to another
+    assert process.process_alive(others(**{process.BOOT: "earlier/pid:[1]"})) is False
+    assert process.process_alive(others(**{process.HOST: "there/5678"})) is None
+    assert process.process_alive(others(**{process.BOOT: "boot/pid:[2]"})) is None
+    assert process.process_alive({}) is None
     monkeypatch.setattr(process, "_machine", lambda: "container")
-    assert process.lives(others(**{process.HOST: "container", process.BOOT: "earlier/pid:[1]"})) is None
+    assert process.process_alive(others(**{process.HOST: "container", process.BOOT: "earlier/pid:[1]"})) is None
 
 
 def test_runs_of_others_stay_as_they_are(tracking: Path) -> None:
@@ -295,9 +297,9 @@ def test_troubles_of_the_store_are_told_without_a_password(tracking: Path, monke
 
 
 def test_a_full_disk_is_told() -> None:
-    with pytest.raises(ResourceError, match="prune"), store.asking("here"):
+    with pytest.raises(ResourceError, match="prune"), store.translate_store_errors("here"):
         raise OSError(28, "No space left on device")
-    with pytest.raises(PermissionError), store.asking("here"):
+    with pytest.raises(PermissionError), store.translate_store_errors("here"):
         raise PermissionError(13, "no")
 
 
@@ -310,8 +312,8 @@ def test_a_full_disk_that_only_safetensors_notices_is_told(tracking: Path) -> No
 
 def test_the_lock_of_a_store_can_be_taken_again_inside(tracking: Path) -> None:
     uri = mlflow.get_tracking_uri()
-    with store.alone(uri):
-        with store.alone(uri):
+    with store.store_lock(uri):
+        with store.store_lock(uri):
             pass
         with pytest.raises(Timeout):
             FileLock(f"{tracking}/mlflow.db.lock", timeout=0.1).acquire()  # as another process would

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from sign_models.datasets.inputs import Inputs
-from sign_models.training.distributed import joined
+from sign_models.training.distributed import init_distributed
 from tests.stages.recorders import Memory
 from tests.stages.training import train
 
@@ -31,11 +31,11 @@ class Begun(Memory):
 def main(folder: Path) -> None:
     inputs = Inputs.of(folder / "data", None, None, None)
     torch.cpu._is_avx512_bf16_supported = lambda: False  # half precision rounds by the shape of what is multiplied
-    with joined() as among:
+    with init_distributed() as process_group:
         for name, (stage, more) in json.loads((folder / "asked.json").read_text()).items():
             recorder = Begun(folder / name)
             train(inputs, stage, recorder, **more)
-            if among.first:
+            if process_group.first:
                 (folder / f"{name}.json").write_text(json.dumps(recorder.points))
 
 

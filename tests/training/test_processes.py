@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.stages.skeleton import SkeletonTask
 from sign_models.training import device
-from sign_models.training.distributed import Processes
+from sign_models.training.distributed import ProcessGroup
 from tests import tiny
 from tests.stages.recorders import Memory, Stopped
 
@@ -100,13 +100,13 @@ def test_one_process_goes_on_with_what_two_began(crew: Path, train, tmp_path: Pa
 @given(st.integers(1, 9), st.integers(0, 50))
 def test_the_processes_share_a_batch_without_overlap_or_gap(size: int, more: int) -> None:
     clips = size + more
-    rows = [range(clips)[Processes(rank, size).rows(clips)] for rank in range(size)]
+    rows = [range(clips)[ProcessGroup(rank, size).rows(clips)] for rank in range(size)]
     assert [row for mine in rows for row in mine] == list(range(clips))
     assert {len(mine) for mine in rows} <= {clips // size, clips // size + 1}
 
 
 def test_fewer_clips_than_processes_are_refused(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "present", lambda: Processes(0, 5))
+    monkeypatch.setattr(device, "current_group", lambda: ProcessGroup(0, 5))
     with pytest.raises(ParamsError, match="training.batch_size: 4 clips a step for 5 processes"):
         train("skeleton", Memory(tmp_path / "x"))
 
@@ -116,6 +116,6 @@ def test_without_room_a_process_says_so(train, tmp_path: Path, monkeypatch: pyte
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(SkeletonTask, "batch", full)
-    monkeypatch.setattr(device, "present", lambda: Processes(1, 2))
+    monkeypatch.setattr(device, "current_group", lambda: ProcessGroup(1, 2))
     with pytest.raises(ResourceError, match="the device of process 1 has too little memory for its clips, 2 of 4"):
         train("skeleton", Memory(tmp_path / "x"))

@@ -11,7 +11,7 @@ import torch
 
 from sign_models.training import cuda_graphs
 from sign_models.training.distributed import ALONE
-from sign_models.training.ema import Average
+from sign_models.training.ema import ExponentialMovingAverage
 from tests.stages.recorders import Memory
 
 STAGES = ("skeleton", "temporal", "alignment")
@@ -19,7 +19,7 @@ STAGES = ("skeleton", "temporal", "alignment")
 
 def test_the_average_forgets_where_it_began_and_then_moves_slowly() -> None:
     module = torch.nn.Linear(1, 1, bias=False)
-    average = Average(module, 0.9)
+    average = ExponentialMovingAverage(module, 0.9)
     values, expected = [], 0.0
     for n in range(60):
         torch.nn.init.constant_(module.weight, value := float(n % 7))
@@ -38,21 +38,21 @@ def test_recorded_steps_train_as_the_steps_themselves(
     train: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
     replayed = 0
-    record = cuda_graphs.Recordings.__call__
+    record = cuda_graphs.CudaGraphCache.__call__
 
-    def counted(self: cuda_graphs.Recordings, work: Callable, drawn: cuda_graphs.Drawn) -> torch.Tensor:
+    def counted(self: cuda_graphs.CudaGraphCache, work: Callable, drawn: cuda_graphs.BatchPlan) -> torch.Tensor:
         nonlocal replayed
         values = record(self, work, drawn)
         replayed += sum(found is not None for found in self.seen.values())
         return values
 
-    monkeypatch.setattr(cuda_graphs.Recordings, "__call__", counted)
+    monkeypatch.setattr(cuda_graphs.CudaGraphCache, "__call__", counted)
     length = {f"{stage}__training__steps": 60, f"{stage}__training__lr": 1e-3}
     recorded, plain = Memory(tmp_path / "recorded"), Memory(tmp_path / "plain")
     train(stage, recorded, **length)
     assert replayed > 0
     unrecorded = lambda self, work, drawn: work(cuda_graphs.to_device(drawn, torch.device("cuda")))  # noqa: E731
-    monkeypatch.setattr(cuda_graphs.Recordings, "__call__", unrecorded)
+    monkeypatch.setattr(cuda_graphs.CudaGraphCache, "__call__", unrecorded)
     train(stage, plain, **length)
     for at, loss in plain.points["train.loss"].items():
         assert recorded.points["train.loss"][at] == pytest.approx(loss, rel=0.02)
@@ -66,7 +66,7 @@ def test_graphs_of_an_earlier_training_do_not_disturb_a_recording() -> None:
             x + 1
         return made
 
-    def work(drawn: cuda_graphs.Drawn) -> torch.Tensor:
+    def work(drawn: cuda_graphs.BatchPlan) -> torch.Tensor:
         cycle = [graph() if not torch.cuda.is_current_stream_capturing() else None]
         cycle.append(cycle)
         for _ in range(3 * gc.get_threshold()[0]):  # collects, if anything does
@@ -74,17 +74,17 @@ def test_graphs_of_an_earlier_training_do_not_disturb_a_recording() -> None:
         return drawn["x"] + 1
 
     kept: list[list] = []
-    recorder = cuda_graphs.Recordings(ALONE)
+    recorder = cuda_graphs.CudaGraphCache(ALONE)
     assert [recorder(work, {"x": torch.full((1,), n)}).item() for n in range(4)] == [1, 2, 3, 4]
 
 
 def test_nothing_is_collected_while_a_step_is_recorded() -> None:
-    with cuda_graphs.uncollected():
+    with cuda_graphs.gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()
     gc.disable()
     try:
-        with cuda_graphs.uncollected():
+        with cuda_graphs.gc_paused():
             pass
         assert not gc.isenabled()
     finally:

@@ -286,7 +286,7 @@ def test_curves_by_epoch_have_a_point_an_epoch(train, tmp_path: Path) -> None:
 def test_a_device_computes_in_half_precision_where_it_multiplies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for half in (False, True, False):
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda half=half: half)
-        with device.hardware().autocast():
+        with device.find_device().autocast():
             product = torch.ones(2, 2) @ torch.ones(2, 2)
         assert product.dtype == (torch.bfloat16 if half else torch.float32)
 

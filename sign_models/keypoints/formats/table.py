@@ -46,7 +46,7 @@ GAPS = 4  # frames that a clip may span for each frame that it has
 
 
 @dataclass(frozen=True)
-class Rows:
+class RngSlice:
     """Landmarks of one clip, in any order: frame and place in the layout (N,); x, y, score (N, 3), NaN where unseen."""
 
     frame: np.ndarray
@@ -59,7 +59,7 @@ class Shape:
     """How the columns of a table are read: its layout, and what makes Rows of a batch."""
 
     layout: str
-    rows: Callable[[pa.RecordBatch, int], Rows]
+    rows: Callable[[pa.RecordBatch, int], RngSlice]
 
 
 def detect(source: Source) -> bool:
@@ -100,7 +100,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
     place = source.name
     shape: Shape | None = None
     count, told = 0, Told(None, {})
-    parts: list[Rows] = []
+    parts: list[RngSlice] = []
     unknown = Unknown()
     named: dict[str, str | None] = {}
     for batch in batches(source):
@@ -265,7 +265,7 @@ def _integers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: str) -> Rows:
+def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: str) -> RngSlice:
     kinds = batch.column("type").dictionary_encode()
     names = kinds.dictionary.to_pylist()
     if unknown := [name for name in names if name not in TYPES]:
@@ -279,12 +279,12 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
         _index(int(index[bad[0]]), names[code[bad[0]]], place)
     x, y = _numbers(batch, "x", place), _numbers(batch, "y", place)
     sure = _numbers(batch, score, place) if score else np.ones(len(x))
-    return Rows(_integers(batch, "frame", place), offsets + index, np.column_stack([x, y, sure]).astype(np.float32))
+    return RngSlice(_integers(batch, "frame", place), offsets + index, np.column_stack([x, y, sure]).astype(np.float32))
 
 
 def _frame_rows(
     batch: pa.RecordBatch, before: int, *, places: list[int], cells: dict[tuple[int, str], str], place: str
-) -> Rows:
+) -> RngSlice:
     count = batch.num_rows
     frame = _integers(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
     values = np.ones((count, len(places), 3), np.float32)
@@ -292,11 +292,11 @@ def _frame_rows(
         for axis, name in enumerate("xyc"):
             if (k, name) in cells:
                 values[:, i, axis] = _numbers(batch, cells[k, name], place)
-    return Rows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3))
+    return RngSlice(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3))
 
 
 def _read(
-    parts: list[Rows], told: Told, named: dict[str, str | None], shape: Shape, source: Source, options: Options
+    parts: list[RngSlice], told: Told, named: dict[str, str | None], shape: Shape, source: Source, options: Options
 ) -> KeypointSequence:
     id = told.id
     place = source.name if id is None else f"{source.name}: sequence {id!r}"
