@@ -31,11 +31,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from sign_models.data.inputs import KEYPOINTS, TEXTS, VIDEOS, Inputs
 
 from benchmarks import quality
 from benchmarks.degraded import KINDS
 from benchmarks.quality import VARIANTS, Row, Variant
+from sign_models.datasets.inputs import KEYPOINTS, TEXTS, VIDEOS, Inputs
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
 

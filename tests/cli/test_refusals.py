@@ -179,8 +179,8 @@ BAD: dict[str, tuple[Spoil, str]] = {
     ),
     "T = 0": (train_1(lambda clip: clip[:0]), SAMPLE + "has no frames; wanted at least one; leave the clip out"),
     "NaN": (
-        train_1(at((2, 3), np.nan)),
-        SAMPLE + "NaN among .*; wanted 0 to 1.*; set the confidence .*, or have `-e import -P on_bad_sample=reject`",
+        train_1(at(..., np.nan)),
+        SAMPLE + "no landmark is seen in any of its 19 frames; wanted confidence above 0.*; leave the clip out",
     ),
     "Inf": (
         train_1(at((2, 3, 0), np.inf)),

@@ -118,7 +118,7 @@ def test_what_a_client_sends_for_a_sequence_is_that_sequence() -> None:
         ({"keypoints": [[[1.0, 2.0]] * 75, [[1.0, 2.0]]]}, "no regular array"),
         ({"keypoints": [[[1.0, "a"]] * 75]}, "clip 0"),
         ({"keypoints": []}, "clip 0"),
-        ({"keypoints": [[[1.0, float("nan")]] * 75]}, "NaN"),
+        ({"keypoints": [[[1.0, float("nan")]] * 75]}, "no landmark is seen"),
         ({"keypoints": [[[float("inf"), 1.0]] * 75]}, "NaN or Inf"),
         ({"keypoints": [[[0.0, 0.0]] * 75]}, "no landmark is seen"),
         ({"keypoints": [[[1.0, 1.0]] * 7]}, "7 landmarks"),

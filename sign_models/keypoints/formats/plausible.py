@@ -10,7 +10,6 @@ from itertools import permutations
 
 import numpy as np
 
-from sign_models.errors import DataError
 from sign_models.keypoints.layouts import LAYOUTS, names_of
 
 log = logging.getLogger(__name__)
@@ -26,8 +25,8 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
     Args:
         points: (T, K, 2), y down. confidence: (T, K).
         layout: its name. place: what messages name.
-    Raises:
-        DataError: it cannot be, and another order of the same landmarks fits. Where none fits, a warning is logged.
+    Logs a warning that names the orders which would fit. It refuses nothing: of real clips, detectors put a hand at the
+    other wrist in some, so that one clip alone does not tell a wrong layout from a detector's mistake.
     """
     names = names_of(layout)
     wrong = _wrong(points, confidence, names)
@@ -35,15 +34,10 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
         return
     fitting = [other for other, order in _others(layout, names) if _wrong(points, confidence, order) == ""]
     message = f"{len(names)} landmarks, taken for layout {layout!r}, but {wrong}"
-    if not fitting:
+    if fitting:
+        log.warning("%s: %s; what fits: %s; name the layout (--layout)", place, message, "; or ".join(fitting[:3]))
+    else:
         log.warning("%s: %s, and no order that we know fits; name the layout if it is right", place, message)
-        return
-    raise DataError(
-        message,
-        place=place,
-        wanted="; or ".join(fitting[:3]),
-        remedy="name the layout (--layout), or describe the order in a YAML file (docs/formats/layouts.md)",
-    )
 
 
 def _others(layout: str, names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
