@@ -23,6 +23,9 @@ class KeypointSequence:
     fps         frames per second, where the file tells it.
     text, split, group: sentence, train|dev|test, and signer or source video, where the file tells them.
     source      what an error message names: the file, or file and sample.
+    depth       (T, K) float32, where the file tells it: z away from the camera, in the unit of x (of "picture":
+                fractions of the picture's width), from any origin, which may be another one in each body part.
+                Undefined where confidence is 0.
     """
 
     id: str
@@ -36,6 +39,7 @@ class KeypointSequence:
     split: str | None = None
     group: str | None = None
     source: str = ""
+    depth: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
