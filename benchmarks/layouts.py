@@ -27,7 +27,7 @@ from pyarrow import parquet
 from benchmarks.real_files import command
 from sign_models.data.representations import FILE, read_representations
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 
 WIDTH, HEIGHT = 640, 480
 UNIT = 0.15 * np.float32((HEIGHT / WIDTH, 1))  # a shoulder width in fractions of the picture

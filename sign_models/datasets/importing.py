@@ -19,7 +19,7 @@ from sign_models.datasets.samples import BY_FILE, Files, Place, Reading, Sample,
 from sign_models.datasets.store import check_store
 from sign_models.datasets.store_writer import LOCK, StoreWriter
 from sign_models.errors import DataError, ResourceError, SignError
-from sign_models.keypoints import formats, layouts, normalise
+from sign_models.keypoints import formats, landmarks, layouts, normalise
 from sign_models.keypoints.formats.labels import Labels
 
 SPLITS = ("train", "dev", "test")
@@ -69,7 +69,7 @@ def import_corpus(
         "layout": _content(Path(reading.layout)) if reading.layout and Path(reading.layout).is_file() else None,
         "group": group,
         "texts": _content(texts) if texts else None,
-        "code": [_content(Path(str(module.__file__))) for module in (layouts, normalise)],
+        "code": [_content(Path(str(module.__file__))) for module in (landmarks, layouts, normalise)],
     }
     try:
         with FileLock(out / LOCK, timeout=0), StoreWriter(out, made) as writer:

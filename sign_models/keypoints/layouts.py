@@ -1,12 +1,7 @@
-"""Which landmark stands at which place: the only file with landmark indices in it.
+"""Which landmark stands at which place: the only files with landmark indices in them are this one and `landmarks`.
 
-Names are "part.landmark"; left and right are the signer's own. A layout is a tuple of names in the order of its file, a
-place whose landmark nobody needs is named "_". `CANONICAL` is what the models see; `to_canonical` maps by name.
-
-Origins: MediaPipe Holistic (33 pose, 468 or 478 face mesh, 21 + 21 hand points), COCO-WholeBody (Jin et al., ECCV
-2020), OpenPose's BODY_25, COCO, BODY_135, 70 face and 21 hand points, Halpe-136 of AlphaPose, the reduced component
-sets of pose-format. The mesh points that stand for the 68-point face were chosen by measurement on one clip that both
-estimators saw: the median distance is 0.02 shoulder widths or less, but for the jaw's 0.03.
+A layout is a tuple of names of `landmarks` in the order of its file. `CANONICAL` is what the models see; `to_canonical`
+maps by name.
 """
 
 from __future__ import annotations
@@ -23,127 +18,40 @@ import numpy as np
 import yaml
 
 from sign_models.errors import DataError
-
-IGNORED = "_"
-
-FINGERS = ("thumb", "index_finger", "middle_finger", "ring_finger", "pinky")
-
-
-def _split(names: str) -> tuple[str, ...]:
-    return tuple(names.split())
-
-
-def _prefix(part: str, names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(IGNORED if name == IGNORED else f"{part}.{name}" for name in names)
-
-
-HAND = ("wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip") + tuple(
-    f"{finger}_{joint}" for finger in FINGERS[1:] for joint in ("mcp", "pip", "dip", "tip")
-)
-LEFT_HAND, RIGHT_HAND = _prefix("left_hand", HAND), _prefix("right_hand", HAND)
-
-MEDIAPIPE_POSE = _prefix(
-    "body",
-    _split(
-        "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer left_ear right_ear "
-        "mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
-        "left_pinky right_pinky left_index right_index left_thumb right_thumb left_hip right_hip left_knee right_knee "
-        "left_ankle right_ankle left_heel right_heel left_foot_index right_foot_index"
-    ),
-)
-MEDIAPIPE_WORLD = tuple(name.replace("body.", "world.") for name in MEDIAPIPE_POSE)
-
-COCO_BODY = _prefix(
-    "body",
-    _split(
-        "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
-        "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
-    ),
-)
-COCO_FEET = _prefix("body", _split("left_big_toe left_small_toe left_heel right_big_toe right_small_toe right_heel"))
-OPENPOSE_BODY_25 = _prefix(
-    "body",
-    _split(
-        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip right_hip "
-        "right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear left_big_toe "
-        "left_small_toe left_heel right_big_toe right_small_toe right_heel"
-    ),
-)
-OPENPOSE_BODY_18 = _prefix(
-    "body",
-    _split(
-        "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip right_knee "
-        "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
-    ),
-)
-OPENPOSE_BODY_8 = OPENPOSE_BODY_25[:8]
-_SKELS_BODY = OPENPOSE_BODY_8[:2] + OPENPOSE_BODY_8[5:8] + OPENPOSE_BODY_8[2:5]
-# BODY_135 keeps the wrists in the body only; its hands start at the thumb.
-OPENPOSE_135_BODY = COCO_BODY + ("body.neck", "body.head_top") + COCO_FEET
-HALPE_BODY = (
-    COCO_BODY
-    + _prefix("body", _split("head_top neck mid_hip left_big_toe right_big_toe left_small_toe right_small_toe"))
-    + _prefix("body", _split("left_heel right_heel"))
+from sign_models.keypoints.landmarks import (
+    COCO_BODY,
+    COCO_FEET,
+    FACE_68,
+    FACE_70,
+    FINGERS,
+    HALPE_BODY,
+    IGNORED,
+    LEFT_HAND,
+    MEDIAPIPE_POSE,
+    MEDIAPIPE_WORLD,
+    MESH_468,
+    MESH_478,
+    MESH_CONTOURS,
+    MESH_NAMES,
+    OPENPOSE_135_BODY,
+    OPENPOSE_BODY_8,
+    OPENPOSE_BODY_18,
+    OPENPOSE_BODY_25,
+    RIGHT_HAND,
+    SKELS_BODY,
+    mesh,
+    prefixed,
+    split,
 )
 
-FACE_68 = _prefix(
-    "face",
-    tuple(f"right_jaw_{i}" for i in range(8))
-    + ("chin",)
-    + tuple(f"left_jaw_{i}" for i in reversed(range(8)))
-    + tuple(f"right_brow_{i}" for i in range(5))
-    + tuple(f"left_brow_{i}" for i in reversed(range(5)))
-    + _split("nose_bridge_0 nose_bridge_1 nose_bridge_2 nose_tip")
-    + _split("right_nostril_0 right_nostril_1 nose_base left_nostril_1 left_nostril_0")
-    + _split("right_eye_outer right_eye_upper_0 right_eye_upper_1 right_eye_inner right_eye_lower_1 right_eye_lower_0")
-    + _split("left_eye_inner left_eye_upper_1 left_eye_upper_0 left_eye_outer left_eye_lower_0 left_eye_lower_1")
-    + _split("mouth_right mouth_upper_right_0 mouth_upper_right mouth_upper mouth_upper_left mouth_upper_left_0")
-    + _split("mouth_left mouth_lower_left_0 mouth_lower_left mouth_lower mouth_lower_right mouth_lower_right_0")
-    + _split("mouth_inner_right mouth_inner_upper_right mouth_inner_upper mouth_inner_upper_left mouth_inner_left")
-    + _split("mouth_inner_lower_left mouth_inner_lower mouth_inner_lower_right"),
-)
-FACE_70 = FACE_68 + ("face.right_pupil", "face.left_pupil")
-
-# Face mesh points that CANONICAL asks for; each is the mesh point nearest to its landmark of the 68, where the reduced
-# mesh (128 contour points) has that one too.
-MESH_NAMES: dict[int, str] = {
-    127: "right_jaw_0", 93: "right_jaw_2", 172: "right_jaw_4", 149: "right_jaw_6", 152: "chin",
-    356: "left_jaw_0", 323: "left_jaw_2", 397: "left_jaw_4", 378: "left_jaw_6",
-    70: "right_brow_0", 52: "right_brow_2", 55: "right_brow_4",
-    300: "left_brow_0", 282: "left_brow_2", 285: "left_brow_4",
-    4: "nose_tip",
-    33: "right_eye_outer", 159: "right_eye_upper", 133: "right_eye_inner", 145: "right_eye_lower",
-    263: "left_eye_outer", 386: "left_eye_upper", 362: "left_eye_inner", 374: "left_eye_lower",
-    61: "mouth_right", 37: "mouth_upper_right", 0: "mouth_upper", 267: "mouth_upper_left", 291: "mouth_left",
-    17: "mouth_lower", 13: "mouth_inner_upper", 14: "mouth_inner_lower",
-}  # fmt: skip
-# The mesh points of MediaPipe's FACEMESH_CONTOURS, which pose-format's reduced holistic files keep.
-MESH_CONTOURS = tuple(
-    int(point)
-    for point in _split(
-        "0 7 10 13 14 17 21 33 37 39 40 46 52 53 54 55 58 61 63 65 66 67 70 78 80 81 82 84 87 88 91 93 95 103 105 107 "
-        "109 127 132 133 136 144 145 146 148 149 150 152 153 154 155 157 158 159 160 161 162 163 172 173 176 178 181 "
-        "185 191 234 246 249 251 263 267 269 270 276 282 283 284 285 288 291 293 295 296 297 300 308 310 311 312 314 "
-        "317 318 321 323 324 332 334 336 338 356 361 362 365 373 374 375 377 378 379 380 381 382 384 385 386 387 388 "
-        "389 390 397 398 400 402 405 409 415 454 466"
-    )
-)
-
-
-def mesh(points: Iterable[int]) -> tuple[str, ...]:
-    """Names of face mesh points: those that CANONICAL knows by their own name, the others "face.mesh_7"."""
-    return _prefix("face", (MESH_NAMES.get(i, f"mesh_{i}") for i in points))
-
-
-MESH_468, MESH_478 = mesh(range(468)), mesh(range(478))
 _HANDS = LEFT_HAND + RIGHT_HAND
 _HAND_PARTS = ("left_hand", "right_hand")
 
 LAYOUTS: dict[str, tuple[str, ...]] = {
     "mediapipe_75": MEDIAPIPE_POSE + _HANDS,
-    "mediapipe_178": _prefix(
+    "mediapipe_178": prefixed(
         "body",
-        _split(
+        split(
             "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip right_hip",
         ),
     )
@@ -170,14 +78,14 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     # How2Sign as GloFE loads it: the face comes last.
     "glofe_137": OPENPOSE_BODY_25 + _HANDS + FACE_70,
     # The joints of .skels files: OpenPose's upper body and hands after lifting, which swapped the names of the sides.
-    "skels_50": _SKELS_BODY + RIGHT_HAND + LEFT_HAND,
+    "skels_50": SKELS_BODY + RIGHT_HAND + LEFT_HAND,
     "hands_42": _HANDS,
     "right_hand_21": RIGHT_HAND,
     "left_hand_21": LEFT_HAND,
 }
 
 _BODY = tuple(n for n in COCO_BODY if not n.endswith(("knee", "ankle")))
-_FACE = _prefix("face", MESH_NAMES.values())
+_FACE = prefixed("face", MESH_NAMES.values())
 CANONICAL: tuple[str, ...] = _BODY + LEFT_HAND + RIGHT_HAND + _FACE
 LAYOUTS["canonical"] = CANONICAL
 
@@ -203,21 +111,21 @@ MIRROR.flags.writeable = False
 
 def _bones() -> tuple[tuple[int, int], ...]:
     chains = [
-        _split("body.left_ear body.left_eye body.nose body.right_eye body.right_ear"),
-        _split("body.left_wrist body.left_elbow body.left_shoulder"),
-        _split("body.right_wrist body.right_elbow body.right_shoulder"),
-        _split("body.left_shoulder body.right_shoulder"),
-        _split("body.left_shoulder body.left_hip body.right_hip body.right_shoulder"),
+        split("body.left_ear body.left_eye body.nose body.right_eye body.right_ear"),
+        split("body.left_wrist body.left_elbow body.left_shoulder"),
+        split("body.right_wrist body.right_elbow body.right_shoulder"),
+        split("body.left_shoulder body.right_shoulder"),
+        split("body.left_shoulder body.left_hip body.right_hip body.right_shoulder"),
     ]
     for hand in _HAND_PARTS:
         chains += [(f"{hand}.wrist", *(n for n in CANONICAL if n.startswith(f"{hand}.{f}"))) for f in FINGERS]
     jaw = [f"right_jaw_{i}" for i in (0, 2, 4, 6)] + ["chin"] + [f"left_jaw_{i}" for i in (6, 4, 2, 0)]
-    lips = _split("mouth_right mouth_upper_right mouth_upper mouth_upper_left mouth_left mouth_lower mouth_right")
-    lids = _split("mouth_right mouth_inner_upper mouth_left mouth_inner_lower mouth_right")
-    chains += [_prefix("face", chain) for chain in (jaw, lips, lids)]
+    lips = split("mouth_right mouth_upper_right mouth_upper mouth_upper_left mouth_left mouth_lower mouth_right")
+    lids = split("mouth_right mouth_inner_upper mouth_left mouth_inner_lower mouth_right")
+    chains += [prefixed("face", chain) for chain in (jaw, lips, lids)]
     for side in ("left", "right"):
-        chains.append(_prefix("face", [f"{side}_brow_{i}" for i in (0, 2, 4)]))
-        chains.append(_prefix("face", [f"{side}_eye_{i}" for i in _split("outer upper inner lower outer")]))
+        chains.append(prefixed("face", [f"{side}_brow_{i}" for i in (0, 2, 4)]))
+        chains.append(prefixed("face", [f"{side}_eye_{i}" for i in split("outer upper inner lower outer")]))
     return tuple((PLACE[a], PLACE[b]) for chain in chains for a, b in pairwise(chain))
 
 

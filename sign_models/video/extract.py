@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.video import decode
 from sign_models.video.following import Follower, Person, assign_hands, shoulder_width

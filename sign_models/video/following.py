@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from sign_models.keypoints.layouts import MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import MEDIAPIPE_POSE
 
 Person = Literal["nearest", "largest", "left", "right"]
 PEOPLE_RULES: tuple[Person, ...] = get_args(Person)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.layouts import FINGERS, HAND, MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import FINGERS, HAND, MEDIAPIPE_POSE
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAGIC = b"SIGNREC1"

@@ -23,7 +23,8 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 from pose_format.utils.cocowholebody133_header import cocowholebody_components
 from pose_format.utils.openpose import OpenPose_Components
 
-from sign_models.keypoints.layouts import HAND, LAYOUTS, MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
+from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints.signer import pixels, signer
 
 FRAMES = 6

@@ -4,7 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from sign_models.keypoints.layouts import FINGERS, IGNORED, LAYOUTS
+from sign_models.keypoints.landmarks import FINGERS, IGNORED
+from sign_models.keypoints.layouts import LAYOUTS
 
 _BODY = {
     "nose": (0, -0.6), "neck": (0, 0), "head_top": (0, -1.1), "mid_hip": (0, 1.4), "eye": (0.1, -0.7),

@@ -11,7 +11,7 @@ from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderD
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.layouts import HAND
+from sign_models.keypoints.landmarks import HAND
 from tests.keypoints.examples import FRAMES, openpose_frame, scored
 from tests.keypoints.signer import pixels
 

@@ -17,7 +17,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.source import Options, Source, read_npy
-from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE, MESH_468
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468
 from sign_models.keypoints.sequence import KeypointSequence
 
 POSE, FACE, HANDS = len(MEDIAPIPE_POSE), len(MESH_468), 2 * len(HAND)

@@ -19,7 +19,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.formats.source import Options, Source, read_json
-from sign_models.keypoints.layouts import (
+from sign_models.keypoints.landmarks import (
     FACE_70,
     HALPE_BODY,
     HAND,
@@ -27,9 +27,8 @@ from sign_models.keypoints.layouts import (
     OPENPOSE_BODY_18,
     OPENPOSE_BODY_25,
     RIGHT_HAND,
-    name_of,
-    names_of,
 )
+from sign_models.keypoints.layouts import name_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 FRAME = re.compile(r"(?P<clip>.*?)[_.]?(?P<number>\d{1,15})(_keypoints)?\.json")

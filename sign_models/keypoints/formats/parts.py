@@ -17,7 +17,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip
 from sign_models.keypoints.formats.source import Options, Source
-from sign_models.keypoints.layouts import (
+from sign_models.keypoints.landmarks import (
     COCO_BODY,
     COCO_FEET,
     FACE_68,
@@ -32,8 +32,8 @@ from sign_models.keypoints.layouts import (
     OPENPOSE_BODY_18,
     OPENPOSE_BODY_25,
     RIGHT_HAND,
-    name_of,
 )
+from sign_models.keypoints.layouts import name_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 PARTS = ("pose", "face", "left_hand", "right_hand")  # in the order in which they are joined

@@ -15,7 +15,8 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.formats.source import POSE_VERSIONS, Options, Source
-from sign_models.keypoints.layouts import FACE_70, HAND, IGNORED, LAYOUTS, mesh, name_of
+from sign_models.keypoints.landmarks import FACE_70, HAND, IGNORED, mesh
+from sign_models.keypoints.layouts import LAYOUTS, name_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_BYTES = 2**30

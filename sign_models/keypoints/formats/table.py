@@ -26,7 +26,8 @@ from sign_models.keypoints.formats import columns as known_columns
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.source import Options, Source
 from sign_models.keypoints.formats.table_files import batches, header
-from sign_models.keypoints.layouts import HAND, MEDIAPIPE_POSE, MESH_468, MESH_478, layout_of, name_of, names_of
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468, MESH_478
+from sign_models.keypoints.layouts import layout_of, name_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 if TYPE_CHECKING:
