@@ -43,7 +43,7 @@ format: setup ## Let ruff mend what it can
 	$(RUN) ruff format .
 
 ui: setup ## Show runs and models in the browser
-	$(RUN) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --workers 1 $(ARGS)
+	$(RUN) python -m tools.ui $(ARGS)
 
 lock: setup ## Write requirements.lock from what .venv holds now
 	@{ sed -n '/^#/p' requirements.lock; \

@@ -7,6 +7,7 @@ in a process of its own: one that loads a registered model must find that model'
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 from functools import cache
@@ -22,11 +23,17 @@ MAKE = "import sys; from sign_models.tracking.store import make_database; make_d
 
 
 def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
-    """Entry point `sqlite` of the group `mlflow.tracking_store`."""
-    from mlflow.tracking._tracking_service.utils import _get_sqlalchemy_store
+    """Entry point `sqlite` of the group `mlflow.tracking_store`.
+
+    artifact_uri: where new experiments keep artifacts; what a server says wins, else it is `mlruns` beside the database.
+    """
+    from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR, _get_sqlalchemy_store
 
     database = make_url(store_uri).database
-    if database and database != ":memory:" and not (Path(database).exists() and Path(database).stat().st_size):
+    in_file = bool(database) and database != ":memory:"
+    if in_file and artifact_uri is None and _SERVER_ARTIFACT_ROOT_ENV_VAR not in os.environ:
+        artifact_uri = str(Path(database).absolute().with_name("mlruns"))
+    if in_file and not (Path(database).exists() and Path(database).stat().st_size):
         subprocess.run([sys.executable, "-c", MAKE, store_uri, *filter(None, [artifact_uri])], check=True)
     store = _get_sqlalchemy_store(store_uri, artifact_uri)
     _keep()

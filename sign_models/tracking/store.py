@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
+ARTIFACTS = "mlruns"  # beside the database file; `make ui` and tools.mlflow_store say the same
 PROJECT = Path(__file__).resolve().parents[2]
 ON_ITS_WAY = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
 
@@ -88,14 +89,14 @@ def folder_digest(folder: Path) -> str:
 def connect(experiment: str | None = None) -> str:
     """Make the store usable and return the ID of the experiment to work in.
 
-    The store is MLFLOW_TRACKING_URI, or MLflow's own default: mlflow.db in the working directory. A fresh sqlite
-    database is made once, whoever else starts at the same time. Runs whose process died without a word on this machine
+    The store is MLFLOW_TRACKING_URI, or MLflow's own default: mlflow.db in the working directory. Artifacts lie in
+    `mlruns` beside the database. A fresh sqlite database is made once, whoever else starts at the same time. Runs whose process died without a word on this machine
     are set to KILLED; no others are touched.
 
     experiment: its name, made where there is none; None leaves the choice to MLFLOW_EXPERIMENT_ID,
     MLFLOW_EXPERIMENT_NAME or MLflow's default experiment.
-    Raises ResourceError where the store cannot be reached or is of another MLflow, UpstreamError where the experiment
-    was deleted.
+    Raises ResourceError where the store cannot be reached, is of another MLflow or keeps artifacts where this command
+    cannot write them, UpstreamError where the experiment was deleted.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file
     load_mlflow()
@@ -107,6 +108,7 @@ def connect(experiment: str | None = None) -> str:
     with translate_store_errors(f"tracking store {_public(uri)}"):
         make_database(uri)
         chosen = _experiment_id(client(), experiment)
+        _check_artifacts(client().get_experiment(chosen).artifact_location, f"experiment {chosen}", uri)
         close_dead_runs()
     return chosen
 
@@ -136,6 +138,32 @@ def _experiment_id(store: MlflowClient, name: str | None) -> str:
     return str(found.experiment_id)
 
 
+def _check_artifacts(location: str, place: str, uri: str) -> None:
+    """ResourceError where artifacts of `location` can never be written with the tracking store `uri`.
+
+    `mlflow server` on a database without experiments says by default that it stores artifacts itself. A command that
+    opens the database without a server has nobody to send them to.
+    """
+    if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
+        raise ResourceError(
+            f"its artifacts go to {location}, which only a running MLflow server can store",
+            place=place,
+            wanted=f"artifacts in {ARTIFACTS} beside the database, as `make ui` and the commands of this project make it",
+            remedy="choose another experiment (`mlflow run . --experiment-name NAME`, else `--experiment NAME`), "
+            "or keep that server running and set MLFLOW_TRACKING_URI to its address",
+        )
+    folder = Path(unquote(location.removeprefix("file://"))) if location.startswith(("/", "file:///")) else None
+    there = folder and next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there and not os.access(there, os.W_OK):
+        raise ResourceError(
+            f"its artifacts go to {location}, and {there} cannot be written to",
+            place=place,
+            wanted="a folder of this machine, or a server that stores artifacts (`mlflow server` without "
+            "--default-artifact-root)",
+            remedy="choose another experiment (`mlflow run . --experiment-name NAME`, else `--experiment NAME`)",
+        )
+
+
 def make_database(uri: str, artifact_root: str | None = None) -> None:
     """Make the sqlite database of `uri` where there is none (also for tools.mlflow_store); others make themselves.
 
@@ -145,7 +173,6 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
     path = _sqlite_path(uri)
     if path is None or _exists(path):
         return
-    from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     with store_lock(uri):
@@ -155,7 +182,7 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
         making.unlink(missing_ok=True)  # of a process that was killed here
         for talkative in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(talkative).setLevel(logging.WARNING)
-        made = SqlAlchemyStore(SQLITE + str(making), artifact_root or DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH)
+        made = SqlAlchemyStore(SQLITE + str(making), artifact_root or str(path.with_name(ARTIFACTS)))
         made.engine.dispose()
         os.replace(making, path)
 
