@@ -25,15 +25,15 @@ MAKE = "import sys; from sign_models.tracking.store import make_database; make_d
 def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:
     """Entry point `sqlite` of the group `mlflow.tracking_store`.
 
-    artifact_uri: where new experiments keep artifacts; what a server says wins, else it is `mlruns` beside the database.
+    artifact_uri: where new experiments keep artifacts; what a server says, else `mlruns` beside the database.
     """
     from mlflow.tracking._tracking_service.utils import _SERVER_ARTIFACT_ROOT_ENV_VAR, _get_sqlalchemy_store
 
     database = make_url(store_uri).database
-    in_file = bool(database) and database != ":memory:"
-    if in_file and artifact_uri is None and _SERVER_ARTIFACT_ROOT_ENV_VAR not in os.environ:
-        artifact_uri = str(Path(database).absolute().with_name("mlruns"))
-    if in_file and not (Path(database).exists() and Path(database).stat().st_size):
+    path = Path(database).absolute() if database and database != ":memory:" else None
+    if path and artifact_uri is None and _SERVER_ARTIFACT_ROOT_ENV_VAR not in os.environ:
+        artifact_uri = str(path.with_name("mlruns"))
+    if path and not (path.exists() and path.stat().st_size):
         subprocess.run([sys.executable, "-c", MAKE, store_uri, *filter(None, [artifact_uri])], check=True)
     store = _get_sqlalchemy_store(store_uri, artifact_uri)
     _keep()

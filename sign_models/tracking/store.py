@@ -90,8 +90,8 @@ def connect(experiment: str | None = None) -> str:
     """Make the store usable and return the ID of the experiment to work in.
 
     The store is MLFLOW_TRACKING_URI, or MLflow's own default: mlflow.db in the working directory. Artifacts lie in
-    `mlruns` beside the database. A fresh sqlite database is made once, whoever else starts at the same time. Runs whose process died without a word on this machine
-    are set to KILLED; no others are touched.
+    `mlruns` beside the database. A fresh sqlite database is made once, whoever else starts at the same time. Runs whose
+    process died without a word on this machine are set to KILLED; no others are touched.
 
     experiment: its name, made where there is none; None leaves the choice to MLFLOW_EXPERIMENT_ID,
     MLFLOW_EXPERIMENT_NAME or MLflow's default experiment.
@@ -148,7 +148,7 @@ def _check_artifacts(location: str, place: str, uri: str) -> None:
         raise ResourceError(
             f"its artifacts go to {location}, which only a running MLflow server can store",
             place=place,
-            wanted=f"artifacts in {ARTIFACTS} beside the database, as `make ui` and the commands of this project make it",
+            wanted=f"artifacts in {ARTIFACTS} beside the database, as `make ui` and this project's commands have it",
             remedy="choose another experiment (`mlflow run . --experiment-name NAME`, else `--experiment NAME`), "
             "or keep that server running and set MLFLOW_TRACKING_URI to its address",
         )
