@@ -19,7 +19,7 @@ Examples:
 @option("--texts", "text_data.json with texts and splits; they win over those of the source.", metavar="FILE")
 @option("--layout", "Landmarks of files that do not tell: a name, or a YAML file of names.", metavar="NAME")
 @option("--fps", "Frames a second of files that do not tell.", metavar="NUMBER")
-@option("--unit", "Coordinates of files that do not tell: pixel, picture (0 to 1) or body.", metavar="UNIT")
+@option("--unit", "Coordinates of files that do not tell: pixel, normalized (0 to 1) or centered.", metavar="UNIT")
 @option("--size", "Width and height of the pictures in pixels, where the files do not tell.", metavar="WxH")
 @option(
     "--split-ratio",

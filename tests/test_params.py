@@ -131,6 +131,19 @@ def test_misspelt_name_gets_the_nearest(stage: str, name: str, hint: str) -> Non
         load.resolve(None if stage == "pipeline" else stage, sets={name: "1"}, options=options)
 
 
+@pytest.mark.parametrize("old", sorted(load.RENAMED))
+def test_an_old_name_is_refused_with_the_new_one(old: str, tmp_path: Path) -> None:
+    message = f"it is called 'temporal.{load.RENAMED[old]}' now"
+    assert f"temporal.{load.RENAMED[old]}" in load.names()
+    with pytest.raises(ParamsError, match=message):
+        load.resolve(sets={f"temporal.{old}": "1"})
+    section, name = old.split(".")
+    file = tmp_path / "old.yaml"
+    file.write_text(f"temporal: {{{section}: {{{name}: 1}}}}")
+    with pytest.raises(ParamsError, match=message):
+        load.resolve(override=file)
+
+
 @given(st.sampled_from(sorted(load.names())), st.data())
 def test_any_slip_of_a_letter_is_refused(name: str, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(name) - 1))

@@ -11,9 +11,14 @@ from sign_models.cli.commands import experiment
 from sign_models.datasets.importing import Splitting
 from sign_models.datasets.samples import Reading
 from sign_models.errors import ParamsError
+from sign_models.keypoints.sequence import RENAMED_UNITS
 from sign_models.pipeline.importing import ImportOptions
 
-CHOICES = {"on_bad_sample": ("stop", "reject"), "on_leak": ("stop", "report"), "unit": ("pixel", "picture", "body")}
+CHOICES = {
+    "on_bad_sample": ("stop", "reject"),
+    "on_leak": ("stop", "report"),
+    "unit": ("pixel", "normalized", "centered"),
+}
 
 
 def parse_verify(given: Mapping[str, str]) -> Path:
@@ -30,6 +35,8 @@ def parse(given: Mapping[str, str]) -> ImportOptions:
             raise ParamsError("not given", place=name, wanted="a path", remedy=f"add --{name} PATH, or -P {name}=PATH")
     for name, choices in CHOICES.items():
         if given[name] and given[name] not in choices:
+            if name == "unit" and (new := RENAMED_UNITS.get(given[name])):
+                raise ParamsError(f"'{given[name]}' is called '{new}' now", place=name, remedy=f"write {name}={new}")
             raise ParamsError(f"'{given[name]}'", place=name, wanted=" or ".join(choices))
     chosen: dict[str, Any] = {name: given[name] for name in CHOICES if given[name]}
     unit = chosen.pop("unit", None)

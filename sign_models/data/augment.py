@@ -26,8 +26,8 @@ class Variation:
     """What is drawn for a batch; None where its strength is 0. Of two hands the left one comes first."""
 
     mirrored: Tensor | None = None  # (B,) bool
-    arms: tuple[Tensor, Tensor] | None = None  # reach and place (B, 1, 2 hands, 2)
-    build: Tensor | None = None  # (B, 1, K, 2)
+    arms: tuple[Tensor, Tensor] | None = None  # arm_reach and hand_shift (B, 1, 2 hands, 2)
+    landmark_jitter: Tensor | None = None  # (B, 1, K, 2)
     hands: tuple[Tensor, Tensor] | None = None  # factors, and how far aside (B, 1, 2 hands, 2)
     camera: Tensor | None = None  # (B, 4): how much there is of x in x, y in x, x in y, y in y
     shift: Tensor | None = None  # (B, 1, 1, 2)
@@ -41,15 +41,15 @@ def draw(
     device: torch.device,
     *,
     rotate: float,
-    turn: float,
+    yaw: float,
     shear: float,
     scale: float,
     translate: float,
-    proportions: float,
+    limb_scale: float,
     mirror: float,
-    reach: float,
-    place: float,
-    build: float,
+    arm_reach: float,
+    hand_shift: float,
+    landmark_jitter: float,
     drop_hand: float,
     noise: float,
     rows: RngSlice = ALL,
@@ -57,7 +57,7 @@ def draw(
     """How B clips of T frames are varied, from `rows`.
 
     Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera,
-    body), its hands each on their own (proportions, depth under a turned camera), noise and lost hands by frame.
+    body), its hands each on their own (limb_scale, depth under a turned camera), noise and lost hands by frame.
     """
     K, drawn = len(CANONICAL), Variation()
     # a clip's own numbers are scaled together at the end: many small kernels are what a GPU waits for
@@ -72,15 +72,15 @@ def draw(
     arms = hands = camera = shift = None
     if mirror:
         drawn.mirrored = rows.rand(B, device=device) < mirror
-    if reach or place:
-        arms = uniform((2, reach), (2, place), (2, reach), (2, place))
-    if build:
-        drawn.build = rows.randn(B, 1, K, 2, device=device) * _sizes(device) * build
-    if proportions or turn:
-        depth = 0.5 * math.sin(math.radians(turn))
-        hands = uniform(*((2, proportions), (1, depth), (1, 0.0)) * 2)
-    if rotate or turn or shear or scale:
-        camera = uniform((1, math.radians(rotate)), (1, shear), (1, scale), (1, scale), (1, math.radians(turn)))
+    if arm_reach or hand_shift:
+        arms = uniform(*((2, arm_reach), (2, hand_shift)) * 2)
+    if landmark_jitter:
+        drawn.landmark_jitter = rows.randn(B, 1, K, 2, device=device) * _sizes(device) * landmark_jitter
+    if limb_scale or yaw:
+        depth = 0.5 * math.sin(math.radians(yaw))
+        hands = uniform(*((2, limb_scale), (1, depth), (1, 0.0)) * 2)
+    if rotate or yaw or shear or scale:
+        camera = uniform((1, math.radians(rotate)), (1, shear), (1, scale), (1, scale), (1, math.radians(yaw)))
     if translate:
         shift = uniform((2, translate))
     if noise:
@@ -122,15 +122,15 @@ def augment(x: Tensor, drawn: Variation) -> Tensor:
         x.copy_(torch.where(drawn.mirrored.view(-1, 1, 1, 1), x[:, :, places] * sign, x))
     xy, seen = x[..., :2], x[..., 2:]
     if drawn.arms:
-        reach, place = drawn.arms
+        arm_reach, hand_shift = drawn.arms
         for side, hand in enumerate(HANDS):
             first, mine = slice(hand.start, hand.start + 1), slice(side, side + 1)
-            shift = _arms_shift(xy[:, :, first], seen[:, :, first] > 0, reach[:, :, mine], place[:, :, mine])
+            shift = _arms_shift(xy[:, :, first], seen[:, :, first] > 0, arm_reach[:, :, mine], hand_shift[:, :, mine])
             xy[:, :, hand] += shift
             xy[:, :, WRISTS[side]] += shift.squeeze(2)
             xy[:, :, ELBOWS[side]] += shift.squeeze(2) / 2
-    if drawn.build is not None:
-        xy += drawn.build
+    if drawn.landmark_jitter is not None:
+        xy += drawn.landmark_jitter
     if drawn.hands:
         stretch, aside = drawn.hands
         for side, hand in enumerate(HANDS):
@@ -153,12 +153,12 @@ def augment(x: Tensor, drawn: Variation) -> Tensor:
     return x
 
 
-def _arms_shift(root: Tensor, seen: Tensor, reach: Tensor, place: Tensor) -> Tensor:
+def _arms_shift(root: Tensor, seen: Tensor, arm_reach: Tensor, hand_shift: Tensor) -> Tensor:
     """How far hands at root (B, T, hands, 2), seen (B, T, hands, 1), are moved: more or less far, about another place.
 
     They take their wrists along, and their elbows half the way."""
     mean = (root * seen).sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp(min=1)
-    return (root - mean) * seen * reach + place
+    return (root - mean) * seen * arm_reach + hand_shift
 
 
 def moves(roots: Tensor, drawn: Variation) -> Tensor:
@@ -170,7 +170,7 @@ def moves(roots: Tensor, drawn: Variation) -> Tensor:
     hands = shift = _arms_shift(xy, seen, *drawn.arms) if drawn.arms else torch.zeros_like(xy)
     if drawn.hands:
         stretch, aside = drawn.hands
-        built = xy if drawn.build is None else xy + drawn.build[:, :, hand_roots(xy.device)]
+        built = xy if drawn.landmark_jitter is None else xy + drawn.landmark_jitter[:, :, hand_roots(xy.device)]
         hands = built * (1 - stretch) + (shift + aside)
     return torch.cat([hands, shift, shift / 2], 2) if drawn.arms else hands
 

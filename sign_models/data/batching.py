@@ -104,7 +104,7 @@ class DeviceCorpus:
             *at,
             mirrored=drawn.mirrored,
             mirror=in_mirror(self.device)[0],
-            build=drawn.build,
+            landmark_jitter=drawn.landmark_jitter,
             groups=groups(self.device),
             stretch=drawn.hands and drawn.hands[0],
             moved=moved,

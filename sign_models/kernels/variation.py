@@ -15,8 +15,8 @@ BLOCK = 256  # landmarks of a clip's frames a program
 
 @triton.jit(do_not_specialize=["T"])
 def _vary(  # type: ignore[no-untyped-def]
-    frames, first, second, share, mask, mirrored, mirror, build, groups, stretch, moved, camera, shift, noise, strength,
-    lost, out, T, K: tl.constexpr, MOVED: tl.constexpr, BLOCK: tl.constexpr,
+    frames, first, second, share, mask, mirrored, mirror, landmark_jitter, groups, stretch, moved, camera, shift, noise,
+    strength, lost, out, T, K: tl.constexpr, MOVED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The arguments of gather_varied(); a None among them is known when this is compiled, and leaves its lines out."""
     b = tl.program_id(0).to(tl.int64)  # a corpus has more than 2^31 numbers
@@ -46,8 +46,8 @@ def _vary(  # type: ignore[no-untyped-def]
         x = tl.where(swapped, -x, x)
 
     group = tl.load(groups + k)
-    if build is not None:
-        at = build + (b * K + k) * 2
+    if landmark_jitter is not None:
+        at = landmark_jitter + (b * K + k) * 2
         x += tl.load(at)
         y += tl.load(at + 1)
     if stretch is not None:
@@ -86,7 +86,7 @@ def gather_varied(
     *,
     mirrored: Tensor | None,
     mirror: Tensor,
-    build: Tensor | None,
+    landmark_jitter: Tensor | None,
     groups: Tensor,
     stretch: Tensor | None,
     moved: Tensor | None,
@@ -98,14 +98,15 @@ def gather_varied(
     """-> (B, T, K, 3) float32: `share` of the way from frames `first` to `second` of frames (F, K, 3), where mask says
     that there is one, each (B, T); and then, in this order:
 
-    mirrored (B,): whose landmarks come from those at `mirror` (K,), their x turned round; build (B, K, 2): added;
-    stretch (B, 2, 2): factors of groups 0 and 1, as `groups` (K,) says; moved (B, T, G, 2): added to the groups below
-    G; camera (B, 4): of x in x, y in x, x in y, y in y; shift (B, 2): added; noise (B, T, K, 2) times (B,): added; lost
-    (B, 2, T): where groups 0 and 1 are unseen. What is unseen has coordinates of 0. Axes of length 1 may stand between.
+    mirrored (B,): whose landmarks come from those at `mirror` (K,), their x turned round; landmark_jitter (B, K,
+    2): added; stretch (B, 2, 2): factors of groups 0 and 1, as `groups` (K,) says; moved (B, T, G, 2): added to
+    the groups below G; camera (B, 4): of x in x, y in x, x in y, y in y; shift (B, 2): added; noise (B, T, K, 2)
+    times (B,): added; lost (B, 2, T): where groups 0 and 1 are unseen. What is unseen has coordinates of 0. Axes
+    of length 1 may stand between.
     """
     (B, T), K = mask.shape, frames.shape[1]
     out = torch.empty(B, T, K, 3, device=frames.device)
-    small = [mirrored, mirror, build, groups, stretch, moved, camera, shift, *(noise or (None, None)), lost]
+    small = [mirrored, mirror, landmark_jitter, groups, stretch, moved, camera, shift, *(noise or (None, None)), lost]
     given = [tensor if tensor is None else tensor.contiguous() for tensor in (first, second, share, mask, *small)]
     G = 0 if moved is None else moved.shape[2]
     _vary[B, triton.cdiv(T * K, BLOCK)](frames, *given, out, T, K, G, BLOCK)

@@ -139,7 +139,7 @@ def _left_leads(out: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.
 
 def _width_to_height(sequence: KeypointSequence, aspect: float) -> float:
     """What x is multiplied by, to be in the unit of y."""
-    if sequence.unit != "picture":
+    if sequence.unit != "normalized":
         return 1.0
     width, height = sequence.size or (aspect, 1.0)
     return width / height

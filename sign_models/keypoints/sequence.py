@@ -7,7 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-Unit = Literal["pixel", "picture", "body"]
+Unit = Literal["pixel", "normalized", "centered"]
+# Names of units in files and requests made before 0.2.0.
+RENAMED_UNITS = {"picture": "normalized", "body": "centered"}
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,8 @@ class KeypointSequence:
     points      (T, K, 2) float32; x to the right, y down, in `unit`. Undefined where confidence is 0.
     confidence  (T, K) float32 in [0, 1]; 0 means not seen.
     layout      a name that keypoints.layouts.names_of knows; says which landmark stands at which of the K places.
-    unit        "pixel": pixels; "picture": fractions of the picture's width and height;
-                "body": already centred and scaled, x and y in one unit.
+    unit        "pixel": pixels; "normalized": fractions of the picture's width and height;
+                "centered": already centred and scaled, x and y in one unit.
     size        (width, height) of the picture in pixels, where the file tells it.
     fps         frames per second, where the file tells it.
     text, split, group: sentence, train|dev|test, and signer or source video, where the file tells them.
@@ -48,4 +50,4 @@ class KeypointSequence:
 def of_canonical(name: str, clip: np.ndarray) -> KeypointSequence:
     """A normalised clip (T, K, 3) of the canonical landmarks as a sequence."""
     values = np.asarray(clip, np.float32)
-    return KeypointSequence(name, values[..., :2], values[..., 2], "canonical", unit="body", source=name)
+    return KeypointSequence(name, values[..., :2], values[..., 2], "canonical", unit="centered", source=name)

@@ -22,6 +22,14 @@ from sign_models.params.schema import PipelineParams
 
 FOLDER = Path(__file__).resolve().parents[2] / "params"
 STAGES: dict[str, type[BaseModel]] = get_type_hints(PipelineParams)
+# Old name of a parameter -> the name that took its place: an old file is told what to write, not only that it is wrong.
+RENAMED = {
+    "augment.turn": "augment.yaw",
+    "augment.proportions": "augment.limb_scale",
+    "augment.reach": "augment.arm_reach",
+    "augment.place": "augment.hand_shift",
+    "augment.build": "augment.landmark_jitter",
+}
 SHORT = ("epochs", "steps", "batch_size", "lr", "seed")  # stand for training.<name>
 
 Scalar = str | int | float | bool
@@ -176,6 +184,7 @@ def _walk(
             here = [f"{path}.{known}" for known in model.model_fields]
             close = nearest(str(key), [*here, *(STAGES if path in STAGES else ())])
             hint = f"did you mean '{close}'?" if close else _hint(str(key), whole)
+            hint = _renamed(name) or hint
             mistakes.append(f"{place}: {name} is no parameter; {hint}")
         elif inner := _model(field.annotation):
             yield from _walk(value, inner, name, place, mistakes)
@@ -198,7 +207,7 @@ def _typed(
             shorts = [short for short in SHORT if any(leaf in (short, f"training.{short}") for _, leaf in mine)]
             choices = [*options, *shorts, *(".".join(full) if stage is None else full[1] for full in mine)]
             whose = f" of {stage}" if stage else ""
-            hint = f"it belongs to {head}" if name in known else _hint(name, choices)
+            hint = _renamed(name) or (f"it belongs to {head}" if name in known else _hint(name, choices))
             mistakes.append(f"'{name}' is no option or parameter{whose}; {hint}")
         for target in targets:
             yield target, _parsed(text, known[target])
@@ -265,6 +274,12 @@ def _hint(name: str, choices: Iterable[str]) -> str:
     if close is not None:
         return f"did you mean '{close}'?"
     return f"wanted one of {', '.join(choices)}" if len(choices) <= 12 else "params/*.yaml list every name"
+
+
+def _renamed(name: str) -> str:
+    """What took the place of an old parameter; "" where `name` is none."""
+    old = next((old for old in RENAMED if f".{name}".endswith(f".{old}")), None)
+    return f"it is called '{name.removesuffix(old)}{RENAMED[old]}' now" if old else ""
 
 
 def _shown(file: Path) -> str:

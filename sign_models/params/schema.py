@@ -50,16 +50,16 @@ class Augment(Closed):
     or 1."""
 
     rotate: NonNegative  # in the picture's plane, up to this angle
-    turn: NonNegative  # of the camera around the body's vertical axis: narrows x by its cosine
+    yaw: NonNegative  # of the camera around the body's vertical axis: narrows x by its cosine
     shear: NonNegative
     scale: Annotated[float, Field(ge=0, lt=1)]  # x and y apart, factor 1 +- scale
     translate: NonNegative
-    proportions: Annotated[float, Field(ge=0, lt=1)]  # arms and hands, factor 1 +- proportions
+    limb_scale: Annotated[float, Field(ge=0, lt=1)]  # arms and hands, factor 1 +- limb_scale
     mirror: Fraction  # share of clips whose left and right change places
     tempo: NonNegative  # played up to 1 + tempo times as fast or as slowly, a batch alike, changing within a clip
-    reach: NonNegative  # how far hands move from their mean place, factor 1 +- reach, each its own
-    place: NonNegative  # where each hand's mean place is, up to this
-    build: NonNegative  # standard deviation of where each landmark is, the same in all frames; a hand's a quarter of it
+    arm_reach: NonNegative  # how far hands move from their mean place, factor 1 +- arm_reach, each its own
+    hand_shift: NonNegative  # where each hand's mean place is, up to this
+    landmark_jitter: NonNegative  # standard deviation of each landmark's offset within a clip; of a hand's a quarter
     drop_hand: Fraction  # share of frames whose hand is unseen, in spans; drawn up to this
     drop_frames: Annotated[float, Field(ge=0, lt=1)]  # share of frames left out; drawn up to this, one for a batch
     noise: NonNegative  # standard deviation of coordinate noise; drawn up to this

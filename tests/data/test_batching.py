@@ -24,15 +24,15 @@ LENGTHS = (3, 9, 14, 40, 40, 25, 1)
 STILL = {name: 0.0 for name in Augment.model_fields}
 STRONG = STILL | {
     "rotate": 15,
-    "turn": 30,
+    "yaw": 30,
     "shear": 0.2,
     "scale": 0.2,
     "translate": 0.1,
-    "proportions": 0.2,
+    "limb_scale": 0.2,
     "noise": 0.05,
-    "reach": 0.3,
-    "place": 0.15,
-    "build": 0.03,
+    "arm_reach": 0.3,
+    "hand_shift": 0.15,
+    "landmark_jitter": 0.03,
 }
 
 
@@ -243,7 +243,7 @@ def test_without_variation_a_batch_is_the_clips(frames: DeviceCorpus) -> None:
 def test_beside_a_varied_batch_stand_the_same_moments_as_they_are(frames: DeviceCorpus) -> None:
     clips = np.array([3, 4, 5, 2, 6])
     when = {"tempo": 0.5, "drop_frames": 0.4, "mirror": 0.5}  # what also says which moments, and in which mirror
-    where = {"rotate": 15, "reach": 0.3, "build": 0.05, "translate": 0.1, "drop_hand": 0.5, "noise": 0.03}
+    where = {"rotate": 15, "arm_reach": 0.3, "landmark_jitter": 0.05, "translate": 0.1, "drop_hand": 0.5, "noise": 0.03}
     drawn = cut(frames, clips, slice(0, 5), np.random.default_rng(7), 100, Augment(**(STILL | when)))
     torch.manual_seed(3)
     batch = vary(frames, drawn, Augment(**(STILL | when | where)), plain=True)
@@ -268,8 +268,8 @@ def test_rows_of_a_step_are_varied_and_hidden_as_in_the_whole(frames: DeviceCorp
     """Where several processes share a batch, or memory makes parts of it."""
     clips = np.array([3, 4, 5, 2, 6])
     strengths = Augment(
-        rotate=15, turn=30, shear=0.1, scale=0.2, translate=0.1, proportions=0.1, mirror=0.5, tempo=0.5, drop_hand=0.5,
-        drop_frames=0.4, noise=0.03, reach=0.3, place=0.1, build=0.05,
+        rotate=15, yaw=30, shear=0.1, scale=0.2, translate=0.1, limb_scale=0.1, mirror=0.5, tempo=0.5, drop_hand=0.5,
+        drop_frames=0.4, noise=0.03, arm_reach=0.3, hand_shift=0.1, landmark_jitter=0.05,
     )  # fmt: skip
 
     def made(part: slice) -> list[torch.Tensor]:
@@ -341,7 +341,7 @@ def test_strengths_are_what_they_say() -> None:
     assert cosine.min() >= np.cos(np.deg2rad(15)) - 1e-4
     hands = [k for part in ("left_hand", "right_hand") for k in range(K)[PARTS[part]]]
     others = [k for k in range(K) if k not in hands]
-    stretched = changed(x, proportions=0.2)
+    stretched = changed(x, limb_scale=0.2)
     assert torch.equal(stretched[:, :, others], x[:, :, others]) and not torch.equal(stretched, x)
     lost = changed(clips(B=16, T=60), drop_hand=0.5)
     assert torch.equal(lost[:, :, others], clips(B=16, T=60)[:, :, others])
@@ -352,8 +352,8 @@ def test_strengths_are_what_they_say() -> None:
 
 def test_another_signer_moves_arms_elsewhere_and_is_built_otherwise() -> None:
     x = torch.cat([torch.randn(16, 9, K, 2, generator=torch.Generator().manual_seed(0)), torch.ones(16, 9, K, 1)], -1)
-    elsewhere = (changed(x, place=0.15) - x)[..., :2]
-    wider = (changed(x, reach=0.3) - x)[..., :2]
+    elsewhere = (changed(x, hand_shift=0.15) - x)[..., :2]
+    wider = (changed(x, arm_reach=0.3) - x)[..., :2]
     for side in ("left", "right"):
         hand, wrist, elbow = PARTS[f"{side}_hand"], PLACE[f"body.{side}_wrist"], PLACE[f"body.{side}_elbow"]
         shift = elsewhere[:, :, hand.start]
@@ -365,7 +365,7 @@ def test_another_signer_moves_arms_elsewhere_and_is_built_otherwise() -> None:
             assert torch.allclose(moved[:, :, hand], moved[:, :, hand][:, :, :1].expand(-1, -1, 21, -1), atol=1e-5)
             assert torch.allclose(moved[:, :, wrist], moved[:, :, hand.start], atol=1e-5)
             assert torch.allclose(moved[:, :, elbow], moved[:, :, hand.start] / 2, atol=1e-5)
-    built = (changed(x, build=0.04) - x)[..., :2]
+    built = (changed(x, landmark_jitter=0.04) - x)[..., :2]
     assert torch.allclose(built, built[:, :1].expand_as(built), atol=1e-5)
     assert built[:, 0, PARTS["face"]].std() == pytest.approx(0.04, rel=0.1)
     assert built[:, 0, PARTS["left_hand"]].std() == pytest.approx(0.01, rel=0.1)

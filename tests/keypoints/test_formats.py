@@ -130,8 +130,8 @@ def test_a_bad_clip_is_handed_over_and_the_others_are_read(tmp_path: Path) -> No
 
 def test_what_the_user_says_holds_where_the_file_is_silent(tmp_path: Path) -> None:
     path = EXAMPLES["seed dict"].write(tmp_path)
-    (sequence,) = read(path, fps=30, size=(100, 200), unit="picture")
-    assert (sequence.fps, sequence.size, sequence.unit) == (30, (100, 200), "picture")
+    (sequence,) = read(path, fps=30, size=(100, 200), unit="normalized")
+    assert (sequence.fps, sequence.size, sequence.unit) == (30, (100, 200), "normalized")
     with pytest.raises(DataError, match="wanted the 75 of layout 'mediapipe_75'"):
         list(read(path, layout="mediapipe_75"))
     with pytest.raises(DataError, match="unknown layout"):

@@ -45,8 +45,8 @@ def test_pixels_fractions_and_centred_coordinates_give_the_same(layout, seed, si
     confidence = (np.random.default_rng(seed).random(points.shape[:2]) >= hidden).astype(np.float32)
     confidence[0] = 1
     reference = normalise(sequence(points, layout, confidence=confidence))
-    picture = sequence(points / size, layout, confidence=confidence, unit="picture", size=size)
-    body = sequence(points / size[1] * scale + shift, layout, confidence=confidence, unit="body")
+    picture = sequence(points / size, layout, confidence=confidence, unit="normalized", size=size)
+    body = sequence(points / size[1] * scale + shift, layout, confidence=confidence, unit="centered")
     larger = sequence(points * 3 + 100, layout, confidence=confidence)
     for other in (picture, body, larger):
         np.testing.assert_allclose(normalise(other), reference, atol=2e-3)
@@ -62,7 +62,7 @@ def test_clips_normalised_together_are_to_the_bit_those_normalised_alone(data) -
         points = pixels(layout, seed=i)[: data.draw(st.integers(0, 9))]
         seen = np.random.default_rng(i).random(points.shape[:2]) >= data.draw(st.sampled_from([0, 0.5, 0.99, 1.1]))
         sure = np.float32(data.draw(st.sampled_from([1, 0.2])))
-        unit = data.draw(st.sampled_from(["pixel", "picture"]))
+        unit = data.draw(st.sampled_from(["pixel", "normalized"]))
         far = data.draw(st.sampled_from([1, 1000])) * (np.arange(points.shape[1]) == 5)
         clips.append(sequence(points * (1 + far[:, None]), layout, confidence=seen * sure, unit=unit, source=str(i)))
     joined, errors, _ = normalise_joined(clips)
@@ -80,7 +80,7 @@ def test_clips_normalised_together_are_to_the_bit_those_normalised_alone(data) -
 def test_a_picture_of_unknown_size_has_the_aspect_that_is_said(aspect: float) -> None:
     size = (360 * aspect, 360)
     points = pixels("mediapipe_75", size=size)
-    told = normalise(sequence(points / size, "mediapipe_75", unit="picture"), aspect=aspect)
+    told = normalise(sequence(points / size, "mediapipe_75", unit="normalized"), aspect=aspect)
     np.testing.assert_allclose(told, normalise(sequence(points, "mediapipe_75")), atol=1e-4)
 
 
@@ -120,7 +120,7 @@ def test_a_left_handed_signer_is_a_right_handed_one_in_the_mirror(layout) -> Non
     left = normalise(sequence(in_the_mirror(raised(layout, "right", 0.6), layout), layout))
     np.testing.assert_allclose(left, right, atol=1e-5)
     assert right[:, PLACE["right_hand.wrist"], 1].mean() < right[:, PLACE["left_hand.wrist"], 1].mean()
-    again = normalise(sequence(left[..., :2], "canonical", confidence=left[..., 2], unit="body"))
+    again = normalise(sequence(left[..., :2], "canonical", confidence=left[..., 2], unit="centered"))
     np.testing.assert_allclose(again, left, atol=1e-5)
 
 
@@ -154,7 +154,7 @@ def test_a_hand_that_is_not_seen_does_not_lead() -> None:
 
 def test_normalising_twice_changes_nothing() -> None:
     once = normalise(sequence(pixels("mediapipe_75"), "mediapipe_75"))
-    twice = normalise(sequence(once[..., :2], "canonical", confidence=once[..., 2], unit="body"))
+    twice = normalise(sequence(once[..., :2], "canonical", confidence=once[..., 2], unit="centered"))
     np.testing.assert_allclose(twice, once, atol=1e-5)
 
 
@@ -240,14 +240,14 @@ def test_a_clip_in_which_nothing_is_seen_is_refused() -> None:
 
 
 def test_shape_and_type_are_the_contract() -> None:
-    out = normalise(sequence(signer("coco_wholebody_133", 5), "coco_wholebody_133", unit="body"))
+    out = normalise(sequence(signer("coco_wholebody_133", 5), "coco_wholebody_133", unit="centered"))
     assert out.shape == (5, len(CANONICAL), 3) and out.dtype == np.float32
     clip = sequence(pixels("mediapipe_75"), "mediapipe_75", confidence=np.full((12, 75), 1.07, np.float32))
     assert normalise(clip)[..., 2].max() == 1
 
 
 def test_the_input_is_left_as_it_was() -> None:
-    clip = sequence(signer("canonical"), "canonical", unit="picture")
+    clip = sequence(signer("canonical"), "canonical", unit="normalized")
     before = clip.points.copy()
     normalise(clip)
     np.testing.assert_array_equal(clip.points, before)

@@ -171,7 +171,7 @@ def test_mediapipe_hands_that_were_not_found_are_unseen(tmp_path: Path) -> None:
     (sequence,) = read(tmp_path / "a.npy")
     right = LAYOUTS["mediapipe_75"].index("right_hand.wrist")
     assert not sequence.confidence[2, right:].any() and sequence.confidence[1, right:].all()
-    assert sequence.unit == "picture"
+    assert sequence.unit == "normalized"
 
 
 def test_mediapipe_frames_of_unequal_length_are_refused(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def test_the_unit_is_told_by_the_range(seed: int, width: int, height: int, scale
     # Only what is in the picture is there to be seen by most.
     seen = ((points >= 0) & (points <= (width, height))).all(-1)
     assert unit_of([(points, seen)]) == "pixel"
-    assert unit_of([(points / (width, height), seen)]) == "picture"
-    assert unit_of([(signer("mediapipe_75", 8, seed) * scale, seen)]) == "body"
+    assert unit_of([(points / (width, height), seen)]) == "normalized"
+    assert unit_of([(signer("mediapipe_75", 8, seed) * scale, seen)]) == "centered"
 
 
 BAD = {

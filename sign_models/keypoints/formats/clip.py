@@ -12,7 +12,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import plausible
 from sign_models.keypoints.formats.source import Options
 from sign_models.keypoints.layouts import layout_of, names_of
-from sign_models.keypoints.sequence import KeypointSequence, Unit
+from sign_models.keypoints.sequence import RENAMED_UNITS, KeypointSequence, Unit
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
@@ -204,7 +204,7 @@ def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
         left += int(np.count_nonzero(usable & (x < 0)))
     if not counted or beyond > BEYOND * counted:
         return "pixel"
-    return "picture" if left <= LEFT * counted else "body"
+    return "normalized" if left <= LEFT * counted else "centered"
 
 
 def _unit(unit: Any, source: str) -> Unit | None:
@@ -213,9 +213,9 @@ def _unit(unit: Any, source: str) -> Unit | None:
             return known
     if unit is None:
         return None
-    raise DataError(
-        "an unknown unit", place=source, wanted=", ".join(get_args(Unit)), remedy="leave it out to have it told"
-    )
+    wanted, new = ", ".join(get_args(Unit)), RENAMED_UNITS.get(unit) if isinstance(unit, str) else None
+    remedy = f"write {new}" if new else "leave it out to have it told"
+    raise DataError(f"the unit {unit!r:.40}, which is unknown", place=source, wanted=wanted, remedy=remedy)
 
 
 def _size(size: Any, source: str) -> tuple[float, float] | None:

@@ -69,7 +69,7 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         source=source.name,
         confidence=confidence,
         layout=layout,
-        unit="picture",
+        unit="normalized",
         text=text,
     )
 

@@ -72,7 +72,7 @@ def _read(
         options,
         source=place,
         layout="skels_50",
-        unit="body",
+        unit="centered",
         text=text or None,
         split=split_of(source.name),
     )
