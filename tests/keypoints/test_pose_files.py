@@ -67,7 +67,7 @@ def test_centred_coordinates_stay_as_they_are(tmp_path: Path) -> None:
     centred[..., :2] = (values[..., :2] - [320, 160]) / 120
     (pixels,) = read(write_pose(tmp_path / "a.pose", cocowholebody_components(), values))
     (body,) = read(write_pose(tmp_path / "b.pose", cocowholebody_components(), centred))
-    assert (pixels.unit, body.unit) == ("pixel", "body")
+    assert (pixels.unit, body.unit) == ("pixel", "centered")
     np.testing.assert_allclose(normalise(body), normalise(pixels), atol=1e-4)
 
 
