@@ -9,8 +9,8 @@ is a stage's own `train`: reading, varying, masking, optimiser and averaging are
 in one run. Frames are real ones, without padding; warm-up is not counted; figures are medians (least - most). Roofs:
 products counted by torch, bytes as unfused operations move them, beside a product and a copy measured on the device.
 Rows: temporal, alignment, generate, represent, clip, cpu (temporal and clip on 2 cores), start, entry, processes (one
-GPU and two), loader, memory, scaling. Results go to MLflow (--no-log: not), as JSON to --out, as a table to standard
-output.
+GPU and two), loader, memory, scaling, kernels (each Triton kernel left out alone). Results go to MLflow (--no-log:
+not), as JSON to --out, as a table to standard output.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pathlib import Path
 from benchmarks.answer_rows import clip, generate, represent
 from benchmarks.bench import ROOT, Bench, Skipped, run
 from benchmarks.figures import Figure, growth, record, table, written
+from benchmarks.kernel_rows import kernels
 from benchmarks.peers import FILES
 from benchmarks.roofline import Work
 from benchmarks.training_rows import alignment, entry, loader, memory, processes, scaling, temporal
@@ -69,13 +70,27 @@ def start(b: Bench) -> Iterator[Figure]:
 
 ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     f.__name__: f
-    for f in (temporal, alignment, generate, represent, clip, cpu, start, entry, processes, loader, memory, scaling)
+    for f in (
+        temporal,
+        alignment,
+        generate,
+        represent,
+        clip,
+        cpu,
+        start,
+        entry,
+        processes,
+        loader,
+        memory,
+        scaling,
+        kernels,
+    )
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default=",".join(row for row in ROWS if row != "clip"))
+    parser.add_argument("--rows", default=",".join(row for row in ROWS if row not in ("clip", "kernels")))
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=CHECKOUT", help=" or ".join(FILES))
     parser.add_argument("--preset", help="base on a GPU, none on a CPU")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
