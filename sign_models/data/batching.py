@@ -233,10 +233,16 @@ class Sampler:
 
 
 def cut(
-    frames: DeviceCorpus, clips: np.ndarray, part: slice, rng: np.random.Generator, longest: int, strengths: Augment
+    frames: DeviceCorpus,
+    clips: np.ndarray,
+    part: slice,
+    rng: np.random.Generator,
+    longest: int,
+    strengths: Augment,
+    whole: bool = False,
 ) -> BatchPlan:
     """Where the clips of `clips[part]` are cut, how fast they are played and how many frames of them are left out: a
-    window of at most `longest` frames each.
+    window of at most `longest` frames each, or, where `whole`, all of their frames.
 
     rng draws windows, tempi and frames left out of all clips of the step, so that a part of it gets what it would get
     in the whole. T is that of the whole step too. -> offsets, frames, count, kept (B,) int64: frames before and after
@@ -247,8 +253,9 @@ def cut(
     spread = rng.uniform(-1, 1) + TEMPO_SPREAD * rng.uniform(-1, 1, len(clips))
     speed = np.exp(spread * np.log1p(strengths.tempo))
     left = 1 - rng.uniform() * strengths.drop_frames
-    span = np.minimum(frames.corpus.lengths[clips], longest * speed)
-    start = rng.uniform(0, 1, len(clips)) * (frames.corpus.lengths[clips] - span)
+    lengths = frames.corpus.lengths[clips]
+    span = lengths if whole else np.minimum(lengths, longest * speed)
+    start = rng.uniform(0, 1, len(clips)) * (lengths - span)
     count = np.maximum(1, np.round(span / speed)).astype(np.int64)
     kept = np.maximum(1, np.round(count * left)).astype(np.int64)
     chosen, most = clips[part], min(longest, frames.longest * (1 + strengths.tempo))

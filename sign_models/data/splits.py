@@ -15,6 +15,12 @@ def of_split(corpus: Corpus, *splits: str | None) -> np.ndarray:
     return np.array([i for i, split in enumerate(corpus.splits) if split in splits], dtype=np.int64)
 
 
+def named(corpus: Corpus, clips: np.ndarray, shown: int = 10) -> str:
+    """Clips by their ids and lengths, of many the first ones."""
+    some = ", ".join(f"{corpus.ids[i]!r} ({corpus.lengths[i]} frames)" for i in clips[:shown])
+    return some if len(clips) <= shown else f"{some} and {len(clips) - shown} more"
+
+
 def hold_out(corpus: Corpus, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """-> places of training and of validation clips.
 

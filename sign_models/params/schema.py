@@ -178,7 +178,7 @@ class AlignmentParams(Closed):
     self_training: SelfTraining
     mask: Mask  # what training hides of a clip, so that the decoder learns to go by what was said before
     augment: Augment
-    max_frames: Positive
+    max_frames: Positive  # longer videos are trained whole, fewer at once: as much memory as a batch of max_frames each
     generation: Generation
     training: Training
 

@@ -185,6 +185,7 @@ def _train(command: Command, work: Work) -> str:
         trained = _trained(command, work, RunRecorder(run))
         progress = trained.progress
         run.set_tags({"sign.parameters": trained.parameters, "sign.best_step": progress.best_step})
+        run.set_tags({f"sign.data.{name}": fact for name, fact in trained.facts.items()})
         with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
             save(trained.model, Path(folder))
             command.made[stage] = register(

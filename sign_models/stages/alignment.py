@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import mask_keypoints
-from sign_models.data.splits import of_split
+from sign_models.data.splits import named, of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score
 from sign_models.evaluation.presets import resolve_preset
+from sign_models.keypoints.layouts import CANONICAL
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.precision import inference_autocast
 from sign_models.models.temporal import TemporalModel
@@ -29,24 +30,28 @@ from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
-from sign_models.training.task import Group, Recorder
+from sign_models.training.memory import SHARE, device_memory, longest_clip
+from sign_models.training.task import ALL, Group, Recorder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
 RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
-LONGER = 1.5  # than the longest training text: tokens written at most; than the longest clip: frames read at most
+LONGER = 1.5  # than the longest training text: tokens written at most; than usual training clips: frames read at once
+USUAL_SHARE = 0.99  # of the training clips are no longer than usual
 CTC_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # in ranking, of which the validation videos choose
 USUAL_CTC = 0.3  # until they have, and where they cannot tell
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
 class Labelled(NamedTuple):
-    """clips: a Batch, or representations (B, S, D) and their mask; labels (B, L) token ids with IGNORED padding."""
+    """clips: a Batch, or representations (B, S, D) and their mask; labels (B, L) token ids with IGNORED padding;
+    contrasted: whether the clips are a whole step's, and not some of it that memory was chosen for."""
 
     clips: Batch | tuple[Tensor, Tensor]
     labels: Tensor
+    contrasted: bool = True
 
 
 class Translation(nn.Module):
@@ -73,13 +78,14 @@ class Translation(nn.Module):
             mask,
             batch.labels,
             label_smoothing=p.label_smoothing,
-            contrasted=bool(p.contrast_weight),
+            contrasted=bool(p.contrast_weight) and batch.contrasted,
             process_group=process_group,
         )
         loss = losses.text + p.ctc_weight * losses.ctc
         out = {"text": losses.text, "ctc": losses.ctc, "token_accuracy": losses.token_accuracy}
-        if losses.contrast is not None:
-            loss, out["contrast"] = loss + p.contrast_weight * losses.contrast, losses.contrast
+        if p.contrast_weight:
+            contrast = torch.zeros_like(loss) if losses.contrast is None else losses.contrast
+            loss, out["contrast"] = loss + p.contrast_weight * contrast, contrast
         return {"loss": loss, **out}
 
 
@@ -107,6 +113,7 @@ class AlignmentTask:
                 wanted="texts for videos of split train",
                 remedy="add their ids to text_data.json",
             )
+        self.facts: dict[str, str] = {}
         self.dev = (
             dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]]
             if len(dev)
@@ -116,29 +123,74 @@ class AlignmentTask:
         videos = of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
+        torch.manual_seed(params.training.seed)
+        tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
+        self.labels = label_table(tokenizer, self.texts, text)
+        self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
+        alignment = AlignmentModel(temporal.width, text.vocabulary, text)
+        given = params.generation.model_dump()
+        if given["ctc_weight"] is None:
+            given["ctc_weight"] = USUAL_CTC
+        if not params.finetune:
+            temporal.requires_grad_(False)
+        # a beam that has lost its way would go on to the end
+        given["max_length"] = min(given["max_length"], round(LONGER * self.label_lengths[train].max()))
+        self.generation = Generation(**given, window=1)
+        model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
+        self.objective = Translation(model, params)
+        train = self._that_fit(train, machine)
+        # one clip that tells a whole story makes no other one a story
+        usual = np.quantile(corpus.lengths[train], USUAL_SHARE)
+        model.generation = self.generation = replace(self.generation, window=round(LONGER * usual))
         size = labelled_clips(params, len(train), len(self.unlabelled))
         self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
         # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
         passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
         self.epoch_steps = -(-passed // params.training.batch_size)
         self.own: Sampler | None = None  # of the videos that self-training has given texts to
-        torch.manual_seed(params.training.seed)
-        tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
-        self.labels = label_table(tokenizer, self.texts, text)
-        self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
-        alignment = AlignmentModel(temporal.width, text.vocabulary, text)
-        window = min(params.max_frames, round(LONGER * corpus.lengths[train].max()))
-        given = params.generation.model_dump()
-        if given["ctc_weight"] is None:
-            given["ctc_weight"] = USUAL_CTC
-        self.generation = Generation(**given, window=window)
-        self.generation = replace(  # a beam that has lost its way would go on to the end
-            self.generation, max_length=min(self.generation.max_length, round(LONGER * self.label_lengths[train].max()))
-        )
-        model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
-        if not params.finetune:
-            temporal.requires_grad_(False)
-        self.objective = Translation(model, params)
+
+    def _that_fit(self, train: np.ndarray, machine: Device) -> np.ndarray:
+        """The training videos that the device has memory for, whole; the others are left out, and so are those of dev.
+
+        A part of a video beside its whole text would teach to write what was not signed.
+        """
+        lengths, params = self.frames.corpus.lengths, self.params
+        if lengths[[*train, *self.dev]].max() <= params.training.batch_size * params.max_frames:
+            return train  # a step takes as much
+        memory = SHARE * device_memory(machine.device) / machine.process_group.size
+        labels = self.labels[train[self.label_lengths[train].argmax()]].unsqueeze(0).to(machine.device)
+        self.objective.to(machine.device)
+
+        def loss(frames: int) -> Tensor:
+            with machine.autocast():
+                return self.objective(Labelled(self._silent(frames), labels, contrasted=False))["loss"]
+
+        longest = machine.process_group.broadcast_object(lambda: longest_clip(loss, memory))
+        for name, clips in (("training", train), ("validation", self.dev)):
+            if len(long := clips[lengths[clips] > longest]):
+                self.facts[f"left_out.{name}"] = (
+                    f"{len(long)} of {len(clips)} {name} videos are longer than the {longest} frames that this device "
+                    f"has the memory to train on, and are left out: {named(self.frames.corpus, long)}"
+                )
+        if lengths[train].min() > longest:
+            raise DataError(
+                self.facts["left_out.training"],
+                place=self.frames.corpus.sources,
+                wanted="a video for each text",
+                remedy="cut them where their sentences end, or choose a smaller preset",
+            )
+        self.dev = self.dev[lengths[self.dev] <= longest]
+        self.unlabelled = self.unlabelled[lengths[self.unlabelled] <= longest]
+        return train[lengths[train] <= longest]
+
+    def _silent(self, frames: int) -> Batch | tuple[Tensor, Tensor]:
+        """A clip in which nothing moves, as training reads one."""
+        device, vectors = self.frames.device, -(-frames // self.objective.model.temporal.stride)
+        if self.representations is not None:
+            there = torch.ones(1, vectors, dtype=torch.bool, device=device)
+            return torch.zeros(1, vectors, self.objective.model.temporal.width, device=device), there
+        there = torch.ones(1, frames, dtype=torch.bool, device=device)
+        return Batch(torch.ones(1, frames, len(CANONICAL), 3, device=device), there, there.sum(1))
 
     def clips(self, step: int) -> np.ndarray:
         """Labelled clips, and beside them those that self-training has labelled."""
@@ -189,26 +241,39 @@ class AlignmentTask:
     def recordable(self) -> bool:
         return self.representations is None and self.frames.recordable
 
-    def draw(self, step: int, part: slice) -> BatchPlan:
-        p, clips = self.params, self.clips(step)
+    def micro_batches(self, step: int) -> list[slice]:
+        """As many clips at a time as take the memory of so many of max_frames, or one longer one."""
+        lengths, found, begin = self.frames.corpus.lengths[self.clips(step)], list[slice](), 0
+        for end in range(1, len(lengths) + 1):
+            if end - begin > 1 and (end - begin) * lengths[begin:end].max() > len(lengths) * self.params.max_frames:
+                found.append(slice(begin, end - 1))
+                begin = end - 1
+        return [*found, slice(begin, len(lengths))]
+
+    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+        p, clips = self.params, self.clips(step)[micro_batch]
         labels = {"labels": self._labels(clips)[part]}
+        if len(clips) < len(self.clips(step)):
+            labels["apart"] = torch.empty(0)  # says so by being there
         if self.representations is not None:
             representations, mask = stack([self.representations[self.frames.corpus.ids[i]] for i in clips[part]])
             frames = torch.from_numpy(self.frames.corpus.lengths[clips[part]])
             return {"representations": representations, "mask": mask, "frames": frames} | labels
-        rng = np.random.default_rng([p.training.seed, step])
-        return cut(self.frames, clips, part, rng, p.max_frames, p.augment) | labels
+        rng = np.random.default_rng([p.training.seed, step, *([micro_batch.start] if micro_batch.start else [])])
+        return cut(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
 
     def batch(self, drawn: BatchPlan) -> tuple[Labelled, Tensor]:
+        labels, contrasted = drawn["labels"], "apart" not in drawn
         if self.representations is not None:
-            return Labelled((drawn["representations"], drawn["mask"]), drawn["labels"]), drawn["frames"].sum()
+            read = drawn["representations"], drawn["mask"]
+            return Labelled(read, labels, contrasted), drawn["frames"].sum()
         batch = vary(self.frames, drawn, self.params.augment)
-        return Labelled(batch, drawn["labels"]), batch.lengths.sum()
+        return Labelled(batch, labels, contrasted), batch.lengths.sum()
 
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
         """The clips as they are, or what represent made of them."""
         if self.representations is None:
-            return self.frames.whole(clips, EVALUATION_FRAMES)
+            return self.frames.whole(clips)
         found = stack([self.representations[self.frames.corpus.ids[i]] for i in clips])
         return found[0].to(self.frames.device), found[1].to(self.frames.device)
 
@@ -318,6 +383,8 @@ def train(
     video id, made by `temporal`; read in place of the videos where params say that it is not fine-tuned."""
     machine = find_device()
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
+    for fact in task.facts.values():
+        recorder.note(f"alignment: {fact}")
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model
     if params.generation.ctc_weight is None and machine.process_group.first:
@@ -326,4 +393,4 @@ def train(
         recorder.note(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
     model = model.cpu()
     model.alignment.text.merge()
-    return Trained(model, progress, sum(p.numel() for p in model.parameters()))
+    return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
-from sign_models.training.task import FixedTask, Group, Progress, Recorder
+from sign_models.training.task import ALL, FixedTask, Group, Progress, Recorder
 
 PICTURED = 4  # clips in the picture of restorations
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's first ones
@@ -28,11 +28,15 @@ EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's 
 
 @dataclass
 class Trained:
-    """A stage's outcome: the model on the CPU, how training went, number of weights."""
+    """A stage's outcome: the model on the CPU, how training went, number of weights.
+
+    facts: what a reader of the run should know of its data, by name; e.g. which videos were left out.
+    """
 
     model: nn.Module
     progress: Progress
     parameters: int
+    facts: dict[str, str] = field(default_factory=dict)
 
 
 class Restoration(nn.Module):
@@ -60,10 +64,10 @@ class SkeletonTask(FixedTask):
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
 
-    def draw(self, step: int, part: slice) -> BatchPlan:
+    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         p = self.params
         rng = np.random.default_rng([p.training.seed, step])
-        return cut(self.frames, self.sampler[step], part, rng, p.window, p.augment)
+        return cut(self.frames, self.sampler[step][micro_batch], part, rng, p.window, p.augment)
 
     def batch(self, drawn: BatchPlan) -> tuple[Batch, Tensor]:
         batch = vary(self.frames, drawn, self.params.augment)

@@ -21,7 +21,7 @@ from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restora
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
-from sign_models.training.task import FixedTask, Group, Recorder
+from sign_models.training.task import ALL, FixedTask, Group, Recorder
 
 
 class TwoViews(nn.Module):
@@ -60,8 +60,8 @@ class TemporalTask(FixedTask):
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 
-    def draw(self, step: int, part: slice) -> BatchPlan:
-        p, clips = self.params, self.sampler[step]
+    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+        p, clips = self.params, self.sampler[step][micro_batch]
         rng = np.random.default_rng([p.training.seed, step])
         views = [cut(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
         return {f"{name}{i}": values for i, drawn in enumerate(views) for name, values in drawn.items()}

@@ -6,7 +6,7 @@ step is recorded as a CUDA graph and played again for every batch of the same sh
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,16 +70,20 @@ class TrainStep:
         """
         clips = len(self.task.clips(progress.step))
         rows = self.machine.process_group.rows(clips)
+        # several processes compute in step, so that each needs as many micro-batches as the others
+        micro_batches = self.task.micro_batches(progress.step)
+        if self.machine.process_group.size > 1:
+            micro_batches = [slice(0, clips)]
         for of_optimizer, group in zip(self.optimizer.param_groups, self.groups, strict=True):
             of_optimizer["lr"].fill_(self.lr * rate * group.share if done >= group.start else 0.0)
         self.average.prepare(progress.step)
         while True:
             try:
-                if progress.parts == 1 and self.recorder is not None:
+                if progress.parts == 1 and self.recorder is not None and len(micro_batches) == 1:
                     drawn = self.task.draw(progress.step, rows)
                     seed_step(self.machine.device, self.seed, progress.step)
                     return self.recorder(self._whole, drawn)
-                return self._parts(progress, rows)
+                return self._parts(progress, micro_batches, rows)
             except OutOfMemory as error:
                 if self.machine.process_group.size > 1:  # the others are in the middle of this step
                     raise ResourceError(
@@ -92,7 +96,7 @@ class TrainStep:
                     raise ResourceError(
                         "the device has too little memory for one clip",
                         place="training.batch_size",
-                        remedy="lower max_frames or choose a smaller preset",
+                        remedy="choose a smaller preset, or take the longest clips out",
                     ) from error
             # outside of the handler, whose traceback holds on to the tensors of the step that failed
             self._make_room(progress, clips)
@@ -110,14 +114,11 @@ class TrainStep:
             )
         torch.cuda.empty_cache()
 
-    def _parts(self, progress: Progress, rows: slice) -> Tensor:
+    def _parts(self, progress: Progress, micro_batches: list[slice], rows: slice) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        clips = rows.stop - rows.start
-        size = -(-clips // progress.parts)
-        values = []
-        for place, begin in enumerate(range(rows.start, rows.stop, size)):
-            part = slice(begin, min(begin + size, rows.stop))
-            drawn = self.task.draw(progress.step, part)
+        clips, values = rows.stop - rows.start, []
+        for place, micro_batch, part in pieces(micro_batches, rows, progress.parts):
+            drawn = self.task.draw(progress.step, part, micro_batch)
             seed_step(self.machine.device, self.seed, progress.step, place)
             values.append(self._backward(to_device(drawn, self.machine.device), (part.stop - part.start) / clips))
         return self._update(torch.stack(values).sum(0))
@@ -144,6 +145,25 @@ class TrainStep:
         self.optimizer.step()
         self.average.update()
         return torch.cat([values, norm.detach().float().reshape(1)])
+
+
+def pieces(micro_batches: list[slice], rows: slice, parts: int) -> Iterator[tuple[int, slice, slice]]:
+    """What a process computes of a step at a time.
+
+    Args:
+        micro_batches: Slices of the step's clips.
+        rows: The process's own clips of the step.
+        parts: Pieces that its clips of one micro-batch are computed in, where they are as many.
+
+    Yields:
+        Number of a micro-batch, the micro-batch, and clips of it, counted from its first.
+    """
+    for place, micro_batch in enumerate(micro_batches):
+        first, last = max(rows.start, micro_batch.start), min(rows.stop, micro_batch.stop)
+        if first < last:
+            size = -(-(last - first) // parts)
+            for begin in range(first - micro_batch.start, last - micro_batch.start, size):
+                yield place, micro_batch, slice(begin, min(begin + size, last - micro_batch.start))
 
 
 def _optimizer(

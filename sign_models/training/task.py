@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from sign_models.data.batching import BatchPlan, DeviceCorpus, Sampler
 
+ALL = slice(None)  # clips of a step
+
 
 class Recorder(Protocol):
     """Where a training reports to. sign_models.tracking has the one that writes to MLflow."""
@@ -43,8 +45,10 @@ class Task(Protocol):
 
     objective: a module whose forward(batch, among) gives a dict of scalars, among them "loss": this process's shares of
     them, as ProcessGroup has it. evaluate() calls forward(batch), in the first process only.
-    clips(step): the clips of a step. draw(step, part): what the host draws for clips(step)[part]. batch(drawn): the
-    same clips as the objective wants them, made on the device, and their real frames (a scalar tensor).
+    clips(step): the clips of a step. micro_batches(step): slices of them that are computed one after another, for
+    their memory; the same in every process. draw(step, part, micro_batch): what the host draws for
+    clips(step)[micro_batch][part]. batch(drawn): the same clips as the objective wants them, made on the device, and
+    their real frames (a scalar tensor).
     recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
     tolerance: what a score may fall by for no other reason than chance.
@@ -62,7 +66,9 @@ class Task(Protocol):
 
     def clips(self, step: int) -> np.ndarray: ...
 
-    def draw(self, step: int, part: slice) -> BatchPlan: ...
+    def micro_batches(self, step: int) -> list[slice]: ...
+
+    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan: ...
 
     def batch(self, drawn: BatchPlan) -> tuple[Any, Tensor]: ...
 
@@ -98,6 +104,10 @@ class FixedTask:
 
     def clips(self, step: int) -> np.ndarray:
         return self.sampler[step]
+
+    def micro_batches(self, step: int) -> list[slice]:
+        """All at once: their clips are windows of a length that memory was chosen for."""
+        return [slice(0, len(self.clips(step)))]
 
     def advance(self, averaged: Any, done: float) -> None:
         return

@@ -148,7 +148,7 @@ def test_every_form_of_a_clip_gets_the_same_text(server: Server) -> None:
 
 
 def test_a_long_clip_is_answered_in_windows(server: Server) -> None:
-    """Of tiny.PARAMS: max_frames is 32."""
+    """Of at most half as many frames again as tiny's longest training clip has, 40."""
     clip = np.concatenate([tiny.clip(i, 30, [word]) for i, word in enumerate(tiny.WORDS)])
     [plain] = server.ask(told(clip))
     [answer] = server.ask(told(clip), windows=True)
@@ -156,7 +156,7 @@ def test_a_long_clip_is_answered_in_windows(server: Server) -> None:
     assert answer == plain and plain["text"] == " ".join(w["text"] for w in windows if w["text"])
     spans = [w["frames"] for w in windows]
     assert spans[0][0] == 0 and spans[-1][1] == len(clip)
-    assert all(end == begin for (_, end), (begin, _) in pairwise(spans)) and max(b - a for a, b in spans) <= 32
+    assert all(end == begin for (_, end), (begin, _) in pairwise(spans)) and max(b - a for a, b in spans) <= 60
     assert [(w["start"], w["end"]) for w in windows] == [(a / tiny.FPS, b / tiny.FPS) for a, b in spans]
 
 
