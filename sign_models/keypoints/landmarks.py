@@ -3,8 +3,9 @@
 Names are "part.landmark"; left and right are the signer's own. A place whose landmark nobody needs is named "_".
 
 Origins: MediaPipe Holistic (33 pose, 468 or 478 face mesh, 21 + 21 hand points), COCO-WholeBody (Jin et al., ECCV
-2020), OpenPose's BODY_25, COCO, BODY_135, 70 face and 21 hand points, Halpe-136 of AlphaPose, the reduced component
-sets of pose-format. The mesh points that stand for the 68-point face were chosen by measurement on one clip that both
+2020), OpenPose's BODY_25, COCO, BODY_135, 70 face and 21 hand points, Halpe-136 of AlphaPose, Sapiens' 308
+(GOLIATH_KPTS in lite/demo/classes_and_palettes.py of facebookresearch/sapiens), the reduced component sets of
+pose-format. The mesh points that stand for the 68-point face were chosen by measurement on one clip that both
 estimators saw: the median distance is 0.02 shoulder widths or less, but for the jaw's 0.03.
 """
 
@@ -126,3 +127,24 @@ def mesh(points: Iterable[int]) -> tuple[str, ...]:
 
 
 MESH_468, MESH_478 = mesh(range(468)), mesh(range(478))
+
+# The 19 points of the lips that Isharah keeps: `lips` in utils/datasetv2.py of gufranSabri/Pose86K-CSLR-Isharah.
+ISHARAH_LIPS = mesh((0, 17, 37, 39, 40, 61, 84, 91, 146, 181, 185, 267, 269, 270, 291, 314, 321, 375, 405))
+
+
+def _sapiens() -> tuple[str, ...]:
+    """The 308 points of Sapiens; of the face, those that the 68-point face has too."""
+    body = tuple(name for name in COCO_BODY if not name.endswith("wrist")) + COCO_FEET
+    # Every finger from its tip to its base, then the wrist.
+    order = [0, *(4 * finger + joint for finger in range(5) for joint in (4, 3, 2, 1))]
+    hands = [tuple(hand[i] for i in (*order[1:], order[0])) for hand in (RIGHT_HAND, LEFT_HAND)]
+    face = {77: "chin", 178: "nose_tip", 188: "mouth_right", 189: "mouth_left", 190: "mouth_upper", 191: "mouth_lower"}
+    face |= {206: "mouth_inner_upper", 207: "mouth_inner_lower"}
+    for side, upper, lower in (("left", 96, 144), ("right", 120, 161)):  # ends and middles of the lash lines
+        face |= {upper: f"{side}_eye_inner", upper + 1: f"{side}_eye_outer", upper + 2: f"{side}_eye_upper"}
+        face[lower + 2] = f"{side}_eye_lower"
+    places = prefixed("face", (face.get(i, IGNORED) for i in range(70, 308)))
+    return (*body, *hands[0], *hands[1], *(IGNORED,) * 6, "body.neck", *places)
+
+
+SAPIENS_308 = _sapiens()

@@ -26,6 +26,7 @@ from sign_models.keypoints.landmarks import (
     FINGERS,
     HALPE_BODY,
     IGNORED,
+    ISHARAH_LIPS,
     LEFT_HAND,
     MEDIAPIPE_POSE,
     MEDIAPIPE_WORLD,
@@ -38,6 +39,7 @@ from sign_models.keypoints.landmarks import (
     OPENPOSE_BODY_18,
     OPENPOSE_BODY_25,
     RIGHT_HAND,
+    SAPIENS_308,
     SKELS_BODY,
     mesh,
     prefixed,
@@ -64,6 +66,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "mediapipe_pose_33": MEDIAPIPE_POSE,
     "coco_17": COCO_BODY,
     "coco_wholebody_133": COCO_BODY + COCO_FEET + FACE_68 + _HANDS,
+    "halpe_26": HALPE_BODY,
     "halpe_136": HALPE_BODY + FACE_68 + _HANDS,
     "openpose_8_hands_50": OPENPOSE_BODY_8 + _HANDS,
     "openpose_18": OPENPOSE_BODY_18,
@@ -79,6 +82,9 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "glofe_137": OPENPOSE_BODY_25 + _HANDS + FACE_70,
     # The joints of .skels files: OpenPose's upper body and hands after lifting, which swapped the names of the sides.
     "skels_50": SKELS_BODY + RIGHT_HAND + LEFT_HAND,
+    "sapiens_308": SAPIENS_308,
+    # Hands, lips and the upper body, MediaPipe's, as Isharah's pickles have them.
+    "isharah_86": RIGHT_HAND + LEFT_HAND + ISHARAH_LIPS + MEDIAPIPE_POSE[:25],
     "hands_42": _HANDS,
     "right_hand_21": RIGHT_HAND,
     "left_hand_21": LEFT_HAND,

@@ -162,6 +162,43 @@ def mmpose(folder: Path) -> Path:
     return path
 
 
+def people(layout: str) -> list[list[dict]]:
+    """The one person of each frame as MMPose writes it; a place that nobody needs has numbers too."""
+    found = np.nan_to_num(scored(layout))
+    return [[{"keypoints": v[:, :2].tolist(), "keypoint_scores": v[:, 2].tolist()}] for v in found]
+
+
+def mmpose_pictures(folder: Path) -> Path:
+    (folder / "clip").mkdir()
+    for t, persons in enumerate(people("coco_wholebody_133")):
+        (folder / "clip" / f"{t:06d}.json").write_text(json.dumps(persons))
+    return folder
+
+
+def sapiens(folder: Path) -> Path:
+    (folder / "clip").mkdir()
+    for t, persons in enumerate(people("sapiens_308")):
+        (folder / "clip" / f"frame-{t}.json").write_text(json.dumps({"instance_info": persons}))
+    return folder
+
+
+def alphapose(folder: Path, layout: str = "halpe_136") -> Path:
+    path = folder / "clip" / "alphapose-results.json"
+    path.parent.mkdir()
+    results = [
+        {"image_id": f"{t}.jpg", "category_id": 1, "keypoints": v.ravel().tolist(), "score": 2.9, "idx": [0.0]}
+        for t, v in enumerate(scored(layout))
+    ]
+    path.write_text(json.dumps(results))
+    return folder
+
+
+def isharah(folder: Path) -> Path:
+    dump(folder / "pose_data.pkl", {"01_0001": {"keypoints": scored("isharah_86")[..., :2]}})
+    (folder / "train.csv").write_text(f"id|gloss\n01_0001|{TEXT}\n", encoding="utf-8")
+    return folder
+
+
 def vectors(layout: str) -> np.ndarray:
     """(T, 258 or 1662) as the MediaPipe tutorial flattens a frame."""
     values = scored(layout)
@@ -322,6 +359,10 @@ EXAMPLES: dict[str, Example] = {
     "pose hand": Example(pose_hand, "pose", "right_hand_21"),
     "openpose": Example(openpose, "openpose", "openpose_137"),
     "mmpose": Example(mmpose, "mmpose", COCO),
+    "mmpose pictures": Example(mmpose_pictures, "mmpose", COCO),
+    "sapiens": Example(sapiens, "mmpose", "sapiens_308"),
+    "alphapose": Example(alphapose, "alphapose", "halpe_136"),
+    "isharah": Example(isharah, "slrt", "isharah_86", ("01_0001",), TEXT, "train"),
     "mediapipe frames": Example(mediapipe_frames, "mediapipe", HOLISTIC, ("hello/0",), "hello"),
     "mediapipe clip": Example(mediapipe_clip, "mediapipe", "mediapipe_543"),
     "parquet long": Example(parquet_long, "table", "mediapipe_543", ("train_landmark_files/7/clip",), "hello", "train"),

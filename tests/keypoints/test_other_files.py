@@ -96,14 +96,14 @@ def test_openpose_clips_may_share_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ({0: [], 1: []}, "no landmark is seen"),
+        ({0: [], 1: []}, "nobody in any frame"),
         ({0: [{"pose_keypoints_2d": [1.0] * 74}]}, "its pose is no list"),
         ({0: [{"pose_keypoints_2d": [1.0] * 72}]}, "bodies of 24 points; wanted 25 or 18"),
         ({0: [{"pose_keypoints_2d": [1.0] * 75, "face_keypoints_2d": [1.0] * 207}]}, "69 points of face; wanted 70"),
         ({0: [{"pose_keypoints_2d": ["x"] * 75}]}, "its pose is no list of numbers"),
         ({0: [7]}, "a person that is a int"),
         ({0: [{}]}, "0 points of pose"),
-        ({0: [], 10**12: []}, "2 files for the frames 0 to 1000000000000"),
+        ({0: [], 10**12: []}, "2 frames between 0 and 1000000000000"),
         ({0: [{"pose_keypoints_2d": [1.0] * 75}], 1: [{"pose_keypoints_2d": [1.0] * 54}]}, "bodies of 18, 25"),
     ],
 )

@@ -101,7 +101,7 @@ def test_missing_frames_of_mmpose_are_unseen(tmp_path: Path) -> None:
     assert np.flatnonzero(~sequence.confidence.any(1)).tolist() == [2, 3] and len(sequence) == 8
     np.testing.assert_allclose(sequence.points[4], values[2, :, :2])
     (tmp_path / "clip.json").write_text(json.dumps([frames[0], frames[0]]))
-    with pytest.raises(DataError, match="a frame_id twice"):
+    with pytest.raises(DataError, match="frame 3 twice"):
         list(read(tmp_path))
 
 

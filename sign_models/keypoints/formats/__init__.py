@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import (
+    alphapose,
     glofe,
     mediapipe,
     mmpose,
@@ -32,7 +33,7 @@ from sign_models.keypoints.formats import (
 from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.labels import Labels
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import NUMBERED, Options, Source
 from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
@@ -57,7 +58,8 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("pose", ".pose files of pose-format", pose.detect, pose.read),
     Reader("openpose", "folders of OpenPose's JSON frames", openpose.detect, openpose.read),
-    Reader("mmpose", "MMPose's or RTMPose's JSON predictions", mmpose.detect, mmpose.read),
+    Reader("mmpose", "MMPose's, RTMPose's or Sapiens' JSON predictions", mmpose.detect, mmpose.read),
+    Reader("alphapose", "AlphaPose's JSON results", alphapose.detect, alphapose.read),
     Reader("mediapipe", "MediaPipe vectors of 258 or 1662 numbers, .npy", mediapipe.detect, mediapipe.read),
     Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
     Reader("skels", ".skels lines", skels.detect, skels.read),
@@ -194,6 +196,11 @@ def parts(source: Source) -> Iterator[Source | DataError]:
             for below in others:
                 yield from parts(below)
             return
+        yield source
+        for below in _children(source):  # what lies beside the frames
+            if below.is_folder or not NUMBERED.fullmatch(below.path.name):
+                yield from parts(below)
+        return
     yield source
 
 

@@ -1,8 +1,9 @@
-"""MMPose's and RTMPose's predictions: one JSON file a video, as the MMPose inferencer and demo scripts write them.
+"""MMPose's, RTMPose's and Sapiens' predictions: a JSON file a video, or a folder with one a picture.
 
-[{"frame_id": 0, "instances": [{"keypoints": [[x, y], ...], "keypoint_scores": [...], ...}, ...]}, ...], bare or under
-"instance_info" beside "meta_info"; or a list of frames that are lists of instances. Source: mmpose/apis/inferencers of
-open-mmlab/mmpose.
+A video: [{"frame_id": 0, "instances": [{"keypoints": [[x, y], ...], "keypoint_scores": [...], ...}, ...]}, ...], bare
+or under "instance_info" beside "meta_info"; or a list of frames that are lists of instances. A picture: a list of
+instances, bare (MMPose) or under "instance_info" (Sapiens). Sources: mmpose/apis/inferencers of open-mmlab/mmpose,
+lite/demo/vis_pose.py of facebookresearch/sapiens.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
-from sign_models.keypoints.formats.people import follow
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.people import in_time
+from sign_models.keypoints.formats.source import Options, Source, read_json
 from sign_models.keypoints.sequence import KeypointSequence
-
-MAX_PEOPLE = 32  # of one frame, the first ones
-GAPS = 4  # frames that a clip may span for each frame that it has
 
 
 def detect(source: Source) -> bool:
-    return source.kind == "json" and _frames(source.tree) is not None
+    if source.kind == "json" and _frames(source.tree) is not None:
+        return True
+    return bool(_instances(source.picture))
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
-    yield partial(_read, source, options)
+    if not source.is_folder and _frames(source.tree) is not None:
+        yield partial(_read_video, source, options)
+        return
+    for frames in numbered.clips(source):
+        yield partial(_read_pictures, frames, options)
 
 
 def _frames(tree: Any) -> list[Any] | None:
@@ -44,47 +49,54 @@ def _frames(tree: Any) -> list[Any] | None:
     return None
 
 
-def _in_time(frames: list[Any], place: str) -> list[list[Any]]:
-    """The instances of every frame from the first to the last, none where the file leaves a frame out."""
-    if not isinstance(frames[0], dict):
-        return frames
-    numbers = [frame.get("frame_id") for frame in frames]
-    known = [number for number in numbers if isinstance(number, int)]
-    if not known:
-        return [frame["instances"] for frame in frames]
-    if len(known) < len(numbers) or len(set(known)) < len(known):
-        found = "a frame_id twice" if len(known) == len(numbers) else "frames without a frame_id beside others with one"
-        raise DataError(found, place=place, wanted="a frame_id of its own in every frame", remedy="export it again")
-    length = max(known) - min(known) + 1
-    if length > GAPS * len(known):
-        found = f"{len(known)} frames between {min(known)} and {max(known)}"
-        raise DataError(found, place=place, wanted=f"one in {GAPS} at least", remedy="number the frames one by one")
-    whole: list[list[Any]] = [[] for _ in range(length)]
-    for frame, number in zip(frames, known, strict=True):
-        whole[number - min(known)] = frame["instances"]
-    return whole
+def _instances(tree: Any) -> list[Any] | None:
+    """The people of one picture, None where the tree is something else."""
+    tree = tree.get("instance_info") if isinstance(tree, Mapping) else tree
+    if isinstance(tree, list) and len(tree) == 1 and isinstance(tree[0], list):
+        tree = tree[0]
+    return (
+        tree
+        if isinstance(tree, list) and all(_is_person(one) and _is_picture(one["keypoints"]) for one in tree)
+        else None
+    )
+
+
+def _is_picture(keypoints: Any) -> bool:
+    """Whether they are one frame's: (K, 2), not (T, K, 2) as in a record of a clip."""
+    first = keypoints[0] if isinstance(keypoints, list) and keypoints else None
+    return isinstance(first, list) and bool(first) and isinstance(first[0], int | float)
 
 
 def _is_person(person: Any) -> bool:
     return isinstance(person, dict) and "keypoints" in person and "keypoint_scores" in person
 
 
-def _read(source: Source, options: Options) -> KeypointSequence:
-    place = source.name
-    frames = _in_time(_frames(source.tree) or [], place)
-    people = [
-        [_person(person, f"{place}: frame {i}") for person in frame[:MAX_PEOPLE]] for i, frame in enumerate(frames)
+def _read_video(source: Source, options: Options) -> KeypointSequence:
+    place, frames = source.name, _frames(source.tree) or []
+    numbers: list[Any] = [frame.get("frame_id") if isinstance(frame, dict) else None for frame in frames]
+    known = [number for number in numbers if isinstance(number, int)]
+    if known and len(known) < len(numbers):
+        found = "frames without a frame_id beside others with one"
+        raise DataError(found, place=place, wanted="a frame_id of its own in every frame", remedy="export it again")
+    people = [frame["instances"] if isinstance(frame, dict) else frame for frame in frames]
+    whole = [
+        (number, [_person(person, f"{place}: frame {number}") for person in persons])
+        for number, persons in zip(known or range(len(frames)), people, strict=True)
     ]
-    counts = {len(person) for persons in people for person in persons}
-    if len(counts) != 1:
-        found = f"people of {', '.join(map(str, sorted(counts)))} landmarks" if counts else "nobody in any frame"
-        raise DataError(found, place=place, wanted="people with the same landmarks", remedy="leave the clip out")
-    values = np.zeros((len(people), max(map(len, people)), counts.pop(), 3), np.float32)
-    for t, persons in enumerate(people):
-        for p, person in enumerate(persons):
-            values[t, p] = person
-    points, confidence = follow(values[..., :2], values[..., 2])
+    points, confidence = in_time(whole, place)
     return clip(source.id, points, options, source=place, confidence=confidence)
+
+
+def _read_pictures(frames: numbered.Frames, options: Options) -> KeypointSequence:
+    whole = []
+    for number, path in frames.files:
+        people = _instances(read_json(path))
+        if people is None:
+            wanted = 'a list of objects with "keypoints" and "keypoint_scores"'
+            raise DataError("holds no people of a picture", place=f"{frames.place}: {path.name}", wanted=wanted)
+        whole.append((number, [_person(person, f"{frames.place}: {path.name}") for person in people]))
+    points, confidence = in_time(whole, frames.place)
+    return clip(frames.id, points, options, source=frames.place, confidence=confidence)
 
 
 def _person(person: Any, place: str) -> np.ndarray:

@@ -1,8 +1,46 @@
-"""One signer out of the people that an estimator found."""
+"""One signer out of the people that an estimator found, in frames that their numbers put in time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from sign_models.errors import DataError
+
+MAX_PEOPLE = 32  # of one frame, the first ones
+GAPS = 4  # frames that a clip may span for each frame that it has
+
+
+def in_time(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> tuple[np.ndarray, np.ndarray]:
+    """The signer's (T, K, 2) points and (T, K) confidence, from the first frame number to the last.
+
+    Args:
+        frames: (number, people), each person (K, 3): x, y, confidence. A number that is missing is an unseen frame.
+        place: what an error message names.
+
+    Raises:
+        DataError: a number twice, too many missing, nobody in any frame, or people of different landmarks.
+    """
+    numbers = [number for number, _ in frames]
+    first, length = min(numbers), max(numbers) - min(numbers) + 1
+    if len(set(numbers)) < len(numbers):
+        twice = next(number for number in numbers if numbers.count(number) > 1)
+        wanted = "a number of its own in every frame"
+        raise DataError(f"frame {twice} twice", place=place, wanted=wanted, remedy="export it again")
+    if length > GAPS * len(numbers):
+        found = f"{len(numbers)} frames between {first} and {max(numbers)}"
+        raise DataError(found, place=place, wanted=f"one in {GAPS} at least", remedy="number the frames one by one")
+    counts = {len(person) for _, people in frames for person in people[:MAX_PEOPLE]}
+    if len(counts) != 1:
+        found = f"people of {', '.join(map(str, sorted(counts)))} landmarks" if counts else "nobody in any frame"
+        raise DataError(found, place=place, wanted="people with the same landmarks", remedy="leave the clip out")
+    width = min(max(len(people) for _, people in frames), MAX_PEOPLE)
+    values = np.zeros((length, width, counts.pop(), 3), np.float32)
+    for number, people in frames:
+        for p, person in enumerate(people[:MAX_PEOPLE]):
+            values[number - first, p] = person
+    return follow(values[..., :2], values[..., 2])
 
 
 def follow(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

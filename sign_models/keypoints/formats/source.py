@@ -12,6 +12,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,9 @@ _BROKEN_ARRAY = (
     zlib.error, zipfile.BadZipFile, tokenize.TokenError,
 )  # fmt: skip
 POSE_VERSIONS = (0.0, 0.1, 0.2)
+# A file of one frame: NAME_000012.json, NAME_000012_keypoints.json, 12.npy.
+NUMBERED = re.compile(r"(?P<clip>.*?)[_.-]?(?P<number>\d{1,15})(_keypoints)?\.json|\d{1,15}\.npy")
+MAX_TRIED = 16  # files of frames by which a folder is told: in the first ones nobody may be seen yet
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,18 @@ class Source:
         version, *_size, components, name = struct.unpack_from("<f5H", self.head)
         known = any(math.isclose(version, v, abs_tol=1e-4) for v in POSE_VERSIONS)
         return known and 0 < components < 32 and 0 < name < 128 and self.head[14 : 14 + name].isascii()
+
+    @cached_property
+    def picture(self) -> Any:
+        """What one picture's JSON file holds: the file's contents, or those of the first file of a folder of frames."""
+        if not self.is_folder:
+            return self.tree if self.kind == "json" else None
+        frames = sorted(path for path in self.path.glob("*.json") if NUMBERED.fullmatch(path.name))
+        for path in frames[:MAX_TRIED]:
+            with suppress(DataError):  # whoever reads the file says what is wrong with it
+                if tree := read_json(path):
+                    return tree
+        return None
 
     @cached_property
     def tree(self) -> Any:
