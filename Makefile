@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup video pipeline test check format ui lock clean
+.PHONY: help setup video pipeline test kernels check format ui lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ pipeline: setup ## Train every stage and translate: `mlflow run .` in .venv
 
 test: setup ## Run the tests
 	$(RUN) python -m pytest -n auto --dist loadfile $(ARGS)
+
+kernels: setup ## Test the GPU's kernels on a CPU, in Triton's interpreter
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --no-build-isolation --editable '.[kernels]'
+	$(RUN) TRITON_INTERPRET=1 python -m pytest -n auto tests/kernels $(ARGS)
 
 check: setup ## ruff, ruff format --check, mypy
 	$(RUN) ruff check .
