@@ -69,10 +69,35 @@ def together(items: Iterable[T], frames: Callable[[T], int]) -> Iterator[list[T]
         yield waiting
 
 
-def say_mirrored(count: int, clips: int, source: str) -> None:
-    """Log how many of the clips of `source` have changed sides, where any has: nothing is replaced in silence."""
-    if count:
-        logger.info("%s: %d of %d clips are mirrored, in which the left hand leads", Path(source).name, count, clips)
+@dataclass
+class Changes:
+    """What reading has changed in the clips of a source: nothing is replaced in silence.
+
+    clips: read. mirrored: of them, those in which the left hand leads. nan, nan_clips: landmarks, counted in every
+    frame, that were NaN and are unseen now, and clips with such.
+    """
+
+    clips: int = 0
+    mirrored: int = 0
+    nan: int = 0
+    nan_clips: int = 0
+
+    def add(self, clip: Clip) -> None:
+        self.clips += 1
+        self.mirrored += clip.mirrored
+        self.nan += clip.nan
+        self.nan_clips += clip.nan > 0
+
+    def log(self, source: str) -> None:
+        """A line for each kind of change that there is."""
+        name = Path(source).name
+        if self.mirrored:
+            logger.info(
+                "%s: %d of %d clips are mirrored, in which the left hand leads", name, self.mirrored, self.clips
+            )
+        if self.nan:
+            told = "%s: %d landmarks of %d of %d clips are NaN, taken as unseen"
+            logger.info(told, name, self.nan, self.nan_clips, self.clips)
 
 
 @dataclass(frozen=True)
@@ -80,7 +105,7 @@ class Clip:
     """One normalised clip and what is known of it.
 
     values (T, K, 3) float16; sha256: of their bytes. text: in NFC, otherwise as its file has it. mirrored: its left
-    hand leads, so that left and right have changed places.
+    hand leads, so that left and right have changed places. nan: landmarks that its file gives as NaN, unseen here.
     """
 
     id: str
@@ -91,6 +116,7 @@ class Clip:
     group: str | None = None
     text: str | None = None
     mirrored: bool = False
+    nan: int = 0
 
     @classmethod
     def of(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
@@ -107,8 +133,8 @@ class Clip:
 
     @classmethod
     def _of(cls, s: KeypointSequence, values: np.ndarray, mirrored: bool) -> Clip:
-        fps = None if s.fps is None else float(s.fps)
-        return cls(s.id, values, hashlib.sha256(values.data).hexdigest(), fps, s.split, s.group, nfc(s.text), mirrored)
+        fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(values.data).hexdigest()
+        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), mirrored, s.nan)
 
 
 def nfc(text: str | None) -> str | None:
@@ -178,7 +204,7 @@ class Corpus:
         """Normalise and collect; DataError on a second clip of the same id or where there is none."""
         clips: dict[str, np.ndarray] = {}
         fps, splits, groups, texts = [], [], [], []
-        digest, mirrored = Digest(), 0
+        digest, changes = Digest(), Changes()
         groups_of = ((group, Clip.of(group)) for group in together(sequences, len))
         for sequence, clip in chain.from_iterable(zip(*pair, strict=True) for pair in groups_of):
             if sequence.id in clips:
@@ -196,8 +222,8 @@ class Corpus:
             groups.append(clip.group)
             texts.append(clip.text)
             digest.add(clip.id, len(clip.values), clip.fps, clip.split, clip.group, clip.text, clip.sha256)
-            mirrored += clip.mirrored
-        say_mirrored(mirrored, len(clips), source)
+            changes.add(clip)
+        changes.log(source)
         if not clips:
             raise DataError(
                 "no clip in it", place=source, wanted="at least one keypoint sequence", remedy="check the path"

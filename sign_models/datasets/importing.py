@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from filelock import FileLock, Timeout
 
-from sign_models.data.corpus import say_mirrored
+from sign_models.data.corpus import Changes
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.datasets import checks, report
 from sign_models.datasets.samples import BY_FILE, Files, Place, Reading, Sample, read_samples
@@ -98,7 +98,7 @@ def write(
     on_bad_sample: OnBad,
     progress: Callable[[int], None] = lambda frames: None,
 ) -> None:
-    clips = mirrored = 0
+    changes = Changes()
     for position, sample in samples:
         if isinstance(sample, formats.Unread):
             writer.reject(report.UNREAD + sample.place, position)
@@ -119,9 +119,9 @@ def write(
                 )
             clip = replace(clip, text=row.text, split=row.split or clip.split)
         writer.add(sample._replace(clip=clip), position)
-        clips, mirrored = clips + 1, mirrored + clip.mirrored
+        changes.add(clip)
         progress(len(clip.values))
-    say_mirrored(mirrored, clips, writer.made["source"])
+    changes.log(writer.made["source"])
 
 
 def finish(

@@ -62,6 +62,8 @@ class Report:
         clips = (id_text for shard in shards() for id_text in shard.known["texts"])
         lacking = [id for id, text in zip(table.ids, clips, strict=True) if text is None]
         unseen = table.measures[:, : len(PARTS)]
+        mirrored = [id for id, told in zip(table.ids, _column(shards, "mirrored"), strict=True) if told]
+        nan = {id: count for id, count in zip(table.ids, _column(shards, "nan"), strict=True) if count}
         return cls({
             "clips": len(table),
             "frames": int(table.lengths.sum()),
@@ -74,6 +76,9 @@ class Report:
                        "clips without it": int((column == 1).sum())}
                 for part, column in zip(PARTS, unseen.T, strict=True)
             },
+            "mirrored": {"clips": len(mirrored), "ids": mirrored[:LISTED]},
+            "NaN taken as unseen": {"landmarks": sum(nan.values()), "clips": len(nan),
+                                    "most first": dict(Counter(nan).most_common(LISTED))},
             "splits": _splits(table, shards, seconds),
             "leaks": {
                 "id": [_across(table, rows) for rows in leaks.ids[:LISTED]],
@@ -94,7 +99,14 @@ class Report:
 
     def metrics(self) -> dict[str, float]:
         n = self.numbers
-        return {"clips": n["clips"], "frames": n["frames"], "hours": n["hours"], "rejected": n["rejected"]["samples"]}
+        return {
+            "clips": n["clips"],
+            "frames": n["frames"],
+            "hours": n["hours"],
+            "rejected": n["rejected"]["samples"],
+            "mirrored": n["mirrored"]["clips"],
+            "nan_landmarks": n["NaN taken as unseen"]["landmarks"],
+        }
 
     def markdown(self) -> str:
         """The same for people: a line a finding, the first cases of each by id."""
@@ -106,7 +118,7 @@ class Report:
             f"- frames a clip: mean {length['mean']:.0f}, median {length['median']:.0f}, "
             f"95 % up to {length['p95']:.0f}, {length['shortest']:.0f} to {length['longest']:.0f}",
             f"- frame rates: {_counts(n['frame rates'])}",
-            f"- layouts: {_counts(n['layouts'])}", "",
+            f"- layouts: {_counts(n['layouts'])}", *self._changes(), "",
             "| part | unseen landmarks | clips without it |", "|---|---|---|",
             *(f"| {part} | {u['landmarks']:.1%} | {u['clips without it']:,} |" for part, u in n["unseen"].items()), "",
             "| split | clips | hours | groups | texts | words a text | vocabulary | words never in train |",
@@ -115,6 +127,18 @@ class Report:
             *self.findings(),
         ]  # fmt: skip
         return "\n".join(lines) + "\n"
+
+    def _changes(self) -> list[str]:
+        """What the import has changed in the clips, a line each."""
+        mirrored, nan = self.numbers["mirrored"], self.numbers["NaN taken as unseen"]
+        lines = []
+        if mirrored["clips"]:
+            named = _some(mirrored["ids"], mirrored["clips"])
+            lines.append(f"- {mirrored['clips']:,} clips are mirrored, in which the left hand leads: {named}")
+        if nan["clips"]:
+            most = _some([f"{id} ({count:,})" for id, count in nan["most first"].items()], nan["clips"])
+            lines.append(f"- {nan['landmarks']:,} landmarks of {nan['clips']:,} clips are NaN, taken as unseen: {most}")
+        return lines
 
     def findings(self) -> list[str]:
         """Leaks, duplicates, outliers, rejected samples: a line each, none where there is none."""
@@ -157,6 +181,11 @@ class Report:
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # ids in scripts that its font lacks
             for name, figure in drawn.items():
                 figure.savefig(folder / f"{name}.png", dpi=100)
+
+
+def _column(shards: Callable[[], Iterator[Shard]], name: str) -> Iterator[Any]:
+    """One of store.COLUMNS, of all clips; None for those of a shard of an older version, which has it not."""
+    return (value for shard in shards() for value in shard.known.get(name, [None] * len(shard)))
 
 
 def leak_lines(table: checks.Table, leaks: checks.Leaks) -> list[str]:

@@ -29,7 +29,8 @@ VERSION = 2
 INDEX, UNFINISHED = "index.json", "unfinished.json"
 OPEN = 256  # shards at a time
 FRAME_BYTES = len(CANONICAL) * 3 * 2
-COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256")  # what is known of each clip of a shard
+# What is known of each clip of a shard. Those after sha256 are missing from the shards of older versions.
+COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256", "mirrored", "nan")
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,8 @@ class StoreWriter:
             self._cut()
         self.ids[clip.id] = None
         self.position = position
-        self._known.append((clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256))
+        told = (clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256)
+        self._known.append((*told, clip.mirrored, clip.nan))
         self._measures.append(sample.measures)
         if length > len(self._frames):
             self._ends.append(length)

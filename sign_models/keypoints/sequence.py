@@ -28,6 +28,7 @@ class KeypointSequence:
     depth       (T, K) float32, where the file tells it: z away from the camera, in the unit of x (of "picture":
                 fractions of the picture's width), from any origin, which may be another one in each body part.
                 Undefined where confidence is 0.
+    nan         landmarks, counted in every frame, that the file gives as NaN; they are unseen here.
     """
 
     id: str
@@ -42,6 +43,7 @@ class KeypointSequence:
     group: str | None = None
     source: str = ""
     depth: np.ndarray | None = None
+    nan: int = 0
 
     def __len__(self) -> int:
         return len(self.points)

@@ -127,7 +127,7 @@ def test_a_left_handed_signer_is_a_right_handed_one_in_the_mirror(layout) -> Non
 def test_it_is_said_how_many_clips_are_mirrored(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     clips = {side: raised("mediapipe_75", side, 0.6) for side in ("left", "right")}
     (tmp_path / "some.pkl").write_bytes(
-        pickle.dumps({f"{side}_leads": points.astype(np.float32) for side, points in clips.items()})
+        pickle.dumps({side: points.astype(np.float32) for side, points in clips.items()})
     )
     with caplog.at_level("INFO", "sign_models"):
         memory = Corpus.of(formats.read(tmp_path / "some.pkl"), "some.pkl")

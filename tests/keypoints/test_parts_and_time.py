@@ -1,6 +1,8 @@
 """Parts of one clip are one clip, a file with one array is one clip by the file's name, gaps and NaN are unseen."""
 
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,9 @@ from pose_format import Pose
 from pose_format.numpy import NumPyPoseBody
 from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
+from sign_models.data.corpus import Corpus
+from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.store import Shard
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.landmarks import HAND
@@ -158,3 +163,115 @@ def test_a_body_of_halpe_26(tmp_path: Path) -> None:
     (sequence,) = read(tmp_path)
     np.testing.assert_allclose(sequence.points[:, :26], body[..., :2], rtol=1e-6)
     assert not sequence.confidence[:, 26:].any()
+
+
+CLIPS = {"mediapipe_75": WHOLE, "coco_wholebody_133": pixels("coco_wholebody_133", FRAMES)}
+
+
+def write_by_name(folder: Path, form: str, clips: dict[str, np.ndarray]) -> None:
+    """Arrays under these names, in one file, in a file each or in a folder each."""
+    if form == "pickle":
+        (folder / "all.pkl").write_bytes(pickle.dumps(clips))
+    elif form == "npz":
+        np.savez(folder / "all.npz", **clips)
+    elif form == "json":
+        (folder / "all.json").write_text(json.dumps({name: array.tolist() for name, array in clips.items()}))
+    for name, array in clips.items():
+        if form == "files":
+            np.save(folder / f"clip_{name}.npy", array)
+        elif form == "folders":
+            (folder / name).mkdir()
+            np.save(folder / name / "clip.npy", array)
+
+
+@pytest.mark.parametrize("layout", CLIPS)
+@pytest.mark.parametrize("form", ["pickle", "npz", "json", "files", "folders"])
+@pytest.mark.parametrize("names", [("left", "right"), ("left_hand", "right_hand"), ("lhand", "rhand", "body", "face")])
+def test_clips_that_are_called_like_parts_are_clips(
+    tmp_path: Path, layout: str, form: str, names: tuple[str, ...]
+) -> None:
+    write_by_name(tmp_path, form, {name: CLIPS[layout] for name in names})
+    of = {"files": "clip_{}", "folders": "{}/clip"}.get(form, "{}")
+    found = {sequence.id: sequence.layout for sequence in read(tmp_path)}
+    assert found == {of.format(name): layout for name in names}
+
+
+@pytest.mark.parametrize("form", ["pickle", "npz", "json", "files", "folders"])
+def test_arrays_of_hands_are_parts_however_they_are_stored(tmp_path: Path, form: str) -> None:
+    hands = {side: PARTS[side] for side in ("left_hand", "right_hand")}
+    write_by_name(tmp_path, form, hands)
+    (sequence,) = read(tmp_path)
+    np.testing.assert_allclose(sequence.points, WHOLE[:, 33:], rtol=1e-6)
+
+
+def test_a_pickled_list_of_a_hand_a_frame_is_a_part(tmp_path: Path) -> None:
+    frames = {name: [frame.astype(np.float32) for frame in array] for name, array in PARTS.items()}
+    (tmp_path / "clip_a.pkl").write_bytes(pickle.dumps(frames))
+    one_clip(tmp_path)
+
+
+def test_hands_seen_in_no_frame_beside_a_body_are_parts(tmp_path: Path) -> None:
+    tree = {"pose": PARTS["pose"].tolist(), "left_hand": [None] * FRAMES, "right_hand": PARTS["right_hand"].tolist()}
+    (tmp_path / "clip_a.json").write_text(json.dumps(tree))
+    with pytest.raises(DataError, match="left_hand"):  # a part that has no shape is told as such, not read as a clip
+        list(read(tmp_path))
+
+
+def nan_array(folder: Path, missing: np.ndarray) -> None:
+    np.save(folder / "clip.npy", missing)
+
+
+def nan_parts(folder: Path, missing: np.ndarray) -> None:
+    np.savez(folder / "clip.npz", pose=missing[:, :33], left_hand=missing[:, 33:54], right_hand=missing[:, 54:])
+
+
+def nan_vectors(folder: Path, missing: np.ndarray) -> None:
+    pose = np.concatenate([missing[:, :33] / 640, np.full((len(missing), 33, 2), 0.9)], -1)
+    hands = np.concatenate([missing[:, 33:] / 640, np.full((len(missing), 42, 1), 0.1)], -1)
+    np.save(folder / "clip.npy", np.concatenate([pose.reshape(len(missing), -1), hands.reshape(len(missing), -1)], 1))
+
+
+def nan_record(folder: Path, missing: np.ndarray) -> None:
+    sure = np.ones(missing.shape[:2])
+    (folder / "all.pkl").write_bytes(pickle.dumps({"clip": {"keypoints": missing, "confidence": sure}}))
+
+
+def nan_table(folder: Path, missing: np.ndarray) -> None:
+    names = [f"{axis}{k}" for k in range(75) for axis in "xy"]
+    rows = [",".join("" if np.isnan(v) else f"{v}" for v in frame.ravel()) for frame in missing]
+    (folder / "clip.csv").write_text("\n".join([",".join(names), *rows]))
+
+
+def nan_pose(folder: Path, missing: np.ndarray) -> None:
+    hand = PoseHeaderComponent("LEFT_HAND_LANDMARKS", [n.upper() for n in HAND], [], [], "XYZC")
+    data = np.concatenate([missing[:, None, 33:54], np.zeros((FRAMES, 1, 21, 1))], -1).astype(np.float32)
+    body = NumPyPoseBody(25.0, data, np.ones((FRAMES, 1, 21), np.float32))
+    with (folder / "clip.pose").open("wb") as file:
+        Pose(PoseHeader(0.2, PoseHeaderDimensions(640, 480, 0), [hand]), body).write(file)
+
+
+@pytest.mark.parametrize("write", [nan_array, nan_parts, nan_vectors, nan_record, nan_table, nan_pose])
+def test_nan_taken_as_unseen_is_counted_said_and_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, write: Callable[[Path, np.ndarray], None]
+) -> None:
+    source, missing = tmp_path / "source", WHOLE.astype(np.float64)
+    source.mkdir()
+    missing[3:5, 33:54] = np.nan
+    missing[0, 40, 1] = np.nan  # one coordinate is enough
+    write(source, missing)
+    with caplog.at_level("INFO", "sign_models"):
+        report = import_corpus(source, tmp_path / "store")
+        Corpus.of(read(source), "source")
+    assert caplog.text.count("source: 43 landmarks of 1 of 1 clips are NaN, taken as unseen") == 2
+    assert report.numbers["NaN taken as unseen"] == {"landmarks": 43, "clips": 1, "most first": {"clip": 43}}
+    assert "- 43 landmarks of 1 clips are NaN, taken as unseen: clip (43)" in report.markdown()
+    (shard,) = (Shard.read(path) for path in (tmp_path / "store").glob("*.safetensors"))
+    assert shard.known["nan"] == [43]
+
+
+def test_a_landmark_that_is_unseen_anyway_is_not_counted_as_nan(tmp_path: Path) -> None:
+    missing, sure = WHOLE.astype(np.float64), np.ones(WHOLE.shape[:2])
+    missing[3:5, 33:54], sure[3:5, 33:54] = np.nan, 0
+    (tmp_path / "all.pkl").write_bytes(pickle.dumps({"clip": {"keypoints": missing, "confidence": sure}}))
+    (sequence,) = read(tmp_path)
+    assert sequence.nan == 0

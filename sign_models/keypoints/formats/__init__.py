@@ -206,8 +206,11 @@ def parts(source: Source) -> Iterator[Source | DataError]:
 
 def clips(part: Source, options: Options) -> Iterator[Clip]:
     """What reads each clip of a part; none where no reader knows it."""
-    if reader := _reader(part):
-        yield from reader.read(part, options)
+    for file in part_files.apart(part):
+        if reader := _reader(file):
+            yield from reader.read(file, options)
+        elif file is not part:
+            raise unknown(file)
 
 
 class Unread(DataError):

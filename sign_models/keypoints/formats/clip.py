@@ -41,14 +41,15 @@ def clip(
     text: Any = None,
     split: Any = None,
     group: Any = None,
+    nan: int = 0,
 ) -> KeypointSequence:
     """One checked clip.
 
     keypoints (T, K, C): C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. confidence (T, K), where it is
-    kept apart. What the file says (layout, unit, size, fps) goes before `options`, except for the layout's name.
-    Raises DataError.
+    kept apart. nan: landmarks at NaN that the caller has made unseen. What the file says (layout, unit, size, fps)
+    goes before `options`, except for the layout's name. Raises DataError.
     """
-    points, confidence = channels(keypoints, confidence, source)
+    points, confidence, unseen = channels(keypoints, confidence, source)
     count = points.shape[1]
     name = options.layout or (_told_by_count(count, id, source) if layout is None else layout)
     if (wanted := len(names_of(name, place=source))) != count:
@@ -89,6 +90,7 @@ def clip(
         split=SPLITS.get(named, named) if (named := _string(split, "split", source)) else None,
         group=_string(group, "group", source),
         source=source,
+        nan=nan + unseen,
     )
 
 
@@ -101,8 +103,10 @@ def _told_by_count(count: int, id: str, source: str) -> str:
     return name
 
 
-def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """(T, K, 2) points and (T, K) confidence, float32, out of the channels of a file; coordinates may still be NaN.
+def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """(T, K, 2) points and (T, K) confidence, float32, out of the channels of a file; how many landmarks are NaN.
+
+    A landmark at NaN gets coordinates of 0 and a confidence of 0; it is counted where its own confidence is another.
 
     Three channels are x, y, confidence where the third lies within 0 and MAX_SCORE everywhere, else x, y, z. Without a
     confidence, a landmark at exactly 0, 0 is unseen: that is how estimators write what they did not find.
@@ -134,7 +138,9 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
         sure = _float32(array[..., -1])
     else:
         sure = (array != 0).any(-1).astype(np.float32)
+    unseen = 0
     if lost.any():
+        unseen = int(np.count_nonzero(lost & (sure != 0)))
         points, sure = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), sure)
     low, high = (sure.min(), sure.max()) if sure.size else (0.0, 0.0)  # NaN where any is
     if np.isnan(low) or (confidence is None and np.isnan(array[..., 2:][~lost]).any()):
@@ -151,7 +157,7 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
             wanted="0 (unseen) to 1",
             remedy="divide the scores by their maximum, or set unseen landmarks to 0",
         )
-    return points, sure if high <= 1 else np.minimum(sure, 1)
+    return points, sure if high <= 1 else np.minimum(sure, 1), unseen
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

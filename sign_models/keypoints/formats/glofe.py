@@ -30,7 +30,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 
 def _read(source: Source, options: Options) -> KeypointSequence:
     place, array = source.name, source.tree
-    points, confidence = channels(array, None, place)
+    points, confidence, _ = channels(array, None, place)
     layout = _order(points, confidence) if points.shape[1] == len(LAYOUTS["glofe_137"]) else None
     return clip(source.id, array, options, source=place, layout=layout)
 

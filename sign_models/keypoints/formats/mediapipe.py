@@ -55,6 +55,11 @@ def _read(source: Source, options: Options) -> KeypointSequence:
     else:
         frames = np.atleast_2d(as_numbers(source.tree, source.name))
     layout, faces, width = WIDTHS[frames.shape[1]]
+    lost = np.isnan(frames)
+    nan = sum(  # of the landmarks, each of several numbers
+        int(np.count_nonzero(part.reshape(len(frames), -1, axes).any(-1)))
+        for part, axes in ((lost[:, : width * POSE], width), (lost[:, width * POSE :], 3))
+    )
     frames = np.nan_to_num(frames, nan=0.0)
     body = frames[:, : width * POSE].reshape(len(frames), POSE, width)
     rest = frames[:, width * POSE :].reshape(len(frames), faces + HANDS, 3)
@@ -71,6 +76,7 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         layout=layout,
         unit="normalized",
         text=text,
+        nan=nan,
     )
 
 

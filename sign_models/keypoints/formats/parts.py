@@ -2,12 +2,14 @@
 
 {"pose": (T, 33, C), "left_hand": (T, 21, C), "right_hand": (T, 21, C), "face"?}, bare or by id; or files such as
 left_hand/NAME.npy beside pose/NAME.npy (LSFB), or NAME_left_hand.npy beside NAME_pose.npy. Sides are taken from names.
+A name alone makes no part: a hand has 21 landmarks, else the arrays are clips that are called so.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,12 @@ from sign_models.keypoints.landmarks import (
     RIGHT_HAND,
 )
 from sign_models.keypoints.layouts import name_of
+from sign_models.keypoints.pickles.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
 
 PARTS = ("pose", "face", "left_hand", "right_hand")  # in the order in which they are joined
+HANDS = PARTS[2:]
+ARRAYS = (np.ndarray, list, Arrays)
 _BODIES = (
     MEDIAPIPE_POSE, COCO_BODY, COCO_BODY + COCO_FEET, HALPE_BODY, OPENPOSE_BODY_25, OPENPOSE_BODY_18, OPENPOSE_BODY_8,
 )  # fmt: skip
@@ -71,14 +76,15 @@ def part_of(name: str) -> str | None:
 def grouped(children: list[Source]) -> tuple[list[Source], list[Source]]:
     """What lies in a folder -> (a source for each clip that is kept in files or folders of parts, the others)."""
     folders = {part: child for child in children if child.is_folder and (part := part_of(child.name))}
-    members: dict[str, dict[str, Path]] = {}
+    members: dict[str, dict[str, Source]] = {}
     used: set[str] = set()
-    if len(folders) > 1 and folders.keys() & {"left_hand", "right_hand"}:
+    if len(folders) > 1 and folders.keys() & set(HANDS):
         for part, folder in folders.items():
             for path in sorted(folder.path.rglob("*")):
                 if path.suffix.lower() in _ENDINGS and path.is_file():
                     name = path.relative_to(folder.path).with_suffix("").as_posix()
-                    members.setdefault(re.sub(rf"[._ -]?{part}$", "", name), {})[part] = path
+                    member = Source(str(path), path.name, f"{folder.id}/{name}")
+                    members.setdefault(re.sub(rf"[._ -]?{part}$", "", name), {})[part] = member
         used = {folder.place for folder in folders.values()}
     files: dict[str, dict[str, Source]] = {}
     for child in children:
@@ -87,15 +93,15 @@ def grouped(children: list[Source]) -> tuple[list[Source], list[Source]]:
         if found and part and child.path.suffix.lower() in _ENDINGS:
             files.setdefault(found["clip"], {})[part] = child
     for name, named in files.items():
-        if len(named) > 1 and named.keys() & {"left_hand", "right_hand"}:
-            members[name] = {part: child.path for part, child in named.items()}
+        if len(named) > 1 and named.keys() & set(HANDS):
+            members[name] = named
             used |= {child.place for child in named.values()}
     parent = children[0].id.rpartition("/")[0] if children else ""
     folder_name = Path(children[0].place).parent if children else Path()
     clips = []
-    for name, paths in sorted(members.items()):
+    for name, files_of in sorted(members.items()):
         id = "/".join(filter(None, (parent, name))) or folder_name.name
-        held = tuple((part, str(paths[part])) for part in PARTS if part in paths)
+        held = tuple((part, files_of[part]) for part in PARTS if part in files_of)
         clips.append(Source(str(folder_name), name or folder_name.name, id, True, held))
     return clips, [child for child in children if child.place not in used]
 
@@ -115,11 +121,37 @@ def _first(tree: Mapping[Any, Any]) -> list[Any]:
     return [tree[key] for key, _ in zip(tree, range(4), strict=False)]
 
 
+def apart(source: Source) -> list[Source]:
+    """The source, or the files in it where their names alone call them parts of one clip: no hand in them is one."""
+    if not source.members:
+        return [source]
+    read = replace(source, members=tuple((part, replace(file)) for part, file in source.members))  # kept no longer
+    held = {part: _held(file) if part in HANDS else None for part, file in read.members}
+    return [read] if _holds_hands(held) else [file for _, file in read.members]
+
+
 def _is_parts(tree: Mapping[Any, Any]) -> bool:
     named = {part: key for key in tree if isinstance(key, str) and (part := part_of(key))}
-    if len(named) < 2 or not named.keys() & {"left_hand", "right_hand"}:
+    if len(named) < 2 or not all(isinstance(tree[key], ARRAYS) for key in named.values()):
         return False
-    return all(isinstance(tree[key], np.ndarray | list) for key in named.values())
+    return _holds_hands({part: tree[key] for part, key in named.items()})
+
+
+def _holds_hands(named: Mapping[str, Any]) -> bool:
+    """Whether one of the arrays called hands has the landmarks of a hand, or none has any beside a body or a face."""
+    hands = [_is_hand(value) for part, value in named.items() if part in HANDS]
+    return any(hands) or (bool(hands) and len(hands) < len(named) and all(hand is None for hand in hands))
+
+
+def _is_hand(value: Any) -> bool | None:
+    """Whether the frames of an array (T, K, C), (T, K * C) or a list of them are a hand's; None: no frame."""
+    if not isinstance(value, ARRAYS) or (isinstance(value, np.ndarray) and not value.ndim):
+        return None
+    frame = next((f for f in value if isinstance(f, list | np.ndarray) and len(f)), None)
+    if frame is None:
+        return None
+    flat = isinstance(frame[0], int | float | np.number)
+    return len(frame) in [count * c for count in LANDMARKS["left_hand"] for c in ((2, 3, 4) if flat else (1,))]
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
@@ -134,14 +166,18 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 
 def _of_files(source: Source, options: Options) -> KeypointSequence:
     arrays = {}
-    for part, place in source.members:
-        file = Source(place, Path(place).name, "")
-        tree = file.tree
-        if isinstance(tree, Mapping):
-            held = [value for value in tree.values() if isinstance(value, np.ndarray | list)]
-            tree = held[0] if len(held) == 1 else tree
-        arrays[part] = _array(tree, part, f"{part}: {file.name}")
+    for part, file in source.members:
+        arrays[part] = _array(_held(file), part, f"{part}: {file.name}")
     return _joined(arrays, source.id, source.name, options, {})
+
+
+def _held(file: Source) -> Any:
+    """The one array that a file holds, else all of it."""
+    tree = file.tree
+    if isinstance(tree, Mapping):
+        held = [value for value in tree.values() if isinstance(value, ARRAYS)]
+        return held[0] if len(held) == 1 else tree
+    return tree
 
 
 def _of_tree(tree: Any, id: str, place: str, options: Options) -> KeypointSequence:
@@ -150,7 +186,7 @@ def _of_tree(tree: Any, id: str, place: str, options: Options) -> KeypointSequen
     arrays: dict[str, np.ndarray] = {}
     for key in tree:
         part = part_of(key) if isinstance(key, str) else None
-        if part is None or not isinstance(tree[key], np.ndarray | list):
+        if part is None or not isinstance(tree[key], ARRAYS):
             continue
         if part in arrays:
             raise DataError(f"two arrays of {part}", place=place, wanted="each part once", remedy="rename one of them")
@@ -193,16 +229,15 @@ def _joined(
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{count} frames of {part}" for part, count in lengths.items())
         raise DataError(found, place=place, wanted="as many of every part", remedy="fill missing frames with NaN")
-    points, scores = [], []
+    points, scores, unseen = [], [], 0
     names: list[str] = []
     for part in PARTS:
         if part in arrays:
-            xy, sure = channels(arrays[part], None, f"{place}: {part}")
+            xy, sure, nan = channels(arrays[part], None, f"{place}: {part}")
             points.append(xy)
             scores.append(sure)
+            unseen += nan
             names += LANDMARKS[part][arrays[part].shape[1]]
     told = {name: value for name, value in given.items() if value is not None}
-    confidence = np.concatenate(scores, 1)
-    return clip(
-        id, np.concatenate(points, 1), options, source=place, confidence=confidence, layout=name_of(names), **told
-    )
+    told |= {"confidence": np.concatenate(scores, 1), "layout": name_of(names), "nan": unseen}
+    return clip(id, np.concatenate(points, 1), options, source=place, **told)

@@ -111,6 +111,7 @@ def _read(source: Source, options: Options) -> KeypointSequence:
     points = np.ma.getdata(pose.body.data)[..., :2].astype(np.float32)
     confidence = np.asarray(pose.body.confidence, np.float32)
     lost = np.asarray(np.isnan(points).any(axis=-1))  # unseen, whatever confidence the file gives it
+    nan = int(np.count_nonzero(lost & (confidence != 0)))
     if lost.any():
         points[lost], confidence = 0, np.where(lost, np.float32(0), confidence)
     points, confidence = follow(points, confidence)
@@ -124,6 +125,7 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         layout=name_of(names),
         size=(dimensions.width, dimensions.height) if dimensions.width and dimensions.height else None,
         fps=float(pose.body.fps),
+        nan=nan,
     )
 
 

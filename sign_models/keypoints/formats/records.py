@@ -105,7 +105,7 @@ def _unit(tree: Any, keyed: list[tuple[str, Any]]) -> Unit | None:
     for id, key in keyed[:: -(-len(keyed) // SAMPLES)]:
         try:
             fields = _fields(tree, key, id)
-            points, confidence = channels(fields["keypoints"], fields.get("confidence"), id)
+            points, confidence, _ = channels(fields["keypoints"], fields.get("confidence"), id)
         except DataError:
             continue  # reading that clip says what is wrong with it
         some.append((points, confidence > 0))

@@ -66,14 +66,14 @@ class Options:
 class Source:
     """A file or a folder: where it lies, its bare name, and the id that a single clip in it would have.
 
-    members: (part, path) of the files that together are one clip.
+    members: (part, file) of the files that together are one clip.
     """
 
     place: str
     name: str
     id: str
     is_folder: bool = False
-    members: tuple[tuple[str, str], ...] = ()
+    members: tuple[tuple[str, Source], ...] = ()
 
     @cached_property
     def path(self) -> Path:

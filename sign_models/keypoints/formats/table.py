@@ -313,7 +313,8 @@ def _read(
     if len(np.unique(flat)) < len(flat):
         wanted = "each once, or a column id that parts the clips"
         raise DataError("the same landmark of a frame twice", place=place, wanted=wanted)
-    clean = np.where(np.isnan(values).any(1, keepdims=True) | (values[:, :2] == 0).all(1, keepdims=True), 0, values)
+    lost = np.isnan(values).any(1, keepdims=True)
+    clean = np.where(lost | (values[:, :2] == 0).all(1, keepdims=True), 0, values)
     whole = np.zeros((length, count, 3), np.float32)
     whole.reshape(-1, 3)[flat] = clean
     layout = shape.layout
@@ -331,6 +332,7 @@ def _read(
         text=text,
         split=split,
         group=group,
+        nan=int(np.count_nonzero(lost)),
     )
 
 
