@@ -92,7 +92,7 @@ MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itsel
         *("data", "datasets", "evaluation", "keypoints", "models", "params", "serving", "stages", "tracking"),
         *("training", "video"),
     },
-    "cli": {"datasets", "params", "pipeline", "stages", "tracking", "training", "video"},
+    "cli": {"keypoints", "datasets", "params", "pipeline", "stages", "tracking", "training", "video"},
     "video": {"keypoints"},
     "entrypoints": {"cli", "pipeline"},
 }
@@ -132,7 +132,7 @@ LIGHT = (
     *("sign_models.params", "sign_models.cli.commands", "sign_models.datasets.inputs"),
     *(
         f"sign_models.pipeline.{name}"
-        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate")
+        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate", "compose")
     ),
     *("sign_models.keypoints.layouts", "sign_models.keypoints.formats"),
     *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),

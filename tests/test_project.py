@@ -16,7 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sign_models.cli import commands, evaluate, extract, importing, registry, translate
+from sign_models.cli import commands, compose, evaluate, extract, importing, registry, translate
 from sign_models.params import load
 from sign_models.pipeline.options import STAGES
 
@@ -88,6 +88,7 @@ def test_mlflow_builds_the_command_that_people_type(name: str, given: dict, type
 
 
 TOOLS = {
+    "compose": compose.parse,
     "evaluate": evaluate.parse,
     "extract": extract.parse,
     "import": importing.parse,

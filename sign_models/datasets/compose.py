@@ -1,0 +1,284 @@
+"""Composed sentences: isolated clips with labels, joined to videos with texts, as a corpus to develop on.
+
+A composed sentence has no coarticulation, no grammar of the sign language and no non-manual signs. What is measured on
+such a corpus says how well signs are told apart in a stream, by known or new signers; say so beside every figure.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sign_models.data.corpus import Corpus
+from sign_models.datasets.inputs import KEYPOINTS, TEXTS, VIDEOS
+from sign_models.datasets.store import is_store, open_store
+from sign_models.errors import DataError
+from sign_models.keypoints import formats
+from sign_models.keypoints.normalise import normalise
+
+RECIPE = "composed.json"
+SPLITS = ("train", "dev", "test")
+SPLIT_SHARES = (0.7, 0.1, 0.2)  # of the signers, or of each label's clips
+TRIES = 200  # draws of a text before the labels count as used up
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How sentences are composed.
+
+    Attributes:
+        sentences: Composed sentences of train, dev and test.
+        words: Fewest and most signs a sentence, each sign at most once.
+        transition: Frames of a linear transition between two signs.
+        seen: Share of the dev and test texts that also occur in training.
+        by_signer: Whether no signer is in two splits. Needs three signers with labels in common.
+        seed: Of all draws.
+    """
+
+    sentences: tuple[int, int, int] = (480, 60, 120)
+    words: tuple[int, int] = (2, 5)
+    transition: int = 4
+    seen: float = 0.5
+    by_signer: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What was written.
+
+    Attributes:
+        sentences: Sentences of each split.
+        signers: Signers of each split.
+        clips: Isolated clips that were used, and those left out for want of a label.
+        unlabelled: Clips without a label.
+    """
+
+    sentences: dict[str, int]
+    signers: dict[str, int]
+    clips: int
+    unlabelled: int
+
+
+@dataclass(frozen=True)
+class _Clip:
+    id: str
+    frames: np.ndarray  # (T, K, 3) of the canonical landmarks
+    label: str
+    signer: str
+    split: str | None
+
+
+def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
+    """Write the three input files of the pipeline, composed of the isolated clips of `source`.
+
+    Args:
+        source: Store, file or folder of clips, whose texts are the labels. Splits that the clips have are kept.
+        out: New or empty folder.
+        recipe: How.
+
+    Raises:
+        DataError: Where no clip has a label, `out` holds files, or signers or labels are too few for the recipe.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise DataError("holds files", place=str(out), wanted="a new or empty folder", remedy="name another")
+    found = _read(source)
+    clips = [clip for clip in found if clip.label]
+    if not clips:
+        raise DataError(
+            "no clip has a label",
+            place=str(source),
+            wanted="isolated clips, each with its sign as text",
+            remedy="add labels; docs/formats/labels.md shows how",
+        )
+    rng = np.random.default_rng(recipe.seed)
+    by_split = _divided(clips, recipe, rng, str(source))
+    drawn = _Sentences(by_split, recipe, rng, str(source)).draw()
+    videos, rows, made = {}, [], {}
+    for split in SPLITS:
+        for number, chosen in enumerate(drawn[split]):
+            name = f"{split}_{number:05d}"
+            videos[name] = joined([clip.frames for clip in chosen], recipe.transition)
+            rows.append({"id": name, "text": " ".join(clip.label for clip in chosen), "split": split})
+            made[name] = [clip.id for clip in chosen]
+    out.mkdir(parents=True, exist_ok=True)
+    header = {"layout": "canonical", "unit": "centered"}
+    train = {clip.id: {"keypoints": clip.frames, "group": clip.signer} for clip in by_split["train"]}
+    _dump(out / KEYPOINTS, header | {"sequences": train})
+    signers = {name: _signer(made[name], clips) for name in made}
+    _dump(out / VIDEOS, header | {"sequences": {k: {"keypoints": v, "group": signers[k]} for k, v in videos.items()}})
+    (out / TEXTS).write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
+    about = {"source": source.name, "recipe": asdict(recipe), "sentences": made}
+    (out / RECIPE).write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
+    return Composed(
+        {split: len(drawn[split]) for split in SPLITS},
+        {split: len({clip.signer for clip in by_split[split]}) for split in SPLITS},
+        len(clips),
+        len(found) - len(clips),
+    )
+
+
+def joined(clips: Sequence[np.ndarray], transition: int) -> np.ndarray:
+    """Clips (T, K, 3) one after the other, with `transition` frames of linear motion between two.
+
+    A landmark that one of the two frames beside a transition does not show is unseen in it.
+    """
+    share = ((np.arange(transition) + 1) / (transition + 1))[:, None, None].astype(np.float32)
+    out = [clips[0]]
+    for clip in clips[1:]:
+        last, first = out[-1][-1], clip[0]
+        both = (last[:, 2:] > 0) & (first[:, 2:] > 0)
+        out += [((1 - share) * last + share * first) * both, clip]
+    return np.concatenate(out).astype(np.float32)
+
+
+class _Sentences:
+    """Draws signs: each sentence of one signer, half of the dev and test texts from those of training."""
+
+    def __init__(
+        self, by_split: Mapping[str, list[_Clip]], recipe: Recipe, rng: np.random.Generator, place: str
+    ) -> None:
+        self.recipe, self.rng, self.place = recipe, rng, place
+        self.clips: dict[str, dict[str, dict[str, list[_Clip]]]] = {}  # split -> signer -> label -> clips
+        for split, clips in by_split.items():
+            of_signer: dict[str, dict[str, list[_Clip]]] = defaultdict(lambda: defaultdict(list))
+            for clip in clips:
+                of_signer[clip.signer][clip.label].append(clip)
+            fewest = recipe.words[0]
+            self.clips[split] = {who: dict(of) for who, of in of_signer.items() if len(of) >= fewest}
+            if not self.clips[split] and recipe.sentences[SPLITS.index(split)]:
+                raise DataError(
+                    f"no signer of {split} has {fewest} signs",
+                    place=place,
+                    wanted=f"signers with at least {fewest} different labels",
+                    remedy="lower words, or give the clips signers and splits that fit",
+                )
+
+    def draw(self) -> dict[str, list[list[_Clip]]]:
+        count = dict(zip(SPLITS, self.recipe.sentences, strict=True))
+        unseen = {split: round(count[split] * (1 - self.recipe.seen)) for split in ("dev", "test")}
+        kept_out = {split: [self._new(split, set()) for _ in range(unseen[split])] for split in unseen}
+        forbidden = {_text(signs) for drawn in kept_out.values() for _, signs in drawn}
+        train = [self._new("train", forbidden) for _ in range(count["train"])]
+        known = list(dict.fromkeys(tuple(signs) for _, signs in train))
+        out = {"train": train}
+        for split in ("dev", "test"):
+            seen = [self._seen(split, known) for _ in range(count[split] - unseen[split])]
+            out[split] = [*kept_out[split], *seen]
+        return {split: [self._clips(split, who, signs) for who, signs in drawn] for split, drawn in out.items()}
+
+    def _new(self, split: str, forbidden: set[str]) -> tuple[str, list[str]]:
+        signers = sorted(self.clips[split])
+        for _ in range(TRIES):
+            who = signers[int(self.rng.integers(len(signers)))]
+            labels = sorted(self.clips[split][who])
+            most = min(self.recipe.words[1], len(labels))
+            length = int(self.rng.integers(self.recipe.words[0], most + 1))
+            signs = [str(sign) for sign in self.rng.choice(labels, length, replace=False)]
+            if _text(signs) not in forbidden:
+                return who, signs
+        raise DataError(
+            f"its labels make too few sentences for {split}",
+            place=self.place,
+            wanted="more labels than the recipe needs",
+            remedy="raise words, lower sentences, or add signs",
+        )
+
+    def _seen(self, split: str, known: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
+        signers = sorted(self.clips[split])
+        for place in self.rng.permutation(len(known)):
+            signs = known[int(place)]
+            able = [who for who in signers if set(signs) <= self.clips[split][who].keys()]
+            if able:
+                return able[int(self.rng.integers(len(able)))], list(signs)
+        raise DataError(
+            f"no signer of {split} has the signs of any training sentence",
+            place=self.place,
+            wanted="signs that signers of training share with those of dev and test",
+            remedy="set seen to 0, or by_signer to false",
+        )
+
+    def _clips(self, split: str, who: str, signs: Sequence[str]) -> list[_Clip]:
+        of = self.clips[split][who]
+        return [of[sign][int(self.rng.integers(len(of[sign])))] for sign in signs]
+
+
+def _text(signs: Sequence[str]) -> str:
+    return " ".join(signs)
+
+
+def _read(source: Path) -> list[_Clip]:
+    if is_store(source):
+        corpus: Corpus = open_store(source)
+        return [
+            _Clip(
+                id,
+                np.asarray(corpus.clip(i), np.float32),
+                corpus.texts[i] or "",
+                corpus.groups[i] or "",
+                corpus.splits[i],
+            )
+            for i, id in enumerate(corpus.ids)
+        ]
+    return [_Clip(s.id, normalise(s), (s.text or "").strip(), s.group or "", s.split) for s in formats.read(source)]
+
+
+def _divided(clips: Sequence[_Clip], recipe: Recipe, rng: np.random.Generator, place: str) -> dict[str, list[_Clip]]:
+    """Clips by split: as they tell it, else whole signers, else a share of each label's clips."""
+    if any(clip.split for clip in clips):
+        split_of = {clip.id: clip.split or "train" for clip in clips}
+    elif recipe.by_signer:
+        signers = sorted({clip.signer for clip in clips})
+        if len(signers) < len(SPLITS):
+            raise DataError(
+                f"{len(signers)} signer{'s' if len(signers) != 1 else ''}",
+                place=place,
+                wanted="at least three, so that train, dev and test have different ones",
+                remedy="name the signers in a label file, or set by_signer to false",
+            )
+        order = [signers[i] for i in rng.permutation(len(signers))]
+        ends = _ends(len(order))
+        of_signer = {who: SPLITS[int(np.searchsorted(ends, i, "right"))] for i, who in enumerate(order)}
+        split_of = {clip.id: of_signer[clip.signer] for clip in clips}
+    else:
+        split_of = {}
+        by_label: dict[str, list[_Clip]] = defaultdict(list)
+        for clip in clips:
+            by_label[clip.label].append(clip)
+        for label, some in sorted(by_label.items()):
+            if len(some) < len(SPLITS):
+                raise DataError(
+                    f"{len(some)} clips of {label!r}", place=place, wanted="at least three of each sign",
+                    remedy="leave the sign out, or add clips of it",
+                )  # fmt: skip
+            ends = _ends(len(some))
+            split_of |= {
+                some[j].id: SPLITS[int(np.searchsorted(ends, i, "right"))]
+                for i, j in enumerate(rng.permutation(len(some)))
+            }
+    return {split: [clip for clip in clips if split_of[clip.id] == split] for split in SPLITS}
+
+
+def _ends(count: int) -> np.ndarray:
+    """Where train and dev end among `count` items: each split has at least one."""
+    test = max(1, round(count * SPLIT_SHARES[2]))
+    dev = max(1, round(count * SPLIT_SHARES[1]))
+    return np.array([count - test - dev, count - test])
+
+
+def _signer(ids: Sequence[str], clips: Sequence[_Clip]) -> str:
+    """The signer of a sentence, which all of its clips share."""
+    wanted = set(ids)
+    return Counter(clip.signer for clip in clips if clip.id in wanted).most_common(1)[0][0]
+
+
+def _dump(path: Path, content: Any) -> None:
+    with path.open("wb") as file:
+        pickle.dump(content, file, protocol=4)
