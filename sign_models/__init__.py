@@ -1,3 +1,3 @@
 """Sign-language keypoints to text in trained, registered stages: skeleton, temporal, alignment."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -16,6 +16,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import sign_models
 from sign_models.cli import commands, compose, evaluate, extract, importing, registry, translate
 from sign_models.params import load
 from sign_models.pipeline.options import STAGES
@@ -168,6 +169,22 @@ def test_make_explains_every_target() -> None:
     targets = set(re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.M).group(1).split())
     assert {"setup", "pipeline", "test", "check", "ui", "help"} <= targets
     assert set(re.findall(r"^  make (\w+)", said, re.M)) == targets
+
+
+def test_the_workflow_runs_what_ci_runs() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    ran = {step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step}
+    assert {line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make ")} <= ran
+
+
+def test_pre_commit_lints_with_the_locked_version() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert next(repo["rev"] for repo in hooks if "ruff" in repo["repo"]) == f"v{LOCK['ruff']}"
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    latest = re.search(r"^## (\S+) - (\d{4}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert latest and latest.group(1) == sign_models.__version__
 
 
 def test_ci_runs_the_tests() -> None:
