@@ -19,7 +19,10 @@ def parse(given: Mapping[str, str]) -> TranslateOptions:
     forms = tuple(form for form in FORMS if truth(form, given[form]))
     if out is None and forms:
         raise ParamsError("not given", place="out", wanted="a folder for the files", remedy="add --out DIR")
+    strict = truth("strict_extractor", given["strict_extractor"])
     n_best = given["n_best"] or "1"
     if not n_best.isdecimal() or not 1 <= int(n_best) <= 16:
         raise ParamsError(f"'{n_best}'", place="n_best", wanted="1 to 16")
-    return TranslateOptions(videos, given["model"] or CHAMPION, out or Path(), forms, int(n_best), experiment(given))
+    return TranslateOptions(
+        videos, given["model"] or CHAMPION, out or Path(), forms, int(n_best), strict, experiment(given)
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -106,6 +107,7 @@ class Clip:
 
     values (T, K, 3) float16; sha256: of their bytes. text: in NFC, otherwise as its file has it. mirrored: its left
     hand leads, so that left and right have changed places. nan: landmarks that its file gives as NaN, unseen here.
+    extractor: as in KeypointSequence.
     """
 
     id: str
@@ -117,6 +119,7 @@ class Clip:
     text: str | None = None
     mirrored: bool = False
     nan: int = 0
+    extractor: str | None = None
 
     @classmethod
     def of(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
@@ -134,7 +137,7 @@ class Clip:
     @classmethod
     def _of(cls, s: KeypointSequence, values: np.ndarray, mirrored: bool) -> Clip:
         fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(values.data).hexdigest()
-        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), mirrored, s.nan)
+        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), mirrored, s.nan, s.extractor)
 
 
 def nfc(text: str | None) -> str | None:
@@ -156,8 +159,10 @@ class Digest:
         group: str | None,
         text: str | None,
         sha256: str,
+        extractor: str | None = None,
     ) -> None:
-        self._sum.update(repr((id, length, fps, split, group, text, sha256)).encode())
+        told = () if extractor is None else (extractor,)  # data of before extractors were told keep their digest
+        self._sum.update(repr((id, length, fps, split, group, text, sha256, *told)).encode())
 
     def __str__(self) -> str:
         return self._sum.hexdigest()
@@ -170,6 +175,7 @@ class Corpus:
     frames   (F, K, 3) float16: x, y in shoulder widths from the middle of the shoulders, confidence.
     offsets  (N + 1,) int64.
     fps, splits, groups, texts: one a clip, None where unknown.
+    extractors  as in KeypointSequence -> how many clips come from it.
     digest   of ids, values and what is known of each clip: the same data gives the same, in memory or in a store.
     """
 
@@ -182,6 +188,7 @@ class Corpus:
     texts: list[str | None]
     digest: str
     sources: str = ""
+    extractors: dict[str | None, int] = field(default_factory=dict)
     index: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -204,7 +211,7 @@ class Corpus:
         """Normalise and collect; DataError on a second clip of the same id or where there is none."""
         clips: dict[str, np.ndarray] = {}
         fps, splits, groups, texts = [], [], [], []
-        digest, changes = Digest(), Changes()
+        digest, changes, extractors = Digest(), Changes(), Counter[str | None]()
         groups_of = ((group, Clip.of(group)) for group in together(sequences, len))
         for sequence, clip in chain.from_iterable(zip(*pair, strict=True) for pair in groups_of):
             if sequence.id in clips:
@@ -221,7 +228,9 @@ class Corpus:
             splits.append(clip.split)
             groups.append(clip.group)
             texts.append(clip.text)
-            digest.add(clip.id, len(clip.values), clip.fps, clip.split, clip.group, clip.text, clip.sha256)
+            known = (clip.fps, clip.split, clip.group, clip.text, clip.sha256, clip.extractor)
+            digest.add(clip.id, len(clip.values), *known)
+            extractors[clip.extractor] += 1
             changes.add(clip)
         changes.log(source)
         if not clips:
@@ -230,4 +239,4 @@ class Corpus:
             )
         offsets = np.cumsum([0, *map(len, clips.values())], dtype=np.int64)
         frames = np.concatenate(list(clips.values()))
-        return cls(list(clips), frames, offsets, fps, splits, groups, texts, str(digest), source)
+        return cls(list(clips), frames, offsets, fps, splits, groups, texts, str(digest), source, dict(extractors))

@@ -17,6 +17,7 @@ from sign_models.data.corpus import Frames
 from sign_models.data.scripts import UNSPACED
 from sign_models.datasets import checks
 from sign_models.datasets.store import Shard
+from sign_models.keypoints.extractor import short_name
 from sign_models.keypoints.layouts import PARTS
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Report:
         outliers, twins = checks.outliers(table), checks.duplicates(table)
         rates = Counter("unknown" if np.isnan(rate) else f"{rate:g}" for rate in table.fps)
         layouts = Counter(layout for shard in shards() for layout in shard.known["layouts"])
+        extractors = Counter(short_name(extractor) for shard in shards() for extractor in shard.known["extractors"])
         unread = [reason.removeprefix(UNREAD) for reason in rejected if reason.startswith(UNREAD)]
         rejected = [reason for reason in rejected if not reason.startswith(UNREAD)]
         clips = (id_text for shard in shards() for id_text in shard.known["texts"])
@@ -70,6 +72,7 @@ class Report:
             "hours": round(float(np.nansum(seconds)) / 3600, 4),
             "frame rates": dict(rates.most_common()),
             "layouts": dict(layouts.most_common()),
+            "extractors": dict(extractors.most_common()),
             "frames a clip": _spread(table.lengths),
             "unseen": {
                 part: {"landmarks": round(float(np.average(column, weights=table.lengths)), 4),
@@ -118,7 +121,8 @@ class Report:
             f"- frames a clip: mean {length['mean']:.0f}, median {length['median']:.0f}, "
             f"95 % up to {length['p95']:.0f}, {length['shortest']:.0f} to {length['longest']:.0f}",
             f"- frame rates: {_counts(n['frame rates'])}",
-            f"- layouts: {_counts(n['layouts'])}", *self._changes(), "",
+            f"- layouts: {_counts(n['layouts'])}",
+            f"- extractors: {_counts(n['extractors'])}", *self._changes(), "",
             "| part | unseen landmarks | clips without it |", "|---|---|---|",
             *(f"| {part} | {u['landmarks']:.1%} | {u['clips without it']:,} |" for part, u in n["unseen"].items()), "",
             "| split | clips | hours | groups | texts | words a text | vocabulary | words never in train |",
@@ -157,6 +161,8 @@ class Report:
             farthest = odd["farthest first"]
             told = [f"{o['id']} ({o['measure']} {o['value']:.3g}, usual {o['usual']:.3g})" for o in farthest]
             lines.append(f"- {odd['clips']:,} clips are unlike the others: {_some(told, len(told))}")
+        if len(n["extractors"]) > 1:
+            lines.append(f"- warning: the clips come from several extractors: {_counts(n['extractors'])}")
         if n["rejected"]["samples"]:
             lines.append(f"- {n['rejected']['samples']:,} samples were rejected:")
             lines += [f"  - {reason}" for reason in n["rejected"]["reasons"][:SHOWN]]

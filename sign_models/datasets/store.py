@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
@@ -30,7 +31,7 @@ INDEX, UNFINISHED = "index.json", "unfinished.json"
 OPEN = 256  # shards at a time
 FRAME_BYTES = len(CANONICAL) * 3 * 2
 # What is known of each clip of a shard. Those after sha256 are missing from the shards of older versions.
-COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256", "mirrored", "nan")
+COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256", "mirrored", "nan", "extractors")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Shard:
             with safe_open(path, "np") as file:
                 about = json.loads(file.metadata()["about"])
                 shape, offsets = file.get_slice("frames").get_shape(), file.get_tensor("offsets")
+                about["known"].setdefault("extractors", [None] * (len(offsets) - 1))  # of before they were told
                 shard = cls(path, offsets, file.get_tensor("measures"), **about)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise _broken(path, f"is no whole shard ({str(error)[:100]})") from error
@@ -173,11 +175,13 @@ def open_store(path: Path | str, *, full: bool = False) -> Corpus:
     index = _index(path)
     known: dict[str, list[Any]] = {name: [] for name in ("ids", "fps", "splits", "groups", "texts")}
     files, starts, lengths = list[Path](), [0], list[np.ndarray]()
+    extractors = Counter[str | None]()
     once: dict[Any, Any] = {}  # one object for equal frame rates, splits and groups: there are few of each
     for shard in _checked(path, index, full):
         files.append(shard.path)
         starts.append(starts[-1] + int(shard.offsets[-1]))
         lengths.append(np.diff(shard.offsets))
+        extractors.update(shard.known["extractors"])
         for name, values in known.items():
             of_shard = shard.known[name]
             values += of_shard if name in ("ids", "texts") else (once.setdefault(value, value) for value in of_shard)
@@ -187,6 +191,7 @@ def open_store(path: Path | str, *, full: bool = False) -> Corpus:
         offsets=np.concatenate([[0], *lengths]).cumsum(),
         digest=index["digest"],
         sources=str(path),
+        extractors=dict(extractors),
     )
 
 
@@ -219,7 +224,7 @@ def store_digest(path: Path) -> str:
 
 def add_known(digest: Digest, lengths: np.ndarray, known: dict[str, list[Any]]) -> None:
     """Add clips by what is known of them, as `Corpus.of` adds the same clips in memory."""
-    columns = (known[name] for name in ("fps", "splits", "groups", "texts", "sha256"))
+    columns = (known[name] for name in ("fps", "splits", "groups", "texts", "sha256", "extractors"))
     for clip in zip(known["ids"], lengths.tolist(), *columns, strict=True):
         digest.add(*clip)
 

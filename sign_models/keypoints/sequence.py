@@ -24,6 +24,7 @@ class KeypointSequence:
     size        (width, height) of the picture in pixels, where the file tells it.
     fps         frames per second, where the file tells it.
     text, split, group: sentence, train|dev|test, and signer or source video, where the file tells them.
+    extractor   which program found the landmarks, as keypoints.extractor writes it; None where the file does not tell.
     source      what an error message names: the file, or file and sample.
     depth       (T, K) float32, where the file tells it: z away from the camera, in the unit of x (of "picture":
                 fractions of the picture's width), from any origin, which may be another one in each body part.
@@ -41,6 +42,7 @@ class KeypointSequence:
     text: str | None = None
     split: str | None = None
     group: str | None = None
+    extractor: str | None = None
     source: str = ""
     depth: np.ndarray | None = None
     nan: int = 0

@@ -190,6 +190,7 @@ class GenerateParams(Closed):
     length_penalty: float | None
     window: Positive | None  # frames; longer clips are translated in windows; null: as long as training saw them
     batch_size: Positive  # execution only
+    strict_extractor: bool  # refuse videos whose keypoints come from another extractor than training's; false: warn
 
 
 class PipelineParams(Closed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -10,18 +11,20 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 
 from sign_models.datasets.inputs import Inputs
-from sign_models.errors import UpstreamError
+from sign_models.errors import DataError, UpstreamError
+from sign_models.keypoints.extractor import difference, short_name
 from sign_models.params.load import flatten
 from sign_models.pipeline import summary
 from sign_models.pipeline.options import DEFAULT_ALIAS, Options
 from sign_models.stages.declaration import BY_NAME, UPSTREAM_ROLES
 from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
-from sign_models.tracking.registry import ModelRef, resolve
+from sign_models.tracking.registry import EXTRACTORS, ModelRef, resolve, trained_on
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.sources import source_digest
 from sign_models.tracking.store import connect
 
 logger = logging.getLogger(__name__)
+MAX_EXTRACTORS = 32  # in a tag, which MLflow cuts at 8000 characters
 EXECUTION_ONLY = ("checkpoint_minutes", "batch_frames", "generate.batch_size")
 
 
@@ -129,6 +132,37 @@ class Command:
             )
         if upstream:
             run.link_inputs(model.model_id for model in upstream.values())
+        self._record_extractors(run, stage)
+        self._compare_extractors(stage, upstream)
+
+    def _extractors(self, stage: str) -> dict[str | None, int]:
+        """Extractor -> clips, of all that a stage reads."""
+        found: dict[str | None, int] = {}
+        for part in set(BY_NAME[stage].reads) - {"texts"}:
+            found |= getattr(self.inputs, part).extractors
+        return found
+
+    def _record_extractors(self, run: Run, stage: str) -> None:
+        """As a tag, which the version that the run registers gets too."""
+        found = sorted(self._extractors(stage), key=str)
+        if len(found) > MAX_EXTRACTORS:
+            logger.warning("%s: the clips come from %d extractors; %d are recorded", stage, len(found), MAX_EXTRACTORS)
+        run.set_tags({EXTRACTORS: json.dumps(found[:MAX_EXTRACTORS])})
+
+    def _compare_extractors(self, stage: str, upstream: Mapping[str, ModelRef]) -> None:
+        """Warn where the clips come from another extractor than those of a model that the stage builds on.
+
+        Raises:
+            DataError: They do, or it is not known, and generate.strict_extractor is set.
+        """
+        strict = stage == "generate" and self.options.params.generate.strict_extractor
+        for model in upstream.values():
+            found = difference(self._extractors(stage), trained_on(model.tags), strict=strict)
+            if found and strict:
+                remedy = f"extract the videos with the extractor of {model.uri}, or leave out strict_extractor"
+                raise DataError(found, place=self.inputs.source, remedy=remedy)
+            if found:
+                logger.warning("%s: %s", stage, found.replace("the model", model.uri))
 
     def check(self) -> None:
         """Read all that the stages of this command will read: a mistake in the last one's is refused before the
@@ -151,6 +185,7 @@ class Command:
             return {"texts": len(texts)}
         corpus = getattr(self.inputs, part)
         found: dict[str, object] = {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
+        found["extractors"] = ", ".join(sorted(map(short_name, corpus.extractors)))
         if part == "videos":
             found["without_text"] = len(corpus) - len(texts)
         return found

@@ -24,7 +24,7 @@ from sign_models.pipeline.context import Command
 from sign_models.pipeline.options import STAGES, Options
 from sign_models.tracking.fingerprint import find_done
 from sign_models.tracking.process import launched, worker_context
-from sign_models.tracking.registry import ModelRef, resolve
+from sign_models.tracking.registry import EXTRACTORS, ModelRef, resolve, trained_on
 from sign_models.tracking.representations import fetch, find_finished, made_by
 from sign_models.tracking.runs import stage_run
 
@@ -227,7 +227,9 @@ def _example(command: Command, stage: str) -> list[KeypointSequence]:
     from sign_models.keypoints.sequence import of_canonical
 
     corpus = command.inputs.keypoints if stage == "skeleton" else command.inputs.videos
-    return [of_canonical(corpus.ids[i], corpus.clip(i)) for i in range(min(EXAMPLE_CLIPS, len(corpus)))]
+    extractor = next(iter(corpus.extractors)) if len(corpus.extractors) == 1 else None
+    clips = [of_canonical(corpus.ids[i], corpus.clip(i)) for i in range(min(EXAMPLE_CLIPS, len(corpus)))]
+    return [replace(clip, extractor=extractor) for clip in clips]
 
 
 def represent(command: Command) -> str:
@@ -321,7 +323,8 @@ def generate(command: Command) -> str:
                 input_example=_example(command, "generate"),
                 metrics=command.generated.metrics(),
                 upstream=upstream,
-                tags=wanted.tags(),
+                # What it was trained on, not what it has just translated.
+                tags=wanted.tags() | {EXTRACTORS: json.dumps(trained_on(upstream["alignment"].tags))},
                 step=0,
             )
         logger.info("generate: registered %s", command.made["translator"].uri)

@@ -12,8 +12,9 @@ from typing import Any
 
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
+from sign_models.keypoints.extractor import check_extractor
 from sign_models.keypoints.sequence import KeypointSequence
-from sign_models.tracking.registry import MODEL_NAMES, resolve
+from sign_models.tracking.registry import MODEL_NAMES, resolve, trained_on
 from sign_models.tracking.runs import connect
 from sign_models.video import captions
 from sign_models.video.batch import extract_all, find_videos
@@ -27,13 +28,20 @@ FORMS = ("srt", "vtt", "eaf", "json")
 
 @dataclass(frozen=True)
 class TranslateOptions:
-    """model: as the registry resolves it. forms: of FORMS; their files go to out, or beside the working directory."""
+    """What to translate, and what to write.
+
+    Attributes:
+        model: As the registry resolves it.
+        forms: Of FORMS; their files go to out, or beside the working directory.
+        strict_extractor: Refuse clips of another extractor than training's.
+    """
 
     videos: Path
     model: str
     out: Path
     forms: tuple[str, ...] = ()
     n_best: int = 1
+    strict_extractor: bool = False
     experiment: str = ""
 
 
@@ -53,9 +61,13 @@ def run_translate(options: TranslateOptions) -> None:
     upstream = resolve(options.model, "translator")
     from sign_models.serving import load
 
+    trained = trained_on(upstream.tags)
     predictor = load(upstream.path())
     with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
         for clip in _clips(options.videos, Path(scratch)):
+            warning = check_extractor(clip.sequence, trained, strict=options.strict_extractor)
+            if warning:
+                print(f"{clip.sequence.id}: warning: {warning}", file=sys.stderr)
             answer = predictor.predict([clip.sequence], n_best=options.n_best, windows=True)[0]
             found = segments(answer, clip.sequence)
             for segment in found:

@@ -9,7 +9,7 @@ import base64
 import io
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation, ValidationError
 
 from sign_models.errors import DataError, SignError
+from sign_models.keypoints.extractor import FORM, check_extractor
 from sign_models.keypoints.formats import pose
 from sign_models.keypoints.formats.clip import clip as checked_clip
 from sign_models.keypoints.formats.source import Npz, Options, Source
@@ -34,6 +35,7 @@ MAX_REQUEST_BYTES = 256 * 2**20  # of its npz and pose files, unpacked
 MAX_BEAMS = 16
 MAX_MESSAGE = 500  # characters of what a client sent
 FORMS = ("npz", "pose", "keypoints")
+FLAGS = ("windows", "strict_extractor")  # params that are true or false
 
 
 class Clip(BaseModel):
@@ -44,6 +46,7 @@ class Clip(BaseModel):
     keypoints  T frames of K landmarks of C numbers, as JSON lists
     C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. Without a confidence, a landmark at 0, 0 is unseen.
     layout     a name of keypoints.layouts; told by K where it is not given
+    extractor  which program found the landmarks, as keypoints.extractor writes it; a pose file of ours tells it
     unit, size, fps  KeypointSequence says what they are; unit is told by the range of the numbers where not given
     """
 
@@ -54,6 +57,7 @@ class Clip(BaseModel):
     keypoints: Annotated[list[list[list[float]]] | None, SkipValidation] = None
     layout: str | None = None
     fps: float | None = None
+    extractor: str | None = None
     unit: str | None = None
     size: list[float] | None = None
     _refused: str = PrivateAttr("")
@@ -89,6 +93,7 @@ class ServedModel(PythonModel):
         from sign_models.serving import load
 
         self.model = load(Path(context.artifacts["model"]))
+        self.trained: list[str | None] = (context.model_config or {}).get("extractors", [])
 
     # Mapping, since MLflow takes `dict` for a schema and then warns that it checks none of its values
     def predict(self, model_input: list[Clip], params: dict[str, Any] | None = None) -> list[Mapping[str, Any]]:
@@ -98,7 +103,11 @@ class ServedModel(PythonModel):
         """
         try:
             options: dict[str, Any] = _checked(params or {})
-            return list(self.model.predict(sequences_of(model_input), **options))
+            strict = options.pop("strict_extractor", False)
+            sequences = sequences_of(model_input)
+            warnings = [check_extractor(sequence, self.trained, strict=strict) for sequence in sequences]
+            answers = self.model.predict(sequences, **options)
+            return [a | {"warning": w} if w else a for a, w in zip(answers, warnings, strict=True)]
         except SignError as error:
             raise Refused(str(error)) from error
 
@@ -109,8 +118,11 @@ def search_params(config: Mapping[str, Any]) -> dict[str, int | bool]:
     beams    how many texts the search follows, at least n_best
     n_best   how many texts are answered at most
     windows  whether the windows are named in which a clip was translated
+    strict_extractor  whether a clip of another extractor than training's is refused; else it gets a `warning`
     """
-    return {"beams": config["generation"]["beams"], "n_best": 1, "windows": False} if "generation" in config else {}
+    if "generation" not in config:
+        return {}
+    return {"beams": config["generation"]["beams"], "n_best": 1, "windows": False, "strict_extractor": False}
 
 
 def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
@@ -163,23 +175,28 @@ def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
             f"{len(keypoints)} frames as lists", place=place, wanted=f"at most {MAX_LISTED}", remedy="send them as npz"
         )
     left.take_frames(len(keypoints) if isinstance(keypoints, list) else (*np.shape(keypoints), 0)[0], place)
+    if clip.extractor is not None and not FORM.fullmatch(clip.extractor):
+        wanted = "name, version and models, as keypoints.extractor writes it"
+        raise DataError(f"extractor {clip.extractor[:80]!r}", place=place, wanted=wanted)
     told: Any = {"unit": clip.unit, "size": clip.size, "fps": clip.fps}
-    return checked_clip(place, keypoints, Options(clip.layout), source=place, confidence=confidence, **told)
+    sequence = checked_clip(place, keypoints, Options(clip.layout), source=place, confidence=confidence, **told)
+    return replace(sequence, extractor=clip.extractor)
 
 
 def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
     """What a client sends for a sequence: the fields of a Clip."""
     file = io.BytesIO()
     np.savez_compressed(file, keypoints=sequence.points, confidence=sequence.confidence)
-    told = {"layout": sequence.layout, "unit": sequence.unit, "fps": sequence.fps, "size": sequence.size}
+    told = {name: getattr(sequence, name) for name in ("layout", "unit", "fps", "extractor")}
+    told["size"] = None if sequence.size is None else [*sequence.size]
     return {"npz": base64.b64encode(file.getvalue()).decode(), **{k: v for k, v in told.items() if v is not None}}
 
 
 def _checked(params: Mapping[str, Any]) -> dict[str, int | bool]:
     """Of the types that the signature has."""
-    checked = {name: bool(value) if name == "windows" else int(value) for name, value in params.items()}
+    checked = {name: bool(value) if name in FLAGS else int(value) for name, value in params.items()}
     for name, value in checked.items():
-        if name != "windows" and not 1 <= value <= MAX_BEAMS:
+        if name not in FLAGS and not 1 <= value <= MAX_BEAMS:
             raise DataError(f"{name} {value}", place="params", wanted=f"1 to {MAX_BEAMS}")
     return checked
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sign_models.keypoints.extractor import short_name
 from sign_models.tracking.registration import UPSTREAM
 from sign_models.tracking.registry import (
     MODEL_NAMES,
@@ -16,6 +17,7 @@ from sign_models.tracking.registry import (
     model_id_of,
     resolve,
     stage_of,
+    trained_on,
     versions_of,
 )
 from sign_models.tracking.store import artifacts_at, client, translate_store_errors
@@ -31,7 +33,8 @@ TELLING = re.compile(r"\.model\.|\.(steps|epochs|lr|seed|finetune|pretrained|voc
 
 @dataclass(frozen=True)
 class Node:
-    """A version, a represent run or an input. missing: what of it was deleted. scores, params: of its run."""
+    """A version, a represent run or an input. missing: what of it was deleted. extractors:
+    of the clips that a version was trained on. scores, params: of its run."""
 
     kind: str
     title: str
@@ -43,6 +46,7 @@ class Node:
     dirty: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
+    extractors: tuple[str, ...] = ()
     profile: dict[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     upstream: tuple[Node, ...] = ()
@@ -86,6 +90,7 @@ def _version(role: str, told: Mapping[str, str]) -> Node:
         asked=told.get("asked", ""),
         commit=tags.get("sign.commit", ""),
         dirty=tags.get("sign.dirty", ""),
+        extractors=tuple(map(short_name, trained_on(tags))),
         scores=_scores(model, run),
         params=_telling(run.data.params if run else model.params if model else {}),
         missing=(*gone, *_missing(run)),
@@ -199,6 +204,8 @@ def _facts(node: Node) -> Iterator[str]:
     if node.run_id:
         changed = {"true": " with changes", "unknown": ", perhaps with changes"}.get(node.dirty, "")
         yield f"run {node.run_id}" + (f"  commit {node.commit[:10]}{changed}" if node.commit else "")
+    if node.extractors:
+        yield f"trained on keypoints of {', '.join(node.extractors)}"
     for what, values in (("scores", node.scores), ("params", node.params)):
         if values:
             shown = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items()]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.registry import CONFIG, MODEL_NAMES, ModelRef, ready, versions_of
+from sign_models.tracking.registry import CONFIG, EXTRACTORS, MODEL_NAMES, ModelRef, ready, trained_on, versions_of
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
 from sign_models.tracking.store import (
@@ -83,7 +83,9 @@ def _tags(
     run: Run, stage: str, files: str, upstream: Mapping[str, ModelRef], tags: Mapping[str, object]
 ) -> dict[str, str]:
     of_run = client().get_run(run.id).data.tags
-    said = {k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in ("sign.commit", "sign.dirty")}
+    said = {
+        k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in ("sign.commit", "sign.dirty", EXTRACTORS)
+    }
     said |= {STAGE: stage, FILES: files} | {k: str(v) for k, v in tags.items()}
     for role, model in upstream.items():
         said[UPSTREAM + role] = json.dumps(
@@ -116,6 +118,7 @@ def _log_model(
             artifacts={"model": str(named)},
             code_paths=[str(PACKAGE)],
             pip_requirements=requirements(),
+            model_config={"extractors": trained_on(tags)},
             input_example=(clips, search) if search else clips,  # MLflow takes the signature's params from it
             mlflow_model=Model(model.artifact_location, run.id, model_uuid=model.model_id, model_id=model.model_id),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MODEL_NAMES = {role: stage.registers for role, stage in BY_ROLE.items()}
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+EXTRACTORS = "sign.extractors"  # tag: of the clips that a model was trained on, a JSON list
 _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
 
 
@@ -83,6 +85,11 @@ class ModelRef:
             wanted="a version that still has them",
             remedy="choose another, or train it again",
         )
+
+
+def trained_on(tags: Mapping[str, str]) -> list[str | None]:
+    """The extractors of the clips that a model was trained on, by its version's tags; [] where they do not tell."""
+    return list(json.loads(tags.get(EXTRACTORS, "[]")))
 
 
 def resolve(spec: str, stage: str) -> ModelRef:

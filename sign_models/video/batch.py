@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sign_models.errors import DataError, ResourceError, SignError
+from sign_models.keypoints.formats.pose_record import read_record
 from sign_models.video import decode
 from sign_models.video.extract import DEFAULTS, Settings, extract_to_file, record_of
 from sign_models.video.landmarks import extractor_version
 from sign_models.video.models import ModelFiles
-from sign_models.video.pose_file import read_record
 from sign_models.video.sheet import write_jpeg
 
 CORES_A_PROCESS = 2  # body and hands are found in two threads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,11 +141,6 @@ def record_of(video: Path, models: ModelFiles, settings: Settings) -> dict[str, 
 def extractor(models: ModelFiles) -> dict[str, Any]:
     """Name, version and the SHA-256 of each model file."""
     return {"name": NAME, "version": extractor_version(), "models": models.checksums}
-
-
-def same_extractor(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two records come from the same model files, by the same program."""
-    return all(a["extractor"].get(key) == b["extractor"].get(key) for key in ("name", "models"))
 
 
 def constant_rate(times: np.ndarray) -> tuple[float, np.ndarray]:

@@ -1,27 +1,19 @@
-"""`.pose` files with the record of how they were made.
-
-The record is JSON behind the poses, then its length (uint32, little-endian) and MAGIC. Version 0.2 of the format counts
-its frames, so that readers stop before it.
-"""
+"""Writes `.pose` files with the record of how they were made."""
 
 from __future__ import annotations
 
 import io
-import json
 import os
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sign_models.errors import DataError
+from sign_models.keypoints.formats.pose_record import packed
 from sign_models.keypoints.landmarks import FINGERS, HAND, MEDIAPIPE_POSE
 from sign_models.keypoints.sequence import KeypointSequence
 
-MAGIC = b"SIGNREC1"
-MAX_RECORD_BYTES = 2**20
 LAYOUT = "mediapipe_75"
 _ARMS = (
     *(("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),
@@ -37,7 +29,7 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
     Args:
         sequence: of the layout mediapipe_75, in pixels, with size and fps.
         depth: (T, 75) float32, in pixels.
-        record: what read_record() gives back; JSON.
+        record: what formats.pose_record.read_record gives back; JSON.
     """
     from pose_format import Pose
     from pose_format.numpy import NumPyPoseBody
@@ -61,8 +53,7 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
     values[confidence == 0] = 0
     buffer = io.BytesIO()
     Pose(header, NumPyPoseBody(float(sequence.fps), values, confidence)).write(buffer)
-    text = json.dumps(dict(record), sort_keys=True).encode()
-    buffer.write(text + struct.pack("<I", len(text)) + MAGIC)
+    buffer.write(packed(record))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("wb") as file:
@@ -70,33 +61,6 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """The record of a `.pose` file; None where it has none, as files of other programs. DataError where damaged."""
-    tail = struct.calcsize("<I") + len(MAGIC)
-    size = path.stat().st_size
-    if size < tail:
-        return None
-    with path.open("rb") as file:
-        file.seek(size - tail)
-        length, magic = struct.unpack(f"<I{len(MAGIC)}s", file.read(tail))
-        if magic != MAGIC:
-            return None
-        if length > min(MAX_RECORD_BYTES, size - tail):
-            raise _damaged(path)
-        file.seek(size - tail - length)
-        try:
-            record = json.loads(file.read(length))
-        except (ValueError, RecursionError) as error:
-            raise _damaged(path) from error
-    if not isinstance(record, dict):
-        raise _damaged(path)
-    return record
-
-
-def _damaged(path: Path) -> DataError:
-    return DataError("its record is damaged", place=path.name, wanted="a whole file", remedy="extract it again")
 
 
 def _fingers() -> list[tuple[str, str]]:

@@ -69,7 +69,12 @@ def test_params_are_those_of_the_signature(model: PyFuncModel) -> None:
     one = {"npz": npz(keypoints=POINTS)}
     schema = model.metadata.get_params_schema()
     known = [(p.name, p.dtype.name, p.default) for p in schema.params]
-    assert known == [("beams", "long", 4), ("n_best", "long", 1), ("windows", "boolean", False)]
+    assert known == [
+        ("beams", "long", 4),
+        ("n_best", "long", 1),
+        ("windows", "boolean", False),
+        ("strict_extractor", "boolean", False),
+    ]
     status, [answer] = ask(model, one, n_best=3, windows=True)
     assert (status, answer["beams"], answer["n_best"], answer["windows"]) == (200, 4, 3, True)
     for name, value in (("beams", 17), ("n_best", 0)):

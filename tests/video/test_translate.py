@@ -17,7 +17,10 @@ from sign_models.video.pose_file import write_pose
 from tests.keypoints.signer import signer
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "video" / "hoy.mp4"
-NOTHING = {name: "" for name in ("videos", "model", "out", "srt", "vtt", "eaf", "json", "n_best", "experiment")}
+NOTHING = {
+    name: ""
+    for name in ("videos", "model", "out", "srt", "vtt", "eaf", "json", "n_best", "strict_extractor", "experiment")
+}
 
 
 def given(**chosen: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.people import follow
+from sign_models.keypoints.formats.pose_record import extractor_of, record_at_end
 from sign_models.keypoints.formats.source import POSE_VERSIONS, Options, Source
 from sign_models.keypoints.landmarks import FACE_70, HAND, IGNORED, mesh
 from sign_models.keypoints.layouts import LAYOUTS, name_of
@@ -116,7 +118,7 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         points[lost], confidence = 0, np.where(lost, np.float32(0), confidence)
     points, confidence = follow(points, confidence)
     dimensions = pose.header.dimensions
-    return clip(
+    sequence = clip(
         source.id,
         points,
         options,
@@ -127,6 +129,7 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         fps=float(pose.body.fps),
         nan=nan,
     )
+    return replace(sequence, extractor=extractor_of(record_at_end(data, place), place))
 
 
 def _names(component: str, points: list[str]) -> list[str]:

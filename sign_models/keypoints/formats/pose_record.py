@@ -1,0 +1,67 @@
+"""The record behind the poses of a `.pose` file: how they were made.
+
+JSON, then its length (uint32, little-endian) and MAGIC. Version 0.2 of the format counts its frames, so that readers
+stop before it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sign_models.errors import DataError
+from sign_models.keypoints.extractor import extractor_line
+
+MAGIC = b"SIGNREC1"
+MAX_RECORD_BYTES = 2**20
+_TAIL = struct.Struct(f"<I{len(MAGIC)}s")
+
+
+def packed(record: Mapping[str, Any]) -> bytes:
+    """The bytes of a record, to be written behind the poses."""
+    text = json.dumps(dict(record), sort_keys=True).encode()
+    return text + _TAIL.pack(len(text), MAGIC)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record of a `.pose` file; None where it has none, as files of other programs. DataError where damaged."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - MAX_RECORD_BYTES - _TAIL.size))
+        return record_at_end(file.read(), path.name)
+
+
+def record_at_end(data: bytes, place: str) -> dict[str, Any] | None:
+    """As read_record, of the bytes of a file or its last ones. place: what an error message names."""
+    if len(data) < _TAIL.size:
+        return None
+    length, magic = _TAIL.unpack(data[-_TAIL.size :])
+    if magic != MAGIC:
+        return None
+    if length > min(MAX_RECORD_BYTES, len(data) - _TAIL.size):
+        raise _damaged(place)
+    try:
+        record = json.loads(data[len(data) - _TAIL.size - length : -_TAIL.size])
+    except (ValueError, RecursionError) as error:
+        raise _damaged(place) from error
+    if not isinstance(record, dict):
+        raise _damaged(place)
+    return record
+
+
+def extractor_of(record: Mapping[str, Any] | None, place: str) -> str | None:
+    """The extractor that a record names, as keypoints.extractor writes it; None where it names none."""
+    told = (record or {}).get("extractor")
+    if told is None:
+        return None
+    try:
+        return extractor_line(told["name"], told["version"], told["models"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(place) from error
+
+
+def _damaged(place: str) -> DataError:
+    return DataError("its record is damaged", place=place, wanted="a whole file", remedy="extract it again")
