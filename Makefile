@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup video pipeline test kernels check format ui lock clean
+.PHONY: help setup video pipeline test kernels docs check format ui lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test: setup ## Run the tests
 kernels: setup ## Test the GPU's kernels on a CPU, in Triton's interpreter
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --no-build-isolation --editable '.[kernels]'
 	$(RUN) TRITON_INTERPRET=1 python -m pytest -n auto tests/kernels $(ARGS)
+
+docs: setup ## Build the site of docs/ in build/site, strictly
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --no-build-isolation --editable '.[docs]'
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 check: setup ## ruff, ruff format --check, mypy
 	$(RUN) ruff check .
