@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from sign_models.data.corpus import Changes
+from sign_models.data.splits import divide
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.datasets import checks, report
 from sign_models.datasets.samples import BY_FILE, Files, Place, Reading, Sample, read_samples
@@ -172,29 +171,14 @@ def finish(
 
 
 def split_by_ratio(keys: list[str], splitting: Splitting) -> list[str | None]:
-    """The split of each clip by its key: equal keys share one. DataError where there are fewer keys than splits.
-
-    The keys stand in the order of a hash; the shares of clips cut it where they come nearest.
-    """
-    counts = Counter(keys)
-    ordered = sorted(counts, key=lambda key: hashlib.sha256(f"{splitting.seed} {key}".encode()).digest())
-    wanted = [share > 0 for share in splitting.ratio]
-    if len(ordered) < sum(wanted):
+    """The split of each clip by its key: equal keys share one. DataError where there are fewer keys than splits."""
+    try:
+        parts = divide(keys, splitting.ratio, str(splitting.seed))
+    except ValueError as error:
         raise DataError(
-            f"{len(ordered)} groups cannot fill {sum(wanted)} splits",
+            f"{len(set(keys))} groups cannot fill {sum(share > 0 for share in splitting.ratio)} splits",
             place="split_ratio",
             wanted="a group a split",
             remedy="group by something finer, e.g. --group id",
-        )
-    share = np.concatenate([[0], np.cumsum([counts[key] for key in ordered])]) / len(keys)
-    splits: dict[str, str] = {}
-    begin = 0
-    for i, name in enumerate(SPLITS):
-        if not wanted[i]:
-            continue
-        nearest = int(np.abs(share - sum(splitting.ratio[: i + 1])).argmin())
-        later = sum(wanted[i + 1 :])  # each of them needs a key too
-        end = min(max(nearest, begin + 1), len(ordered) - later) if later else len(ordered)
-        splits |= dict.fromkeys(ordered[begin:end], name)
-        begin = end
-    return [splits[key] for key in keys]
+        ) from error
+    return [SPLITS[part] for part in parts]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import of_split
+from sign_models.data.splits import WAYS, divide_clips, of_split
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.datasets import demo
 from sign_models.datasets.store import is_store, open_store, store_digest
@@ -22,6 +23,7 @@ from sign_models.keypoints import formats
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
 
+logger = logging.getLogger(__name__)
 KEYPOINTS, VIDEOS, TEXTS = "sign_language_keypoints.pkl", "video_sequences.pkl", "text_data.json"
 SHOWN = 5  # ids named in a message
 SPLIT_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}  # where no split is given
@@ -79,12 +81,23 @@ class Inputs:
     def _shared(self) -> bool:
         return self.videos_path is not None and self.keypoints_path in (None, self.videos_path)
 
-    @cached_property
+    @property
     def videos(self) -> Corpus:
         """Videos with the splits that they or their texts name."""
+        return self._divided[0]
+
+    @property
+    def splitting(self) -> str:
+        """How the videos were split, where neither they nor their texts name a split; else ""."""
+        return self._divided[1]
+
+    @cached_property
+    def _divided(self) -> tuple[Corpus, str]:
         corpus = Corpus.of(self._demo.videos, "embedded phrases") if self.embedded else _read(self.videos_path, VIDEOS)
-        _join(corpus, self._rows, str(self.texts_path or TEXTS))
-        return corpus
+        said = _join(corpus, self._rows, str(self.texts_path or TEXTS))
+        if said:
+            logger.info("%s: %s", Path(corpus.sources).name, said)
+        return corpus, said
 
     @cached_property
     def texts(self) -> dict[str, str]:
@@ -171,8 +184,8 @@ def _missing(path: Path | None, usual: str) -> DataError:
     )
 
 
-def _join(corpus: Corpus, rows: list[TextRow], place: str) -> None:
-    """Check texts against videos and give the corpus its splits."""
+def _join(corpus: Corpus, rows: list[TextRow], place: str) -> str:
+    """Check texts against videos and give the corpus its splits -> how, where nothing named them."""
     if missing := [row.id for row in rows if row.id not in corpus.index]:
         raise DataError(
             f"{len(missing)} of {len(rows)} texts have no video: {_some(missing)}",
@@ -192,27 +205,29 @@ def _join(corpus: Corpus, rows: list[TextRow], place: str) -> None:
             )
         corpus.splits[i] = row.split or own
     if not any(corpus.splits):
-        _split(corpus, {row.id for row in rows} or set(corpus.ids))
-    elif "train" not in corpus.splits:
+        return _split(corpus, {row.id: row.text for row in rows} or dict(zip(corpus.ids, corpus.texts, strict=True)))
+    if "train" not in corpus.splits:
         raise DataError(
             f"no training split, only {_some(sorted({s for s in corpus.splits if s}))}",
             place=place,
             wanted='videos of split "train"',
             remedy='set "split" of some texts to "train", or leave out every split',
         )
+    return ""
 
 
-def _split(corpus: Corpus, chosen: set[str]) -> None:
-    """Where nothing names a split: by a hash of the group (signer, source video) or id, the same on every machine."""
-    ends = np.cumsum(list(SPLIT_SHARES.values()))
-    for i, name in enumerate(corpus.ids):
-        if name not in chosen:
-            continue
-        key = hashlib.sha256(f"split {corpus.groups[i] or name}".encode()).digest()
-        place = int.from_bytes(key[:8], "big") / 2**64
-        corpus.splits[i] = list(SPLIT_SHARES)[min(int(np.searchsorted(ends, place, "right")), 2)]
-    if "train" not in corpus.splits:
+def _split(corpus: Corpus, texts: Mapping[str, str | None]) -> str:
+    """Split the clips of `texts` where nothing names a split, the same on every machine -> how, for log and run."""
+    clips = np.array([i for i, name in enumerate(corpus.ids) if name in texts])
+    shares = [*SPLIT_SHARES.values()]
+    if len(clips) < len(shares):
         corpus.splits = ["train"] * len(corpus)
+        return f"no split is named, and {len(clips)} videos are too few to divide: all of them train"
+    parts, by = divide_clips(corpus, clips, shares, "split", [texts.get(name) for name in corpus.ids])
+    for clip, part in zip(clips, parts, strict=True):
+        corpus.splits[clip] = [*SPLIT_SHARES][part]
+    counts = ", ".join(f"{corpus.splits.count(name)} {name}" for name in SPLIT_SHARES)
+    return f"no split is named: {counts}, {WAYS[by]}"
 
 
 def _some(names: list[str]) -> str:

@@ -121,6 +121,8 @@ class Command:
         for part in dict.fromkeys(BY_NAME[stage].reads):
             digest, source = self.inputs.digest(part), self.inputs.source
             run.log_dataset(part, digest, f"{stage}.{part}", self._profile(part), source)
+        if "videos" in BY_NAME[stage].reads and self.inputs.splitting:
+            run.set_tags({"sign.data.splits": self.inputs.splitting})
         for role, model in upstream.items():
             run.set_tags(
                 {

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import mask_keypoints
-from sign_models.data.splits import named, of_split
+from sign_models.data.splits import hold_out, named, of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score
@@ -42,6 +42,7 @@ LONGER = 1.5  # than the longest training text: tokens written at most; than usu
 USUAL_SHARE = 0.99  # of the training clips are no longer than usual
 CTC_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # in ranking, of which the validation videos choose
 USUAL_CTC = 0.3  # until they have, and where they cannot tell
+HELD_OUT = 0.1  # of the training clips, to validate, where no split says which
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
@@ -105,21 +106,9 @@ class AlignmentTask:
         self.frames = DeviceCorpus(corpus, machine.device)
         self.texts = [texts.get(name) for name in corpus.ids]
         labelled = np.array([text is not None for text in self.texts])
-        train, dev = (clips[labelled[clips]] for clips in (of_split(corpus, "train", None), of_split(corpus, "dev")))
-        if not len(train):
-            raise DataError(
-                "no training video has a text",
-                place=corpus.sources,
-                wanted="texts for videos of split train",
-                remedy="add their ids to text_data.json",
-            )
-        self.facts: dict[str, str] = {}
-        self.dev = (
-            dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]]
-            if len(dev)
-            else train[:EVALUATED]
-        )
-        self.tolerance = 100 / len(self.dev)  # in percent: one sentence
+        held_out = hold_out(corpus, HELD_OUT, params.training.seed, self.texts)
+        train, dev, self.facts, self.held_out = held_out.train, held_out.validation, held_out.facts, held_out.apart
+        self.dev = dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]]
         videos = of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
@@ -139,6 +128,7 @@ class AlignmentTask:
         model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
         self.objective = Translation(model, params)
         train = self._that_fit(train, machine)
+        self.tolerance = 100 / len(self.dev)  # in percent: one sentence
         # one clip that tells a whole story makes no other one a story
         usual = np.quantile(corpus.lengths[train], USUAL_SHARE)
         model.generation = self.generation = replace(self.generation, window=round(LONGER * usual))
@@ -172,9 +162,9 @@ class AlignmentTask:
                     f"{len(long)} of {len(clips)} {name} videos are longer than the {longest} frames that this device "
                     f"has the memory to train on, and are left out: {named(self.frames.corpus, long)}"
                 )
-        if lengths[train].min() > longest:
+        if max(lengths[train].min(), lengths[self.dev].min()) > longest:
             raise DataError(
-                self.facts["left_out.training"],
+                self.facts.get("left_out.training") or self.facts["left_out.validation"],
                 place=self.frames.corpus.sources,
                 wanted="a video for each text",
                 remedy="cut them where their sentences end, or choose a smaller preset",
@@ -383,11 +373,11 @@ def train(
     video id, made by `temporal`; read in place of the videos where params say that it is not fine-tuned."""
     machine = find_device()
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
-    for fact in task.facts.values():
-        recorder.note(f"alignment: {fact}")
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model
-    if params.generation.ctc_weight is None and machine.process_group.first:
+    if params.generation.ctc_weight is None and not task.held_out:
+        recorder.note(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")
+    elif params.generation.ctc_weight is None and machine.process_group.first:
         model.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
         recorder.metrics({"validation.ctc_weight": model.generation.ctc_weight}, progress.step)
         recorder.note(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")

@@ -59,8 +59,9 @@ class SkeletonTask(FixedTask):
     def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Device) -> None:
         self.params = params
         self.frames = DeviceCorpus(corpus, machine.device)
-        train, self.validation = hold_out(corpus, params.validation, params.training.seed)
-        self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
+        held_out = hold_out(corpus, params.validation, params.training.seed)
+        self.validation, self.facts = held_out.validation, held_out.facts
+        self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
 
@@ -94,7 +95,7 @@ def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained
     if machine.process_group.first:
         show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
-    return Trained(model, progress, sum(p.numel() for p in model.parameters()))
+    return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)
 
 
 @torch.no_grad()

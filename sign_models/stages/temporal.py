@@ -51,8 +51,9 @@ class TemporalTask(FixedTask):
         self.params = params
         self.views = 2 if params.contrast_weight else 1
         self.frames = DeviceCorpus(corpus, machine.device)
-        train, self.validation = hold_out(corpus, params.validation, params.training.seed)
-        self.sampler = Sampler(corpus.lengths, train, params.training.batch_size, params.training.seed)
+        held_out = hold_out(corpus, params.validation, params.training.seed)
+        self.validation, self.facts = held_out.validation, held_out.facts
+        self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = TwoViews(
             TemporalModel(skeleton, **params.model.model_dump(), window=params.max_frames), params
@@ -103,4 +104,4 @@ def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recor
     if machine.process_group.first:
         show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
     model = task.objective.model.cpu()
-    return Trained(model, progress, sum(p.numel() for p in model.parameters()))
+    return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)

@@ -88,6 +88,8 @@ def fit(
         )
     averaged = stepper.average.module
     recorder.note(f"{name}: {machine.told(stepper.recorder is not None)}")
+    for fact in task.facts.values():
+        recorder.note(f"{name}: {fact}")
     progress = Progress()
     best: dict[str, Tensor] = {}
     folder = recorder.restore()

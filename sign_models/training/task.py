@@ -51,12 +51,14 @@ class Task(Protocol):
     their real frames (a scalar tensor).
     recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
+    facts: what is to be said of the data, by name: what was held out, cut or left out.
     tolerance: what a score may fall by for no other reason than chance.
     """
 
     objective: Any
     sampler: Sampler
     tolerance: float
+    facts: dict[str, str]
 
     @property
     def epoch_steps(self) -> int: ...
@@ -92,6 +94,7 @@ class FixedTask:
 
     sampler: Sampler
     frames: DeviceCorpus
+    facts: dict[str, str]
     tolerance = 0.0
 
     @property
