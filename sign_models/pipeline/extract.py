@@ -11,7 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sign_models.errors import DataError
-from sign_models.tracking.runs import Run, stage_run
+from sign_models.tracking.runs import Run, connect, stage_run
 from sign_models.video import report
 from sign_models.video.batch import Result, extract_all, find_videos
 from sign_models.video.extract import Settings, extractor
@@ -46,6 +46,7 @@ def run_extract(options: ExtractOptions) -> None:
     o = options
     extractor_version()  # what is not installed is said before anything is downloaded
     videos = find_videos(o.videos)
+    connect(o.experiment or None)  # before anything is downloaded, too
     models = model_files(o.pose_model, o.hand_model)
     with stage_run("extract", experiment=o.experiment or None) as run:
         run.log_code_state()

@@ -26,7 +26,7 @@ from sign_models.tracking.fingerprint import find_done
 from sign_models.tracking.process import launched, worker_context
 from sign_models.tracking.registry import EXTRACTORS, ModelRef, resolve, trained_on
 from sign_models.tracking.representations import fetch, find_finished, made_by
-from sign_models.tracking.runs import stage_run
+from sign_models.tracking.runs import connect, stage_run
 
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
@@ -141,6 +141,7 @@ def run_generate(options: Options) -> None:
 def _single(stage: str, options: Options) -> None:
     command = Command(options, (stage,))
     to_terminal()
+    connect(options.experiment or None)
     run_id = PHASES[stage](command)
     summary.show(command.generated, command.made, run_id)
 

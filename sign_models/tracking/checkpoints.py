@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sign_models.tracking.runs import Run
-from sign_models.tracking.store import artifacts_at, client, file_digests, local_copy, translate_store_errors
+from sign_models.tracking.store import artifacts_at, client, file_digests, local_copy
+from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository

@@ -11,7 +11,8 @@ from itertools import takewhile
 from sign_models.errors import UpstreamError
 from sign_models.tracking.registry import MODEL_NAMES, ModelRef, ready, versions_of
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import client, translate_store_errors
+from sign_models.tracking.store import client
+from sign_models.tracking.store_errors import translate_store_errors
 
 SHA, FIELDS = "sign.fingerprint", "sign.fingerprint.fields"
 SHOWN = 3  # versions whose differences are told

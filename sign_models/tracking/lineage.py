@@ -20,7 +20,8 @@ from sign_models.tracking.registry import (
     trained_on,
     versions_of,
 )
-from sign_models.tracking.store import artifacts_at, client, translate_store_errors
+from sign_models.tracking.store import artifacts_at, client
+from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

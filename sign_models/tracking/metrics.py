@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sign_models.errors import ResourceError
+from sign_models.tracking.store_errors import LASTING, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +80,7 @@ class MetricLog:
 
     def _raise_error(self) -> None:
         if self._error is not None:
-            raise self._lost(str(self._error).strip().splitlines()[0][:300]) from self._error
+            raise self._lost(first_line(self._error)) from self._error
 
     def _lost(self, found: str) -> ResourceError:
         return ResourceError(
@@ -107,19 +108,17 @@ class MetricLog:
         import mlflow
         from requests import RequestException
 
-        from sign_models.tracking.store import LASTING
-
         try:
             self._client.log_batch(self._run_id, metrics=batch)
         except (mlflow.MlflowException, RequestException, OSError) as error:
             now = time.monotonic()
             if self._failing_since is None:
                 self._failing_since = now
-                logger.warning("the tracking store does not answer; metrics wait in memory: %s", str(error)[:200])
+                logger.warning("the tracking store does not answer; metrics wait in memory: %s", first_line(error))
             with self._changed:
                 code = error.error_code if isinstance(error, mlflow.MlflowException) else ""
                 if code in LASTING or now - self._failing_since > PATIENCE:
-                    logger.error("metrics of run %s cannot be stored; it stops: %s", self._run_id, str(error)[:200])
+                    logger.error("metrics of run %s cannot be stored; it stops: %s", self._run_id, first_line(error))
                     self._error = error
                     self._changed.notify_all()
                     return False

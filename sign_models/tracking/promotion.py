@@ -15,7 +15,8 @@ from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking.fingerprint import FIELDS
 from sign_models.tracking.registration import CANDIDATE, smoke_test
 from sign_models.tracking.registry import MODEL_NAMES, ModelRef, aliases_of, resolve, stage_of
-from sign_models.tracking.store import client, store_lock, translate_store_errors
+from sign_models.tracking.store import client, store_lock
+from sign_models.tracking.store_errors import translate_store_errors
 
 CHAMPION = "champion"
 RECORD, ROLLBACK, DATA = "sign.promotion.", "sign.rollback.", "sign.data."

@@ -11,7 +11,8 @@ from sign_models.tracking.checkpoints import ROOT
 from sign_models.tracking.registration import UPSTREAM
 from sign_models.tracking.registry import MODEL_NAMES, aliases_of, logged_model, model_id_of, versions_of
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import artifacts_at, client, store_lock, translate_store_errors
+from sign_models.tracking.store import artifacts_at, client, store_lock
+from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

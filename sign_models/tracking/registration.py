@@ -21,14 +21,8 @@ from sign_models.errors import UpstreamError
 from sign_models.tracking.registry import CONFIG, EXTRACTORS, MODEL_NAMES, ModelRef, ready, trained_on, versions_of
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
-from sign_models.tracking.store import (
-    artifacts_at,
-    client,
-    folder_digest,
-    local_copy,
-    store_lock,
-    translate_store_errors,
-)
+from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy, store_lock
+from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

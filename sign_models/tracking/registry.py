@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.stages.declaration import BY_ROLE
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import artifacts_at, client, local_copy, translate_store_errors
+from sign_models.tracking.store import artifacts_at, client, local_copy
+from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel

@@ -10,7 +10,8 @@ from pathlib import Path
 from sign_models.errors import UpstreamError
 from sign_models.tracking.fingerprint import SHA, Fingerprint
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import artifacts_at, client, local_copy, translate_store_errors
+from sign_models.tracking.store import artifacts_at, client, local_copy
+from sign_models.tracking.store_errors import translate_store_errors
 
 MODEL, VERSION = "sign.upstream.temporal.model_id", "sign.upstream.temporal"
 LEAVE = "leave it out to have the newest that fits model and data"

@@ -15,7 +15,8 @@ from sign_models.errors import ParamsError, ResourceError, UpstreamError
 from sign_models.tracking import process
 from sign_models.tracking.metrics import MetricLog, stored_points
 from sign_models.tracking.sources import code_state
-from sign_models.tracking.store import client, connect, store_lock, translate_disk_errors, translate_store_errors
+from sign_models.tracking.store import client, connect, store_lock
+from sign_models.tracking.store_errors import translate_disk_errors, translate_store_errors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import getpass
 import hashlib
 import json
 import logging
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,17 +20,20 @@ from urllib.parse import unquote
 import psutil
 from filelock import FileLock
 
-from sign_models.errors import ResourceError, UpstreamError
+from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.tracking import process
+from sign_models.tracking.store_errors import ANSWERS, first_line, public, translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Experiment, Run
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
 ARTIFACTS = "mlruns"  # beside the database file; `make ui` and tools.mlflow_store say the same
+# Alembic says a line for each table; MLflow logs a traceback of what it raises, which its catcher says in one line.
+QUIET = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 PROJECT = Path(__file__).resolve().parents[2]
 ON_ITS_WAY = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
 
@@ -50,6 +51,8 @@ def load_mlflow() -> None:
     finally:
         gc.freeze()
         gc.enable()
+    for name, level in QUIET.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def client() -> MlflowClient:
@@ -93,10 +96,14 @@ def connect(experiment: str | None = None) -> str:
     `mlruns` beside the database. A fresh sqlite database is made once, whoever else starts at the same time. Runs whose
     process died without a word on this machine are set to KILLED; no others are touched.
 
-    experiment: its name, made where there is none; None leaves the choice to MLFLOW_EXPERIMENT_ID,
-    MLFLOW_EXPERIMENT_NAME or MLflow's default experiment.
-    Raises ResourceError where the store cannot be reached, is of another MLflow or keeps artifacts where this command
-    cannot write them, UpstreamError where the experiment was deleted.
+    Args:
+        experiment: Its name, made where there is none; None leaves the choice to MLFLOW_EXPERIMENT_ID,
+            MLFLOW_EXPERIMENT_NAME or MLflow's default experiment.
+
+    Raises:
+        ResourceError: The store cannot be used: no database, no driver, a file store, of another MLflow,
+            away, or it keeps artifacts where this command cannot write them.
+        UpstreamError: The experiment was deleted, or there is none of MLFLOW_EXPERIMENT_ID.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file
     load_mlflow()
@@ -104,21 +111,60 @@ def connect(experiment: str | None = None) -> str:
 
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # each step of each registration
-    uri = mlflow.get_tracking_uri()
-    with translate_store_errors(f"tracking store {_public(uri)}"):
-        make_database(uri)
+    uri, registry_uri = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    with translate_store_errors(place := f"tracking store {public(uri)}"):
+        with _refuse_unusable(place):
+            make_database(uri)
+            client().search_experiments(max_results=1)
         chosen = _experiment_id(client(), experiment)
         _check_artifacts(client().get_experiment(chosen).artifact_location, f"experiment {chosen}", uri)
         close_dead_runs()
+    if registry_uri != uri:
+        with translate_store_errors(place := f"model registry {public(registry_uri)}"), _refuse_unusable(place):
+            client().search_registered_models(max_results=1)
     return chosen
+
+
+@contextmanager
+def _refuse_unusable(place: str) -> Iterator[None]:
+    """ResourceError for a store that no waiting mends: one that MLflow cannot open as it is named."""
+    import mlflow
+    from requests import RequestException
+
+    wanted = "a tracking server (http://...) or a database (sqlite:///mlflow.db, postgresql://...)"
+    remedy = "set MLFLOW_TRACKING_URI to one, or unset it to have mlflow.db in the working directory"
+    try:
+        yield
+    except ImportError as error:
+        remedy = f"install it, or {remedy}"
+        raise ResourceError(
+            f"its driver is not installed ({error})", place=place, wanted=wanted, remedy=remedy
+        ) from error
+    except Exception as error:  # drivers and MLflow's plugins have classes of their own
+        if isinstance(error, mlflow.MlflowException) and error.error_code not in ANSWERS:
+            raise
+        if isinstance(error, OSError | RequestException | SignError):
+            raise
+        found = first_line(error)
+        if "filesystem tracking backend" in found:
+            found = "a folder of files, which this MLflow no longer writes to"
+            remedy = f"{remedy}; `mlflow migrate-filestore` takes its runs over"
+        raise ResourceError(found, place=place, wanted=wanted, remedy=remedy) from error
 
 
 def _experiment_id(store: MlflowClient, name: str | None) -> str:
     import mlflow
-    from mlflow.entities import LifecycleStage
 
     if name is None and (given := os.environ.get("MLFLOW_EXPERIMENT_ID")):
-        return given
+        try:
+            return _active(store.get_experiment(given), given)
+        except mlflow.MlflowException as error:
+            raise UpstreamError(
+                "no such experiment in this tracking store",
+                place=f"experiment {given!r} of MLFLOW_EXPERIMENT_ID",
+                wanted="the ID of an active experiment",
+                remedy="see `mlflow experiments search`, or name one with MLFLOW_EXPERIMENT_NAME",
+            ) from error
     name = name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "Default"
     found = store.get_experiment_by_name(name)
     if found is None:
@@ -128,6 +174,13 @@ def _experiment_id(store: MlflowClient, name: str | None) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             found = store.get_experiment_by_name(name)  # another process was a moment faster
+    return _active(found, name)
+
+
+def _active(found: Experiment | None, name: str) -> str:
+    """ID of an experiment; UpstreamError where it was deleted."""
+    from mlflow.entities import LifecycleStage
+
     if found is None or found.lifecycle_stage != LifecycleStage.ACTIVE:
         raise UpstreamError(
             f"experiment {name!r} was deleted",
@@ -180,8 +233,8 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
             return
         making = path.with_name(f"{path.name}.making")
         making.unlink(missing_ok=True)  # of a process that was killed here
-        for talkative in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(talkative).setLevel(logging.WARNING)
+        for name, level in QUIET.items():
+            logging.getLogger(name).setLevel(level)
         made = SqlAlchemyStore(SQLITE + str(making), artifact_root or str(path.with_name(ARTIFACTS)))
         made.engine.dispose()
         os.replace(making, path)
@@ -266,72 +319,3 @@ def _may_be_starting(run_id: str, database: Path, other: Mapping[str, Any]) -> b
         uri = other["environ"].get("MLFLOW_TRACKING_URI", f"{SQLITE}mlflow.db")
         return _sqlite_path(uri, other["cwd"]) == database
     return bool(other["environ"].get("MLFLOW_RUN_ID") == run_id)
-
-
-# Error codes that asking again cannot change.
-LASTING = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "NOT_FOUND"}
-
-
-def _public(text: str) -> str:
-    """Without the user names and passwords of the URIs in it."""
-    return re.sub(r"://[^/\s@]*@", "://", text)
-
-
-@contextmanager
-def translate_store_errors(place: str) -> Iterator[None]:
-    """A ResourceError at `place` for troubles of the disk, and of the store once MLflow's own retries are used up."""
-    load_mlflow()
-    import mlflow
-    from requests import RequestException
-
-    # A signal in the middle of MLflow's sqlite session can leave its transaction open, and with it the database locked
-    # when the run is to be ended. A server's answer may take minutes, and no signal harms it.
-    local = _sqlite_path(mlflow.get_tracking_uri()) is not None
-    with translate_disk_errors(place), process.defer_signals() if local else nullcontext():
-        try:
-            yield
-        except RequestException as error:
-            raise _away(place, str(error)) from error
-        except mlflow.MlflowException as error:
-            if error.error_code in LASTING or _full(error):
-                raise
-            raise _away(place, str(error)) from error
-
-
-@contextmanager
-def translate_disk_errors(place: str) -> Iterator[None]:
-    """A ResourceError at `place` for a full disk, whoever notices it: the system, sqlite or safetensors."""
-    import mlflow
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except (OSError, SafetensorError, mlflow.MlflowException) as error:
-        if _full(error):
-            raise disk_full(place, error) from error
-        raise
-
-
-def _full(error: Exception) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # shutil.copytree collects those of its files in one without a number; safetensors and sqlite have none
-    return os.strerror(errno.ENOSPC) in str(error) or "disk is full" in str(error)
-
-
-def _away(place: str, found: str) -> ResourceError:
-    first_line = _public(found.strip().splitlines()[0])[:300]
-    if "out-of-date database schema" in first_line:
-        remedy = "take a copy, then run `mlflow db upgrade` with that URI"
-    else:
-        remedy = "see that the server or disk is there, then type the same command again: it goes on where it was"
-    return ResourceError(first_line, place=place, wanted="a tracking store that answers", remedy=remedy)
-
-
-def disk_full(place: str, error: Exception) -> ResourceError:
-    return ResourceError(
-        f"no space is left on the disk ({str(error).splitlines()[0][:200]})",
-        place=place,
-        wanted="room for this run's checkpoints and models",
-        remedy="free some, e.g. by `-e prune`, then resume the run: the last complete checkpoint is intact",
-    )

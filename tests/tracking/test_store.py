@@ -19,12 +19,14 @@ from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import process, store
 from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import stage_run
+from sign_models.tracking.store_errors import translate_store_errors
 from tools import mlflow_store
 
 HOLD_A_RUN = """
 import time
 from sign_models.tracking.process import guard_process
 from sign_models.tracking.runs import stage_run
+from sign_models.tracking.store_errors import translate_store_errors
 guard_process()
 with stage_run("skeleton") as run:
     run.log_metrics({"loss": 1.0}, 1)
@@ -50,6 +52,7 @@ import mlflow.pyfunc
 import sign_models.serving
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
+from sign_models.tracking.store_errors import translate_store_errors
 from tests.tracking import fakes
 
 sign_models.serving.load = fakes.Fake
@@ -140,7 +143,7 @@ def test_a_hangup_ends_a_process_unless_it_is_to_be_ignored() -> None:
 @pytest.mark.usefixtures("guarded")
 def test_a_signal_waits_until_the_database_is_left(tracking: Path) -> None:
     left = False
-    with pytest.raises(KeyboardInterrupt), store.translate_store_errors("here"):
+    with pytest.raises(KeyboardInterrupt), translate_store_errors("here"):
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.1)
         left = True
@@ -297,10 +300,10 @@ def test_troubles_of_the_store_are_told_without_a_password(tracking: Path, monke
 
 
 def test_a_full_disk_is_told() -> None:
-    with pytest.raises(ResourceError, match="prune"), store.translate_store_errors("here"):
+    with pytest.raises(ResourceError, match="prune"), translate_store_errors("here"):
         raise OSError(28, "No space left on device")
-    with pytest.raises(PermissionError), store.translate_store_errors("here"):
-        raise PermissionError(13, "no")
+    with pytest.raises(FileNotFoundError), translate_store_errors("here"):
+        raise FileNotFoundError(2, "no")
 
 
 def test_a_full_disk_that_only_safetensors_notices_is_told(tracking: Path) -> None:

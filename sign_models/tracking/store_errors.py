@@ -1,0 +1,112 @@
+"""What troubles of the tracking store and of the disk are called: one ResourceError, without a password in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from sign_models.errors import ResourceError
+from sign_models.tracking import process
+
+# Codes of MLflow that answer a question: there is no such thing, or there is one already. Callers handle them.
+ANSWERS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "NOT_FOUND"}
+# Codes that asking again cannot change.
+LASTING = ANSWERS | {"BAD_REQUEST"}
+FULL = (errno.ENOSPC, errno.EDQUOT)
+BARRED = (errno.EACCES, errno.EPERM, errno.EROFS)  # the store's files cannot be written, or not even read
+MAX_FOUND = 300  # characters of a library's own message
+
+
+def public(text: str) -> str:
+    """The text without the user names and passwords of the URIs in it."""
+    return re.sub(r"://[^/\s@]*@", "://", text)
+
+
+def first_line(error: object) -> str:
+    """The first line of a library's message, of bounded length, without passwords."""
+    return public((str(error).strip().splitlines() or [type(error).__name__])[0])[:MAX_FOUND]
+
+
+@contextmanager
+def translate_store_errors(place: str) -> Iterator[None]:
+    """Wrap calls of the store.
+
+    Raises:
+        ResourceError: The disk is full or barred, or the store fails once MLflow's own retries are used up.
+        MlflowException: The store answered one of ANSWERS.
+    """
+    from sign_models.tracking.store import load_mlflow
+
+    load_mlflow()
+    import mlflow
+    from requests import RequestException
+
+    # A signal in the middle of MLflow's sqlite session can leave its transaction open, and with it the database locked
+    # when the run is to be ended. A server's answer may take minutes, and no signal harms it.
+    local = mlflow.get_tracking_uri().startswith("sqlite:")
+    with translate_disk_errors(place), process.defer_signals() if local else nullcontext():
+        try:
+            yield
+        except RequestException as error:
+            raise store_away(place, error) from error
+        except OSError as error:
+            if error.errno not in BARRED:
+                raise
+            raise _barred(place, error) from error
+        except mlflow.MlflowException as error:
+            if error.error_code in ANSWERS or _full(error):
+                raise
+            raise store_away(place, error) from error
+
+
+@contextmanager
+def translate_disk_errors(place: str) -> Iterator[None]:
+    """A ResourceError at `place` for a full disk, whoever notices it: the system, sqlite or safetensors."""
+    import mlflow
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, mlflow.MlflowException) as error:
+        if _full(error):
+            raise disk_full(place, error) from error
+        raise
+
+
+def _full(error: Exception) -> bool:
+    if isinstance(error, OSError) and error.errno in FULL:
+        return True
+    # shutil.copytree collects those of its files in one without a number; safetensors and sqlite have none
+    return os.strerror(errno.ENOSPC) in str(error) or "disk is full" in str(error)
+
+
+def store_away(place: str, error: Exception) -> ResourceError:
+    """The error to raise where a store that could be used does not answer, or answers with an error of its own."""
+    found = first_line(error)
+    remedy = "see that the server or disk is there, then type the same command again: it goes on where it was"
+    if "out-of-date database schema" in found:
+        remedy = "take a copy, then run `mlflow db upgrade` with that URI"
+    if "malformed" in found or "not a database" in found:
+        remedy = "the database file is damaged: take a backup of it, or name another store in MLFLOW_TRACKING_URI"
+    return ResourceError(found, place=place, wanted="a tracking store that answers", remedy=remedy)
+
+
+def _barred(place: str, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"{error.filename or 'a file'}: {error.strerror}",
+        place=place,
+        wanted="files of the store that this user may read and write",
+        remedy="give this user the rights, or name another store in MLFLOW_TRACKING_URI",
+    )
+
+
+def disk_full(place: str, error: Exception) -> ResourceError:
+    return ResourceError(
+        f"no space is left on the disk ({str(error).splitlines()[0][:200]})",
+        place=place,
+        wanted="room for this run's checkpoints and models",
+        remedy="free some, e.g. by `-e prune`, then resume the run: the last complete checkpoint is intact",
+    )
