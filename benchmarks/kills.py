@@ -229,7 +229,7 @@ def _twice(client: mlflow.MlflowClient, run_id: str, metric: str) -> bool:
 
 
 def _orphans(store: Store) -> list[int]:
-    """ProcessGroup that a command left, once they had some time."""
+    """Processes that a command left, once they had some time."""
 
     def left() -> list[int]:
         found = []

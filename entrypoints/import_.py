@@ -35,7 +35,7 @@ Examples:
 @option("--seed", "Of the splits by ratio.  [default: 0]", metavar="INTEGER")
 @option("--on-bad-sample", "stop or reject: leave it out and list it.  [default: stop]", metavar="CHOICE")
 @option("--on-leak", "stop or report: keep what two splits share.  [default: stop]", metavar="CHOICE")
-@option("--workers", "ProcessGroup that read; 0: none but the one that writes.  [default: as help]", metavar="INTEGER")
+@option("--workers", "Processes that read; 0: none but the one that writes.  [default: as help]", metavar="INTEGER")
 @option("--verify", "Only check every byte of this store; takes no other option.", metavar="DIR")
 @option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME")
 @option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR")

@@ -1,0 +1,139 @@
+"""Each recipe's import, on a small synthetic tree in the layout that the recipe shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sign_models.cli.importing import parse
+from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.store import open_store
+from sign_models.params import load
+from tests.keypoints.examples import FRAMES, SIZE, dump, openpose_frame, scored
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "test": "test"}
+TEXT = {"train": "erster Satz", "dev": "second sentence", "test": "第三句"}
+
+
+def text_of(split: str) -> str:
+    return TEXT[SPLITS[split]]
+
+
+def phoenix14t(root: Path) -> dict[str, str]:
+    ids = {}
+    for seed, split in enumerate(("train", "dev", "test")):
+        name = f"{split}/01April_2010_Thursday_heute-{seed}"
+        keypoint = torch.from_numpy(scored("coco_wholebody_133", seed))
+        record = {"name": name, "gloss": "GLOSSE", "text": text_of(split), "num_frames": FRAMES, "keypoint": keypoint}
+        dump(root / f"Phoenix-2014T.{split}", {name: record})
+        ids[name] = split
+    return ids
+
+
+def csl_daily(root: Path) -> dict[str, str]:
+    ids = {}
+    for seed, split in enumerate(("train", "dev", "test")):
+        name, values = f"S00000{seed}_P0000_T00", scored("coco_wholebody_133", seed)
+        clip = {
+            "keypoints": [v[None, :, :2] / np.float32(SIZE) for v in values],
+            "scores": [v[None, :, 2] for v in values],
+        }
+        dump(root / "pose_format" / f"{name}.pkl", clip)
+        label = {"name": name, "gloss": ["一"], "text": text_of(split), "video_path": f"{name}.mp4"}
+        dump(root / f"labels.{split}", {name: label}, zipped=True)
+        ids[f"pose_format/{name}"] = split
+    return ids
+
+
+def how2sign(root: Path) -> dict[str, str]:
+    ids = {}
+    header = "VIDEO_ID\tVIDEO_NAME\tSENTENCE_ID\tSENTENCE_NAME\tSTART_REALIGNED\tEND_REALIGNED\tSENTENCE"
+    for seed, split in enumerate(("train", "val", "test")):
+        name = f"--7E2sU6zP4_{seed}-5-rgb_front"
+        folder = root / "openpose_output" / "json" / name
+        folder.mkdir(parents=True)
+        for t, values in enumerate(scored("openpose_137", seed)):
+            frame = {"version": 1.3, "people": [{"person_id": [-1], **openpose_frame(values)}]}
+            (folder / f"{name}_{t:012d}_keypoints.json").write_text(json.dumps(frame))
+        row = f"--7E2sU6zP4\t--7E2sU6zP4-5-rgb_front\t--7E2sU6zP4_{seed}\t{name}\t0.1\t2.2\t{text_of(split)}"
+        (root / f"how2sign_realigned_{split}.csv").write_text(f"{header}\n{row}\n", encoding="utf-8")
+        ids[f"openpose_output/json/{name}"] = split
+    return ids
+
+
+def openasl(root: Path) -> dict[str, str]:
+    rows, ids = ["vid\tyid\tstart\tend\traw-text\tsplit\tsigner"], {}
+    for seed, split in enumerate(("train", "valid", "test")):
+        name = f"00ADU7t7IWI-00:00:0{seed}.460-00:00:0{seed + 1}.106"
+        dump(root / "mmpose" / f"{name}.pkl", scored("coco_wholebody_133", seed))
+        rows.append(
+            f"{name}\t00ADU7t7IWI\t00:00:0{seed}.460\t00:00:0{seed + 1}.106\t{text_of(split)}\t{split}\tsigner {seed}"
+        )
+        ids[f"mmpose/{name}"] = split
+    (root / "openasl-v1.0.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return ids
+
+
+def isharah(root: Path) -> dict[str, str]:
+    clips, ids = {}, {}
+    for seed, split in enumerate(("train", "dev")):
+        name = f"0{seed}_0001"
+        clips[name] = {"keypoints": scored("isharah_86", seed)[..., :2]}
+        (root / f"{split}.csv").write_text(f"id|gloss\n{name}|{text_of(split)}\n", encoding="utf-8")
+        ids[name] = split
+    dump(root / "pose_data_isharah1000_hands_lips_body.pkl", clips)
+    return ids
+
+
+TREES: dict[str, Callable[[Path], dict[str, str]]] = {
+    f.__name__: f for f in (phoenix14t, csl_daily, how2sign, openasl, isharah)
+}
+
+
+def commands(recipe: str) -> list[list[str]]:
+    text = (ROOT / "recipes" / f"{recipe}.md").read_text(encoding="utf-8")
+    return [shlex.split(line) for line in re.findall(r"^mlflow run .*$", text, re.M)]
+
+
+def given_to(words: list[str]) -> dict[str, str]:
+    return dict(words[i + 1].split("=", 1) for i, word in enumerate(words) if word == "-P")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_import_of_the_recipe_reads_its_tree(recipe: str, tmp_path: Path) -> None:
+    given = given_to(next(words for words in commands(recipe) if "import" in words))
+    source = tmp_path / given["source"]
+    source.mkdir()
+    ids = TREES[recipe](source)
+    names = ("source out texts layout fps unit size split_ratio group seed on_bad_sample on_leak workers experiment "
+             "mirror").split()  # fmt: skip
+    options = parse({**dict.fromkeys(names, ""), **given, "relative_to": str(tmp_path)})
+    report = import_corpus(
+        options.source, options.out, reading=options.reading, on_bad_sample=options.on_bad_sample, workers=0
+    )
+    corpus = open_store(options.out)
+    found = dict(zip(corpus.ids, zip(corpus.splits, corpus.texts, strict=True), strict=True))
+    assert found == {name: (SPLITS[split], text_of(split)) for name, split in ids.items()}
+    assert report.numbers["clips"] == len(ids)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_settings_of_the_recipe_are_parameters(recipe: str) -> None:
+    (given,) = [given_to(words) for words in commands(recipe) if "import" not in words]
+    assert given["config_override"] == f"recipes/{recipe}.yaml"
+    params = load.resolve(None, given["preset"], ROOT / given["config_override"])
+    assert f"`{params.generate.scoring}`" in (ROOT / "recipes" / f"{recipe}.md").read_text() or recipe == "isharah"
+
+
+def test_every_recipe_is_listed_and_tested() -> None:
+    listed = set(re.findall(r"\((\w+)\.md\)", (ROOT / "recipes" / "README.md").read_text()))
+    assert listed == set(RECIPES) == set(TREES)
