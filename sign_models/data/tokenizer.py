@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, START, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
-SPECIAL = [PAD, START, END, UNKNOWN]  # ids 0 to 3; CTC's blank is PAD
+SPECIAL = [PAD, START, END, UNKNOWN]  # ids 0 to 3
 MANY_UNSEEN, FEW_UNSEEN = 0.5, 0.1  # shares of unseen dev words that decide between char, bpe and word
 
 

@@ -19,7 +19,6 @@ from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
 from sign_models.training.distributed import ALONE, ProcessGroup
 
-BLANK = 0  # CTC's blank is the padding token
 SHARED = 128
 IMPOSSIBLE = -20.0
 COPIED = 2**28  # log probabilities copied at a time to score texts: 1 GiB
@@ -66,20 +65,27 @@ def _joint(written: Tensor, read: Tensor | None, ctc_weight: float) -> Tensor:
 
 
 class AlignmentModel(nn.Module):
-    """Reads representations (B, S, D) of one temporal model, however they were made."""
+    """Reads representations (B, S, D) of one temporal model, however they were made.
 
-    def __init__(self, representation_width: int, vocabulary: int, text: TextModel) -> None:
+    CTC tells the tokens of the vocabulary and its blank, an id of its own after them: every token of a pretrained
+    vocabulary may be a word. In models of before 2026-11-30 token 0 was the blank, and still is.
+    """
+
+    def __init__(self, representation_width: int, vocabulary: int, text: TextModel, blank: int | None = None) -> None:
+        """blank: CTC's; None: the id after the vocabulary."""
         super().__init__()
         self.text = text
         self.vocabulary = vocabulary
+        self.blank = vocabulary if blank is None else blank
+        told = max(vocabulary, self.blank + 1)  # ids that CTC tells apart
         self.adapt = nn.Sequential(nn.LayerNorm(representation_width), nn.Linear(representation_width, text.width))
-        self.ctc = nn.Linear(text.width, vocabulary)
-        self.guess = nn.Linear(vocabulary, text.width, bias=False)  # what CTC reads goes back in (Nozaki, Komatsu 2021)
+        self.ctc = nn.Linear(text.width, told)
+        self.guess = nn.Linear(told, text.width, bias=False)  # what CTC reads goes back in (Nozaki, Komatsu 2021)
         self.video_side, self.text_side = nn.Linear(text.width, SHARED), nn.Linear(text.width, SHARED)
         self.temperature = nn.Parameter(torch.tensor(2.0))  # log of the contrast's inverse temperature
 
     def read(self, representations: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, D), (B, S) bool -> the text model's prefix (B, S, D'), CTC log probabilities (B, S, V) float32."""
+        """(B, S, D), (B, S) bool -> the text model's prefix (B, S, D'), CTC log probabilities (B, S, V + 1) float32."""
         check_mask(mask, representations)
         y = self.adapt(representations)
         ctc = self.ctc(y).float().log_softmax(-1)
@@ -130,13 +136,13 @@ class AlignmentModel(nn.Module):
         lengths = words.sum(1)
         order = torch.argsort(~words, dim=1, stable=True)  # tokens that count, moved to the front
         targets = labels.clamp(min=0).gather(1, order)
-        loss = ctc_loss(ctc, targets, mask.sum(1), lengths, blank=BLANK, zero_infinity=zero_infinity)
+        loss = ctc_loss(ctc, targets, mask.sum(1), lengths, blank=self.blank, zero_infinity=zero_infinity)
         return loss, lengths
 
     def spoken(self, labels: Tensor) -> Tensor:
         """Which labels CTC aligns: all but padding and the end of the sentence. (B, L) bool."""
         end = self.text.model.config.eos_token_id
-        return (labels != IGNORED) & (labels != end) & (labels != BLANK)
+        return (labels != IGNORED) & (labels != end) & (labels != self.blank)
 
     def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, process_group: ProcessGroup = ALONE) -> Tensor:
         """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative."""
@@ -187,7 +193,7 @@ class AlignmentModel(nn.Module):
         beam, likelihoods = self.text.generate(
             encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
         )
-        end = self.text.model.config.eos_token_id
+        end, padding = self.text.model.config.eos_token_id, self.text.model.config.pad_token_id
         greedy = self.greedy(ctc, mask)
         rows: list[list[int]] = []
         owner: list[int] = []
@@ -195,7 +201,7 @@ class AlignmentModel(nn.Module):
         for i, (found, sums) in enumerate(zip(beam.tolist(), likelihoods.tolist(), strict=True)):
             candidates: dict[tuple[int, ...], float] = {}
             for tokens, total in zip(found, sums, strict=True):
-                text, dropped = _until(tokens, end)
+                text, dropped = _until(tokens, end, padding)
                 candidates.setdefault(tuple(text), math.nan if dropped else total)
             if read:
                 candidates.setdefault(tuple(greedy[i][: max_length - 1]), math.nan)
@@ -251,12 +257,32 @@ class AlignmentModel(nn.Module):
         out = []
         for path, length in zip(ctc.argmax(-1).cpu(), mask.sum(1).tolist(), strict=True):
             tokens = torch.unique_consecutive(path[:length])
-            out.append(tokens[tokens != BLANK].tolist())
+            out.append(tokens[tokens != self.blank].tolist())
         return out
 
 
-def _until(tokens: list[int], end: int) -> tuple[list[int], bool]:
+def own_blank(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+    """A weight of a model whose blank was token 0, or an optimizer's moment of it, for one with a blank of its own.
+
+    Args:
+        name: Of the weight.
+        tensor: The weight or moment.
+        shape: Of the weight in the model whose blank is the last id.
+
+    Returns:
+        `tensor` as it is where it has this shape or is another weight. Else what token 0 had is the last id's, and
+        token 0 begins anew, as unlikely as the most unlikely token.
+    """
+    along = 1 if name.endswith("guess.weight") else 0
+    if not name.endswith(("ctc.weight", "ctc.bias", "guess.weight")) or tensor.shape[along:] == shape[along:]:
+        return tensor
+    blank, others = tensor.narrow(along, 0, 1), tensor.narrow(along, 1, tensor.shape[along] - 1)
+    first = torch.full_like(blank, float(tensor.min())) if tensor.ndim == 1 else torch.zeros_like(blank)
+    return torch.cat([first, others, blank], along)
+
+
+def _until(tokens: list[int], end: int, padding: int | None) -> tuple[list[int], bool]:
     """The text up to its end without padding, and whether there was any in it."""
     tokens = tokens[: tokens.index(end)] if end in tokens else tokens
-    text = [t for t in tokens if t != BLANK]
+    text = [t for t in tokens if t != padding]
     return text, len(text) < len(tokens)

@@ -32,6 +32,7 @@ def save(model: nn.Module, folder: Path) -> None:
             "stage": "alignment",
             "temporal": model.temporal.config,
             "vocabulary": model.alignment.vocabulary,
+            "blank": model.alignment.blank,
             "generation": asdict(model.generation),
             "finetuned": model.finetuned,
         }
@@ -91,6 +92,7 @@ def _translator(config: dict, folder: Path) -> Translator:
     from sign_models.models.text import TextModel
 
     temporal = _temporal(config["temporal"])
-    alignment = AlignmentModel(temporal.width, config["vocabulary"], TextModel.from_config(folder / TEXT))
+    blank = config.get("blank", 0)  # models of before 2026-11-30 do not name it
+    alignment = AlignmentModel(temporal.width, config["vocabulary"], TextModel.from_config(folder / TEXT), blank)
     tokenizer = AutoTokenizer.from_pretrained(folder / TOKENIZER, trust_remote_code=False)
     return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"])

@@ -19,7 +19,7 @@ from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.keypoints.layouts import CANONICAL
-from sign_models.models.alignment import AlignmentModel
+from sign_models.models.alignment import AlignmentModel, own_blank
 from sign_models.models.precision import inference_autocast
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED, TextModel, read_pretrained
@@ -226,6 +226,9 @@ class AlignmentTask:
         t = self.params.training
         size = round(t.batch_size * self.params.self_training.share)
         self.own = Sampler(self.frames.corpus.lengths, chosen, size, t.seed + 1) if len(chosen) and size else None
+
+    def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        return own_blank(name, tensor, shape)
 
     @property
     def recordable(self) -> bool:

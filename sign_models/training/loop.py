@@ -215,17 +215,24 @@ def _restore(
 ) -> tuple[Progress, dict[str, Tensor]]:
     progress = Progress(**json.loads((folder / "progress.json").read_text()))
     tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))
+    shapes = {name: value.shape for name, value in task.objective.state_dict().items()}
 
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    task.objective.load_state_dict(under("model."))
+    def weights(prefix: str) -> dict[str, Tensor]:
+        return {k: task.migrate(k, v, shapes.get(k, v.shape)) for k, v in under(prefix).items()}
+
+    task.objective.load_state_dict(weights("model."))
     task.restore(under("task."))
-    averaged.load_state_dict(under("averaged."))
+    averaged.load_state_dict(weights("averaged."))
+    full = optimizer.state_dict()
+    names = {id(parameter): name for name, parameter in task.objective.named_parameters()}
+    optimized = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in under("optimizer.").items():
-        place, name = key.split(".", 1)
-        state.setdefault(int(place), {})[name] = value
-    full = optimizer.state_dict()
+        place, kind = key.split(".", 1)
+        name = optimized[int(place)]
+        state.setdefault(int(place), {})[kind] = task.migrate(name, value, shapes[name]) if value.ndim else value
     optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
-    return progress, under("best.")
+    return progress, weights("best.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sign_models.data.batching import BatchPlan, DeviceCorpus, Sampler
@@ -88,6 +89,10 @@ class Task(Protocol):
 
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
+    def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        """A weight of a checkpoint, or an optimizer's moment of it, in the shape that the weight has now."""
+        ...
+
 
 class FixedTask:
     """The rest of a Task that trains on the clips of its sampler from beginning to end."""
@@ -120,6 +125,9 @@ class FixedTask:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         return
+
+    def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        return tensor
 
 
 @dataclass

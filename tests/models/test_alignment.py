@@ -37,11 +37,14 @@ def test_shapes(translator: Translator, encoded) -> None:
     y, mask = encoded
     assert y.shape == (4, 6, clips.WIDTH) and mask.sum(1).tolist() == [6, 3, 5, 3]
     prefix, ctc = translator.alignment.read(y, mask)
-    assert prefix.shape == (4, 6, 8) and ctc.shape == (4, 6, translator.alignment.vocabulary)
+    assert prefix.shape == (4, 6, 8) and ctc.shape == (4, 6, translator.alignment.vocabulary + 1)  # and the blank
     assert torch.allclose(ctc.exp().sum(-1), torch.ones(4, 6), atol=1e-5)
     labels = labels_of(translator, clips.TEXTS)
     text = translator.alignment.text
-    assert text.logits(text.encode(prefix, mask), mask, labels).shape == (*labels.shape, ctc.shape[-1])
+    assert text.logits(text.encode(prefix, mask), mask, labels).shape == (
+        *labels.shape,
+        translator.alignment.vocabulary,
+    )
     losses = translator.alignment.losses(y, mask, labels, label_smoothing=0.0)
     for value in (losses.text, losses.ctc, losses.contrast, losses.token_accuracy):
         assert value.shape == () and value.isfinite()
@@ -64,11 +67,11 @@ def test_padding_of_clips_and_labels_changes_no_loss(translator: Translator, enc
 def test_the_ctc_loss_is_the_probability_of_all_paths(translator: Translator) -> None:
     model = translator.alignment
     tokens = labels_of(translator, ["tea please"])[0, :-1].tolist()
-    ctc = torch.randn(1, 4, model.vocabulary, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
+    ctc = torch.randn(1, 4, model.vocabulary + 1, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
     labels = torch.tensor([[*tokens, 2]])
     paths = [
-        path for path in itertools.product({0, *tokens}, repeat=4)
-        if [t for t, _ in itertools.groupby(path) if t] == tokens
+        path for path in itertools.product({model.blank, *tokens}, repeat=4)
+        if [t for t, _ in itertools.groupby(path) if t != model.blank] == tokens
     ]  # fmt: skip
     total = math.log(sum(math.exp(sum(ctc[0, i, t].item() for i, t in enumerate(path))) for path in paths))
     found = model.ctc_loss(ctc, torch.ones(1, 4, dtype=torch.bool), labels)
@@ -81,7 +84,7 @@ def test_a_text_that_its_clip_is_too_short_for_ranks_behind_any_that_fits(
     translator, tokens, vectors, possible
 ) -> None:
     model = translator.alignment
-    ctc = torch.randn(1, vectors, model.vocabulary, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
+    ctc = torch.randn(1, vectors, model.vocabulary + 1, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
     mask = torch.ones(1, vectors, dtype=torch.bool)
     found = model.ctc_score(ctc, mask, torch.tensor([[*tokens, 2]]), torch.zeros(1, dtype=torch.long)).item()
     worst = (ctc.min() * vectors).item()
@@ -90,17 +93,19 @@ def test_a_text_that_its_clip_is_too_short_for_ranks_behind_any_that_fits(
 
 @torch.no_grad()
 def test_a_text_longer_than_its_clip_costs_the_ctc_head_nothing(translator: Translator) -> None:
-    ctc = torch.zeros(1, 1, translator.alignment.vocabulary).log_softmax(-1)
+    ctc = torch.zeros(1, 1, translator.alignment.vocabulary + 1).log_softmax(-1)
     labels = labels_of(translator, ["tea please"])
     assert translator.alignment.ctc_loss(ctc, torch.ones(1, 1, dtype=torch.bool), labels).item() == 0
 
 
 @pytest.mark.parametrize(
     ("path", "read"),
-    [([0, 0, 5, 5, 0, 5], [5, 5]), ([4, 4, 4], [4]), ([0, 0], []), ([4, 5, 4], [4, 5, 4]), ([6, 0, 6, 6, 7], [6, 6, 7])],
+    [([-1, -1, 5, 5, -1, 5], [5, 5]), ([4, 4, 4], [4]), ([-1, -1], []), ([4, 5, 4], [4, 5, 4]), ([6, -1, 6, 6, 7], [6, 6, 7]),
+     ([0, 0, -1, 0, 5], [0, 0, 5])],
 )  # fmt: skip
 def test_greedy_reading_drops_repeats_then_blanks(translator: Translator, path: list[int], read: list[int]) -> None:
-    ctc = torch.nn.functional.one_hot(torch.tensor([path + [9]]), 10).float()
+    blank = translator.alignment.blank
+    ctc = torch.nn.functional.one_hot(torch.tensor([path + [9]]) % (blank + 1), blank + 1).float()
     mask = torch.tensor([[True] * len(path) + [False]])
     assert translator.alignment.greedy(ctc, mask) == [read]
 
