@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sign_models.errors import DataError
+from sign_models.keypoints.trees import check_json, parse_json
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 FORMS = '{"id": "text", ...} or [{"id": ..., "text": ..., "split": "train|dev|test" where known}, ...]'
@@ -64,7 +65,9 @@ def read_texts(path: Path | str) -> list[TextRow]:
 
 def _load(path: Path) -> Any:
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        check_json(data, path.name)
+        content = data.decode("utf-8-sig")
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -82,7 +85,7 @@ def _load(path: Path) -> Any:
     if not content.strip():
         raise DataError("is empty", place=path.name, wanted=FORMS, remedy=AGAIN)
     try:
-        return json.loads(content, object_pairs_hook=partial(_object, path.name))
+        return parse_json(content, partial(_object, path.name))
     except json.JSONDecodeError as error:
         raise DataError(
             f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}",
@@ -90,8 +93,8 @@ def _load(path: Path) -> Any:
             wanted=FORMS,
             remedy=AGAIN,
         ) from error
-    except RecursionError as error:
-        raise DataError("is nested too deep", place=path.name, wanted=FORMS, remedy=AGAIN) from error
+    except (ValueError, MemoryError) as error:  # nested too deep, or a number of thousands of digits
+        raise DataError(f"is not JSON: {error}"[:200], place=path.name, wanted=FORMS, remedy=AGAIN) from error
 
 
 def _object(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

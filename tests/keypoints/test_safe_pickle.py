@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -364,3 +365,64 @@ def test_a_broken_gzip_file_is_refused(tmp_path: Path) -> None:
         path.write_bytes(broken)
         with pytest.raises(DataError, match="a.pkl: is a broken or truncated gzip file"):
             load(path)
+
+
+def cyclic_list() -> object:
+    held: list[object] = []
+    held.append(held)
+    return held
+
+
+def cyclic_dict() -> object:
+    held: dict[str, object] = {}
+    held["keypoints"] = [(held,)]
+    return held
+
+
+def shared(levels: int, times: int, leaf: object) -> object:
+    for _ in range(levels):
+        leaf = [leaf] * times
+    return leaf
+
+
+TREES: dict[str, Callable[[], object]] = {
+    "a list in itself": cyclic_list,
+    "a dict in itself": cyclic_dict,
+    "lists twice in one another": lambda: shared(40, 2, [1, 2]),
+    "lists ten times in one another": lambda: shared(12, 10, 1),
+    "one list a million times": lambda: [[0] * 10_000] * 10_000,
+    "tuples in dicts": lambda: {"a": shared(30, 3, (1,)), "keypoints": shared(30, 3, (1,))},
+    "a record's fields": lambda: {"clip": {"keypoints": cyclic_list(), "confidence": shared(20, 9, 0.5)}},
+    "one array many times": lambda: [np.zeros(2**16)] * 20_000,
+    "forty levels": lambda: shared(40, 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_is_shared_counts_every_time(tmp_path: Path, name: str, protocol: int, zipped: bool) -> None:
+    data = pickle.dumps(TREES[name](), protocol)
+    (tmp_path / "a.pkl").write_bytes(gzip.compress(data) if zipped else data)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"^a.pkl: holds .*(itself|every time|within one another).*numpy arrays"):
+            load(tmp_path / "a.pkl")
+        assert tracemalloc.get_traced_memory()[1] < 2**26 + 2 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_sharing_that_data_has_is_read(protocol: int) -> None:
+    unseen, array = [0.0, 0.0, 0.0], np.ones((2, 3), np.float32)
+    tree = {"a": [[unseen] * 75] * 40, "b": array, "c": array, "size": (640, 480), "again": [array] * 3}
+    found = loads(pickle.dumps(tree, protocol), "a.pkl")
+    assert found["a"] == tree["a"] and found["size"] == tree["size"] and len(found["again"]) == 3
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("number", [10**100, -(10**4000), 2**4000], ids=["101", "4001", "1205"])
+def test_numbers_of_thousands_of_digits_are_refused(protocol: int, number: int) -> None:
+    with pytest.raises(DataError, match="^a.pkl: is no readable pickle"):
+        loads(pickle.dumps({"start": number}, protocol), "a.pkl")

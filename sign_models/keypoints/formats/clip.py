@@ -13,6 +13,7 @@ from sign_models.keypoints.formats import plausible
 from sign_models.keypoints.formats.source import Options
 from sign_models.keypoints.layouts import layout_of, names_of
 from sign_models.keypoints.sequence import RENAMED_UNITS, KeypointSequence, Unit
+from sign_models.keypoints.trees import check_tree
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
@@ -173,6 +174,8 @@ def is_score(channel: np.ndarray) -> bool:
 
 def as_numbers(values: Any, source: str) -> np.ndarray:
     """An array of numbers, also out of nested lists. DataError on ragged lists, strings and objects."""
+    if isinstance(values, list | tuple):
+        check_tree(values, source, numbers=True)  # numpy would make an array of strings as long as the longest
     try:
         array = np.asarray(values)
         if array.dtype == object:

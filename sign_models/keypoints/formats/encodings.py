@@ -18,7 +18,7 @@ MAX_FOREIGN_SHARE = 0.5  # of the letters that are beyond ASCII, where a text is
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
-def utf16_of(head: bytes) -> str | None:
+def utf16_of(head: bytes | bytearray) -> str | None:
     """The name of the UTF-16 encoding of a file's first bytes, None where they are of another encoding."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -47,7 +47,7 @@ def head_text(head: bytes) -> str:
     return head.decode("utf-8-sig", errors="replace")
 
 
-def decode(data: bytes, place: str) -> str:
+def decode(data: bytes | bytearray, place: str) -> str:
     """The text of a whole file. An encoding that is not UTF-8 or UTF-16 is logged.
 
     Raises:
@@ -64,7 +64,7 @@ def decode(data: bytes, place: str) -> str:
     return text
 
 
-def _eight_bit(data: bytes, place: str) -> tuple[str, str]:
+def _eight_bit(data: bytes | bytearray, place: str) -> tuple[str, str]:
     try:
         text = data.decode("gb18030")
     except UnicodeDecodeError:

@@ -24,12 +24,14 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.encodings import decode, head_text, is_text
 from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
+from sign_models.keypoints.trees import check_json, parse_json
 
 Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "text", "unknown"]
 
 HEAD = 4096  # bytes by which a file is told
-MAX_JSON_BYTES = 2**28  # parsed JSON takes up to 25 times as much memory
+MAX_JSON_BYTES = 2**28  # what it may hold is counted too, by trees.check_json
 MAX_ARRAY_BYTES = 2**31  # of one array of an npz or npy file, unzipped
+CHUNK = 2**20  # bytes that are read at a time
 MAX_LINE = 2**24  # characters of a line of text
 MAX_HEADER_BYTES = 10_000  # of an npy header
 MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
@@ -155,8 +157,7 @@ class Source:
 def read_json(path: Path) -> Any:
     """Parsed JSON, gzipped or not. DataError on anything that is not JSON, too large or nested too deeply."""
     try:
-        with open_binary(path) as file:
-            data = file.read(MAX_JSON_BYTES + 1)
+        data = _read_bytes(path)
         if len(data) > MAX_JSON_BYTES:
             raise DataError(
                 "holds too much JSON",
@@ -164,14 +165,15 @@ def read_json(path: Path) -> Any:
                 wanted=f"at most {MAX_JSON_BYTES:,} bytes",
                 remedy="save it as a pickle or npz of arrays, or split it",
             )
+        check_json(data, path.name)
         text = decode(data, path.name)
         try:
-            return json.loads(text)
+            return parse_json(text)
         except json.JSONDecodeError as error:
             if not error.msg.startswith("Extra data"):
                 raise
-            return [json.loads(line) for line in text.splitlines() if line.strip()]  # JSON lines
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError, MemoryError) as error:
+            return [parse_json(line) for line in text.splitlines() if line.strip()]  # JSON lines
+    except (OSError, EOFError, zlib.error, ValueError, MemoryError) as error:
         raise DataError(
             f"is no readable JSON ({str(error)[:120]})",
             place=path.name,
@@ -183,8 +185,7 @@ def read_json(path: Path) -> Any:
 def read_text(path: Path) -> str:
     """A text file of any encoding that `encodings` knows, gzipped or not. DataError where it is none, or too large."""
     try:
-        with open_binary(path) as file:
-            data = file.read(MAX_JSON_BYTES + 1)
+        data = _read_bytes(path)
     except (OSError, EOFError, zlib.error) as error:
         found = f"is no readable text ({str(error)[:120]})"
         raise DataError(found, place=path.name, wanted="a whole file", remedy="copy it again") from error
@@ -192,6 +193,15 @@ def read_text(path: Path) -> str:
         wanted = f"at most {MAX_JSON_BYTES:,} bytes"
         raise DataError("holds too much text", place=path.name, wanted=wanted, remedy="split the file")
     return decode(data, path.name)
+
+
+def _read_bytes(path: Path) -> bytearray:
+    """What a file holds, unzipped, as far as a little beyond MAX_JSON_BYTES."""
+    data = bytearray()
+    with open_binary(path) as file:
+        while len(data) <= MAX_JSON_BYTES and (chunk := file.read(CHUNK)):
+            data += chunk
+    return data
 
 
 def open_binary(path: Path) -> IO[bytes]:

@@ -16,6 +16,7 @@ import numpy as np
 from sign_models.errors import DataError
 
 MAX_OBJECTS = 2**25  # opcodes of a file, bytes of strings and arrays not counted
+MAX_INTEGER_BYTES = 16  # no number of a clip is longer, and Python is slow at numbers of a million digits
 NEW_DICT = b"NQ"  # None, then BINPERSID: the unpickler's persistent_load(None) makes the dict
 # The array on top of the stack again, then BINPERSID: persistent_load(array) gives all those like it that follow. They
 # stand in the memo as often as their own opcodes would.
@@ -28,10 +29,12 @@ _RUN = re.compile(
     rb"(?:[N\]lt)ase\x85-\x89ubR01\x93\x94]++|\((?!d)|[Kqh].|M..|[Jj].{4}|G.{8}|\x80[\x00-\x05]"
     rb"|\x8c(?:\x16numpy\._core\.multiarray|\x15numpy\.core\.multiarray|\x0c_reconstruct|\x05numpy|\x07ndarray"
     rb"|\x05dtype|\x02[a-z][1-8]|\x01[<|])|C\x01b"
-    rb"|[IFLSVg][^\n]*+\n|c[^\n]*+\n[^\n]*+\n"
+    rb"|[FSVg][^\n]*+\n|[IL][^\n]{0,40}\n|c[^\n]*+\n[^\n]*+\n"
+    + b"".join(b"|\x8a" + re.escape(bytes([n])) + b".{%d}" % n for n in range(MAX_INTEGER_BYTES + 1))
+    +
     # Never matches: up to Python 3.11.4 a possessive repeat ends where its last, failed, attempt had got to.
     rb"|(?!))*+"
-    rb"(?:[BXT\x8b](.{4})|[CU\x8c\x8a](.)|[\x8d\x8e\x96](.{8}))?",
+    rb"(?:[BXT](.{4})|[CU\x8c](.)|[\x8d\x8e\x96](.{8}))?",
     re.DOTALL,
 )
 # What stands before the numbers of an array in a list, after those of the array before it: the end of that one (a frame

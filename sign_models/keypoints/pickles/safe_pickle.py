@@ -1,12 +1,13 @@
 """Read pickles of strangers: containers, numbers, strings, numpy arrays and CPU tensors; anything else is refused.
 
-Nothing that a pickle names is ever imported or run. Three guards stand one behind the other:
+Nothing that a pickle names is ever imported or run. Four guards stand one behind the other:
 
 1. A scan of the opcodes, before anything is built (`pickle_scan`). It refuses opcodes that no writer of data uses,
    lengths past the end of the file, memo places that would make the unpickler allocate gigabytes, too many objects.
 2. The names. `find_class` hands out functions of this file, which a pickle cannot change, for the few names allowed.
 3. Dictionaries. Every dict becomes one that checks its keys (strings, numbers, None), because hashing nested tuples can
    be made to take for ever. The scan splices the opcodes for that in.
+4. A count of what was built (`trees.check_tree`): lists that hold themselves, or one another many times over.
 
 Tensors come back as numpy arrays: torch is never imported, and the pickle inside a tensor passes the same three guards.
 """
@@ -33,6 +34,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.pickles.pickle_scan import Buffer, Pieces, Scanner, read_unframed
+from sign_models.keypoints.trees import check_tree, memory_for
 
 MAX_BYTES = 2**31  # of a file, unzipped
 _CHUNK = 2**20
@@ -70,7 +72,9 @@ def loads(data: Buffer, place: str) -> Any:
     """What one pickle in memory holds; `place` is what errors name."""
     if not len(data):
         raise DataError("is empty", place=place, wanted="a pickle", remedy="copy or export it again")
-    return _Stream(data, place).next()
+    tree = _Stream(data, place).next()
+    check_tree(tree, place, max_bytes=memory_for(len(data)))
+    return tree
 
 
 def _unzip(file: io.FileIO, place: str, max_bytes: int) -> bytearray:
@@ -125,6 +129,10 @@ class Arrays:
 
     def __init__(self, parts: list[np.ndarray]) -> None:
         self.parts = parts
+
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for part in self.parts)
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
