@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +38,7 @@ BLOCK = 512  # clips in a row that come into the same pool
 TEMPO_SPREAD = 0.1  # of a clip's tempo beside its batch's, as a share of the whole range
 
 
+UNCAPTURED = "no step is captured as a CUDA graph: one of a small model takes 9 to 12 times as long"
 BatchPlan = dict[str, Tensor]  # what the host says of a batch; the shapes say which recorded graph fits
 
 
@@ -66,6 +68,20 @@ class DeviceCorpus:
         x, lengths = self._at(index), lengths.to(self.device, non_blocking=True)
         mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
         return Batch(x * mask[..., None, None], mask, lengths)
+
+    def as_clips(self, corpus: Corpus) -> DeviceCorpus:
+        """The same frames, without a copy, as the clips of another corpus of these frames."""
+        other = copy(self)
+        other.corpus, other.longest = corpus, int(corpus.lengths.max(initial=1))
+        return other
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For the log: that the frames did not fit on the device."""
+        if self.device.type != "cuda" or isinstance(self.frames, Tensor):
+            return {}
+        said = f"{self.frames.nbytes / 2**30:.1f} GiB of frames are more than half of the GPU's free memory"
+        return {"frames": f"{said} and stay with the host: each batch is copied, and {UNCAPTURED}"}
 
     @property
     def recordable(self) -> bool:
@@ -165,12 +181,14 @@ def in_planes(x: Tensor) -> Tensor:
 def resident(frames: Frames, device: torch.device) -> Tensor | Frames:
     """The frames on the device, copied once.
 
-    A store's stay on the disk where half of the device's memory is too small, and for the CPU, which reads them as
-    fast.
+    They stay where they are, in memory or in a store, where half of a GPU's free memory is too small for them. A CPU
+    reads those of a store as fast from there.
     """
+    if device.type == "cuda" and frames.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return frames
     if isinstance(frames, np.ndarray):
         return torch.from_numpy(np.ascontiguousarray(frames)).to(device)
-    if device.type != "cuda" or frames.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+    if device.type != "cuda":
         return frames
     copied = torch.empty(frames.shape, dtype=torch.float16, device=device)
     for begin in range(0, len(frames), COPIED):

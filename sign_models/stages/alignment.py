@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,18 +14,18 @@ from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, c
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import mask_keypoints
 from sign_models.data.splits import hold_out, named, of_split
-from sign_models.data.tokenizer import train_tokenizer
+from sign_models.data.windows import in_windows
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.keypoints.layouts import CANONICAL
 from sign_models.models.alignment import AlignmentModel, own_blank
-from sign_models.models.precision import inference_autocast
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.text import IGNORED, TextModel, read_pretrained
-from sign_models.models.translator import Generation, Translator
+from sign_models.models.text import IGNORED
+from sign_models.models.translator import Generation, Hypothesis, Translator
 from sign_models.params.schema import AlignmentParams
-from sign_models.stages.generate import stack
+from sign_models.stages.generate import by_window, stack, text_of
+from sign_models.stages.labels import LABEL_BUCKET, label_table, text_side, too_short
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE, ProcessGroup
@@ -34,9 +34,9 @@ from sign_models.training.memory import SHARE, device_memory, longest_clip
 from sign_models.training.task import ALL, Group, Recorder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    pass
 
-LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
+T = TypeVar("T")
 RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
 LONGER = 1.5  # than the longest training text: tokens written at most; than usual training clips: frames read at once
 USUAL_SHARE = 0.99  # of the training clips are no longer than usual
@@ -132,6 +132,11 @@ class AlignmentTask:
         # one clip that tells a whole story makes no other one a story
         usual = np.quantile(corpus.lengths[train], USUAL_SHARE)
         model.generation = self.generation = replace(self.generation, window=round(LONGER * usual))
+        self.cut = in_windows(corpus, self.dev, self.generation.window)
+        spoken = alignment.spoken(self.labels)
+        for name, clips in (("training", train), ("validation", self.dev)):
+            self.facts |= too_short(corpus, clips, name, self.labels, spoken, temporal.stride)
+        self.facts |= self.frames.facts
         size = labelled_clips(params, len(train), len(self.unlabelled))
         self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
         # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
@@ -278,19 +283,22 @@ class AlignmentTask:
     def evaluate(self, objective: Any) -> dict[str, float]:
         """Losses, and scores of texts found by greedy search; the beam is for the end."""
         sums = np.zeros(3)
-        hypotheses, references = [], []
-        greedy = replace(self.generation, beams=1)
         for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
-            batch = self._whole(clips)
-            out = objective(Labelled(batch, self._labels(clips).to(self.frames.device)))
+            out = objective(Labelled(self._whole(clips), self._labels(clips).to(self.frames.device)))
             sums += len(clips) * np.array([1.0, float(out["text"]), float(out["ctc"])])
-            model = objective.model
-            encoded = model(batch.x, batch.mask) if isinstance(batch, Batch) else batch
-            hypotheses += [best[0].text for best in model.translate(*encoded, greedy)]
-            references += [self.texts[i] for i in clips]
-        scores = score(hypotheses, references, self.scoring)
+        model, greedy = objective.model, replace(self.generation, beams=1)
+        best = self._by_window(model, lambda y, mask: [found[0] for found in model.translate(y, mask, greedy)])
+        scores = score([text_of(self.cut, i, best).text for i in self.dev], self._references(), self.scoring)
         _, text, ctc = sums / sums[0]
         return {"text": text, "ctc": ctc, **scores.metrics(), "score": scores.chrf}
+
+    def _by_window(self, model: Translator, translate: Callable[[Tensor, Tensor], list[T]]) -> dict[int, T]:
+        """What is said of the validation videos, in the windows in which generation reads them."""
+        frames = self.frames.as_clips(self.cut.corpus)
+        return by_window(model, frames, self.cut, self.dev, translate, EVALUATION_FRAMES, self.representations)
+
+    def _references(self) -> list[str]:
+        return [str(self.texts[i]) for i in self.dev]
 
     @torch.no_grad()
     def best_ctc_weight(self) -> float:
@@ -300,20 +308,24 @@ class AlignmentTask:
         Signing in the order of the text is read best by CTC, signing in another order by the text model alone.
         """
         model, g = self.objective.model, self.generation
-        texts: dict[float, list[str]] = {weight: [] for weight in CTC_WEIGHTS}
-        references: list[Any] = []
-        for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
-            batch = self._whole(clips)
-            with inference_autocast(self.frames.device):
-                encoded = model(batch.x, batch.mask) if isinstance(batch, Batch) else batch
-                found = model.alignment.candidates(
-                    *encoded, beams=g.beams, max_length=g.max_length, length_penalty=g.length_penalty, read=True
-                )
-            for weight in CTC_WEIGHTS:
-                ranked, _ = found.ranked(len(clips), weight, g.length_penalty)
-                texts[weight] += model.decode([best[0] for best in ranked])
-            references += [self.texts[i] for i in clips]
-        scores = {w: score(hypotheses, references, self.scoring).chrf for w, hypotheses in texts.items()}
+
+        def by_weight(y: Tensor, mask: Tensor) -> list[list[Hypothesis]]:
+            """Of each window the best text by each of CTC_WEIGHTS."""
+            found = model.alignment.candidates(
+                y, mask, beams=g.beams, max_length=g.max_length, length_penalty=g.length_penalty, read=True
+            )
+            ranked = [found.ranked(len(mask), weight, g.length_penalty) for weight in CTC_WEIGHTS]
+            texts = [model.decode([best[0] for best in tokens]) for tokens, _ in ranked]
+            return [
+                [Hypothesis(of[i], scores[i][0]) for of, (_, scores) in zip(texts, ranked, strict=True)]
+                for i in range(len(mask))
+            ]
+
+        found, scores = self._by_window(model, by_weight), dict[float, float]()
+        for place, weight in enumerate(CTC_WEIGHTS):
+            best = {i: of_weights[place] for i, of_weights in found.items()}
+            texts = [text_of(self.cut, i, best).text for i in self.dev]
+            scores[weight] = score(texts, self._references(), self.scoring).chrf
         good = [weight for weight, score in scores.items() if score >= max(scores.values()) - self.tolerance]
         return min(good, key=lambda weight: abs(weight - USUAL_CTC))
 
@@ -337,30 +349,6 @@ def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> i
         return t.batch_size
     most = round(t.batch_size * (1 + params.self_training.share))
     return max(t.batch_size, min(most, int(t.epochs * labelled / max(1, t.min_steps))))
-
-
-def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[PreTrainedTokenizerBase, TextModel]:
-    """The tokenizer and the text model that params name."""
-    d = params.decoder
-    if d.pretrained:
-        text = TextModel.from_pretrained(d.pretrained, train if d.prune else None, d.lora)
-        return read_pretrained(d.pretrained)[1], text
-    tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
-    return tokenizer, TextModel.from_scratch(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
-
-
-def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], text: TextModel) -> Tensor:
-    """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
-    end = text.model.config.eos_token_id
-    rows = [
-        [] if t is None else [*text.of_tokenizer(tokenizer(t, add_special_tokens=False)["input_ids"]), end]
-        for t in texts
-    ]
-    longest = -(-max(len(r) for r in rows) // LABEL_BUCKET) * LABEL_BUCKET
-    table = torch.full((len(rows), longest), IGNORED)
-    for i, row in enumerate(rows):
-        table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
-    return table
 
 
 def train(

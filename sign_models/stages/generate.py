@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from sign_models.data.batching import DeviceCorpus, in_order
@@ -20,6 +22,7 @@ from sign_models.models.precision import inference_autocast
 from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
 from sign_models.params.schema import GenerateParams
 
+T = TypeVar("T")
 BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer clips come in smaller batches
 
 
@@ -56,33 +59,78 @@ def generate(
         )
     cut = in_windows(corpus, clips, wanted.window)
     frames = DeviceCorpus(cut.corpus, device)
-    chosen, whole = np.isin(cut.owner, clips) & cut.signing, cut.whole
-    read = whole & (cut.corpus.lengths <= model.temporal.window) & (representations is not None)  # not cut by represent
-    best: dict[int, Hypothesis] = {}
-    with tqdm(total=chosen.sum(), desc="generate", unit="window", disable=None) as bar:
-        # windows do not change the batches that whole clips are in
-        for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
-            places = np.flatnonzero(chosen & group)
-            for batch_places in in_order(cut.corpus, places, params.batch_size * BATCH_FRAMES):
-                with inference_autocast(device):
-                    if stored is None:
-                        batch = frames.whole(batch_places)
-                        y, mask = model(batch.x, batch.mask)
-                    else:
-                        padded = stack([stored[cut.corpus.ids[i]] for i in batch_places])
-                        y, mask = (tensor.to(device) for tensor in padded)
-                    found = model.translate(y, mask, wanted)
-                best.update((int(i), found[0]) for i, found in zip(batch_places, found, strict=True))
-                bar.update(len(batch_places))
+
+    def best_of(y: Tensor, mask: Tensor) -> list[Hypothesis]:
+        return [found[0] for found in model.translate(y, mask, wanted)]
+
+    with tqdm(total=signed(cut, clips).sum(), desc="generate", unit="window", disable=None) as bar:
+        batch_frames = params.batch_size * BATCH_FRAMES
+        best = by_window(model, frames, cut, clips, best_of, batch_frames, representations, bar.update)
     rows = [_row(corpus, int(clip), cut, best, texts) for clip in np.sort(clips)]
     return Generated(rows, scores(rows, params.scoring))
+
+
+def signed(cut: Windowed, clips: np.ndarray) -> np.ndarray:
+    """Which windows are of `clips` and show somebody who signs, (W,) bool."""
+    return np.isin(cut.owner, clips) & cut.signing
+
+
+@torch.no_grad()
+def by_window(
+    model: Translator,
+    frames: DeviceCorpus,
+    cut: Windowed,
+    clips: np.ndarray,
+    translate: Callable[[Tensor, Tensor], list[T]],
+    batch_frames: int,
+    representations: dict[str, np.ndarray] | None = None,
+    done: Callable[[int], object] = lambda count: None,
+) -> dict[int, T]:
+    """What `translate` says of each window of `clips` in which somebody signs: validation and generation alike.
+
+    Args:
+        model: On the device of `frames`.
+        frames: The frames of `cut`.
+        cut: The corpus in windows.
+        clips: Places in the corpus that was cut.
+        translate: Representations (B, S, D) and their mask (B, S) -> one thing a window.
+        batch_frames: Padded frames a batch.
+        representations: Read in place of the windows' own, where a window is a whole clip that `represent` did not cut.
+        done: Told how many windows are done, a batch at a time.
+
+    Returns:
+        By the window's place in `cut`.
+    """
+    device, found = frames.device, dict[int, T]()
+    chosen, whole = signed(cut, clips), cut.whole
+    read = whole & (cut.corpus.lengths <= model.temporal.window) & (representations is not None)
+    # windows do not change the batches that whole clips are in
+    for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
+        for places in in_order(cut.corpus, np.flatnonzero(chosen & group), batch_frames):
+            with inference_autocast(device):
+                if stored is None:
+                    batch = frames.whole(places)
+                    y, mask = model(batch.x, batch.mask)
+                else:
+                    padded = stack([stored[cut.corpus.ids[i]] for i in places])
+                    y, mask = (tensor.to(device) for tensor in padded)
+                found.update(zip(places.tolist(), translate(y, mask), strict=True))
+            done(len(places))
+    return found
+
+
+def text_of(cut: Windowed, clip: int, best: Mapping[int, Hypothesis]) -> Hypothesis:
+    """The best texts of a clip's windows, as one."""
+    places = [int(i) for i in cut.of(clip) if int(i) in best]
+    [text] = joined([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
+    return text
 
 
 def _row(
     corpus: Corpus, clip: int, cut: Windowed, best: dict[int, Hypothesis], texts: dict[str, str]
 ) -> dict[str, Any]:
     places = [int(i) for i in cut.of(clip) if int(i) in best]
-    [text] = joined([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
+    text = text_of(cut, clip, best)
     spans = [(int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i])) for i in places]
     return {
         "id": corpus.ids[clip],

@@ -60,7 +60,7 @@ class SkeletonTask(FixedTask):
         self.params = params
         self.frames = DeviceCorpus(corpus, machine.device)
         held_out = hold_out(corpus, params.validation, params.training.seed)
-        self.validation, self.facts = held_out.validation, held_out.facts
+        self.validation, self.facts = held_out.validation, held_out.facts | self.frames.facts
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)

@@ -52,7 +52,7 @@ class TemporalTask(FixedTask):
         self.views = 2 if params.contrast_weight else 1
         self.frames = DeviceCorpus(corpus, machine.device)
         held_out = hold_out(corpus, params.validation, params.training.seed)
-        self.validation, self.facts = held_out.validation, held_out.facts
+        self.validation, self.facts = held_out.validation, held_out.facts | self.frames.facts
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = TwoViews(

@@ -121,6 +121,7 @@ def fit(
             clock = time.monotonic()
         if progress.step % every == 0 or last:
             metrics = process_group.broadcast_object(partial(_evaluate, task, averaged, machine))
+            _check_finite("validation score", metrics["score"], step)
             better = metrics["score"] > progress.highest_score
             progress.highest_score = max(progress.highest_score, metrics["score"])
             progress.without_better = 0 if better else progress.without_better + 1
@@ -172,12 +173,7 @@ def _advance(task: Task, module: nn.Module, machine: Device, done: float) -> Non
 def _record(
     recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int
 ) -> None:
-    if not math.isfinite(logged["loss"]):
-        raise ResourceError(
-            f"the loss is {logged['loss']} at step {step}",
-            place="training",
-            remedy="lower training.lr",
-        )
+    _check_finite("loss", logged["loss"], step)
     recorder.metrics(
         {f"train.{k}": v for k, v in logged.items()}
         | {"train.learning_rate": rate, "train.frames_per_second": progress.frames_per_second},
@@ -188,6 +184,12 @@ def _record(
         recorder.metrics(progress.epoch_metrics, progress.epoch)
         progress.epoch, progress.epoch_metrics = epoch, {}
     progress.epoch_metrics |= {f"epoch.train.{k}": v for k, v in logged.items()}
+
+
+def _check_finite(name: str, value: float, step: int) -> None:
+    """No model comes of a training that has left the numbers."""
+    if not math.isfinite(value):
+        raise ResourceError(f"the {name} is {value} at step {step}", place="training", remedy="lower training.lr")
 
 
 def _save(

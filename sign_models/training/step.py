@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import BatchPlan
+from sign_models.data.batching import UNCAPTURED, BatchPlan
 from sign_models.errors import ResourceError
 from sign_models.training.cuda_graphs import CudaGraphCache
 from sign_models.training.device import to_device
@@ -106,6 +106,10 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         if self.recorder is not None:
             self.recorder = None
+            self.note(
+                f"out of memory in a captured step, which keeps memory of its own: from step {progress.step} on "
+                f"{UNCAPTURED}; a smaller training.batch_size has room for them"
+            )
         else:
             progress.parts *= 2
             self.note(

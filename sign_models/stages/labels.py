@@ -1,0 +1,72 @@
+"""Texts as the tokens that alignment learns.
+
+N clips, L tokens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sign_models.data.corpus import Corpus
+from sign_models.data.splits import named
+from sign_models.data.tokenizer import train_tokenizer
+from sign_models.models.text import IGNORED, TextModel, read_pretrained
+from sign_models.params.schema import AlignmentParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
+
+
+def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[PreTrainedTokenizerBase, TextModel]:
+    """The tokenizer and the text model that params name."""
+    d = params.decoder
+    if d.pretrained:
+        text = TextModel.from_pretrained(d.pretrained, train if d.prune else None, d.lora)
+        return read_pretrained(d.pretrained)[1], text
+    tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
+    return tokenizer, TextModel.from_scratch(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
+
+
+def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], text: TextModel) -> Tensor:
+    """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
+    end = text.model.config.eos_token_id
+    rows = [
+        [] if t is None else [*text.of_tokenizer(tokenizer(t, add_special_tokens=False)["input_ids"]), end]
+        for t in texts
+    ]
+    longest = -(-max(len(r) for r in rows) // LABEL_BUCKET) * LABEL_BUCKET
+    table = torch.full((len(rows), longest), IGNORED)
+    for i, row in enumerate(rows):
+        table[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return table
+
+
+def too_short(
+    corpus: Corpus, clips: np.ndarray, name: str, labels: Tensor, spoken: Tensor, stride: int
+) -> dict[str, str]:
+    """Which clips CTC cannot learn from: it needs a vector a token, and one more between two that are alike.
+
+    Args:
+        corpus: Tells the lengths of the clips.
+        clips: (M,) places of the clips.
+        name: What they are for, as messages name it.
+        labels: (N, L) token ids of every clip of the corpus.
+        spoken: (N, L) bool, those that CTC aligns.
+        stride: Frames a vector.
+
+    Returns:
+        A fact for the log and the run, or nothing.
+    """
+    alike = (labels[:, 1:] == labels[:, :-1]) & spoken[:, 1:] & spoken[:, :-1]
+    needed = (spoken.sum(1) + alike.sum(1)).numpy()
+    short = clips[needed[clips] > -(-corpus.lengths[clips] // stride)]
+    if not len(short):
+        return {}
+    said = f"{len(short)} of {len(clips)} {name} videos are too short for CTC to tell their texts and have no part in"
+    return {f"too_short.{name}": f"{said} its loss: {named(corpus, short)}"}
