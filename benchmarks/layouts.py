@@ -117,7 +117,7 @@ def main() -> None:
             source.mkdir()
             write(clips, source)
             (source / "text_data.json").write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-            importing = run("import_", "--source", source, "--out", store)
+            importing = run("import", "--source", source, "--out", store)
             for stage in ("skeleton", "temporal") if not usual else ():
                 run(stage, "--data", store, "--preset", "quick")
             representing = run("represent", "--data", store, "--preset", "quick")

@@ -37,7 +37,7 @@ def command(name: str, *arguments: object, folder: Path) -> float:
 def through(source: Path, folder: Path, clips: int) -> str:
     """A line of the table: what was imported, and how the pipeline went."""
     found, store, texts = folder / "found", folder / "store", folder / "texts.json"
-    importing = command("import_", "--source", source, "--out", found, folder=folder)
+    importing = command("import", "--source", source, "--out", found, folder=folder)
     corpus = open_store(found)
     rows = {id: text or Path(id).name for id, text in zip(corpus.ids, corpus.texts, strict=True)}
     texts.write_text(json.dumps(rows), encoding="utf-8")
@@ -46,7 +46,7 @@ def through(source: Path, folder: Path, clips: int) -> str:
     if len(corpus) < clips:
         return f"{told} too few clips |"
     again = ["--source", source, "--out", store, "--texts", texts, "--on-leak", "report", *splits]
-    command("import_", *again, folder=folder)
+    command("import", *again, folder=folder)
     return f"{told} {command('pipeline', '--data', store, '--preset', 'quick', folder=folder):.0f} s |"
 
 

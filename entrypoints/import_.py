@@ -7,13 +7,13 @@ from sign_models.cli.commands import option
 
 EXAMPLES = """
 Examples:
-  python -m entrypoints.import_ --source my_poses --out my_store --split-ratio 0.8,0.1,0.1 --group signer
-  python -m entrypoints.import_ --verify my_store
+  python -m entrypoints.import --source my_poses --out my_store --split-ratio 0.8,0.1,0.1 --group signer
+  python -m entrypoints.import --verify my_store
   mlflow run . -e import -P source=my_poses -P out=my_store -P on_bad_sample=reject
 """
 
 
-@click.command("import", epilog="\b" + EXAMPLES, context_settings={"max_content_width": 120})
+@click.command("import", epilog="\b" + EXAMPLES, context_settings=commands.SETTINGS)
 @option("--source", "File or folder of keypoints, of any layout in docs/formats.", metavar="PATH")
 @option("--out", "Folder to write the store to: new, or of this import cut off.", metavar="DIR")
 @option("--texts", "text_data.json with texts and splits; they win over those of the source.", metavar="FILE")

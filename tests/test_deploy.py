@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shlex
 import sys
@@ -15,8 +16,6 @@ from mlflow.projects import _parse_kubernetes_config, databricks
 from mlflow.projects._project_spec import load_project
 from mlflow.projects.docker import validate_docker_env
 from mlflow.projects.utils import get_entry_point_command
-
-from sign_models.cli.commands import SHORTS
 
 KUBERNETES = Path("deploy/kubernetes")
 CLUSTER = Path("deploy/databricks/cluster.json")
@@ -33,13 +32,13 @@ def test_the_container_has_the_entry_points_of_the_project(name: str) -> None:
     project, usual = load_project(str(KUBERNETES)), load_project(".")
     validate_docker_env(project)
     entry, here = project.get_entry_point(name), usual.get_entry_point(name)
-    assert entry.parameters.keys() <= here.parameters.keys() and {*SHORTS, "processes"} <= entry.parameters.keys()
-    [told] = get_entry_point_command(project, name, {"processes": "8", "training.lr": "1e-4"}, None)
+    given = {"processes": "8", "training.lr": "1e-4", "skip_trained" if name in ("main", "pipeline") else "seed": "1"}
+    [told] = get_entry_point_command(project, name, given, None)
     words = shlex.split(told)
-    assert words[:2] == ["python", "-m"] and words[2] in shlex.split(here.command)
-    options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert options["--processes"] == "8" and options["--training.lr"] == "1e-4"
-    assert {option[2:].replace("-", "_") for option in options} == {*entry.parameters, "training.lr"}
+    assert words[:2] == ["python", "-m"] and words[2] in shlex.split(here.command) and not entry.parameters
+    context = importlib.import_module(words[2]).main.make_context(name, words[3:])
+    read = {name: value for name, value in context.params.items() if value and name != "overrides"}
+    assert read | {"training.lr": "1e-4"} == given and context.params["overrides"] == ("--training.lr", "1e-4")
 
 
 def test_the_job_is_one_that_mlflow_completes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sign_models.errors import ParamsError
-from sign_models.params import load
+from sign_models.params import describe, load
 from sign_models.pipeline.options import STAGES
 
 FINITE = st.floats(min_value=1e-12, max_value=1e3, allow_nan=False)
@@ -214,3 +215,46 @@ def test_flat_names_are_dotted_and_lead_back(stage: str) -> None:
     assert all("." in name for name in flat)
     again = load.resolve(sets={name: str(value) for name, value in flat.items() if not name.endswith(".steps")})
     assert load.flatten(getattr(again, stage), stage) == flat
+
+
+# What people read ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_parameter_says_what_it_means_and_accepts(stage: str) -> None:
+    told = {parameter.name: parameter for parameter in describe.parameters(stage)}
+    assert list(told) == list(load.flatten(getattr(load.resolve(), stage), stage))
+    for name, parameter in told.items():
+        assert parameter.meaning.endswith(".") and len(parameter.meaning) > 10, name
+        assert parameter.meaning[0].isupper() or parameter.meaning.startswith("null"), name
+        assert parameter.accepts.split()[0].strip(",") in {*describe.NAMES.values(), "list", "auto", "true"}, name
+
+
+def test_the_page_of_parameters_is_the_one_that_the_schema_makes(root: Path) -> None:
+    page = (root / "docs" / "parameters.md").read_text(encoding="utf-8")
+    assert page == describe.markdown(), "python -m sign_models.params.describe > docs/parameters.md"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_explains_every_parameter(stage: str) -> None:
+    command = importlib.import_module(f"entrypoints.{stage}").main
+    told = " ".join(command.get_help(command.make_context(stage, [])).split())
+    for parameter in describe.parameters(stage):
+        entry = f"--{parameter.name.partition('.')[2]} {parameter.default}".rstrip()
+        assert f"{entry} {' '.join(parameter.meaning.split())} [{parameter.accepts}]" in told, parameter.name
+
+
+@pytest.mark.parametrize(
+    ("name", "accepts"),
+    [
+        ("alignment.training.lr", "number > 0"),
+        ("alignment.training.steps", "integer > 0 or null"),
+        ("alignment.training.warmup", "number from 0 to 1"),
+        ("alignment.tokenizer.kind", "auto, word, char or bpe"),
+        ("alignment.finetune", "true or false"),
+        ("generate.splits", "list of train, dev, test or none"),
+    ],
+)
+def test_what_a_parameter_accepts_is_said_as_the_schema_checks_it(name: str, accepts: str) -> None:
+    told = {p.name: p.accepts for stage in STAGES for p in describe.parameters(stage)}
+    assert told[name] == accepts

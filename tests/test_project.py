@@ -16,9 +16,13 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+<<<<<<< HEAD
 import sign_models
 from sign_models.cli import commands, compose, evaluate, extract, importing, registry, translate
 from sign_models.params import load
+=======
+from sign_models.cli import commands, evaluate, extract, importing, registry, translate
+>>>>>>> e8538ba (params: every parameter is described in the schema; help and docs/parameters.md are made from it; MLproject declares no empty params; entrypoints.import runs)
 from sign_models.pipeline.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,25 +47,34 @@ def test_entry_points_are_the_commands() -> None:
     assert (ROOT / MLPROJECT["conda_env"]).is_file()
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_is_a_parameter_and_passed_on(name: str) -> None:
-    entry = MLPROJECT["entry_points"][name]
-    options = {option.name for option in command(name).params} - {"overrides", "no_inference", "experiment"}
-    assert set(entry["parameters"]) == options
-    passed = re.findall(r"--([\w-]+) \{(\w+)\}", entry["command"])
-    assert sorted(parameter for _, parameter in passed) == sorted(options)
-    assert all(option.replace("-", "_") == parameter for option, parameter in passed)
-    assert entry["command"].startswith(f"exec python -m entrypoints.{name} ")
-    assert all(
-        value == ({"type": "path", "default": "."} if parameter == "relative_to" else {"default": ""})
-        for parameter, value in entry["parameters"].items()
-    )
+def mlflow_line(entry: str, given: dict[str, str], folder: Path) -> list[str]:
+    """The words of the command that `mlflow run . -e ENTRY -P ...` starts, `exec` left out."""
+    from mlflow.projects.utils import load_project
+
+    line = load_project(str(ROOT)).get_entry_point(entry).compute_command(given, str(folder))
+    assert line.startswith("exec ")
+    return shlex.split(line)[1:]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_no_logged_name_collides_with_a_parameter_of_mlproject(name: str) -> None:
-    logged = {key for stage in STAGES for key in load.flatten(getattr(load.resolve(), stage), stage)}
-    assert not logged & set(MLPROJECT["entry_points"][name]["parameters"])
+@pytest.mark.parametrize("name", MLPROJECT["entry_points"])
+def test_every_option_of_a_command_can_be_given_to_mlflow_run(name: str, tmp_path: Path) -> None:
+    main = command("pipeline" if name == "main" else "import_" if name == "import" else name)
+    for option in main.params:
+        if option.name in ("overrides", "relative_to", "no_inference"):
+            continue
+        words = mlflow_line(name, {option.name: "a b"}, tmp_path)
+        assert words[:3] == ["python", "-m", f"entrypoints.{main.name}"]
+        given = main.make_context(main.name, words[3:]).params
+        assert given[option.name] == "a b" and Path(given["relative_to"]) == Path.cwd(), option.name
+
+
+@pytest.mark.parametrize("name", MLPROJECT["entry_points"])
+def test_mlflow_logs_no_param_that_nobody_gave(name: str, tmp_path: Path) -> None:
+    from mlflow.projects.utils import load_project
+
+    entry = load_project(str(ROOT)).get_entry_point(name)
+    logged, others = entry.compute_parameters({"seed": "1"}, str(tmp_path))
+    assert set(logged) == {"relative_to"} and others == {"seed": "1"}
 
 
 @pytest.mark.parametrize(
@@ -78,14 +91,10 @@ def test_no_logged_name_collides_with_a_parameter_of_mlproject(name: str) -> Non
     ],
 )
 def test_mlflow_builds_the_command_that_people_type(name: str, given: dict, typed: str, tmp_path: Path) -> None:
-    from mlflow.projects.utils import load_project
-
-    line = load_project(str(ROOT)).get_entry_point(name).compute_command(given, str(tmp_path))
-    words = shlex.split(line)
-    assert words[:3] == ["exec", "python", "-m"]
+    words = mlflow_line(name, given, tmp_path)
     main = command("pipeline" if name == "main" else name)
     here = ["--relative-to", str(Path.cwd())]
-    assert options_of(main, words[4:]) == options_of(main, [*shlex.split(typed), *here])
+    assert options_of(main, words[3:]) == options_of(main, [*shlex.split(typed), *here])
 
 
 TOOLS = {
@@ -202,8 +211,6 @@ def test_no_host_and_no_machine_path(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 def test_readme_tells_commands_that_work(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlflow.projects.utils import load_project
-
     text = (ROOT / name).read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_data").mkdir()
@@ -215,10 +222,9 @@ def test_readme_tells_commands_that_work(name: str, tmp_path: Path, monkeypatch:
         if words[0] == "mlflow":
             entry = words[words.index("-e") + 1] if "-e" in words else "main"
             given = dict(words[i + 1].split("=", 1) for i, word in enumerate(words) if word == "-P")
-            words = shlex.split(load_project(str(ROOT)).get_entry_point(entry).compute_command(given, str(tmp_path)))[
-                1:
-            ]
-        options_of(command(words[2].split(".")[1]), words[3:])
+            words = mlflow_line(entry, given, tmp_path)
+        name = words[2].split(".")[1]
+        options_of(command("import_" if name == "import" else name), words[3:])
     for link in re.findall(r"\]\(([^)#]+)", text):
         assert link.startswith("https://") or (ROOT / link).exists(), link
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,11 +19,15 @@ import click
 
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
+from sign_models.params.describe import parameters
 from sign_models.pipeline.options import DEFAULT_ALIAS, STAGES, Options
 from sign_models.stages.declaration import BY_NAME, TRAINING_OPTIONS, UPSTREAM_ROLES
 from sign_models.tracking.process import guard_process, launched
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# `mlflow run -P batch_size=8` arrives as `--batch_size 8`.
+SETTINGS: dict[str, Any] = {"max_content_width": 120, "token_normalize_func": lambda name: name.replace("_", "-")}
 
 EMBEDDED = "embedded"  # preset of commands without data of their own
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -108,11 +113,15 @@ class _Command(click.Command):
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         lines = ["Examples:", *(f"  {line}" for line in self.examples.strip().splitlines()), ""]
         if self.stage is None:
-            lines.append("Parameters, e.g. --alignment.training.lr 1e-4: see the --help of each stage.")
+            lines.append(
+                "Parameters, e.g. --alignment.training.lr 1e-4: see docs/parameters.md or the --help of each stage."
+            )
         else:
-            flat = load.flatten(getattr(load.resolve(), self.stage), self.stage)
-            lines.append("Parameters and defaults (presets change some; sign_models/params/schema.py explains each):")
-            lines += [f"  --{name.partition('.')[2]} {value}" for name, value in flat.items()]
+            lines.append("Parameters and defaults (presets change some):")
+            for parameter in parameters(self.stage):
+                lines.append(f"  --{parameter.name.partition('.')[2]} {parameter.default}")
+                meaning = f"{parameter.meaning} [{parameter.accepts}]"
+                lines += textwrap.wrap(meaning, formatter.width, initial_indent=" " * 6, subsequent_indent=" " * 6)
         formatter.write("\n" + "\n".join(lines) + "\n")
 
 
@@ -144,7 +153,7 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
         decorated: Any = callback
         for decorator in reversed(decorators):
             decorated = decorator(decorated)
-        settings = {"ignore_unknown_options": True, "max_content_width": 120}
+        settings = {"ignore_unknown_options": True, **SETTINGS}
         make_command = click.command(
             stage or "pipeline", cls=_Command, context_settings=settings, stage=stage, examples=examples
         )
@@ -161,7 +170,7 @@ def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..
         for decorator in reversed((*options, EXPERIMENT, RELATIVE_TO)):
             decorated = decorator(decorated)
         lines = ["\b\nExamples:", *(f"  {line}" for line in examples.strip().splitlines())]
-        return click.command(name, epilog="\n".join(lines), context_settings={"max_content_width": 120})(decorated)
+        return click.command(name, epilog="\n".join(lines), context_settings=SETTINGS)(decorated)
 
     return make
 

@@ -89,7 +89,7 @@ def resolve(
         if values.get(steps, 0) is None and values.get(epochs, 0) is None:
             mistakes.append(f"{places[epochs]}: {steps} and {epochs} are both null; wanted one of them")
     for name, kind in names().items():  # the schema alone would read `true` as the number 1
-        if isinstance(values.get(name), bool) and bool not in _kinds(kind):
+        if isinstance(values.get(name), bool) and bool not in kinds(kind):
             mistakes.append(f"{places[name]}: {name} is {str(values[name]).lower()}; wanted no truth value")
     try:
         params = PipelineParams.model_validate(_nested(values))
@@ -186,7 +186,7 @@ def _walk(
             hint = f"did you mean '{close}'?" if close else _hint(str(key), whole)
             hint = _renamed(name) or hint
             mistakes.append(f"{place}: {name} is no parameter; {hint}")
-        elif inner := _model(field.annotation):
+        elif inner := section(field.annotation):
             yield from _walk(value, inner, name, place, mistakes)
         else:
             yield name, value
@@ -215,10 +215,10 @@ def _typed(
 
 def _parsed(text: str, annotation: Any) -> Any:
     """A typed value as far as its text alone decides; numbers are left to the schema, which reads `1e-3` rightly."""
-    kinds = _kinds(annotation)
-    if type(None) in kinds and text.lower() in ("null", "none"):
+    accepted = kinds(annotation)
+    if type(None) in accepted and text.lower() in ("null", "none"):
         return None
-    if any(get_origin(kind) is list for kind in kinds):
+    if any(get_origin(kind) is list for kind in accepted):
         return [item.strip() for item in text.strip("[] ").split(",") if item.strip()]
     return text
 
@@ -249,22 +249,23 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, field in model.model_fields.items():
-        if inner := _model(field.annotation):
+        if inner := section(field.annotation):
             yield from _leaves(inner, f"{prefix}{key}.")
         else:
             yield prefix + key, field.annotation
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
+def section(annotation: Any) -> type[BaseModel] | None:
+    """The model of a section of parameters; None where the annotation is that of one parameter."""
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def _kinds(annotation: Any) -> list[Any]:
+def kinds(annotation: Any) -> list[Any]:
     """The alternatives of a union, without their ranges."""
     if get_origin(annotation) is Annotated:
-        return _kinds(get_args(annotation)[0])
+        return kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return [kind for part in get_args(annotation) for kind in _kinds(part)]
+        return [kind for part in get_args(annotation) for kind in kinds(part)]
     return [annotation]
 
 

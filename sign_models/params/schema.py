@@ -1,6 +1,7 @@
-"""Every parameter of every stage: its type, range and unit. Values stand in params/*.yaml, nowhere else.
+"""Every parameter of every stage: its type, range, unit and meaning. Values stand in params/*.yaml, nowhere else.
 
-The schema is closed: a key that is not here is refused with the nearest one that is.
+`--help` and docs/parameters.md are made from the descriptions. The schema is closed: a key that is not here is refused
+with the nearest one that is.
 """
 
 from __future__ import annotations
@@ -28,76 +29,118 @@ class Closed(BaseModel):
 
 
 class Training(Closed):
-    """The loop. One of steps and epochs is null: the other one says how long."""
+    """The training loop. One of steps and epochs is null: the other one says how long training takes."""
 
-    steps: Positive | None  # optimizer steps
-    epochs: Annotated[float, Field(gt=0)] | None  # passes over the training clips, batch_size a step
-    min_steps: Count  # with epochs: at least this many steps, for few clips; 0 where a command gives epochs
-    batch_size: Positive  # clips (skeleton: windows) a step, over all devices; accumulated where memory ends
-    lr: Annotated[float, Field(gt=0)]  # peak learning rate of AdamW
-    weight_decay: NonNegative
-    warmup: Fraction  # share of all steps in which the rate rises from 0; a cosine then lowers it to 0
-    clip_norm: Annotated[float, Field(gt=0)]  # gradients are scaled down to this norm
-    ema: Annotated[float, Field(ge=0, lt=1)]  # decay of the averaged weights that are scored and kept; 0: none
-    evaluations: Positive  # times the validation split is scored during training
-    patience: Count  # stop after this many evaluations without a better one; 0: never
-    checkpoint_minutes: Annotated[float, Field(gt=0)]  # least time between two checkpoints
-    seed: Count
+    steps: Positive | None = Field(
+        description="Optimizer steps. null: epochs says how long training takes. Exactly one of the two is given."
+    )
+    epochs: Annotated[float, Field(gt=0)] | None = Field(
+        description="Passes over the training clips. null: steps says how long training takes."
+    )
+    min_steps: Count = Field(
+        description="Least number of optimizer steps with epochs, for small corpora. 0 where a command or file "
+        "gives epochs."
+    )
+    batch_size: Positive = Field(
+        description="Clips (skeleton: windows) per optimizer step, over all devices. Split into micro-batches where "
+        "memory runs out."
+    )
+    lr: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate of AdamW.")
+    weight_decay: NonNegative = Field(description="Weight decay of AdamW.")
+    warmup: Fraction = Field(
+        description="Share of the steps in which the learning rate rises linearly from 0. A cosine then lowers it to 0."
+    )
+    clip_norm: Annotated[float, Field(gt=0)] = Field(
+        description="Largest norm of the gradients. Larger gradients are scaled down to it."
+    )
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Decay of the exponential moving average of the weights, which is what is scored and kept. 0: "
+        "no average."
+    )
+    evaluations: Positive = Field(description="How many times the validation split is scored during training.")
+    patience: Count = Field(description="Stop after this many evaluations without a better score. 0: never stop early.")
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
+        description="Least time between two checkpoints, in minutes."
+    )
+    seed: Count = Field(description="Seed of all random choices in training.")
 
 
 class Augment(Closed):
-    """How far a training clip is varied, on the device, in the batch. Angles in degrees, the rest in shoulder widths
-    or 1."""
+    """Random changes of a training clip, made on the device. Each value is the largest change; 0 means none."""
 
-    rotate: NonNegative  # in the picture's plane, up to this angle
-    yaw: NonNegative  # of the camera around the body's vertical axis: narrows x by its cosine
-    shear: NonNegative
-    scale: Annotated[float, Field(ge=0, lt=1)]  # x and y apart, factor 1 +- scale
-    translate: NonNegative
-    limb_scale: Annotated[float, Field(ge=0, lt=1)]  # arms and hands, factor 1 +- limb_scale
-    mirror: Fraction  # share of clips whose left and right change places
-    tempo: NonNegative  # played up to 1 + tempo times as fast or as slowly, a batch alike, changing within a clip
-    arm_reach: NonNegative  # how far hands move from their mean place, factor 1 +- arm_reach, each its own
-    hand_shift: NonNegative  # where each hand's mean place is, up to this
-    landmark_jitter: NonNegative  # standard deviation of each landmark's offset within a clip; of a hand's a quarter
-    drop_hand: Fraction  # share of frames whose hand is unseen, in spans; drawn up to this
-    drop_frames: Annotated[float, Field(ge=0, lt=1)]  # share of frames left out; drawn up to this, one for a batch
-    noise: NonNegative  # standard deviation of coordinate noise; drawn up to this
+    rotate: NonNegative = Field(description="Largest rotation in the picture's plane, in degrees.")
+    yaw: NonNegative = Field(
+        description="Largest rotation of the camera around the body's vertical axis, in degrees. Narrows x by its "
+        "cosine."
+    )
+    shear: NonNegative = Field(description="Largest shear of x by y, as a factor.")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Scaling of x and of y: each is multiplied by a factor of 1 +- this."
+    )
+    translate: NonNegative = Field(description="Largest shift of the whole body, in shoulder widths.")
+    limb_scale: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Length of arms and hands: multiplied by a factor of 1 +- this."
+    )
+    mirror: Fraction = Field(description="Share of clips whose left and right sides are swapped.")
+    tempo: NonNegative = Field(
+        description="Playback speed: up to 1 + this times as fast or as slow, changing within a clip. All clips of "
+        "a batch alike."
+    )
+    arm_reach: NonNegative = Field(
+        description="How far a hand moves around its mean position: multiplied by a factor of 1 +- this, each hand "
+        "its own."
+    )
+    hand_shift: NonNegative = Field(description="Largest shift of each hand's mean position, in shoulder widths.")
+    landmark_jitter: NonNegative = Field(
+        description="Per-clip Gaussian offset of each landmark: standard deviation in shoulder widths (hands: one "
+        "quarter)."
+    )
+    drop_hand: Fraction = Field(description="Largest share of frames in which a hand is unseen, in spans.")
+    drop_frames: Annotated[float, Field(ge=0, lt=1)] = Field(
+        description="Largest share of frames that are left out. One share per batch."
+    )
+    noise: NonNegative = Field(
+        description="Largest standard deviation of Gaussian noise on each coordinate and frame, in shoulder widths."
+    )
 
 
 class Mask(Closed):
-    """What the self-supervised stages hide and must restore. Shares of joints, body parts and frames."""
+    """What is masked in a training clip. The self-supervised stages restore it."""
 
-    joints: Fraction
-    parts: Fraction
-    frames: Fraction
-    span: Positive  # length in frames of a hidden span
+    joints: Fraction = Field(description="Share of single landmarks that are masked.")
+    parts: Fraction = Field(description="Share of body parts that are masked.")
+    frames: Fraction = Field(description="Share of whole frames that are masked.")
+    span: Positive = Field(description="Length of a masked span, in frames.")
 
 
 class SkeletonModel(Closed):
-    part_width: Positive  # of a body part's token
-    width: Positive  # of a frame's feature
-    layers: Positive  # convolution blocks
-    context: Positive  # frames on either side that a frame's feature sees
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    part_width: Positive = Field(description="Width of a body part's token.")
+    width: Positive = Field(description="Width of a frame's feature vector.")
+    layers: Positive = Field(description="Number of convolution blocks.")
+    context: Positive = Field(description="Frames on either side that a frame's feature vector sees.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Dropout rate.")
 
 
 class SkeletonParams(Closed):
     model: SkeletonModel
     mask: Mask
     augment: Augment
-    window: Positive  # frames a training window
-    velocity_weight: NonNegative  # of the loss on frame-to-frame motion, beside 1 for coordinates
-    validation: Annotated[float, Field(gt=0, lt=1)]  # share of clips held out where no split is given
+    window: Positive = Field(description="Length of a training window, in frames.")
+    velocity_weight: NonNegative = Field(
+        description="Weight of the loss on frame-to-frame motion. The loss on coordinates has weight 1."
+    )
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="Share of clips that are held out for validation where the data has no splits."
+    )
     training: Training
 
 
 class TemporalModel(Closed):
-    width: Positive
-    layers: Positive
-    heads: Positive
-    stride: Positive  # frames a representation vector
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    width: Positive = Field(description="Width of the representation vectors.")
+    layers: Positive = Field(description="Number of transformer blocks.")
+    heads: Positive = Field(description="Number of attention heads. They divide the width into even shares.")
+    stride: Positive = Field(description="Frames per representation vector.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Dropout rate.")
 
     @field_validator("heads")
     @classmethod
@@ -112,31 +155,50 @@ class TemporalParams(Closed):
     model: TemporalModel
     mask: Mask
     augment: Augment
-    max_frames: Positive  # longer clips are cut to a random window in training, represented in windows afterwards
-    velocity_weight: NonNegative
-    contrast_weight: NonNegative  # of the two-view contrast: one clip, two augmentations
-    skeleton_lr: NonNegative  # learning rate of the skeleton part as a share of training.lr; 0: frozen
-    validation: Annotated[float, Field(gt=0, lt=1)]
+    max_frames: Positive = Field(
+        description="Longest clip in training, in frames. Longer ones are cut to a random window, and represented "
+        "in windows afterwards."
+    )
+    velocity_weight: NonNegative = Field(
+        description="Weight of the loss on frame-to-frame motion. The loss on coordinates has weight 1."
+    )
+    contrast_weight: NonNegative = Field(
+        description="Weight of the contrastive loss between two augmentations of a clip. 0: none."
+    )
+    skeleton_lr: NonNegative = Field(
+        description="Learning rate of the skeleton model, as a share of training.lr. 0: frozen."
+    )
+    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="Share of clips that are held out for validation where the data has no splits."
+    )
     training: Training
 
 
 class RepresentParams(Closed):
-    batch_frames: Positive  # frames a batch; execution only, the result is the same
+    batch_frames: Positive = Field(description="Frames per batch. Changes memory and speed only, not the result.")
 
 
 class Tokenizer(Closed):
-    kind: Literal["auto", "word", "char", "bpe"]  # auto: by script, and how many dev words are new
-    vocabulary: Positive  # at most this many entries
+    kind: Literal["auto", "word", "char", "bpe"] = Field(
+        description="Unit of the tokens. auto: by the script, and by how many words of dev are new."
+    )
+    vocabulary: Positive = Field(description="Largest number of tokens.")
 
 
 class Decoder(Closed):
-    pretrained: str  # Hugging Face name or local folder of a seq2seq or causal model; "": trained from scratch
-    prune: bool  # of a pretrained model: keep only the vocabulary that writes the training texts
-    lora: Count  # of a pretrained model: rank of the changes that its frozen weights learn; 0: all weights learn
-    width: Positive
-    layers: Positive
-    heads: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    pretrained: str = Field(
+        description='Hugging Face name or local folder of a sequence-to-sequence or causal language model. "": a '
+        "decoder trained from scratch."
+    )
+    prune: bool = Field(description="Keep only the tokens of the pretrained model that the training texts need.")
+    lora: Count = Field(
+        description="Rank of the LoRA update of the pretrained model, whose own weights are frozen. 0: all weights "
+        "are trained."
+    )
+    width: Positive = Field(description="Width of the decoder trained from scratch.")
+    layers: Positive = Field(description="Number of its transformer blocks.")
+    heads: Positive = Field(description="Number of its attention heads. They divide the width into even shares.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Dropout rate.")
 
     @field_validator("prune", "lora")
     @classmethod
@@ -147,50 +209,76 @@ class Decoder(Closed):
 
 
 class Losses(Closed):
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    ctc_weight: NonNegative  # of the monotonic side loss on the text's words
-    contrast_weight: NonNegative  # of the sentence-level contrast of video and text
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(description="Label smoothing of the text loss.")
+    ctc_weight: NonNegative = Field(description="Weight of the CTC loss on the text's words. 0: none.")
+    contrast_weight: NonNegative = Field(
+        description="Weight of the contrastive loss between the vectors of a video and of its text. 0: none."
+    )
 
 
 class SelfTraining(Closed):
-    """Training on the model's own texts for videos without one."""
+    """Self-training: pseudo-labels for videos without a text."""
 
-    share: NonNegative  # clips beside a batch's own, as a share of batch_size; labelled ones, where all are; 0: none
-    start: Fraction  # of training, before which the model's texts are not good enough
-    confidence: Fraction  # texts below this mean token probability are not used
+    share: NonNegative = Field(
+        description="Clips with pseudo-labels (the model's own texts) per step, as a share of batch_size. Videos "
+        "without text are taken first. 0: none."
+    )
+    start: Fraction = Field(description="Share of training before which no pseudo-labels are used.")
+    confidence: Fraction = Field(description="Least mean token probability of a pseudo-label.")
 
 
 class Generation(Closed):
-    beams: Positive
-    max_length: Positive  # tokens; never more than half as many again as the longest training text has
-    length_penalty: float
-    ctc_weight: Fraction | None  # of the side head's score when hypotheses are ranked; 0: its reading is no candidate
-    # either; null: by which the validation videos are translated best
+    beams: Positive = Field(description="Beam width of the search.")
+    max_length: Positive = Field(
+        description="Longest text, in tokens. Never more than 1.5 times the longest training text."
+    )
+    length_penalty: float = Field(
+        description="Exponent of the length by which a hypothesis's log-probability is divided. Larger values "
+        "favour longer texts."
+    )
+    ctc_weight: Fraction | None = Field(
+        description="Weight of the CTC score when hypotheses are ranked. 0 disables CTC. null picks the weight with "
+        "the best validation chrF."
+    )
 
 
 class AlignmentParams(Closed):
-    finetune: bool  # train through the temporal model; false: on its frozen representations
-    encoder_lr: NonNegative  # learning rate of the temporal part as a share of training.lr
-    encoder_start: Fraction  # of training, before which the temporal part stays as it was pretrained
+    finetune: bool = Field(description="Train the temporal model too. false: train on its frozen representations.")
+    encoder_lr: NonNegative = Field(description="Learning rate of the temporal model, as a share of training.lr.")
+    encoder_start: Fraction = Field(description="Share of training before which the temporal model is frozen.")
     tokenizer: Tokenizer
     decoder: Decoder
     losses: Losses
     self_training: SelfTraining
-    mask: Mask  # what training hides of a clip, so that the decoder learns to go by what was said before
+    mask: Mask
     augment: Augment
-    max_frames: Positive  # longer videos are trained whole, fewer at once: as much memory as a batch of max_frames each
+    max_frames: Positive = Field(
+        description="Frames that a batch holds per clip. Longer videos are trained whole, fewer at once: the memory of "
+        "batch_size clips of this length."
+    )
     generation: Generation
     training: Training
 
 
 class GenerateParams(Closed):
-    splits: list[Literal["train", "dev", "test", "none"]]  # whose videos are translated; empty: every video
-    scoring: Annotated[str, AfterValidator(_preset)]  # in evaluation.PRESETS, or auto: by script; docs/scoring.md
-    beams: Positive | None  # null: as the alignment model was trained to
-    length_penalty: float | None
-    window: Positive | None  # frames; longer clips are translated in windows; null: as long as training saw them
-    batch_size: Positive  # execution only
-    strict_extractor: bool  # refuse videos whose keypoints come from another extractor than training's; false: warn
+    strict_extractor: bool = Field(
+        description="Refuse videos whose keypoints another extractor made than training's. false: warn."
+    )
+    splits: list[Literal["train", "dev", "test", "none"]] = Field(
+        description="Splits whose videos are translated. Empty: every video."
+    )
+    scoring: Annotated[str, AfterValidator(_preset)] = Field(
+        description="Preset by which texts are compared (docs/scoring.md). auto: by the script."
+    )
+    beams: Positive | None = Field(description="Beam width of the search. null: as the alignment model was trained to.")
+    length_penalty: float | None = Field(
+        description="Exponent of the length penalty. null: as the alignment model was trained to."
+    )
+    window: Positive | None = Field(
+        description="Longest window, in frames. Longer clips are translated in several. null: as long as training "
+        "saw them."
+    )
+    batch_size: Positive = Field(description="Videos per batch. Changes memory and speed only.")
 
 
 class PipelineParams(Closed):

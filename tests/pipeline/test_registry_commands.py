@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -16,7 +14,6 @@ from pathlib import Path
 
 import mlflow
 import pytest
-import yaml
 from mlflow.entities import Run
 
 from sign_models.stages.generate import generate
@@ -82,17 +79,6 @@ def tool(three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: 
 
 
 # The command line ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_is_a_parameter_and_passed_on(name: str, root: Path) -> None:
-    entry = yaml.safe_load((root / "MLproject").read_text())["entry_points"][name]
-    main = importlib.import_module(f"entrypoints.{name}").main
-    options = {option.name for option in main.params} - {"experiment"}
-    passed = re.findall(r"--([\w-]+) \{(\w+)\}", entry["command"])
-    assert set(entry["parameters"]) == options == {parameter for _, parameter in passed}
-    assert all(option.replace("-", "_") == parameter for option, parameter in passed)
-    assert entry["command"].startswith(f"exec python -m entrypoints.{name} ")
 
 
 def test_help_explains_with_examples_and_loads_nothing_heavy(root: Path) -> None:

@@ -1,13 +1,11 @@
-"""The list of stages agrees with what stands elsewhere: parameters, modules, entry points, MLproject."""
+"""The list of stages agrees with what stands elsewhere: parameters, modules, entry points."""
 
 from __future__ import annotations
 
 import importlib
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-import yaml
 
 from sign_models.params.load import resolve
 from sign_models.stages.declaration import BY_ROLE, STAGES, Stage
@@ -16,14 +14,12 @@ EACH = pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 
 
 @EACH
-def test_it_has_parameters_a_module_and_an_entry_point(stage: Stage, root: Path) -> None:
+def test_it_has_parameters_a_module_and_an_entry_point(stage: Stage) -> None:
     assert getattr(resolve(), stage.name)
     assert find_spec(f"sign_models.stages.{stage.name}")
     command = importlib.import_module(f"entrypoints.{stage.name}").main
     offered = {option.name for option in command.params}
     assert {*stage.short_options, *stage.upstream_options} <= offered
-    entry = yaml.safe_load((root / "MLproject").read_text())["entry_points"][stage.name]
-    assert {*stage.short_options, *stage.upstream_options} <= set(entry["parameters"])
 
 
 @EACH

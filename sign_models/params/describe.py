@@ -1,0 +1,93 @@
+"""What each parameter means, for `--help` and docs/parameters.md, as the schema and params/*.yaml say it.
+
+`python -m sign_models.params.describe > docs/parameters.md` writes the page; a test holds it to the schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+
+from sign_models.params.load import STAGES, flatten, kinds, resolve, section
+
+HEADER = """# Parameters
+
+Every parameter of every stage. This page is made from `sign_models/params/schema.py` and `params/*.yaml` by
+`python -m sign_models.params.describe > docs/parameters.md`.
+
+Set one with `-P alignment.training.lr=1e-4` (MLflow), `--alignment.training.lr 1e-4` (command) or in a YAML file with
+`config_override`. A command of one stage takes the names without the stage. Presets (`params/presets`) change defaults.
+"""
+NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): "null"}
+
+
+class Parameter(NamedTuple):
+    """One parameter: dotted name with the stage, accepted values, default, meaning."""
+
+    name: str
+    accepts: str
+    default: str
+    meaning: str
+
+
+def parameters(stage: str) -> list[Parameter]:
+    """The parameters of a stage, in the order of its YAML file."""
+    defaults = flatten(getattr(resolve(), stage), stage)
+    return [
+        Parameter(name, accepts, str(defaults[name]), meaning)
+        for name, accepts, meaning in _walk(STAGES[stage], f"{stage}.")
+    ]
+
+
+def markdown() -> str:
+    """The page docs/parameters.md."""
+    lines = [HEADER]
+    for stage in STAGES:
+        lines += [f"## {stage}", "", "| name | accepts | default | meaning |", "|---|---|---|---|"]
+        lines += [f"| `{p.name}` | {p.accepts} | {_code(p.default)} | {p.meaning} |" for p in parameters(stage)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+    for key, field in model.model_fields.items():
+        if inner := section(field.annotation):
+            yield from _walk(inner, f"{prefix}{key}.")
+        else:
+            annotation = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+            yield prefix + key, accepted(annotation), field.description or ""
+
+
+def accepted(annotation: Any) -> str:
+    """In words: `integer > 0`, `number from 0 to 1 or null`, `auto, word or char`."""
+    if get_origin(annotation) is Annotated:
+        kind, *limits = get_args(annotation)
+        return " ".join(filter(None, (accepted(kind), _range(limits))))
+    if get_origin(annotation) is Literal:
+        *first, last = map(str, get_args(annotation))
+        return f"{', '.join(first)} or {last}" if first else last
+    if get_origin(annotation) is list:
+        return f"list of {accepted(get_args(annotation)[0])}"
+    alternatives = get_args(annotation) if len(kinds(annotation)) > 1 else ()
+    return " or ".join(map(accepted, alternatives)) if alternatives else NAMES[annotation]
+
+
+def _range(limits: list[Any]) -> str:
+    """Of pydantic's limits; "" where there is none."""
+    limits = [part for limit in limits for part in getattr(limit, "metadata", [limit])]
+    bounds = {type(limit): limit for limit in limits if isinstance(limit, Ge | Gt | Le | Lt)}
+    if Ge in bounds and Le in bounds:
+        return f"from {bounds[Ge].ge} to {bounds[Le].le}"
+    signs = {Gt: ("> ", "gt"), Ge: (">= ", "ge"), Lt: ("< ", "lt"), Le: ("<= ", "le")}
+    return ", ".join(f"{sign}{getattr(bounds[kind], at)}" for kind, (sign, at) in signs.items() if kind in bounds)
+
+
+def _code(default: str) -> str:
+    return f"`{default}`" if default else "empty"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
