@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
 from sign_models.params.load import STAGES, flatten, kinds, resolve, section
@@ -21,6 +20,7 @@ Every parameter of every stage. This page is made from `sign_models/params/schem
 Set one with `-P alignment.training.lr=1e-4` (MLflow), `--alignment.training.lr 1e-4` (command) or in a YAML file with
 `config_override`. A command of one stage takes the names without the stage. Presets (`params/presets`) change defaults.
 """
+SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): "null"}
 
 
@@ -78,11 +78,10 @@ def accepted(annotation: Any) -> str:
 def _range(limits: list[Any]) -> str:
     """Of pydantic's limits; "" where there is none."""
     limits = [part for limit in limits for part in getattr(limit, "metadata", [limit])]
-    bounds = {type(limit): limit for limit in limits if isinstance(limit, Ge | Gt | Le | Lt)}
-    if Ge in bounds and Le in bounds:
-        return f"from {bounds[Ge].ge} to {bounds[Le].le}"
-    signs = {Gt: ("> ", "gt"), Ge: (">= ", "ge"), Lt: ("< ", "lt"), Le: ("<= ", "le")}
-    return ", ".join(f"{sign}{getattr(bounds[kind], at)}" for kind, (sign, at) in signs.items() if kind in bounds)
+    bounds = {name: getattr(limit, name) for limit in limits for name in SIGNS if hasattr(limit, name)}
+    if {"ge", "le"} <= bounds.keys():
+        return f"from {bounds['ge']} to {bounds['le']}"
+    return ", ".join(f"{SIGNS[name]} {bound}" for name, bound in bounds.items())
 
 
 def _code(default: str) -> str:
