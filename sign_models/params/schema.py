@@ -261,9 +261,6 @@ class AlignmentParams(Closed):
 
 
 class GenerateParams(Closed):
-    strict_extractor: bool = Field(
-        description="Refuse videos whose keypoints another extractor made than training's. false: warn."
-    )
     splits: list[Literal["train", "dev", "test", "none"]] = Field(
         description="Splits whose videos are translated. Empty: every video."
     )
@@ -279,6 +276,9 @@ class GenerateParams(Closed):
         "saw them."
     )
     batch_size: Positive = Field(description="Videos per batch. Changes memory and speed only.")
+    strict_extractor: bool = Field(
+        description="Refuse videos whose keypoints another extractor made than training's. false: warn."
+    )
 
 
 class PipelineParams(Closed):

@@ -25,6 +25,7 @@ from sign_models.keypoints.extractor import FORM, check_extractor
 from sign_models.keypoints.formats import pose
 from sign_models.keypoints.formats.clip import clip as checked_clip
 from sign_models.keypoints.formats.source import Npz, Options, Source
+from sign_models.keypoints.layouts import LAYOUTS, to_canonical
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_CLIPS = 64  # a request
@@ -184,11 +185,19 @@ def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
 
 
 def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
-    """What a client sends for a sequence: the fields of a Clip."""
+    """What a client sends for a sequence: the fields of a Clip, as JSON has them.
+
+    A layout that a file describes has no name that a server knows: its landmarks are sent as the canonical ones, which
+    are all that a model reads.
+    """
+    points, confidence, layout = sequence.points, sequence.confidence, str(sequence.layout)
+    if layout not in LAYOUTS:
+        points, confidence = to_canonical(points, confidence, sequence.layout)
+        layout = "canonical"
     file = io.BytesIO()
-    np.savez_compressed(file, keypoints=sequence.points, confidence=sequence.confidence)
-    told = {name: getattr(sequence, name) for name in ("layout", "unit", "fps", "extractor")}
-    told["size"] = None if sequence.size is None else [*sequence.size]
+    np.savez_compressed(file, keypoints=points, confidence=confidence)
+    size = None if sequence.size is None else [float(side) for side in sequence.size]
+    told = {name: getattr(sequence, name) for name in ("unit", "fps", "extractor")} | {"layout": layout, "size": size}
     return {"npz": base64.b64encode(file.getvalue()).decode(), **{k: v for k, v in told.items() if v is not None}}
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import numpy as np
 import pytest
 from mlflow.pyfunc import PyFuncModel, scoring_server
 
+from sign_models.keypoints import formats
+from sign_models.keypoints.layouts import name_of, names_of
+from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving import served_model
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
+from tests.keypoints.examples import EXAMPLES, SIZE
 from tests.tracking import fakes
 
 
@@ -160,3 +165,15 @@ def test_limits_are_kept_and_the_input_is_not_sent_back(model: PyFuncModel, monk
     assert status == 400 and "wanted at most 50000" in answer and len(answer) < 500
     status, answer = ask(model, {"npz": "a", "x" * 100_000: "b" * 100_000})
     assert status == 400 and len(answer) < 1500
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name != "pose hand"])
+@pytest.mark.parametrize("described", [False, True])
+def test_a_clip_of_any_format_is_sent_as_it_was_read(name: str, described: bool, tmp_path: Path) -> None:
+    for read in formats.read(EXAMPLES[name].write(tmp_path), size=SIZE):
+        if described:  # a layout that a file describes, whose name no server knows
+            names = ("_", *names_of(read.layout))
+            points, confidence = (np.concatenate([v[:, :1], v], 1) for v in (read.points, read.confidence))
+            read = replace(read, points=points, confidence=confidence, layout=name_of(names), depth=None)
+        sent = json.loads(json.dumps(served_model.clip_of(read)))
+        np.testing.assert_allclose(normalise(sequence_of(**sent)), normalise(read), atol=1e-5)
