@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 from sign_models.errors import ParamsError
 from sign_models.params.schema import PipelineParams
 
-FOLDER = Path(__file__).resolve().parents[2] / "params"
+INSTALLED = Path(__file__).resolve().with_name("files")  # a copy of params/, made by setup.py
+FOLDER = INSTALLED if INSTALLED.is_dir() else Path(__file__).resolve().parents[2] / "params"
 STAGES: dict[str, type[BaseModel]] = get_type_hints(PipelineParams)
 # Old name of a parameter -> the name that took its place: an old file is told what to write, not only that it is wrong.
 RENAMED = {
@@ -284,4 +285,4 @@ def _renamed(name: str) -> str:
 
 
 def _shown(file: Path) -> str:
-    return str(file.relative_to(FOLDER.parent))
+    return str(Path("params", file.relative_to(FOLDER)))

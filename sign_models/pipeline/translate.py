@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -64,7 +65,7 @@ def run_translate(options: TranslateOptions) -> None:
     trained = trained_on(upstream.tags)
     predictor = load(upstream.path())
     with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
-        for clip in _clips(options.videos, Path(scratch)):
+        for clip in clips(options.videos, Path(scratch)):
             warning = check_extractor(clip.sequence, trained, strict=options.strict_extractor)
             if warning:
                 print(f"{clip.sequence.id}: warning: {warning}", file=sys.stderr)
@@ -84,14 +85,24 @@ def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segm
         DataError: the frame rate is not known, so that there are no times.
     """
     if sequence.fps is None:
-        raise DataError("tells no frame rate", place=sequence.source or sequence.id, wanted="frames a second")
+        raise DataError(
+            "tells no frame rate, so that segments have no times",
+            place=sequence.source or sequence.id,
+            wanted="frames per second",
+            remedy="write it into the file, or in Python: sign_models.read(path, fps=25)",
+        )
     windows = answer["windows"]
     others = tuple(h["text"] for h in answer.get("n_best", ())[1:]) if len(windows) == 1 else ()
-    return [Segment(w["start"], w["end"], w["text"], None, others) for w in windows]
+    return [Segment(w["start"], w["end"], w["text"], confidence(w["score"]), others) for w in windows]
 
 
-def _clips(given: Path, scratch: Path) -> Iterator[_Clip]:
-    """Keypoint files as they are; videos by way of extraction, in the extractor's default settings."""
+def confidence(score: float) -> float:
+    """Geometric mean of a text's token probabilities, in [0, 1], of its mean log probability per token."""
+    return min(1.0, math.exp(score))
+
+
+def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
+    """Keypoint files as they are; videos by way of extraction into `scratch`, in the extractor's default settings."""
     if given.is_file() and given.suffix.lower() not in SUFFIXES or given.is_dir() and not _holds_videos(given):
         for sequence in formats.read(given):
             yield _Clip(sequence, None)

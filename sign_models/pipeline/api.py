@@ -1,0 +1,119 @@
+"""What `import sign_models` offers to Python programs and notebooks: load, translate, read, train."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sign_models.errors import DataError, ParamsError, UpstreamError
+from sign_models.keypoints import formats
+from sign_models.keypoints.sequence import KeypointSequence, Unit
+from sign_models.pipeline.translate import CHAMPION, clips, segments
+from sign_models.tracking.registry import CONFIG, resolve
+from sign_models.tracking.store import load_mlflow
+from sign_models.video.captions import Segment
+from sign_models.video.decode import SUFFIXES
+
+if TYPE_CHECKING:
+    from sign_models.serving.predictor import Predictor
+
+__all__ = ["Segment", "Translator", "load", "read"]
+
+
+class Translator:
+    """A trained translator in memory. `load` makes it.
+
+    Attributes:
+        uri: The registered version, or the folder, that it was loaded from.
+    """
+
+    def __init__(self, predictor: Predictor, uri: str) -> None:
+        self._predictor, self.uri = predictor, uri
+
+    def translate(
+        self, clip: str | Path | KeypointSequence, *, beams: int | None = None, n_best: int = 1
+    ) -> list[Segment]:
+        """Translate one clip. A long clip is translated in several windows, one segment each.
+
+        Args:
+            clip: A file with keypoints of one clip, a video, or a clip that `read` gave.
+            beams: Beam width of the search. None: as the model was trained to.
+            n_best: How many texts a segment has, its own and those in `segment.n_best`; for clips of one window.
+
+        Returns:
+            Segments in order, with start and end in seconds, text, and confidence from 0 to 1. Empty where the clip
+            shows no signing.
+
+        Raises:
+            DataError: The clip cannot be used, or the file holds several clips.
+            ParamsError: beams or n_best is less than 1.
+        """
+        for name, value in {"beams": beams, "n_best": n_best}.items():
+            if value is not None and value < 1:
+                raise ParamsError(f"{value}", place=name, wanted="1 or more")
+        if not isinstance(clip, KeypointSequence):
+            found = read(clip)
+            if len(found) != 1:
+                raise DataError(
+                    f"{len(found)} clips",
+                    place=str(clip),
+                    wanted="one",
+                    remedy="translate each: `for clip in sign_models.read(path): translator.translate(clip)`",
+                )
+            (clip,) = found
+        [answer] = self._predictor.predict([clip], beams=beams, n_best=n_best, windows=True)
+        return segments(answer, clip)
+
+    def __repr__(self) -> str:
+        return f"Translator({self.uri!r})"
+
+
+def load(model: str | Path = CHAMPION) -> Translator:
+    """Load a translator.
+
+    Args:
+        model: A version of `sign-translator` in the registry: an MLflow URI such as `models:/sign-translator@champion`,
+            an alias, a version or a run ID. Or a folder with model.safetensors and config.json. The registry is that of
+            MLFLOW_TRACKING_URI, else mlflow.db in the working directory.
+
+    Raises:
+        UpstreamError: There is no such version, or it is no translator.
+    """
+    from sign_models.serving import load as load_predictor
+
+    if Path(model, CONFIG).is_file():
+        stage = json.loads(Path(model, CONFIG).read_text(encoding="utf-8")).get("stage")
+        if stage != "translator":
+            raise UpstreamError(f"a model of stage {stage!r}", place=str(model), wanted="a translator")
+        return Translator(load_predictor(Path(model)), str(model))
+    load_mlflow()
+    found = resolve(str(model), "translator")
+    return Translator(load_predictor(found.path()), found.uri)
+
+
+def read(
+    path: str | Path,
+    *,
+    layout: str | None = None,
+    fps: float | None = None,
+    unit: Unit | None = None,
+    size: tuple[float, float] | None = None,
+) -> list[KeypointSequence]:
+    """Read the clips of a file or folder: keypoints in any known format, or videos (with the extra `video`).
+
+    Args:
+        path: The file or folder.
+        layout: Names of the landmarks, for files that do not tell: a layout's name or the path of a YAML file.
+        fps: Frames per second, for files that do not tell.
+        unit: Of the coordinates, for files that do not tell: "pixel", "normalized" or "centered".
+        size: Width and height of the picture in pixels, for files that do not tell.
+
+    Raises:
+        DataError: The path holds no keypoints, or a clip cannot be used.
+    """
+    if Path(path).suffix.lower() in SUFFIXES:
+        with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
+            return [clip.sequence for clip in clips(Path(path), Path(scratch))]
+    return list(formats.read(path, layout=layout, fps=fps, unit=unit, size=size))
