@@ -6,16 +6,16 @@
     for segment in translator.translate("clip.pose"):
         print(segment.start, segment.end, segment.text, segment.confidence)
 
-`read` gives the clips of a file, `train` runs the pipeline. Everything else may change between versions.
+`read` gives the clips of a file. Everything else may change between versions.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sign_models.pipeline.api import Segment, Translator, load, read, train
+    from sign_models.pipeline.api import Segment, Translator, load, read
 
 __version__ = "0.2.0"
-__all__ = ["Segment", "Translator", "load", "read", "train"]
+__all__ = ["Segment", "Translator", "load", "read"]
 
 
 def __getattr__(name: str) -> object:

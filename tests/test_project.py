@@ -16,13 +16,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-<<<<<<< HEAD
 import sign_models
 from sign_models.cli import commands, compose, evaluate, extract, importing, registry, translate
-from sign_models.params import load
-=======
-from sign_models.cli import commands, evaluate, extract, importing, registry, translate
->>>>>>> e8538ba (params: every parameter is described in the schema; help and docs/parameters.md are made from it; MLproject declares no empty params; entrypoints.import runs)
 from sign_models.pipeline.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,17 +1,20 @@
-"""What `import sign_models` offers to Python programs and notebooks: load, translate, read, train."""
+"""What `import sign_models` offers to Python programs and notebooks: load, translate, read."""
 
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sign_models.errors import DataError, ParamsError, UpstreamError
 from sign_models.keypoints import formats
+from sign_models.keypoints.extractor import check_extractor
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 from sign_models.pipeline.translate import CHAMPION, clips, segments
-from sign_models.tracking.registry import CONFIG, resolve
+from sign_models.tracking.registry import CONFIG, resolve, trained_on
 from sign_models.tracking.store import load_mlflow
 from sign_models.video.captions import Segment
 from sign_models.video.decode import SUFFIXES
@@ -19,6 +22,7 @@ from sign_models.video.decode import SUFFIXES
 if TYPE_CHECKING:
     from sign_models.serving.predictor import Predictor
 
+logger = logging.getLogger(__name__)
 __all__ = ["Segment", "Translator", "load", "read"]
 
 
@@ -29,8 +33,9 @@ class Translator:
         uri: The registered version, or the folder, that it was loaded from.
     """
 
-    def __init__(self, predictor: Predictor, uri: str) -> None:
-        self._predictor, self.uri = predictor, uri
+    def __init__(self, predictor: Predictor, uri: str, extractors: Collection[str | None] | None = None) -> None:
+        """extractors: Of the clips that it was trained on; None where that is not known."""
+        self._predictor, self.uri, self._extractors = predictor, uri, extractors
 
     def translate(
         self, clip: str | Path | KeypointSequence, *, beams: int | None = None, n_best: int = 1
@@ -63,6 +68,8 @@ class Translator:
                     remedy="translate each: `for clip in sign_models.read(path): translator.translate(clip)`",
                 )
             (clip,) = found
+        if self._extractors is not None and (warning := check_extractor(clip, self._extractors)):
+            logger.warning("%s: %s", clip.id, warning)
         [answer] = self._predictor.predict([clip], beams=beams, n_best=n_best, windows=True)
         return segments(answer, clip)
 
@@ -90,7 +97,7 @@ def load(model: str | Path = CHAMPION) -> Translator:
         return Translator(load_predictor(Path(model)), str(model))
     load_mlflow()
     found = resolve(str(model), "translator")
-    return Translator(load_predictor(found.path()), found.uri)
+    return Translator(load_predictor(found.path()), found.uri, trained_on(found.tags))
 
 
 def read(
