@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from sign_models import __version__
+import sign_models
 from sign_models.cli import commands
 
 
@@ -31,7 +31,7 @@ class Commands(click.Group):
 
 
 @click.group("sign-models", cls=Commands, context_settings=commands.SETTINGS)
-@click.version_option(__version__)
+@click.version_option(sign_models.__version__)
 def group() -> None:
     """Sign-language keypoints to text in trained, registered stages, tracked with MLflow."""
 

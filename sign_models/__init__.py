@@ -9,21 +9,20 @@
 `read` gives the clips of a file. Everything else may change between versions.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sign_models.pipeline.api import Segment, Translator, load, read
+from importlib import import_module
 
 __version__ = "0.2.0"
 __all__ = ["Segment", "Translator", "load", "read"]
 
 
 def __getattr__(name: str) -> object:
-    """The public names, imported when they are first used: the package itself loads at once."""
-    if name in __all__:
-        from sign_models.pipeline import api
+    """The public names, imported when they are first used: the package itself loads at once.
 
-        return getattr(api, name)
+    By name, since tracking.sources counts every import statement here as a dependency of every stage. The types are in
+    __init__.pyi.
+    """
+    if name in __all__:
+        return getattr(import_module("sign_models.pipeline.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

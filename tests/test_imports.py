@@ -116,7 +116,7 @@ def part(name: str) -> str:
 def test_imports_point_one_way(file: Path) -> None:
     mine = part(".".join(file.relative_to(ROOT).with_suffix("").parts))
     if mine == "__init__":
-        assert not list(imports(file))
+        assert not [name for name, _ in imports(file) if not name.startswith("importlib")]
         return
     for name, _ in imports(file):
         top = name.split(".")[0]
@@ -132,7 +132,7 @@ LIGHT = (
     *("sign_models.params", "sign_models.cli.commands", "sign_models.datasets.inputs"),
     *(
         f"sign_models.pipeline.{name}"
-        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate", "compose")
+        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate", "compose", "api")
     ),
     *("sign_models.keypoints.layouts", "sign_models.keypoints.formats"),
     *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+import sign_models
 
 PARTS = ("sign_models", "entrypoints", "tools", "params")
 FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
@@ -104,5 +107,7 @@ def test_a_mistake_of_the_user_is_one_message(site: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-def test_the_types_reach_other_projects(site: Path) -> None:
+def test_the_types_reach_other_projects(site: Path, tmp_path: Path) -> None:
     assert (site / "sign_models" / "py.typed").is_file()
+    stub = (site / "sign_models" / "__init__.pyi").read_text(encoding="utf-8")
+    assert set(re.findall(r"import \w+ as (\w+)", stub)) == set(sign_models.__all__)
