@@ -16,7 +16,15 @@ Examples:
 @click.command("import", epilog="\b" + EXAMPLES, context_settings=commands.SETTINGS)
 @option("--source", "File or folder of keypoints, of any layout in docs/formats.", metavar="PATH")
 @option("--out", "Folder to write the store to: new, or of this import cut off.", metavar="DIR")
-@option("--texts", "text_data.json with texts and splits; they win over those of the source.", metavar="FILE")
+@option(
+    "--texts",
+    "text_data.json with texts and splits; they win over those of the source. Or the word folders: a clip without a "
+    "text has the name of its folder.",
+    metavar="FILE",
+)
+@option("--labels", "Label files that lie elsewhere, such as .eaf files beside videos.", metavar="PATH")
+@option("--tiers", "ELAN tiers that hold the sentences, by commas.  [default: told by their names]", metavar="NAMES")
+@option("--times", "Starts and ends of labels that do not tell their unit: seconds, ms or frames.", metavar="UNIT")
 @option("--layout", "Landmarks of files that do not tell: a name, or a YAML file of names.", metavar="NAME")
 @option("--fps", "Frames a second of files that do not tell.", metavar="NUMBER")
 @option("--unit", "Coordinates of files that do not tell: pixel, normalized (0 to 1) or centered.", metavar="UNIT")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sign_models.cli.commands import experiment
 from sign_models.datasets.importing import Splitting
@@ -14,7 +14,9 @@ from sign_models.errors import ParamsError
 from sign_models.keypoints.sequence import RENAMED_UNITS
 from sign_models.pipeline.importing import ImportOptions
 
+FOLDERS: Literal["folders"] = "folders"  # in place of a file of texts: a clip's folder is named by its text
 CHOICES = {
+    "times": ("seconds", "ms", "frames"),
     "on_bad_sample": ("stop", "reject"),
     "on_leak": ("stop", "report"),
     "unit": ("pixel", "normalized", "centered"),
@@ -39,7 +41,7 @@ def parse(given: Mapping[str, str]) -> ImportOptions:
                 raise ParamsError(f"'{given[name]}' is called '{new}' now", place=name, remedy=f"write {name}={new}")
             raise ParamsError(f"'{given[name]}'", place=name, wanted=" or ".join(choices))
     chosen: dict[str, Any] = {name: given[name] for name in CHOICES if given[name]}
-    unit = chosen.pop("unit", None)
+    unit, times = chosen.pop("unit", None), chosen.pop("times", None)
     size = _numbers(given, "size", "x", "a width and a height such as 640x480", 2)
     fps = _numbers(given, "fps", " ", "frames a second, such as 25", 1)
     workers = _numbers(given, "workers", " ", "a number of processes", 1)
@@ -49,8 +51,17 @@ def parse(given: Mapping[str, str]) -> ImportOptions:
     return ImportOptions(
         source=_path(given, "source"),
         out=_path(given, "out"),
-        texts=_path(given, "texts") if given["texts"] else None,
-        reading=Reading(layout or None, fps[0] if fps else None, unit, (size[0], size[1]) if size else None),
+        texts=_path(given, "texts") if given["texts"] not in ("", FOLDERS) else None,
+        reading=Reading(
+            layout or None,
+            fps[0] if fps else None,
+            unit,
+            (size[0], size[1]) if size else None,
+            texts=FOLDERS if given["texts"] == FOLDERS else None,
+            tiers=tuple(name.strip() for name in given["tiers"].split(",") if name.strip()),
+            times=times,
+            labels=str(_path(given, "labels")) if given["labels"] else None,
+        ),
         group=_group(given["group"]),
         splitting=_splitting(given),
         workers=int(workers[0]) if workers else None,

@@ -68,11 +68,12 @@ def import_corpus(
         "layout": _content(Path(reading.layout)) if reading.layout and Path(reading.layout).is_file() else None,
         "group": group,
         "texts": _content(texts) if texts else None,
+        "labels": Files.of(Path(reading.labels)).sha256 if reading.labels else None,
         "code": [_content(Path(str(module.__file__))) for module in (landmarks, layouts, normalise)],
     }
     try:
         with FileLock(out / LOCK, timeout=0), StoreWriter(out, made) as writer:
-            labels = Labels()
+            labels = Labels(reading)
             samples = read_samples(source, reading, group, writer.position, files.workers(workers), labels)
             try:
                 write(writer, samples, rows, on_bad_sample, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,7 @@ class Report:
         lacking = [id for id, text in zip(table.ids, clips, strict=True) if text is None]
         unseen = table.measures[:, : len(PARTS)]
         mirrored = [id for id, told in zip(table.ids, _column(shards, "mirrored"), strict=True) if told]
+        recordings = _recordings(_column(shards, "cut"))
         nan = {id: count for id, count in zip(table.ids, _column(shards, "nan"), strict=True) if count}
         return cls({
             "clips": len(table),
@@ -82,6 +83,11 @@ class Report:
             "mirrored": {"clips": len(mirrored), "ids": mirrored[:LISTED]},
             "NaN taken as unseen": {"landmarks": sum(nan.values()), "clips": len(nan),
                                     "most first": dict(Counter(nan).most_common(LISTED))},
+            "cut out of recordings": {
+                "clips": sum(len(spans) for _, spans in recordings.values()), "recordings": len(recordings),
+                "frames": sum(frames for frames, _ in recordings.values()),
+                "frames in no clip": sum(_outside(*recording) for recording in recordings.values()),
+                "names": list(recordings)[:LISTED]},
             "splits": _splits(table, shards, seconds),
             "leaks": {
                 "id": [_across(table, rows) for rows in leaks.ids[:LISTED]],
@@ -135,7 +141,11 @@ class Report:
     def _changes(self) -> list[str]:
         """What the import has changed in the clips, a line each."""
         mirrored, nan = self.numbers["mirrored"], self.numbers["NaN taken as unseen"]
-        lines = []
+        lines, cut = [], self.numbers["cut out of recordings"]
+        if cut["clips"]:
+            outside, named = cut["frames in no clip"] / cut["frames"], _some(cut["names"], cut["recordings"])
+            told = f"{cut['clips']:,} clips are cut out of {cut['recordings']:,} recordings"
+            lines.append(f"- {told}, {outside:.1%} of whose frames are in no clip: {named}")
         if mirrored["clips"]:
             named = _some(mirrored["ids"], mirrored["clips"])
             lines.append(f"- {mirrored['clips']:,} clips are mirrored, in which the left hand leads: {named}")
@@ -192,6 +202,24 @@ class Report:
 def _column(shards: Callable[[], Iterator[Shard]], name: str) -> Iterator[Any]:
     """One of store.COLUMNS, of all clips; None for those of a shard of an older version, which has it not."""
     return (value for shard in shards() for value in shard.known.get(name, [None] * len(shard)))
+
+
+def _recordings(cuts: Iterable[Sequence[Any] | None]) -> dict[str, tuple[int, list[tuple[int, int]]]]:
+    """Recording -> its frames, and first frame and end of each clip that was cut out of it."""
+    found: dict[str, tuple[int, list[tuple[int, int]]]] = {}
+    for cut in cuts:
+        if cut is not None:
+            name, frames, begin, end = cut
+            found.setdefault(name, (frames, []))[1].append((begin, end))
+    return found
+
+
+def _outside(frames: int, spans: list[tuple[int, int]]) -> int:
+    """Frames of a recording that are in no clip."""
+    inside = np.zeros(frames, bool)
+    for begin, end in spans:
+        inside[begin:end] = True
+    return int(frames - inside.sum())
 
 
 def leak_lines(table: checks.Table, leaks: checks.Leaks) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from multiprocessing.connection import Connection
@@ -24,6 +24,7 @@ from sign_models.datasets.handover import hand_over, take, widen
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats
 from sign_models.keypoints.formats.labels import NOTHING, Labels
+from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import Options as Reading
 from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.sequence import KeypointSequence
@@ -52,6 +53,7 @@ class Place(NamedTuple):
 
 
 BEGIN = Place(0, 0)
+ReadWith = Callable[[Segments], Iterator[tuple[Place, Sample | DataError]]]
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,9 @@ def read_samples(
     root = formats.source_at(source)
     formats.loaded(reading)  # refuses an unknown layout before any process starts
     bad: list[DataError] = []
-    with _read_by(workers, source, reading, begin) as read:
-        labels = formats.labels_of(root, bad.append, labels)  # while the processes start
+    with _read_by(workers, source, reading, begin) as read_with:
+        labels = formats.labels_of(root, bad.append, Labels(reading) if labels is None else labels)
+        read = read_with(labels.segments)  # the processes have been starting meanwhile
         found = begin > BEGIN or bool(bad)
         for i, error in enumerate(bad, 1):
             if begin < (place := Place(0, i)):
@@ -191,15 +194,32 @@ def _parts(source: Path, begin: Place) -> Iterator[tuple[int, Source | DataError
 
 
 def _sequences(
-    parts: Iterable[tuple[int, Source | DataError]], reading: Reading, begin: Place
+    parts: Iterable[tuple[int, Source | DataError]], reading: Reading, begin: Place, segments: Segments
 ) -> Iterator[tuple[Place, KeypointSequence | DataError]]:
     for number, part in parts:
         first = begin.sample if number == begin.part else 0
-        for i, make in islice(enumerate(_of_part(part, reading), 1), first, None):
+        made = _of_part(part, reading)
+        if segments:  # how many samples a recording makes is known when it is read
+            found = chain.from_iterable(_cut(make, segments) for make in made)
+            yield from ((Place(number, i), sample) for i, sample in islice(enumerate(found, 1), first, None))
+            continue
+        for i, make in islice(enumerate(made, 1), first, None):
             try:
                 yield Place(number, i), make if isinstance(make, DataError) else make()
             except DataError as error:
                 yield Place(number, i), error
+
+
+def _cut(
+    make: Callable[[], KeypointSequence] | DataError, segments: Segments
+) -> Iterator[KeypointSequence | DataError]:
+    """The samples that label files tell in a recording, or what is wrong with it."""
+    try:
+        if isinstance(make, DataError):
+            raise make
+        yield from segments.cut(make())
+    except DataError as error:
+        yield error
 
 
 def _of_part(part: Source | DataError, reading: Reading) -> Iterator[Callable[[], KeypointSequence] | DataError]:
@@ -215,29 +235,38 @@ def _of_part(part: Source | DataError, reading: Reading) -> Iterator[Callable[[]
 
 
 @contextmanager
-def _read_by(
-    workers: int, source: Path, reading: Reading, begin: Place
-) -> Iterator[Iterator[tuple[Place, Sample | DataError]]]:
-    """The samples, read by `workers` processes beside this one, if any."""
+def _read_by(workers: int, source: Path, reading: Reading, begin: Place) -> Iterator[ReadWith]:
+    """What reads the samples, once it is told what to cut, by `workers` processes beside this one, if any."""
     keep_freed_memory()
     if not workers:
-        yield prepared(_sequences(_parts(source, begin), formats.loaded(reading), begin))
+        yield lambda cuts: prepared(_sequences(_parts(source, begin), formats.loaded(reading), begin, cuts))
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and connections of MLflow
     ends: list[Connection] = []
+    orders: list[Connection] = []
     processes = []
     for i in range(workers):
         here, there = context.Pipe(duplex=False)
+        ordered, order = context.Pipe(duplex=False)
         widen(there)
-        task = (there, source, reading, begin, i, workers)
+        task = (there, ordered, source, reading, begin, i, workers)
         processes.append(context.Process(target=_work, args=task, daemon=True, name=f"import-{i}"))
         processes[-1].start()
         there.close()
+        ordered.close()
         ends.append(here)
+        orders.append(order)
+
+    def read_with(segments: Segments) -> Iterator[tuple[Place, Sample | DataError]]:
+        for order in orders:
+            with suppress(OSError):  # of a process that died, which is told when it is read
+                order.send(segments)
+        return _in_turn(ends, source, begin.part // BLOCK)
+
     try:
-        yield _in_turn(ends, source, begin.part // BLOCK)
+        yield read_with
     finally:
-        for end in ends:
+        for end in [*ends, *orders]:
             end.close()
         for process in processes:
             process.terminate()
@@ -250,21 +279,24 @@ def _in_turn(ends: list[Connection], source: Path, block: int) -> Iterator[tuple
         block += not samples
 
 
-def _work(end: Connection, source: Path, reading: Reading, begin: Place, mine: int, workers: int) -> None:
+def _work(
+    end: Connection, orders: Connection, source: Path, reading: Reading, begin: Place, mine: int, workers: int
+) -> None:
     """A reading process: hands over samples, an empty list after each of its blocks, then None; or what ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that writes
     keep_freed_memory()
     try:
+        segments = orders.recv()
         reading = formats.loaded(reading)
         for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK):
             if block % workers == mine:
-                for samples in _prepared_together(_sequences(parts, reading, begin)):
+                for samples in _prepared_together(_sequences(parts, reading, begin, segments)):
                     hand_over(end, samples)
                 hand_over(end, [])
         hand_over(end, None)
     except SignError as error:
         hand_over(end, error)
-    except OSError:  # nobody listens any more
+    except (OSError, EOFError):  # nobody listens any more
         return
 
 

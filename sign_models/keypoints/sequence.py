@@ -29,6 +29,7 @@ class KeypointSequence:
     depth       (T, K) float32, where the file tells it: z away from the camera, in the unit of x (of "picture":
                 fractions of the picture's width), from any origin, which may be another one in each body part.
                 Undefined where confidence is 0.
+    cut         (recording, its frames, first frame, frame after the last) of a clip that is cut out of a recording.
     nan         landmarks, counted in every frame, that the file gives as NaN; they are unseen here.
     """
 
@@ -46,6 +47,7 @@ class KeypointSequence:
     source: str = ""
     depth: np.ndarray | None = None
     nan: int = 0
+    cut: tuple[str, int, int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.points)

@@ -325,7 +325,7 @@ def test_alike_finds_every_repeated_key(keys: list[int]) -> None:
 # The command ----------------------------------------------------------------------------------------------------------
 
 NOTHING = dict.fromkeys(
-    "source out texts layout fps unit size split_ratio group seed on_bad_sample on_leak workers verify experiment "
+    "source out texts labels tiers times layout fps unit size split_ratio group seed on_bad_sample on_leak workers verify experiment "
     "relative_to".split(),
     "",
 )
@@ -357,6 +357,12 @@ def test_options_mean_what_they_say() -> None:
     )  # fmt: skip
 
 
+def test_what_labels_do_not_tell_is_told_by_options() -> None:
+    told = parse(relative_to="/far", texts="folders", labels="films", tiers="Satz, Deutsch_A", times="ms")
+    reading = Reading(texts="folders", tiers=("Satz", "Deutsch_A"), times="ms", labels="/far/films")
+    assert (told.texts, told.reading) == (None, reading)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -372,6 +378,7 @@ def test_options_mean_what_they_say() -> None:
         ({"unit": "picture"}, "'picture' is called 'normalized' now"),
         ({"unit": "metre"}, "wanted pixel or normalized or centered"),
         ({"on_bad_sample": "skip"}, "wanted stop or reject"),
+        ({"times": "minutes"}, "times: 'minutes'; wanted seconds or ms or frames"),
         ({"on_leak": "stopp"}, "wanted stop or report"),
         ({"group": "("}, "is no expression"),
         ({"workers": "-1"}, "a number of processes"),

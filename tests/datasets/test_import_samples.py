@@ -20,6 +20,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.data.generated import LAYOUT, sequences, write_folder
+from tests.keypoints.signer import pixels
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +119,73 @@ def test_a_layout_of_ones_own_is_known_to_every_process(tmp_path: Path) -> None:
         assert np.array_equal(found[:, :13], whole[:, :13]) and found[:, 13:34, 2].any()
     with pytest.raises(DataError, match="unknown layout 'mein'"):
         import_corpus(folder, tmp_path / "third", reading=Reading(layout="mein"))
+
+
+# Clips that labels cut out of recordings ------------------------------------------------------------------------------
+
+
+def _recordings(folder: Path, count: int) -> None:
+    """Recordings of 40 frames; labels cut two clips out of each."""
+    rows = ["video,text,start_frame,end_frame"]
+    for i in range(count):
+        np.savez(folder / f"rec{i}.npz", keypoints=pixels("coco_17", 40, i), fps=np.array(25.0))
+        rows += [f"rec{i},one {i},0,10", f"rec{i},two {i},15,35"]
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_cut_clips_are_imported_alike_by_any_number_of_processes_and_from_any_place(
+    tmp_path: Path, workers: int
+) -> None:
+    _recordings(tmp_path, 20)
+    whole = [(place, sample.clip.id, sample.clip.sha256) for place, sample in read_samples(tmp_path, Reading())]
+    assert len(whole) == 40 and len({place for place, _, _ in whole}) == 40
+    for place in (Place(0, 0), whole[0][0], whole[20][0]):
+        begin = 0 if place == Place(0, 0) else [p for p, _, _ in whole].index(place) + 1
+        rest = [
+            (p, s.clip.id, s.clip.sha256) for p, s in read_samples(tmp_path, Reading(), begin=place, workers=workers)
+        ]
+        assert rest == whole[begin:]
+
+
+def test_the_report_tells_what_was_cut_and_what_is_in_no_clip(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    _recordings(source, 3)
+    found = import_corpus(source, tmp_path / "store")
+    cut = {
+        name: found.numbers["cut out of recordings"][name]
+        for name in ("clips", "recordings", "frames", "frames in no clip")
+    }
+    assert cut == {"clips": 6, "recordings": 3, "frames": 120, "frames in no clip": 30}
+    assert (
+        "6 clips are cut out of 3 recordings, 25.0% of whose frames are in no clip: rec0, rec1, rec2"
+        in found.markdown()
+    )
+    corpus = open_store(tmp_path / "store")
+    assert corpus.groups == ["rec0"] * 2 + ["rec1"] * 2 + ["rec2"] * 2  # else a split could tear a recording apart
+
+
+def test_a_cut_clip_is_the_same_as_one_that_was_cut_before(tmp_path: Path) -> None:
+    for name, clips in {"long": {"rec": slice(0, 40)}, "short": {"a": slice(0, 10), "b": slice(15, 35)}}.items():
+        (tmp_path / name).mkdir()
+        for clip, frames in clips.items():
+            np.savez(tmp_path / name / f"{clip}.npz", keypoints=pixels("coco_17", 40)[frames], fps=np.array(25.0))
+    (tmp_path / "long" / "labels.csv").write_text(
+        "id,recording,text,start_frame,end_frame\na,rec,x,0,10\nb,rec,y,15,35\n"
+    )
+    long, short = ([s.clip.sha256 for _, s in read_samples(tmp_path / name, Reading())] for name in ("long", "short"))
+    assert long == short
+
+
+def test_texts_may_be_the_names_of_folders(tmp_path: Path) -> None:
+    for sign in ("hello", "thank you"):
+        (tmp_path / sign).mkdir()
+        np.save(tmp_path / sign / "take_0.npy", pixels("coco_17", 6))
+    np.save(tmp_path / "loose.npy", pixels("coco_17", 6, 1))
+    told = [sample.clip.text for _, sample in read_samples(tmp_path, Reading(texts="folders"))]
+    assert told == ["hello", None, "thank you"]
+    assert [sample.clip.text for _, sample in read_samples(tmp_path, Reading())] == [None] * 3
+    (tmp_path / "labels.csv").write_text("id,text\nhello/take_0,good day\n")
+    told = [sample.clip.text for _, sample in read_samples(tmp_path, Reading(texts="folders"))]
+    assert told == ["good day", None, "thank you"]

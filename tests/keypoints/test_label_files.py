@@ -119,3 +119,14 @@ def test_texts_without_a_clip_are_told(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,text\nvideos/clip_0.mp4,a\nvideos/clip_8.mp4,b\nclip_9,c\n")
     labels = labels_of(source_at(tmp_path))
     assert labels.unused(["x/clip_0", "clip_1"]) == ["videos/clip_8.mp4", "clip_9"]
+
+
+def test_a_row_with_a_path_tells_nothing_of_another_file_of_that_name(tmp_path: Path) -> None:
+    """But one whose path is in another folder, such as a film's, labels by the bare name."""
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "a.npy", pixels("mediapipe_75", 4))
+    (tmp_path / "labels.csv").write_text("path,text\nx/a.mp4,one\n")
+    assert {s.id: s.text for s in read(tmp_path)} == {"x/a": "one", "y/a": None}
+    (tmp_path / "labels.csv").write_text("path,text\nfilms/a.mp4,one\n")
+    assert {s.id: s.text for s in read(tmp_path)} == {"x/a": "one", "y/a": "one"}

@@ -7,11 +7,13 @@ a Clip is a function that reads one sequence or raises DataError, so that one ba
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import (
@@ -33,6 +35,7 @@ from sign_models.keypoints.formats import (
 from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.labels import Labels
+from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import NUMBERED, Options, Source
 from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
@@ -81,16 +84,20 @@ def read(
     unit: Unit | None = None,
     size: tuple[float, float] | None = None,
     on_bad: OnBad = None,
+    labelled: bool = True,
+    **more: Any,
 ) -> Iterator[KeypointSequence]:
     """Every clip of a file, or of a folder and the folders in it, one at a time, in a stable order.
 
-    layout (a name, or the path of a YAML file), fps, unit, size: for files that do not tell them. A bad clip raises
-    DataError, or is handed to `on_bad` and left out. A repeated id and a source without any clip always raise.
+    layout (a name, or the path of a YAML file), fps, unit, size: for files that do not tell them; more: the other
+    fields of `source.Options`. labelled: whether label files are read, and clips cut out of recordings by the times in
+    them. A bad clip raises DataError, or is handed to `on_bad` and left out. A repeated id and a source without any
+    clip always raise.
     """
-    source, options = source_at(path), loaded(Options(layout, fps, unit, size))
-    labels = labels_of(source, on_bad)
+    source, options = source_at(path), loaded(Options(layout, fps, unit, size, **more))
+    labels = labels_of(source, on_bad, Labels(options)) if labelled else Labels()
     ids: dict[str, str] = {}
-    for sequence in _sequences(source, options, on_bad):
+    for sequence in _sequences(source, options, on_bad, labels.segments):
         known = labels.find(sequence.id).beside(sequence.text, sequence.split, sequence.group)
         sequence = replace(sequence, **vars(known))
         if sequence.id in ids:
@@ -113,7 +120,7 @@ def loaded(options: Options) -> Options:
     return replace(options, layout=layout)
 
 
-def _sequences(source: Source, options: Options, on_bad: OnBad) -> Iterator[KeypointSequence]:
+def _sequences(source: Source, options: Options, on_bad: OnBad, segments: Segments) -> Iterator[KeypointSequence]:
     found = False
 
     def handed(error: DataError) -> None:
@@ -130,7 +137,11 @@ def _sequences(source: Source, options: Options, on_bad: OnBad) -> Iterator[Keyp
             for make in clips(part, options):
                 found = True
                 with _handing(handed):
-                    yield make()
+                    for clip in segments.cut(make()):
+                        with _handing(handed):
+                            if isinstance(clip, DataError):
+                                raise clip
+                            yield clip
     if not found:
         raise unknown(source)
 
@@ -167,16 +178,39 @@ def _reader(source: Source) -> Reader | None:
 
 
 def labels_of(source: Source, on_bad: OnBad = None, labels: Labels | None = None) -> Labels:
-    """What the label files among the files of a source say of its clips, added to `labels` where it is given."""
+    """What the label files among the files of a source, and those that lie elsewhere, say of its clips.
+
+    labels: what they are added to, with the options of reading.
+    """
     labels = Labels() if labels is None else labels
-    for file in _files(source):
+    paths: set[str] = set()
+    for file in chain(_told(_files(source), paths), _elsewhere(labels)):
         problems: list[DataError] = []
         with _handing(on_bad):
             problems = labels.add(file)
         for problem in problems:
             with _handing(on_bad):
                 raise problem
+    labels.close(paths)
     return labels
+
+
+def _told(files: Iterable[Source], paths: set[str]) -> Iterator[Source]:
+    """The files, their ids added to `paths`."""
+    for file in files:
+        paths.add(file.id)
+        yield file
+
+
+def _elsewhere(labels: Labels) -> Iterator[Source]:
+    """The label files that the options name. DataError where a file named is none."""
+    if labels.options.labels is None:
+        return
+    given = source_at(labels.options.labels)
+    yield from _files(given) if given.is_folder else (given,)
+    if not given.is_folder and given.place not in labels.files:
+        wanted = "a table with an id and a text in its header, a list of such rows, or an .eaf file"
+        raise DataError("tells no labels", place=given.name, wanted=wanted, remedy="see docs/formats/labels.md")
 
 
 def parts(source: Source) -> Iterator[Source | DataError]:

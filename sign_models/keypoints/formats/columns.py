@@ -23,6 +23,38 @@ TEXT = tuple(
     "spoken spoken_text sign label_text words word label_word char label_char gloss glosses label class class_name "
     "annotation orth en tr".split()
 )
+# Of rows with times: what their recording is called, where the names of ID do not tell.
+RECORDING = (
+    "recording",
+    "recording_id",
+    "recording_name",
+    "session",
+    "session_id",
+    "yid",
+    "youtube_id",
+    "url_id",
+    "media",
+)
+_START = {"start", "begin", "onset", "from", "tmin", "anfang", "beginn", "von"}
+_END = {"end", "stop", "offset", "to", "until", "tmax", "ende", "bis"}
+_UNITS = {
+    "seconds": {"s", "sec", "secs", "second", "seconds", "ss.msec", "hh:mm:ss.ms", "hh:mm:ss"},
+    "ms": {"ms", "msec", "msecs", "millis", "millisecond", "milliseconds"},
+    "frames": {"frame", "frames", "f", "fr"},
+}
+_BESIDE_TIMES = {
+    "time",
+    "times",
+    "timestamp",
+    "realigned",
+    "aligned",
+    "video",
+    "clip",
+    "segment",
+    "sentence",
+    "idx",
+    "t",
+}
 SPLIT = ("split", "subset", "partition", "set")
 GROUP = ("signer", "signer_id", "participant_id", "participant", "speaker", "speaker_id", "subject", "infered_signer")
 FRAME = tuple("frame frame_id frame_index frame_idx frame_number frame_no frame_num frameid framenumber".split())
@@ -43,6 +75,27 @@ def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
     for name in names:
         by_name.setdefault(normal(name), name)
     return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+def times(names: Iterable[str]) -> tuple[str, str, str | None] | None:
+    """The columns of start and end and their unit, None where it is not told; None where there are none.
+
+    Of several pairs, one that was corrected ("START_REALIGNED") comes before one in seconds, one in ms, others, frames.
+    """
+    found: dict[tuple[bool, str | None], dict[str, str]] = {}
+    for name in names:
+        words = [word for word in re.split(r"[_()\[\]]+", normal(name)) if word]
+        sides = [side for side, known in (("start", _START), ("end", _END)) if known & set(words)]
+        unit = next((unit for unit, known in _UNITS.items() if known & set(words)), None)
+        rest = set(words) - _START - _END - _BESIDE_TIMES - set().union(*_UNITS.values())
+        if len(sides) == 1 and not rest:
+            found.setdefault(("realigned" in words, unit), {}).setdefault(sides[0], name)
+    order = ("seconds", "ms", None, "frames")
+    pairs = [key for key, pair in found.items() if len(pair) == 2]
+    if not pairs:
+        return None
+    best = min(pairs, key=lambda key: (not key[0], order.index(key[1])))
+    return found[best]["start"], found[best]["end"], best[1]
 
 
 def cell(row: Mapping[str, Any], column: str | None) -> str | None:

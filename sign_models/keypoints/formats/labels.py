@@ -6,23 +6,33 @@ Read wherever one lies in the folder that is read: Uni-Sign's and SLRT's gzip pi
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import delimited
+from sign_models.keypoints.formats import delimited, elan
 from sign_models.keypoints.formats.clip import SPLITS
-from sign_models.keypoints.formats.columns import GROUP, ID, SPLIT, TEXT, cell, first_of, normal, split_named
-from sign_models.keypoints.formats.encodings import head_text
-from sign_models.keypoints.formats.source import Source
-
-_MEDIA = re.compile(
-    r"\.(mp4|m4v|mpe?g|avi|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf)(\.gz)?$",
-    re.IGNORECASE,
+from sign_models.keypoints.formats.columns import (
+    GROUP,
+    ID,
+    RECORDING,
+    SPLIT,
+    TEXT,
+    cell,
+    first_of,
+    normal,
+    split_named,
+    times,
 )
+from sign_models.keypoints.formats.encodings import head_text
+from sign_models.keypoints.formats.segments import Segment, Segments, Unit, forms, time_of
+from sign_models.keypoints.formats.source import AS_TOLD, Options, Source
+
 _SAMPLED = 8  # rows by which a file is told
 _NEVER = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
@@ -43,6 +53,71 @@ NOTHING = Label()
 
 
 @dataclass(frozen=True)
+class _Timing:
+    """The columns of a file that tell times."""
+
+    start: str
+    end: str
+    unit: Unit | None
+
+    @classmethod
+    def of(cls, rows: list[tuple[str, str, Mapping[str, Any]]]) -> _Timing | None:
+        """Numbers with a fraction and clock times are seconds where the names tell no unit."""
+        found = times(dict.fromkeys(str(name) for _, _, row in rows[:_SAMPLED] for name in row))
+        if found is None:
+            return None
+        start, end, unit = found
+        told = [cells for _, _, row in rows if any(cells := (_time_cell(row, start), _time_cell(row, end)))][:_SAMPLED]
+        if not any(_is_time(a) and _is_time(b) for a, b in told):
+            return None  # columns of these names that hold something else
+        if unit is None and any(
+            re.search(r"[.,:]", _time_cell(row, name)) for _, _, row in rows for name in (start, end)
+        ):
+            unit = "seconds"
+        return cls(start, end, cast("Unit | None", unit))
+
+    def segment(self, row: Mapping[str, Any], given: list[str], label: Label, place: str) -> Segment | None:
+        """What a row tells, None where it has no times. Its id is "" where its names are those of its recording.
+
+        Raises:
+            DataError: the times are none, or no recording is named.
+        """
+        cells = _time_cell(row, self.start), _time_cell(row, self.end)
+        if not any(cells) or cells == ("-1", "-1"):  # as PHOENIX14T has them
+            return None
+        try:
+            start, end = time_of(cells[0]), time_of(cells[1])
+        except ValueError:
+            start, end = -1.0, -1.0
+        if end == -1:  # how WLASL and others write the recording's end
+            end = math.inf
+        if not 0 <= start < end:
+            found = f"{self.start} {cells[0][:20]!r} and {self.end} {cells[1][:20]!r}"
+            raise DataError(found, place=place, wanted="a start of 0 or more and a later end", remedy="correct the row")
+        names = [value for value in given if value]
+        names += [value for name in RECORDING if (value := cell(row, first_of(row, (name,))))]
+        distinct = list({forms(name)[-1]: name for name in reversed(names)}.values())[::-1]
+        if not distinct:
+            raise DataError("its id is empty", place=place, wanted="a recording's name", remedy="name it")
+        id, recordings = (distinct[0], distinct[1:]) if len(distinct) > 1 else ("", distinct)
+        last = None if end == math.inf else end
+        return Segment(id, tuple(recordings), start, last, self.unit, label.text, label.split, label.group, place)
+
+
+def _is_time(cell: str) -> bool:
+    try:
+        return time_of(cell) > -2
+    except ValueError:
+        return False
+
+
+def _time_cell(row: Mapping[str, Any], name: str) -> str:
+    """A cell of times as text, "" where there is none."""
+    value = row.get(name)
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+@dataclass(frozen=True)
 class _Entry:
     """id: as its row has it. names: every form of every name of the row. place: of the row."""
 
@@ -55,11 +130,15 @@ class _Entry:
 class Labels:
     """What label files say of a clip, found by its id, its path or its bare name.
 
-    files: places of the label files.
+    files: places of the label files. segments: what is to be cut out of recordings, after `close`.
+    options: of texts, tiers and times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options = AS_TOLD) -> None:
         self.files: set[str] = set()
+        self.segments = Segments()
+        self.options = options
+        self._timed: list[Segment] = []
         self._entries: list[_Entry] = []
         self._by_name: dict[str, Label | None] = {}
         self._by_id: dict[str, _Entry] = {}
@@ -70,6 +149,11 @@ class Labels:
         Raises:
             DataError: the whole file cannot be used.
         """
+        if source.path.suffix.lower() == ".eaf":
+            self.files.add(source.place)
+            segments, problems = elan.segments(source, self.options.tiers)
+            self._timed += segments
+            return problems
         try:
             rows = _rows(source)
         except DataError:
@@ -78,10 +162,13 @@ class Labels:
         if rows is None:
             return []
         self.files.add(source.place)
-        split = split_of(source.name)
-        return [error for place, key, row in rows if (error := self._add(place, key, row, split))]
+        split, told = split_of(source.name), list(rows)
+        timing = _Timing.of(told)
+        return [error for place, key, row in told if (error := self._add(place, key, row, split, timing))]
 
-    def _add(self, place: str, key: str, row: Mapping[str, Any], split: str | None) -> DataError | None:
+    def _add(
+        self, place: str, key: str, row: Mapping[str, Any], split: str | None, timing: _Timing | None
+    ) -> DataError | None:
         told = {kind: cell(row, first_of(row, names)) for kind, names in (("split", SPLIT), ("group", GROUP))}
         text = next((value for name in TEXT if (value := cell(row, first_of(row, (name,))))), None)
         try:
@@ -89,12 +176,22 @@ class Labels:
         except DataError as error:
             return error
         given = [value for name in ID if (value := cell(row, first_of(row, (name,))))]
-        id = key or next(iter(given), "")
-        names = frozenset(form for name in (id, *given) if name for form in _forms(name))
+        if timing is not None:
+            try:
+                if segment := timing.segment(row, [key, *given], label, place):
+                    self._timed.append(segment)
+                    return None
+            except DataError as error:
+                return error
+        return self._register(key or next(iter(given), ""), given, label, place)
+
+    def _register(self, id: str, given: list[str], label: Label, place: str) -> DataError | None:
+        """Let a clip be found by its names."""
+        names = frozenset(form for name in (id, *given) if name for form in forms(name))
         if not names:
             wanted = "a clip's id, or no row"
             return DataError("its id is empty", place=place, wanted=wanted, remedy="name the clip, or remove the row")
-        whole = _forms(id)[0]
+        whole = forms(id)[0]
         entry = self._by_id.setdefault(whole, _Entry(id, names, label, place))
         if entry.label != label:
             self._by_name.update(dict.fromkeys(entry.names | names))
@@ -111,15 +208,43 @@ class Labels:
             self._by_name[form] = label if known == label else None
         return None
 
+    def close(self, paths: Collection[str] = ()) -> None:
+        """After the last file: clips are found by the rows with times too, and `segments` knows what to cut.
+
+        paths: of the source's files, without their endings. A row that names one of them by its path tells nothing of
+        another file of the same bare name.
+        """
+        ids, recordings = Counter(s.id for s in self._timed), Counter(s.recordings[0] for s in self._timed if not s.id)
+        segments, whole = [], []
+        for s in self._timed:
+            span = f"{s.start:g}-{'end' if s.end is None else f'{s.end:g}'}"
+            if s.id and ids[s.id] > 1:  # the names are those of recordings
+                s = replace(s, id=f"{forms(s.id)[0]}/{span}", recordings=(s.id, *s.recordings))
+            elif s.id:
+                whole.append(s.id)
+            else:
+                single = recordings[s.recordings[0]] == 1
+                s = replace(s, id=s.recordings[0] if single else f"{forms(s.recordings[0])[0]}/{span}")
+            segments.append(s)
+            self._register(s.id, [], Label(s.text, s.split, s.group), s.place)
+        self.segments = Segments(segments, whole, self.options.times)
+        for entry in self._entries:
+            whole_name, *bare = forms(entry.id)
+            if bare and whole_name in paths:
+                self._by_name.update(dict.fromkeys(bare))
+
     def find(self, id: str) -> Label:
         """What is known of a clip; nothing where no file tells of it."""
-        forms = _forms(id) if self._by_name else ()
-        return next((found for form in forms if (found := self._by_name.get(form))), NOTHING)
+        names = forms(id) if self._by_name else ()
+        found = next((found for form in names if (found := self._by_name.get(form))), NOTHING)
+        if found.text is None and self.options.texts == "folders":
+            return replace(found, text=PurePosixPath(id).parent.name or None)
+        return found
 
     def unused(self, ids: Iterable[str]) -> list[str]:
         """The ids of the rows that are none of these clips'."""
-        forms = {form for id in ids for form in _forms(id)}
-        return list(dict.fromkeys(entry.id for entry in self._entries if not entry.names & forms))
+        known = {form for id in ids for form in forms(id)}
+        return list(dict.fromkeys(entry.id for entry in self._entries if not entry.names & known))
 
 
 def _told(label: Label) -> str:
@@ -130,14 +255,6 @@ def split_of(name: str) -> str | None:
     """The split that a file's name tells: "labels.train", "how2sign_realigned_val.csv"."""
     words = re.split(r"[^a-z]+", name.lower())
     return next((SPLITS[word] for word in words if word in SPLITS), None)
-
-
-def _forms(name: str) -> list[str]:
-    """The whole path and the bare name, both without the endings of films and keypoint files."""
-    bare = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
-    while bare != (shorter := _MEDIA.sub("", bare)) and shorter:
-        bare = shorter
-    return list(dict.fromkeys([bare, PurePosixPath(bare).name or bare]))
 
 
 def _rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] | None:

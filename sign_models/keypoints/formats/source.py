@@ -56,12 +56,21 @@ class Options:
     """What a user says about files that do not say it themselves.
 
     layout: a name in LAYOUTS. unit, fps: as in KeypointSequence. size: (width, height) of the pictures in pixels.
+    texts: "folders": a clip without a text has the name of its folder. tiers: of ELAN files, that hold the sentences.
+    times: the unit of starts and ends. labels: a file or folder of label files that lie elsewhere.
     """
 
     layout: str | None = None
     fps: float | None = None
     unit: Unit | None = None
     size: tuple[float, float] | None = None
+    texts: Literal["folders"] | None = None
+    tiers: tuple[str, ...] = ()
+    times: Literal["seconds", "ms", "frames"] | None = None
+    labels: str | None = None
+
+
+AS_TOLD = Options()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,167 @@
+"""Clips cut out of long recordings: the times that label files tell, and the cutting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.sequence import KeypointSequence
+
+Unit = Literal["seconds", "ms", "frames"]
+UNITS: tuple[Unit, ...] = ("seconds", "ms", "frames")
+MAX_BEYOND_S = 0.5  # that a segment may end after its recording, as times are rounded and films cut
+MAX_LENGTH_ERROR = 0.05  # of a segment's length, by which a clip may differ that was cut out already
+MAX_LENGTH_ERROR_FRAMES = 2
+_MEDIA = re.compile(
+    r"\.(mp4|m4v|mpe?g|avi|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf)(\.gz)?$",
+    re.IGNORECASE,
+)
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
+
+
+def forms(name: str) -> list[str]:
+    """The whole path and the bare name, both without the endings of films and keypoint files."""
+    bare = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
+    while bare != (shorter := _MEDIA.sub("", bare)) and shorter:
+        bare = shorter
+    return list(dict.fromkeys([bare, PurePosixPath(bare).name or bare]))
+
+
+def time_of(cell: str) -> float:
+    """A number, or seconds out of "1:02:03.5". ValueError where it is neither."""
+    if clock := _CLOCK.fullmatch(cell.strip()):
+        hours, minutes, seconds = clock.groups()
+        return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+    return float(cell.replace(",", "."))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a recording with what is known of it.
+
+    id: of the clip. recordings: what its recording may be called. start, end: in `unit`; end None: to the recording's
+    end; unit None: not told. place: what an error message names.
+    """
+
+    id: str
+    recordings: tuple[str, ...]
+    start: float
+    end: float | None
+    unit: Unit | None
+    text: str | None
+    split: str | None
+    group: str | None
+    place: str
+
+
+class Segments:
+    """Which segments to cut out of which recording.
+
+    Args:
+        segments: all that are known.
+        whole: ids of clips that are cut out already.
+        unit: of times that do not tell it.
+    """
+
+    def __init__(self, segments: Iterable[Segment] = (), whole: Iterable[str] = (), unit: Unit | None = None) -> None:
+        by_name: dict[str, dict[str, list[Segment]]] = {}  # form -> recording's whole name -> its segments
+        for segment in segments:
+            names = dict.fromkeys((form, forms(name)[0]) for name in segment.recordings for form in forms(name))
+            for form, recording in names:
+                by_name.setdefault(form, {}).setdefault(recording, []).append(segment)
+        # A bare name that two recordings share names neither; the whole path does.
+        self._by_name = {
+            form: found[0] if len(found := [*of.values()]) == 1 else of[form]
+            for form, of in by_name.items()
+            if len(of) == 1 or form in of
+        }
+        self._whole = {form for id in whole for form in forms(id)}
+        self._unit = unit
+
+    def __bool__(self) -> bool:
+        return bool(self._by_name)
+
+    def cut(self, recording: KeypointSequence) -> Iterator[KeypointSequence | DataError]:
+        """The clips in a recording, a bad one as its error; the recording itself where nothing tells of parts of it."""
+        names = forms(recording.id)
+        found = next((self._by_name[form] for form in names if form in self._by_name), [])
+        if not found or any(form in self._whole for form in names):
+            yield recording
+            return
+        if len(found) == 1 and _is_cut_already(recording, found[0], self._unit):
+            yield recording
+            return
+        for segment in sorted(found, key=lambda s: s.start):
+            try:
+                yield _cut(recording, segment, self._unit)
+                recording = replace(recording, nan=0)  # counted once
+            except DataError as error:
+                yield error
+
+
+def _is_cut_already(recording: KeypointSequence, segment: Segment, unit: Unit | None) -> bool:
+    """Whether the times tell where the clip comes from: it is as long as they say, in any unit that they may be in."""
+    if segment.end is None:
+        return segment.start == 0
+    told = segment.unit or unit
+    for one in (told,) if told else UNITS:
+        scale = {"seconds": recording.fps, "ms": (recording.fps or 0) / 1000, "frames": 1.0}[one]
+        length = (segment.end - segment.start) * (scale or 0)
+        error = abs(len(recording) - length)
+        if length and error <= max(MAX_LENGTH_ERROR * length, MAX_LENGTH_ERROR_FRAMES):
+            return True
+    return False
+
+
+def _cut(recording: KeypointSequence, segment: Segment, unit: Unit | None) -> KeypointSequence:
+    unit, place = segment.unit or unit, f"{segment.place}: {segment.id!r}"
+    if unit is None:
+        raise DataError(
+            f"times {segment.start:g} to {'the end' if segment.end is None else f'{segment.end:g}'} without a unit",
+            place=place,
+            wanted="seconds, ms or frames",
+            remedy="give --times seconds, ms or frames; or rename the columns, e.g. to start_ms and end_ms",
+        )
+    if unit != "frames" and not recording.fps:
+        raise DataError(
+            f"times in {unit}, and nothing tells the frame rate of {recording.id!r}",
+            place=place,
+            wanted="frames a second",
+            remedy="give --fps",
+        )
+    scale = {"seconds": recording.fps or 1, "ms": (recording.fps or 1) / 1000, "frames": 1}[unit]
+    frames, rate = len(recording), recording.fps or 25
+    start, end = round(segment.start * scale), frames if segment.end is None else round(segment.end * scale)
+    end = max(end, start + 1)
+    if start < 0 or start >= frames or end > frames + max(MAX_BEYOND_S * rate, 1):
+        raise DataError(
+            f"frames {start} to {end} of a recording of {frames}",
+            place=place,
+            wanted=f"times within {recording.id!r}" + (f", {frames / rate:.3f} s" if recording.fps else ""),
+            remedy="correct the times, their unit (--times) or the frame rate (--fps)",
+        )
+    end = min(end, frames)
+    parts: dict[str, Any] = {
+        field.name: value[start:end]
+        for field in fields(recording)
+        if isinstance(value := getattr(recording, field.name), np.ndarray)
+    }
+    if not (parts["confidence"] > 0).any():
+        found = f"no landmark is seen in the frames {start} to {end} of {recording.id!r}"
+        raise DataError(found, place=place, wanted="confidence above 0 somewhere", remedy="leave the row out")
+    return replace(
+        recording,
+        id=segment.id,
+        text=segment.text,
+        split=segment.split or recording.split,
+        group=segment.group or recording.group or recording.id,
+        source=f"{recording.source}: frames {start} to {end}",
+        cut=(recording.id, frames, start, end),
+        **parts,
+    )
