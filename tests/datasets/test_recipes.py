@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from entrypoints.import_ import main
 from sign_models.cli.importing import parse
 from sign_models.datasets.importing import import_corpus
 from sign_models.datasets.store import open_store
@@ -114,9 +115,7 @@ def test_the_import_of_the_recipe_reads_its_tree(recipe: str, tmp_path: Path) ->
     source = tmp_path / given["source"]
     source.mkdir()
     ids = TREES[recipe](source)
-    names = ("source out texts layout fps unit size split_ratio group seed on_bad_sample on_leak workers experiment "
-             "mirror").split()  # fmt: skip
-    options = parse({**dict.fromkeys(names, ""), **given, "relative_to": str(tmp_path)})
+    options = parse({**{str(option.name): "" for option in main.params}, **given, "relative_to": str(tmp_path)})
     report = import_corpus(
         options.source, options.out, reading=options.reading, on_bad_sample=options.on_bad_sample, workers=0
     )
