@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 
 import click
 
+from sign_models import interruption
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
 from sign_models.params.describe import parameters
@@ -223,16 +225,24 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
     guard_process()
     try:
         command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
-    except SignError as error:
-        click.echo(f"{type(error).__name__}: {error}", err=True)
+    except (SignError, click.ClickException) as error:
+        if interruption.requested():  # a worker's end by Ctrl-C and the like
+            _end_interrupted()
+        if isinstance(error, click.ClickException):
+            error.show()
+        else:
+            click.echo(f"{type(error).__name__}: {error}", err=True)
         sys.exit(2)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    except (KeyboardInterrupt, click.Abort, interruption.Terminated):
+        _end_interrupted()
+    finally:
+        interruption.complete()
     sys.exit(0)
+
+
+def _end_interrupted() -> NoReturn:
+    click.echo("interrupted", err=True)
+    sys.exit(128 + (interruption.requested() or signal.SIGINT))
 
 
 def _pairs(arguments: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sign_models import interruption
 from sign_models.errors import DataError
 from sign_models.tracking.runs import Run, connect, stage_run
 from sign_models.video import report
@@ -55,6 +56,7 @@ def run_extract(options: ExtractOptions) -> None:
 
             def progress(frames: int) -> None:
                 nonlocal read
+                interruption.check()
                 read += frames
                 bar.update(frames)
 

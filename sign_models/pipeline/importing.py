@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from sign_models import interruption
 from sign_models.datasets.importing import AS_TOLD, OnBad, OnLeak, Splitting, import_corpus
 from sign_models.datasets.samples import Reading
 from sign_models.datasets.store import open_store, store_digest
@@ -41,6 +42,7 @@ def run_import(options: ImportOptions) -> None:
 
             def progress(frames: int) -> None:
                 nonlocal read
+                interruption.check()
                 read += frames
                 bar.update(frames)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sign_models import interruption
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.extractor import check_extractor
@@ -66,6 +67,7 @@ def run_translate(options: TranslateOptions) -> None:
     predictor = load(upstream.path())
     with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
         for clip in clips(options.videos, Path(scratch)):
+            interruption.check()
             warning = check_extractor(clip.sequence, trained, strict=options.strict_extractor)
             if warning:
                 print(f"{clip.sequence.id}: warning: {warning}", file=sys.stderr)

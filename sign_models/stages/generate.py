@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sign_models import interruption
 from sign_models.data.batching import DeviceCorpus, in_order
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
@@ -107,6 +108,7 @@ def by_window(
     # windows do not change the batches that whole clips are in
     for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
         for places in in_order(cut.corpus, np.flatnonzero(chosen & group), batch_frames):
+            interruption.check()
             with inference_autocast(device):
                 if stored is None:
                     batch = frames.whole(places)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sign_models import interruption
 from sign_models.data.batching import bucket, in_order
 from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.windows import in_windows
@@ -99,6 +100,7 @@ def _represented(
             frames, start = frames.to(device, non_blocking=True), corpus.offsets[stretch[0]]
             with inference_autocast(device):  # of all its batches, so that weights are brought to half precision once
                 for clips in in_order(corpus, stretch, batch_frames):
+                    interruption.check()
                     count = corpus.lengths[clips]
                     lengths = -(-count // model.stride)
                     waiting.append((clips, lengths, *encode(frames, corpus.offsets[clips] - start, count, lengths)))

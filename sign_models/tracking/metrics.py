@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sign_models import interruption
 from sign_models.errors import ResourceError
 from sign_models.tracking.store_errors import LASTING, first_line
 
@@ -49,6 +50,7 @@ class MetricLog:
         with self._changed:
             self._raise_error()
             while len(self._points) + len(fresh) > BOUND and self._points:
+                interruption.check()
                 self._changed.wait(1.0)
                 self._raise_error()
             self._points += fresh
@@ -66,6 +68,7 @@ class MetricLog:
                     self._raise_error()
                     if time.monotonic() > end:
                         raise self._lost(f"the store does not answer, and did not for {patience:.0f} s")
+                    interruption.check()
                     self._changed.wait(0.2)
             finally:
                 self._hurry = False

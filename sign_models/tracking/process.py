@@ -12,27 +12,19 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
+from sign_models import interruption
+
 logger = logging.getLogger(__name__)
 HOST, BOOT, PID, STARTED = "sign.host", "sign.boot", "sign.pid", "sign.started"
-HEAD_START = 5.0  # s that the first of several processes has to end its run, before the others end
+HEAD_START_S = 5.0  # that rank 0 has to end its run, before the other ranks end
 LAST_WORD = 15.0  # s that a process waits for the first one to say what went wrong, before it says so itself
-SAME_REQUEST = 3.0  # s: Ctrl-C reaches us from the terminal, then again from `mlflow run`
 LAUNCHER_LOOK = 0.5  # s between two looks at whether `mlflow run` still lives
-
-
-class Terminated(SystemExit):
-    """SIGTERM or SIGHUP, as an exception in the main thread; exit code 128 + signal, no traceback."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(128 + signum)
-        self.signum = signum
 
 
 def identity() -> dict[str, str]:
@@ -72,50 +64,6 @@ def _process_table() -> str:
     return f"{psutil.boot_time():.0f}/"
 
 
-class _Guard:
-    """The first signal raises in the main thread, its echoes are ignored, a later one ends the process at once."""
-
-    def __init__(self) -> None:
-        self.first: float | None = None
-        self.holding = 0
-        self.held: int | None = None
-
-    def __call__(self, signum: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self.first is not None:
-            if now - self.first > SAME_REQUEST:
-                os._exit(128 + signum)
-            return
-        self.first = now
-        if self.holding:
-            self.held = signum
-        else:
-            self._raise(signum)
-
-    @staticmethod
-    def _raise(signum: int) -> None:
-        raise KeyboardInterrupt if signum == signal.SIGINT else Terminated(signum)
-
-    def release(self) -> None:
-        self.holding -= 1
-        if not self.holding and self.held is not None:
-            signum, self.held = self.held, None
-            self._raise(signum)
-
-
-_guard = _Guard()
-
-
-@contextmanager
-def defer_signals() -> Iterator[None]:
-    """A first signal that arrives inside is raised at the end; a later second one still ends the process."""
-    _guard.holding += 1
-    try:
-        yield
-    finally:
-        _guard.release()
-
-
 def launched() -> bool:
     """Whether torchrun has started this process, as one of several."""
     return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
@@ -123,47 +71,39 @@ def launched() -> bool:
 
 @contextmanager
 def worker_context() -> Iterator[None]:
-    """For a process that works beside the one that has the run: that one ends before it, and has the first word.
+    """Worker ranks wait for rank 0 to exit first, so that its error message is the one shown.
 
-    A signal ends this process a little later; so does an error, and where the first process has ended by then, torchrun
-    ends this one without a word.
+    A signal ends this process HEAD_START_S later. After an error torchrun ends it as soon as rank 0 has ended.
     """
-
-    def end(signum: int, frame: FrameType | None) -> None:
-        os._exit(128 + signum)
-
-    def end_later(signum: int, frame: FrameType | None) -> None:
-        timer = threading.Timer(HEAD_START, end, (signum, None))
-        timer.daemon = True
-        timer.start()
-
-    _handle(end_later)
+    interruption.prolong(HEAD_START_S)
     try:
         yield
     except BaseException:
-        _handle(end)
+        interruption.prolong(0)
         time.sleep(LAST_WORD)
         raise
 
 
-def _handle(handler: Callable[[int, FrameType | None], None]) -> None:
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(signum) != signal.SIG_IGN:  # nohup
-            signal.signal(signum, handler)
-
-
 def guard_process() -> None:
-    """SIGTERM and SIGHUP become `Terminated`, SIGINT stays KeyboardInterrupt, the death of `mlflow run` is a SIGTERM.
+    """Signals ask this process to stop (see `interruption`), and the death of `mlflow run` is a SIGTERM.
 
-    Call it in the main thread; calling it again changes nothing. A signal that is ignored (nohup) stays ignored.
+    Call it in the main thread; calling it again changes nothing.
     """
-    _handle(_guard)
+    interruption.guard()
+    interruption.at_forced_end(_kill_children)
     watched = os.environ.get("MLFLOW_RUN_ID") or launched()
     if watched and not any(t.name == _watch.__name__ for t in threading.enumerate()):
         if not launched() and _adopted():  # torchrun gives each process a session of its own
             logger.warning("mlflow run has ended already; so does its step")
             os.kill(os.getpid(), signal.SIGTERM)
         threading.Thread(target=_watch, args=(_launchers(),), name=_watch.__name__, daemon=True).start()
+
+
+def _kill_children() -> None:
+    """Processes that read or extract for this one would wait for it for ever."""
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def _adopted() -> bool:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sign_models import interruption
 from sign_models.errors import ParamsError, ResourceError, UpstreamError
 from sign_models.tracking import process
 from sign_models.tracking.metrics import MetricLog, stored_points
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 STAGE = "sign.stage"
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000
 PARAMS_A_CALL = 100
+_open_runs: list[str] = []  # of this process, parents first
 LAST_WORDS = 10.0  # s that a run which was told to stop waits for its metrics
 
 
@@ -164,7 +166,7 @@ def stage_run(
 
     It is the run that `mlflow run` made for this process, else `run_id` opened again, else a new one: of `experiment`
     (see connect), or a child of the active run where `nested`. It ends FINISHED, FAILED on any exception, KILLED on
-    Ctrl-C or Terminated.
+    Ctrl-C or Terminated, see interruption.
     Raises UpstreamError where `run_id` is unknown, deleted, in use, or the run of another stage.
     """
     run_id = run_id or os.environ.get("MLFLOW_RUN_ID")
@@ -173,7 +175,7 @@ def stage_run(
 
     signature = {STAGE: stage, **process.identity(), **(tags or {})}
     resumed = False
-    with translate_store_errors(f"run of stage {stage}"), process.defer_signals():
+    with translate_store_errors(f"run of stage {stage}"):
         if run_id is None:
             opened = mlflow.start_run(None, experiment_id, run_name or stage, nested=nested, tags=signature)
         else:
@@ -184,13 +186,17 @@ def stage_run(
                 _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
             opened = mlflow.start_run(run_id, nested=nested)
             os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
-    run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
+        run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
+        _open_runs.append(run.id)
+        interruption.at_forced_end(_kill_open_runs)
     try:
         with translate_disk_errors(f"run {run.id} of stage {stage}"):
             yield run
-            run.flush()
+            with interruption.deferred():  # its work is done: what remains is to say so
+                run.flush()
     except BaseException as error:
-        killed = isinstance(error, KeyboardInterrupt | process.Terminated)
+        # whatever was raised once the process was asked to stop may come of that, such as a worker's end by Ctrl-C
+        killed = interruption.requested() or isinstance(error, KeyboardInterrupt | interruption.Terminated)
         try:
             _end(run, "KILLED" if killed else "FAILED")
         except ResourceError as trouble:  # the first error is the one to tell
@@ -198,16 +204,26 @@ def stage_run(
         raise
     else:
         _end(run, "FINISHED")
+        if not _open_runs:
+            interruption.complete()
+
+
+def _kill_open_runs() -> None:
+    """Before this process is ended by force: the runs that it has open, children first."""
+    for run_id in reversed(_open_runs):
+        client().set_terminated(run_id, "KILLED")
+        client().delete_tag(run_id, process.PID)
 
 
 def _end(run: Run, status: str) -> None:
     import mlflow
 
-    with process.defer_signals(), translate_store_errors(f"run {run.id}"):
+    with interruption.deferred(), translate_store_errors(f"run {run.id}"):
         try:
             run.close(LAST_WORDS)
         finally:
             mlflow.end_run(status)
+            _open_runs.remove(run.id)
             client().delete_tag(run.id, process.PID)  # nobody is at work on it any more; last: see close_dead_runs
 
 

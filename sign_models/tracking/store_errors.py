@@ -6,10 +6,10 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
+from sign_models import interruption
 from sign_models.errors import ResourceError
-from sign_models.tracking import process
 
 # Codes of MLflow that answer a question: there is no such thing, or there is one already. Callers handle them.
 ANSWERS = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "NOT_FOUND"}
@@ -32,7 +32,7 @@ def first_line(error: object) -> str:
 
 @contextmanager
 def translate_store_errors(place: str) -> Iterator[None]:
-    """Wrap calls of the store.
+    """Wrap calls of the store. Each is a place where a command stops that was asked to.
 
     Raises:
         ResourceError: The disk is full or barred, or the store fails once MLflow's own retries are used up.
@@ -40,14 +40,12 @@ def translate_store_errors(place: str) -> Iterator[None]:
     """
     from sign_models.tracking.store import load_mlflow
 
+    interruption.check()
     load_mlflow()
     import mlflow
     from requests import RequestException
 
-    # A signal in the middle of MLflow's sqlite session can leave its transaction open, and with it the database locked
-    # when the run is to be ended. A server's answer may take minutes, and no signal harms it.
-    local = mlflow.get_tracking_uri().startswith("sqlite:")
-    with translate_disk_errors(place), process.defer_signals() if local else nullcontext():
+    with translate_disk_errors(place):
         try:
             yield
         except RequestException as error:

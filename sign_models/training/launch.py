@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from sign_models import interruption
 from sign_models.errors import ParamsError
 
 
@@ -29,6 +30,7 @@ def launch(size: int, module: str, arguments: Sequence[str]) -> None:
             place="processes",
             wanted="one for each GPU at most",
         )
+    interruption.release()  # torchrun has handlers of its own
     try:
         run.run(run.parse_args(["--nproc-per-node", str(size), "--module", module, *arguments]))
     except ChildFailedError as error:

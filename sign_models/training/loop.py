@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from sign_models import interruption
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.training.device import Device
 from sign_models.training.step import TrainStep
@@ -104,6 +105,7 @@ def fit(
     pending: list[Tensor] = []
     saved = clock = time.monotonic()
     while progress.step < total and not _enough(progress, patience):
+        interruption.check()
         step = progress.step
         rate = learning_rate(step, total, warmup)
         pending.append(stepper.step(progress, rate, step / total))

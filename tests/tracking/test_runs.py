@@ -3,8 +3,8 @@ from __future__ import annotations
 import mlflow
 import pytest
 
+from sign_models import interruption
 from sign_models.errors import DataError, ParamsError, UpstreamError
-from sign_models.tracking import process
 from sign_models.tracking.runs import stage_run
 
 pytestmark = pytest.mark.usefixtures("tracking")
@@ -21,7 +21,7 @@ def points(run_id: str, name: str) -> list[tuple[int, float]]:
 @pytest.mark.parametrize(
     ("error", "status"),
     [(DataError("x"), "FAILED"), (ZeroDivisionError(), "FAILED"), (KeyboardInterrupt(), "KILLED"),
-     (process.Terminated(15), "KILLED"), (SystemExit(1), "FAILED")],
+     (interruption.Terminated(15), "KILLED"), (SystemExit(1), "FAILED")],
 )  # fmt: skip
 def test_a_run_ends_as_its_body_did(error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), stage_run("skeleton") as run:

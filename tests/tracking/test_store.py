@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
@@ -23,16 +23,14 @@ from sign_models.tracking.store_errors import translate_store_errors
 from tools import mlflow_store
 
 HOLD_A_RUN = """
-import time
+from sign_models import interruption
 from sign_models.tracking.process import guard_process
 from sign_models.tracking.runs import stage_run
-from sign_models.tracking.store_errors import translate_store_errors
 guard_process()
 with stage_run("skeleton") as run:
     run.log_metrics({"loss": 1.0}, 1)
     print(run.id, flush=True)
-    for _ in range(600):  # one long sleep would miss a signal that comes just before it
-        time.sleep(0.1)
+    interruption.wait(60)
 """
 
 
@@ -52,7 +50,6 @@ import mlflow.pyfunc
 import sign_models.serving
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
-from sign_models.tracking.store_errors import translate_store_errors
 from tests.tracking import fakes
 
 sign_models.serving.load = fakes.Fake
@@ -117,39 +114,6 @@ def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) ->
     assert len(mlflow.MlflowClient().get_metric_history(run_id, "loss")) == 1
 
 
-@pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process meets signals as a command does."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(s) for s in signals]
-    monkeypatch.setattr(process, "_guard", process._Guard())
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as SIGHUP under nohup
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    process.guard_process()
-    yield
-    for signum, handler in zip(signals, before, strict=True):
-        signal.signal(signum, handler)
-
-
-@pytest.mark.usefixtures("guarded")
-def test_a_hangup_ends_a_process_unless_it_is_to_be_ignored() -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
-    with pytest.raises(process.Terminated) as caught:
-        os.kill(os.getpid(), signal.SIGHUP)
-        time.sleep(1)
-    assert caught.value.code == 128 + signal.SIGHUP
-
-
-@pytest.mark.usefixtures("guarded")
-def test_a_signal_waits_until_the_database_is_left(tracking: Path) -> None:
-    left = False
-    with pytest.raises(KeyboardInterrupt), translate_store_errors("here"):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.1)
-        left = True
-    assert left
-
-
 def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(tracking: Path) -> None:
     child = python(HOLD_A_RUN)
     run_id = child.stdout.readline().strip()  # type: ignore[union-attr]
@@ -184,11 +148,13 @@ def test_a_step_whose_launcher_died_before_it_could_look_ends(tracking: Path) ->
     step = """
 import sys, time
 from pathlib import Path
+from sign_models import interruption
 from sign_models.tracking import process
 time.sleep(1)
 try:
     process.guard_process()
-except process.Terminated:
+    interruption.wait(0.5)
+except interruption.Terminated:
     Path("end").write_text("terminated")
 else:
     Path("end").write_text("alive")

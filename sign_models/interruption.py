@@ -1,0 +1,190 @@
+"""A request to stop (Ctrl-C, SIGTERM, SIGHUP) is a flag: loops, phases and waits look at it.
+
+A signal handler that raised would lose the request: Python drops an exception that comes up in a weakref callback or in
+`__del__`. So the handler of `guard` sets a flag, and `check` raises where it is safe to stop. A thread that the signal
+wakes as well, whatever the main thread computes, ends a process that has not stopped by itself after GRACE_S.
+
+Only the standard library is used here: every room may import this module.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GRACE_S = 1.5  # in which the main thread is expected at the next `check`
+DEFERRED_S = 10.0  # of a `deferred` block, after which it is ended all the same
+LAST_WORDS_S = 5.0  # that the callbacks of `at_forced_end` have together
+SAME_REQUEST_S = 3.0  # Ctrl-C comes from the terminal, then again from `mlflow run`
+
+
+class Terminated(SystemExit):
+    """SIGTERM or SIGHUP was received. The exit code is 128 + signal, without a traceback."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(128 + signum)
+        self.signum = signum
+
+
+class _State:
+    def __init__(self, grace_s: float = GRACE_S) -> None:
+        self.signum: int | None = None
+        self.depth = 0  # of `deferred` blocks
+        self.complete = False
+        self.grace_s = grace_s
+        self.arrived = threading.Event()
+
+
+_state = _State()
+_last_words: list[Callable[[], None]] = []
+_handlers: dict[int, Any] = {}  # before `guard`
+_wakeup: tuple[int, int] | None = None  # read and write end of the pipe that a signal writes to
+
+
+def requested() -> int | None:
+    """The signal that asked this process to stop, or None."""
+    return _state.signum
+
+
+def check() -> None:
+    """Stop here if that was asked for. Does nothing in other threads than the main one, nor in a `deferred` block.
+
+    Raises:
+        KeyboardInterrupt: SIGINT was received.
+        Terminated: SIGTERM or SIGHUP was received.
+    """
+    if _state.signum is None or _state.depth or threading.current_thread() is not threading.main_thread():
+        return
+    raise KeyboardInterrupt if _state.signum == signal.SIGINT else Terminated(_state.signum)
+
+
+def wait(seconds: float) -> None:
+    """Sleep for `seconds`, less where a request to stop arrives; raises as `check` does."""
+    check()
+    _state.arrived.wait(seconds)
+    check()
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """A short block that is not stopped in the middle, such as the move of an alias. No check follows at its end."""
+    _state.depth += 1
+    try:
+        yield
+    finally:
+        _state.depth -= 1
+
+
+def complete() -> None:
+    """What was asked for is done: from now on a first signal changes nothing."""
+    _state.complete = True
+
+
+def prolong(grace_s: float) -> None:
+    """Let this process go on for `grace_s` after a signal."""
+    _state.grace_s = grace_s
+
+
+def at_forced_end(callback: Callable[[], None]) -> None:
+    """Have `callback` called, in another thread, before this process is ended by force. It must be quick."""
+    if callback not in _last_words:
+        _last_words.append(callback)
+
+
+def guard() -> None:
+    """Handle signals as this module says. Call it in the main thread; a second call changes nothing.
+
+    A signal that is ignored (nohup) stays ignored.
+    """
+    global _state, _wakeup
+    if _wakeup is not None:
+        return
+    _state = _State()
+    for signum in SIGNALS:
+        if (before := signal.getsignal(signum)) != signal.SIG_IGN:
+            _handlers[signum] = before
+            signal.signal(signum, _request)
+    _wakeup = os.pipe()
+    os.set_blocking(_wakeup[1], False)
+    signal.set_wakeup_fd(_wakeup[1], warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(_wakeup[0], _state), name="signals", daemon=True).start()
+
+
+def release() -> None:
+    """Undo `guard`: signals do what they did before."""
+    global _wakeup
+    if _wakeup is None:
+        return
+    signal.set_wakeup_fd(-1)
+    for signum, before in _handlers.items():
+        signal.signal(signum, before)
+    _handlers.clear()
+    os.close(_wakeup[1])  # the watching thread reads the end of the pipe, and closes the other one
+    _wakeup = None
+
+
+def _request(signum: int, frame: object) -> None:
+    if _state.signum is None:
+        _state.signum = signum
+
+
+def _watch(pipe: int, state: _State) -> None:
+    """Wake waits, and end the process where the main thread does not stop in time."""
+    began = 0.0
+    while True:
+        if state.signum is None or select.select([pipe], [], [], 0.05)[0]:
+            received = [number for number in os.read(pipe, 64) or [0] if number in (0, *SIGNALS)]
+            if 0 in received:
+                os.close(pipe)
+                return
+            if not received:
+                continue
+            if began and time.monotonic() - began > SAME_REQUEST_S:
+                _end(received[0])  # asked again: at once
+            began = began or time.monotonic()
+            state.signum = state.signum or received[0]
+            state.arrived.set()
+        if began and not state.complete:
+            limit = max(DEFERRED_S, state.grace_s) if state.depth else state.grace_s
+            if time.monotonic() - began > limit:
+                _end_by_force(state.signum or signal.SIGTERM)
+
+
+def _end_by_force(signum: int) -> None:
+    timer = threading.Timer(LAST_WORDS_S, _end, [signum])
+    timer.daemon = True
+    timer.start()
+    for callback in reversed(_last_words):
+        try:
+            callback()
+        except Exception as error:  # the process ends in any case
+            print(f"at the end: {error}", file=sys.stderr)
+    _end(signum)
+
+
+def _end(signum: int) -> None:
+    os.write(2, b"interrupted\n")
+    os._exit(128 + signum)
+
+
+def _in_child() -> None:
+    """A forked child has no watching thread, and must not write to its parent's pipe."""
+    global _state, _wakeup
+    if _wakeup is None:
+        return
+    signal.set_wakeup_fd(-1)
+    for signum, before in _handlers.items():
+        signal.signal(signum, before)
+    _handlers.clear()
+    _wakeup, _state = None, _State()
+
+
+os.register_at_fork(after_in_child=_in_child)
