@@ -17,7 +17,8 @@ from sign_models.cli.importing import parse
 from sign_models.datasets.importing import import_corpus
 from sign_models.datasets.store import open_store
 from sign_models.params import load
-from tests.keypoints.examples import FRAMES, SIZE, dump, openpose_frame, scored
+from tests.keypoints.eaf import Eaf
+from tests.keypoints.examples import FRAMES, SIZE, dump, holistic, openpose_frame, scored, write_pose
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -95,8 +96,44 @@ def isharah(root: Path) -> dict[str, str]:
     return ids
 
 
+def poses(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(names):
+        write_pose(folder / f"{name}.pose", holistic(468, world=False), scored("mediapipe_543", seed, frames=50))
+
+
+def youtube_asl(root: Path) -> dict[str, str]:
+    """Two captions of one second in each of three videos of two seconds, at 25 frames a second."""
+    names, ids = ["-0FuD6Ok9mk", "Zz_1", "a-b"], {}
+    poses(root / "poses", names)
+    (root / "captions").mkdir()
+    for name in names:
+        cues = [(0.0, 1.0, "train"), (1.0, 2.0, "dev")]
+        text = "".join(f"\n00:00:0{a:.3f} --> 00:00:0{b:.3f}\n{text_of(split)}\n" for a, b, split in cues)
+        (root / "captions" / f"{name}.en.vtt").write_text("WEBVTT\n" + text, encoding="utf-8")
+        ids |= {f"{name}/{a:.3f}-{b:.3f}": split for a, b, split in cues}
+    return ids
+
+
+def meinedgs(root: Path) -> dict[str, str]:
+    """In each of three conversations a sentence of A in her film, one of B in his, in German and in English."""
+    ids = {}
+    names = [f"14134{i}1-11105600-11163240" for i in range(3)]
+    poses(root / "poses", [f"{name}_{film}" for name in names for film in ("1a1", "1b1")])
+    (root / "eaf").mkdir()
+    for name in names:
+        eaf = Eaf(f"{name}_1a1.mp4", f"{name}_1b1.mp4")
+        for who, start, split in (("A", 0, "train"), ("B", 800, "dev")):
+            eaf.timed(f"Deutsche_Übersetzung_{who}", [(start, start + 1000, text_of(split))], participant=who)
+            eaf.timed(f"Translation_into_English_{who}", [(start, start + 1000, "other")], participant=who)
+            eaf.timed(f"Lexem_Gebärde_r_{who}", [(start, start + 400, "GLOSSE1A")], participant=who)
+            ids[f"{name}/{who}/{start / 1000:.3f}-{start / 1000 + 1:.3f}"] = split
+        (root / "eaf" / f"{name}.eaf").write_text(str(eaf), encoding="utf-8")
+    return ids
+
+
 TREES: dict[str, Callable[[Path], dict[str, str]]] = {
-    f.__name__: f for f in (phoenix14t, csl_daily, how2sign, openasl, isharah)
+    f.__name__: f for f in (phoenix14t, csl_daily, how2sign, openasl, isharah, youtube_asl, meinedgs)
 }
 
 
@@ -112,22 +149,26 @@ def given_to(words: list[str]) -> dict[str, str]:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_import_of_the_recipe_reads_its_tree(recipe: str, tmp_path: Path) -> None:
     given = given_to(next(words for words in commands(recipe) if "import" in words))
-    source = tmp_path / given["source"]
-    source.mkdir()
-    ids = TREES[recipe](source)
+    root = tmp_path / recipe
+    root.mkdir()
+    ids = TREES[recipe](root)
     options = parse({**{str(option.name): "" for option in main.params}, **given, "relative_to": str(tmp_path)})
     report = import_corpus(
-        options.source, options.out, reading=options.reading, on_bad_sample=options.on_bad_sample, workers=0
-    )
+        options.source, options.out, reading=options.reading, on_bad_sample=options.on_bad_sample, workers=0,
+        splitting=options.splitting, group=options.group,
+    )  # fmt: skip
     corpus = open_store(options.out)
-    found = dict(zip(corpus.ids, zip(corpus.splits, corpus.texts, strict=True), strict=True))
-    assert found == {name: (SPLITS[split], text_of(split)) for name, split in ids.items()}
+    assert dict(zip(corpus.ids, corpus.texts, strict=True)) == {name: text_of(split) for name, split in ids.items()}
+    if options.splitting is None:
+        assert dict(zip(corpus.ids, corpus.splits, strict=True)) == {n: SPLITS[split] for n, split in ids.items()}
+    else:  # no recording is in two splits
+        assert len({(id.split("/")[0], split) for id, split in zip(corpus.ids, corpus.splits, strict=True)}) == 3
     assert report.numbers["clips"] == len(ids)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_settings_of_the_recipe_are_parameters(recipe: str) -> None:
-    (given,) = [given_to(words) for words in commands(recipe) if "import" not in words]
+    (given,) = [given_to(words) for words in commands(recipe) if "-e" not in words]
     assert given["config_override"] == f"recipes/{recipe}.yaml"
     params = load.resolve(None, given["preset"], ROOT / given["config_override"])
     assert f"`{params.generate.scoring}`" in (ROOT / "recipes" / f"{recipe}.md").read_text() or recipe == "isharah"

@@ -44,9 +44,9 @@ class Example:
     split: str | None = None
 
 
-def scored(layout: str, seed: int = 0, size: tuple[int, int] = SIZE) -> np.ndarray:
+def scored(layout: str, seed: int = 0, size: tuple[int, int] = SIZE, frames: int = FRAMES) -> np.ndarray:
     """(T, K, 3) float32: pixels and a score a landmark."""
-    points = pixels(layout, FRAMES, seed, size)
+    points = pixels(layout, frames, seed, size)
     scores = 0.5 + 0.4 * np.random.default_rng(seed).random(points.shape[:2])
     return np.concatenate([points, scores[..., None]], -1).astype(np.float32)
 

@@ -209,7 +209,7 @@ def _elsewhere(labels: Labels) -> Iterator[Source]:
     given = source_at(labels.options.labels)
     yield from _files(given) if given.is_folder else (given,)
     if not given.is_folder and given.place not in labels.files:
-        wanted = "a table with an id and a text in its header, a list of such rows, or an .eaf file"
+        wanted = "a table with an id and a text in its header, a list of such rows, an .eaf file, or subtitles"
         raise DataError("tells no labels", place=given.name, wanted=wanted, remedy="see docs/formats/labels.md")
 
 

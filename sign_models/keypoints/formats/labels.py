@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import delimited, elan
+from sign_models.keypoints.formats import delimited, elan, subtitles
 from sign_models.keypoints.formats.clip import SPLITS
 from sign_models.keypoints.formats.columns import (
     GROUP,
@@ -152,6 +152,11 @@ class Labels:
         if source.path.suffix.lower() == ".eaf":
             self.files.add(source.place)
             segments, problems = elan.segments(source, self.options.tiers)
+            self._timed += segments
+            return problems
+        if source.path.suffix.lower() in subtitles.SUFFIXES:
+            self.files.add(source.place)
+            segments, problems = subtitles.segments(source)
             self._timed += segments
             return problems
         try:

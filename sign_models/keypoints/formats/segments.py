@@ -19,7 +19,7 @@ MAX_BEYOND_S = 0.5  # that a segment may end after its recording, as times are r
 MAX_LENGTH_ERROR = 0.05  # of a segment's length, by which a clip may differ that was cut out already
 MAX_LENGTH_ERROR_FRAMES = 2
 _MEDIA = re.compile(
-    r"\.(mp4|m4v|mpe?g|avi|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf)(\.gz)?$",
+    r"\.(mp4|m4v|mpe?g|avi|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf|vtt|srt)(\.gz)?$",
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
