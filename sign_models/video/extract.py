@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import HAND
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.video import decode
-from sign_models.video.following import Follower, Person, assign_hands, shoulder_width
-from sign_models.video.landmarks import NAME, Detected, Landmarker, count_people, extractor_version
+from sign_models.video.following import BODY, HANDS, Detected, Follower, Person, shoulder_width, signer_values
+from sign_models.video.landmarks import NAME, Landmarker, count_people, extractor_version
 from sign_models.video.models import ModelFiles
 from sign_models.video.pose_file import LAYOUT, write_pose
 from sign_models.video.sheet import SheetFrames
@@ -26,8 +26,6 @@ PROBE_INTERVAL_S = 2.0
 MIN_LUMA = 40.0  # mean of a frame's pixels, of 255
 MIN_SHOULDER_PIXELS = 60.0  # below it a hand has fewer than about 25 pixels
 MAX_JITTER = 0.5  # of the mean interval; more is a variable frame rate
-BODY, HANDS = slice(0, len(MEDIAPIPE_POSE)), len(MEDIAPIPE_POSE)
-K = len(MEDIAPIPE_POSE) + 2 * len(HAND)
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def extract(
         for frame in decode.frames(video, max_side=MAX_SIDE_PIXELS, max_fps=settings.max_fps):
             detected = landmarker.detect(frame.pixels, frame.time_s)
             size = size if any(size) else frame.size
-            values = _signer(detected, follower, frame.time_s)
+            values = signer_values(detected, follower, frame.time_s)
             _count(counts, detected, frame.pixels, values)
             sheet.add(frame.pixels, values[:, [0, 1, 3]], frame.time_s)
             # A video may change its size on the way; all is told in pixels of the first frame.
@@ -171,23 +169,6 @@ def _people(video: Path, models: ModelFiles) -> int:
         if len(kept) > PROBED_FRAMES:
             kept, interval = kept[::2], 2 * interval
     return count_people(models, iter(kept), MAX_PEOPLE)
-
-
-def _signer(detected: Detected, follower: Follower, time_s: float) -> np.ndarray:
-    """(75, 4): x, y, depth and confidence of the one followed. A hand has no confidence of its own: 1 where found."""
-    values = np.zeros((K, 4), np.float32)
-    chosen = follower.choose(detected.bodies, time_s)
-    body = None if chosen is None else detected.bodies[chosen]
-    if body is None and detected.bodies:
-        return values  # somebody else's
-    if body is not None:
-        values[BODY] = body
-    for side, hand in enumerate(assign_hands(body, detected.hands, detected.labels)):
-        if hand is not None:
-            start = HANDS + side * len(HAND)
-            values[start : start + len(HAND), :3] = detected.hands[hand]
-            values[start : start + len(HAND), 3] = 1.0
-    return values
 
 
 def _count(counts: Counts, detected: Detected, pixels: np.ndarray, values: np.ndarray) -> None:

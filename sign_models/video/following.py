@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal, get_args
 
 import numpy as np
 
-from sign_models.keypoints.landmarks import MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 
 Person = Literal["nearest", "largest", "left", "right"]
 PEOPLE_RULES: tuple[Person, ...] = get_args(Person)
@@ -20,6 +21,21 @@ SHOULDERS = [MEDIAPIPE_POSE.index(f"body.{side}_shoulder") for side in ("left", 
 HIPS = [MEDIAPIPE_POSE.index(f"body.{side}_hip") for side in ("left", "right")]
 WRISTS = [MEDIAPIPE_POSE.index(f"body.{side}_wrist") for side in ("left", "right")]
 SIDES = ("left", "right")
+BODY, HANDS = slice(0, len(MEDIAPIPE_POSE)), len(MEDIAPIPE_POSE)  # places of the layout mediapipe_75
+K = len(MEDIAPIPE_POSE) + 2 * len(HAND)
+
+
+@dataclass(frozen=True)
+class Detected:
+    """What one frame shows, in pixels of the picture given; depth in the same unit.
+
+    bodies: (33, 4) each: x, y, depth from the hips, visibility in [0, 1].
+    hands: (21, 3) each: x, y, depth from the wrist. labels: "left" or "right" each, the person's own.
+    """
+
+    bodies: list[np.ndarray]
+    hands: list[np.ndarray]
+    labels: list[str]
 
 
 def shoulder_width(body: np.ndarray) -> float:
@@ -91,3 +107,20 @@ def assign_hands(
         if cost < best:
             best, chosen = cost, pair
     return chosen
+
+
+def signer_values(detected: Detected, follower: Follower, time_s: float) -> np.ndarray:
+    """(75, 4): x, y, depth and confidence of the one followed. A hand has no confidence of its own: 1 where found."""
+    values = np.zeros((K, 4), np.float32)
+    chosen = follower.choose(detected.bodies, time_s)
+    body = None if chosen is None else detected.bodies[chosen]
+    if body is None and detected.bodies:
+        return values  # somebody else's
+    if body is not None:
+        values[BODY] = body
+    for side, hand in enumerate(assign_hands(body, detected.hands, detected.labels)):
+        if hand is not None:
+            start = HANDS + side * len(HAND)
+            values[start : start + len(HAND), :3] = detected.hands[hand]
+            values[start : start + len(HAND), 3] = 1.0
+    return values

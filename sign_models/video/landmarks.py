@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from types import TracebackType
 from typing import Any
@@ -15,22 +14,10 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError, ResourceError
+from sign_models.video.following import Detected
 from sign_models.video.models import ModelFiles
 
 NAME = "mediapipe-tasks"
-
-
-@dataclass(frozen=True)
-class Detected:
-    """What one frame shows, in pixels of the picture given; depth in the same unit.
-
-    bodies: (33, 4) each: x, y, depth from the hips, visibility in [0, 1].
-    hands: (21, 3) each: x, y, depth from the wrist. labels: "left" or "right" each, the person's own.
-    """
-
-    bodies: list[np.ndarray]
-    hands: list[np.ndarray]
-    labels: list[str]
 
 
 class Landmarker:

@@ -16,8 +16,7 @@ from sign_models.keypoints.formats.pose_record import read_record
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 from sign_models.video import batch, extract, models, report
 from sign_models.video.extract import Counts, Settings, constant_rate
-from sign_models.video.following import Follower, assign_hands
-from sign_models.video.landmarks import Detected
+from sign_models.video.following import Detected, Follower, assign_hands
 from sign_models.video.models import ModelFiles
 from tests.keypoints.signer import signer
 from tests.video.clips import write_sound, write_video
