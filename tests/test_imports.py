@@ -86,7 +86,7 @@ MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itsel
     "models": {"kernels", "keypoints", "training"},
     "evaluation": {"data"},
     "training": {"data", "kernels", "models", "params"},
-    "serving": {"keypoints", "models"},
+    "serving": {"keypoints", "models", "video"},
     "stages": {"data", "datasets", "evaluation", "keypoints", "models", "params", "training"},
     "tracking": {"data", "datasets", "evaluation", "keypoints", "models", "params", "serving", "stages", "training"},
     "pipeline": {
@@ -104,6 +104,8 @@ ONLY_IN = {
     "triton": {"kernels"},
     "av": {"video"},
     "mediapipe": {"video"},
+    "fastapi": {"serving"},
+    "uvicorn": {"serving"},
 }
 MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
 
@@ -133,7 +135,7 @@ LIGHT = (
     *("sign_models.params", "sign_models.cli.commands", "sign_models.datasets.inputs"),
     *(
         f"sign_models.pipeline.{name}"
-        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate", "compose", "api")
+        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate", "compose", "api", "demo")
     ),
     *("sign_models.keypoints.layouts", "sign_models.keypoints.formats"),
     *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),

@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import sign_models
-from sign_models.cli import commands, compose, evaluate, extract, importing, registry, translate
+from sign_models.cli import commands, compose, demo, evaluate, extract, importing, registry, translate
 from sign_models.pipeline.options import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,6 +94,7 @@ def test_mlflow_builds_the_command_that_people_type(name: str, given: dict, type
 
 TOOLS = {
     "compose": compose.parse,
+    "demo": demo.parse,
     "evaluate": evaluate.parse,
     "extract": extract.parse,
     "import": importing.parse,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from statistics import median
 
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError, UpstreamError
@@ -18,7 +19,7 @@ from sign_models.pipeline import summary
 from sign_models.pipeline.options import DEFAULT_ALIAS, Options
 from sign_models.stages.declaration import BY_NAME, UPSTREAM_ROLES
 from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
-from sign_models.tracking.registry import EXTRACTORS, ModelRef, resolve, trained_on
+from sign_models.tracking.registry import EXTRACTORS, FPS, ModelRef, resolve, trained_on
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.sources import source_digest
 from sign_models.tracking.store import connect
@@ -134,7 +135,7 @@ class Command:
             )
         if upstream:
             run.link_inputs(model.model_id for model in upstream.values())
-        self._record_extractors(run, stage)
+        self._record_source(run, stage)
         self._compare_extractors(stage, upstream)
 
     def _extractors(self, stage: str) -> dict[str | None, int]:
@@ -144,12 +145,15 @@ class Command:
             found |= getattr(self.inputs, part).extractors
         return found
 
-    def _record_extractors(self, run: Run, stage: str) -> None:
-        """As a tag, which the version that the run registers gets too."""
+    def _record_source(self, run: Run, stage: str) -> None:
+        """As a tag, which the version that the run registers gets too; beside it the clips' frame rate."""
         found = sorted(self._extractors(stage), key=str)
         if len(found) > MAX_EXTRACTORS:
             logger.warning("%s: the clips come from %d extractors; %d are recorded", stage, len(found), MAX_EXTRACTORS)
         run.set_tags({EXTRACTORS: json.dumps(found[:MAX_EXTRACTORS])})
+        parts = set(BY_NAME[stage].reads) - {"texts"}
+        if rates := [fps for part in parts for fps in getattr(self.inputs, part).fps if fps]:
+            run.set_tags({FPS: f"{median(rates):g}"})
 
     def _compare_extractors(self, stage: str, upstream: Mapping[str, ModelRef]) -> None:
         """Warn where the clips come from another extractor than those of a model that the stage builds on.

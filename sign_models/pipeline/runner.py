@@ -24,7 +24,7 @@ from sign_models.pipeline.context import Command
 from sign_models.pipeline.options import STAGES, Options
 from sign_models.tracking.fingerprint import find_done
 from sign_models.tracking.process import launched, worker_context
-from sign_models.tracking.registry import EXTRACTORS, ModelRef, resolve, trained_on
+from sign_models.tracking.registry import EXTRACTORS, FPS, ModelRef, resolve
 from sign_models.tracking.representations import fetch, find_finished, made_by
 from sign_models.tracking.runs import connect, stage_run
 
@@ -325,7 +325,7 @@ def generate(command: Command) -> str:
                 metrics=command.generated.metrics(),
                 upstream=upstream,
                 # What it was trained on, not what it has just translated.
-                tags=wanted.tags() | {EXTRACTORS: json.dumps(trained_on(upstream["alignment"].tags))},
+                tags=wanted.tags() | {k: v for k, v in upstream["alignment"].tags.items() if k in (EXTRACTORS, FPS)},
                 step=0,
             )
         logger.info("generate: registered %s", command.made["translator"].uri)

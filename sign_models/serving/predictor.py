@@ -68,7 +68,7 @@ class Predictor:
         more than one text is asked for, and {"windows": [...]}, what was translated at once, where they are.
         DataError where a sequence cannot be normalised.
         """
-        longest, step = self._reach()
+        longest, step = self.reach()
         # half precision, as a corpus holds clips: the same clip gets the same answer
         clips = [normalise(sequence).astype(np.float16) for sequence in sequences]
         cut = [cut_up(clip, longest, step) for clip in clips]
@@ -84,7 +84,7 @@ class Predictor:
                 answers[-1]["windows"] = told_of
         return answers
 
-    def _reach(self) -> tuple[int, int]:
+    def reach(self) -> tuple[int, int]:
         """The longest window that the model is given, and of how many frames windows are multiples."""
         if isinstance(self.model, Translator):
             return self.model.generation.window, 1

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.registry import CONFIG, EXTRACTORS, MODEL_NAMES, ModelRef, ready, trained_on, versions_of
+from sign_models.tracking.registry import CONFIG, EXTRACTORS, FPS, MODEL_NAMES, ModelRef, ready, trained_on, versions_of
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
 from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy, store_lock
@@ -77,9 +77,8 @@ def _tags(
     run: Run, stage: str, files: str, upstream: Mapping[str, ModelRef], tags: Mapping[str, object]
 ) -> dict[str, str]:
     of_run = client().get_run(run.id).data.tags
-    said = {
-        k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in ("sign.commit", "sign.dirty", EXTRACTORS)
-    }
+    kept = ("sign.commit", "sign.dirty", EXTRACTORS, FPS)
+    said = {k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in kept}
     said |= {STAGE: stage, FILES: files} | {k: str(v) for k, v in tags.items()}
     for role, model in upstream.items():
         said[UPSTREAM + role] = json.dumps(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MODEL_NAMES = {role: stage.registers for role, stage in BY_ROLE.items()}
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+FPS = "sign.fps"  # tag: frames a second of the training clips, their median
 EXTRACTORS = "sign.extractors"  # tag: of the clips that a model was trained on, a JSON list
 _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
 
@@ -93,6 +94,11 @@ def trained_on(tags: Mapping[str, str]) -> list[str | None]:
     return list(json.loads(tags.get(EXTRACTORS, "[]")))
 
 
+def trained_fps(tags: Mapping[str, str]) -> float | None:
+    """Frames a second of the clips that a model was trained on, by its version's tags; None where not known."""
+    return float(tags[FPS]) if FPS in tags else None
+
+
 def resolve(spec: str, stage: str) -> ModelRef:
     """The version of this stage's model that `spec` names: an alias, a version, a run ID or an MLflow URI.
 
@@ -118,6 +124,8 @@ def stage_of(name: str) -> str:
 
 
 def _find(spec: str, name: str, stage: str) -> ModelVersion:
+    if re.fullmatch(rf"({'|'.join(MODEL_NAMES.values())})[@/][\w-]+", spec):
+        spec = f"models:/{spec}"
     if re.fullmatch("[0-9a-f]{32}", spec):
         return _of_run(spec, spec, name)
     if match := re.fullmatch(r"runs:/([0-9a-f]{32})(?:/(.*))?", spec):

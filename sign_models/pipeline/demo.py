@@ -1,0 +1,74 @@
+"""The page: a registered translator behind a web server on this machine."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from sign_models.errors import UpstreamError
+from sign_models.keypoints.extractor import short_name
+from sign_models.tracking.lineage import Node, trace
+from sign_models.tracking.registry import ModelRef, resolve, trained_fps, trained_on
+from sign_models.tracking.runs import connect
+from sign_models.video.browser import browser_extractor, browser_files
+from sign_models.video.models import model_files
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """model: as the registry resolves it. strict_extractor: refuse clips where training's extractor was another."""
+
+    model: str
+    host: str
+    port: int
+    strict_extractor: bool = False
+    experiment: str = ""
+
+
+def run_demo(options: DemoOptions) -> None:
+    """Serve the page until the process is told to end.
+
+    Raises:
+        UpstreamError: No such translator. ResourceError: The optional extra, MediaPipe's files or npm are not there.
+    """
+    connect(options.experiment or None)
+    upstream = resolve(options.model, "translator")
+    models = model_files()
+    files = browser_files(models)
+    from sign_models.serving import load
+    from sign_models.serving.answers import DEFAULT_FPS, Answering
+    from sign_models.serving.web import LOOPBACK, make_app, serve
+
+    fps = trained_fps(upstream.tags) or DEFAULT_FPS
+    predictor = load(upstream.path())
+    longest_s = predictor.reach()[0] / fps
+    extractor, trained = browser_extractor(models), trained_on(upstream.tags)
+    answering = Answering(predictor, extractor, trained, fps, longest_s, options.strict_extractor)
+    app = make_app(answering, about(upstream, extractor, fps), files, (*LOOPBACK, options.host))
+    print(f"{upstream.uri} on http://{options.host}:{options.port}/ (Ctrl-C ends it)", flush=True)
+    if options.host not in LOOPBACK:
+        print("browsers give a camera to https and to this machine only", file=sys.stderr)
+    serve(app, options.host, options.port)
+
+
+def about(model: ModelRef, extractor: str, fps: float) -> dict[str, Any]:
+    """What the page tells of the model: where its training clips come from, how many, how well it did."""
+    node = trace(model.uri)
+    trained = next((n for n in node.walk() if n.kind == "alignment"), None)
+    if trained is None:
+        raise UpstreamError("its lineage names no alignment model", place=model.uri, remedy="train it again")
+    data = [_data(n) for n in trained.upstream if n.kind == "data"]
+    return {
+        "model": model.uri,
+        "data": data,
+        "scores": {name: value for name, value in node.scores.items() if name.partition(".")[2] in ("chrf", "bleu4")},
+        "fps": fps,
+        "extractor": short_name(extractor),
+        "trained_extractors": [short_name(e) for e in trained_on(model.tags)],
+    }
+
+
+def _data(node: Node) -> dict[str, Any]:
+    """An input by the last part of its path, which is no secret of this machine."""
+    return {"name": node.title, "source": node.uri.rstrip("/").rpartition("/")[2], **node.profile}

@@ -1,0 +1,75 @@
+"""A translator's answers as the page shows them: segments with times, a text, how sure it is, and other texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sign_models.keypoints.extractor import check_extractor
+from sign_models.keypoints.sequence import KeypointSequence
+
+UNSURE_BELOW = 0.5  # confidence
+DEFAULT_FPS = 25.0  # of models that do not tell training's
+
+
+class Predicting(Protocol):
+    """What a serving.predictor.Predictor does."""
+
+    def predict(
+        self, sequences: list[KeypointSequence], *, n_best: int | None = None, windows: bool = False
+    ) -> list[dict[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A translator and what is known of it.
+
+    Attributes:
+        extractor: Of the page's own frames.
+        trained: Extractors of the training clips.
+        fps: Frames a second of the training clips.
+        longest_s: The longest segment that it reads at once, in seconds.
+        strict: Whether clips of another extractor are refused.
+    """
+
+    predictor: Predicting
+    extractor: str | None = None
+    trained: Collection[str | None] = ()
+    fps: float = DEFAULT_FPS
+    longest_s: float = 10.0
+    strict: bool = False
+
+    def answer(self, clip: KeypointSequence, n_best: int = 1) -> dict[str, Any]:
+        """{"segments": [...], "warning"}. Raises DataError where the clip cannot be read, or is refused."""
+        warning = check_extractor(clip, self.trained, strict=self.strict)
+        [found] = self.predictor.predict([clip], n_best=n_best, windows=True)
+        return {"segments": segments_of(found), "warning": warning}
+
+
+def segments_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The windows of an answer as {"start", "end", "text", "confidence", "unsure", "n_best"}.
+
+    Other texts stand with a clip's only window: those of several windows are of the whole clip.
+    """
+    windows = answer["windows"]
+    others = answer.get("n_best", ())[1:] if len(windows) == 1 else ()
+    return [
+        {
+            "start": w["start"],
+            "end": w["end"],
+            "text": w["text"],
+            "confidence": confidence_of(w),
+            "unsure": bool(w.get("unsure", not w["text"] or confidence_of(w) < UNSURE_BELOW)),
+            "n_best": [{"text": h["text"], "confidence": confidence_of(h)} for h in others],
+        }
+        for w in windows
+    ]
+
+
+def confidence_of(found: Mapping[str, Any]) -> float:
+    """In [0, 1]: what the model itself says, else its mean probability a token, which is not calibrated."""
+    if found.get("confidence") is not None:
+        return float(found["confidence"])
+    return round(math.exp(min(float(found["score"]), 0.0)), 4)

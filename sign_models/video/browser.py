@@ -1,0 +1,103 @@
+"""MediaPipe Tasks for the browser: npm's package, fetched once, held against browser.lock.json, served by ourselves.
+
+The page runs it with the same `.task` files as an extraction does, so that one extractor serves training and use.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from sign_models.errors import DataError, ResourceError
+from sign_models.keypoints.extractor import extractor_line
+from sign_models.video.landmarks import NAME
+from sign_models.video.models import DOWNLOAD_TIMEOUT_S, ModelFiles, cache_folder
+
+LOCK: dict[str, Any] = json.loads(resources.files("sign_models.video").joinpath("browser.lock.json").read_text())
+PREFIX = "package/"  # of the members of an npm package
+
+
+def browser_files(models: ModelFiles, folder: Path | None = None) -> dict[str, Path]:
+    """Path of a URL -> file, of all that the page needs beside itself; the first use fetches the package.
+
+    Args:
+        models: The same as an extraction's.
+        folder: Where to keep the package's files.  [default: in cache_folder()]
+    Raises:
+        ResourceError: The package cannot be fetched. DataError: It is not what the lock file says.
+    """
+    folder = folder or cache_folder().parent / f"tasks-vision-{LOCK['version']}"
+    if any(not _is_locked(folder / name, sha256) for name, sha256 in LOCK["files"].items()):
+        unpack(fetch_package(), folder)
+    files = {f"mediapipe/{Path(name).name}": folder / name for name in LOCK["files"]}
+    return files | {"models/pose.task": models.pose, "models/hand.task": models.hand}
+
+
+def browser_extractor(models: ModelFiles) -> str:
+    """The extractor of clips that the page makes, as keypoints.extractor writes it."""
+    return extractor_line(NAME, f"web-{LOCK['version']}", models.checksums)
+
+
+def fetch_package() -> bytes:
+    """The package's archive, by npm and thus from whatever registry npm is set to."""
+    package, remedy = f"{LOCK['package']}@{LOCK['version']}", "install Node.js with npm, and check npm's registry"
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ResourceError("npm is not installed", place=package, remedy=remedy)
+    with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
+        command = [npm, "pack", "--silent", "--ignore-scripts", package]
+        try:
+            done = subprocess.run(
+                command, cwd=scratch, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ResourceError(f"not fetched in {DOWNLOAD_TIMEOUT_S} s", place=package, remedy=remedy) from error
+        archives = list(Path(scratch).glob("*.tgz"))
+        if done.returncode or not archives:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
+            raise ResourceError(f"npm cannot fetch it ({last})", place=package, remedy=remedy)
+        return archives[0].read_bytes()
+
+
+def unpack(archive: bytes, folder: Path, lock: Mapping[str, Any] = LOCK) -> None:
+    """Write the files that the lock names. DataError, and no file, where the archive or one of them is another."""
+    place = f"{lock['package']}@{lock['version']}"
+    found = "sha512-" + base64.b64encode(hashlib.sha512(archive).digest()).decode()
+    if found != lock["integrity"]:
+        raise DataError(f"integrity {found}", place=place, wanted=lock["integrity"], remedy="check npm's registry")
+    content: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as package:
+        for name, sha256 in lock["files"].items():
+            member = package.extractfile(PREFIX + name)
+            data = member.read() if member else b""
+            if hashlib.sha256(data).hexdigest() != sha256:
+                raise DataError("is another file", place=f"{place}: {name}", wanted=f"SHA-256 {sha256}")
+            content[name] = data
+    for name, data in content.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_bytes(data)
+        os.replace(partial, path)
+
+
+def _is_locked(path: Path, sha256: str) -> bool:
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+
+
+if __name__ == "__main__":  # `make demo`
+    from sign_models.video.models import model_files
+
+    made = browser_files(model_files())
+    print(f"{len(made)} files of {LOCK['package']} {LOCK['version']} ({LOCK['licence']}) and its models")
