@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sign_models.errors import UpstreamError
-from sign_models.keypoints.extractor import short_name
+from sign_models.keypoints.extractor import difference, short_name
 from sign_models.tracking.lineage import Node, trace
 from sign_models.tracking.registry import ModelRef, resolve, trained_fps, trained_on
 from sign_models.tracking.runs import connect
@@ -65,6 +65,7 @@ def about(model: ModelRef, extractor: str, fps: float) -> dict[str, Any]:
         "scores": {name: value for name, value in node.scores.items() if name.partition(".")[2] in ("chrf", "bleu4")},
         "fps": fps,
         "extractor": short_name(extractor),
+        "warning": difference({extractor: 1}, trained_on(model.tags)),
         "trained_extractors": [short_name(e) for e in trained_on(model.tags)],
     }
 

@@ -60,6 +60,7 @@ function showNumbers(frame) {
 }
 function showAbout() {
   const list = at("about"), unknown = text("unknown");
+  at("warning").textContent = about.warning ? text("warning", about.warning) : "";
   list.replaceChildren();
   const row = (key, value) => list.append(element("dt", text(key)), element("dd", value || unknown));
   row("model", about.model);
@@ -176,8 +177,7 @@ async function translate(frames) {
   const answer = await (await ask(`/translate?${size}`, joined(frames), "application/octet-stream")).json();
   const offset = segments.length ? segments.at(-1).end : 0;
   for (const s of answer.segments) addSegment({ ...s, start: s.start + offset, end: s.end + offset }, performance.now() - asked);
-  if (answer.warning) complain("refused", answer.warning);
-  else say(...(answer.segments.length ? ["done", answer.segments.length] : ["nothing"]));
+  say(...(answer.segments.length ? ["done", answer.segments.length] : ["nothing"]));
 }
 function toggleLive() {
   if (!camera || recorded) return;

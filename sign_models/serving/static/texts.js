@@ -7,11 +7,11 @@ const EN = {
   private: "Pictures stay on this device: body and hands are found in the browser, and only their coordinates are sent to the server, which keeps nothing.",
   loading: "Loading the models …", ready: "Ready. Press R to record, L to translate live.", starting: "Starting the camera …",
   recording: "Recording. Press R to end.", translating: "Translating …", reading: (p) => `Reading the video: ${p} %`, liveOn: "Live: a segment ends where both hands are down.",
-  done: (n) => `${n} segments`, nothing: "No signing was found.", cleared: "Cleared.", noCamera: (e) => `No camera: ${e}`, lost: "The connection to the server is lost.",
+  done: (n) => (n === 1 ? "1 segment" : `${n} segments`), nothing: "No signing was found.", cleared: "Cleared.", noCamera: (e) => `No camera: ${e}`, lost: "The connection to the server is lost.",
   noPicture: "This file holds no picture.", unreadable: "This file is no video that this browser can read.", noDuration: "This video tells no duration, or is a stream.",
   tooLong: (s) => `This video is too long: at most ${s} s.`, tooLarge: (w, h) => `The pictures are too large: ${w} x ${h}.`, cutOff: (s) => `This video is cut off after ${s} s.`,
   tooShort: "Nothing was recorded.", noModels: (e) => `The models cannot be loaded: ${e}`, refused: (e) => `Refused: ${e}`,
-  unsure: "not sure", confidence: "confidence", others: "Other texts", time: (a, b) => `${a} – ${b} s`, latency: (ms) => `${ms} ms after the last frame`,
+  warning: (e) => `Warning, keypoints unlike training's: ${e}`, unsure: "not sure", confidence: "confidence", others: "Other texts", time: (a, b) => `${a} – ${b} s`, latency: (ms) => `${ms} ms after the last frame`,
   numbers: (f, b, l, r) => `${f} frames/s · body ${b} · left hand ${l} · right hand ${r}`, yes: "✓", no: "–", empty: "(no text)",
   model: "Model", trainedOn: "Trained on", clips: "clips", texts: "texts", extractorOf: "Keypoints of its training", extractorHere: "Keypoints here", scores: "Scores on held-out clips", rate: "Frames a second", unknown: "unknown",
 };
@@ -27,7 +27,7 @@ const ZH = {
   noPicture: "此文件没有画面。", unreadable: "浏览器无法读取此视频。", noDuration: "此视频没有时长信息，或是直播流。",
   tooLong: (s) => `视频太长：最多 ${s} 秒。`, tooLarge: (w, h) => `画面太大：${w} x ${h}。`, cutOff: (s) => `视频在 ${s} 秒处中断。`,
   tooShort: "没有录到内容。", noModels: (e) => `无法加载模型：${e}`, refused: (e) => `被拒绝：${e}`,
-  unsure: "不确定", confidence: "置信度", others: "其他候选", time: (a, b) => `${a} – ${b} 秒`, latency: (ms) => `最后一帧后 ${ms} 毫秒`,
+  warning: (e) => `警告，关键点与训练不同：${e}`, unsure: "不确定", confidence: "置信度", others: "其他候选", time: (a, b) => `${a} – ${b} 秒`, latency: (ms) => `最后一帧后 ${ms} 毫秒`,
   numbers: (f, b, l, r) => `${f} 帧/秒 · 身体 ${b} · 左手 ${l} · 右手 ${r}`, yes: "✓", no: "–", empty: "（无文本）",
   model: "模型", trainedOn: "训练数据", clips: "个片段", texts: "条文本", extractorOf: "训练所用关键点", extractorHere: "本页关键点", scores: "留出片段得分", rate: "每秒帧数", unknown: "未知",
 };

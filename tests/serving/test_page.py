@@ -1,0 +1,246 @@
+"""The page in a real Chromium, headless, with a drawn signer before its camera and a trained model behind it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+
+from sign_models.keypoints.normalise import normalise
+from sign_models.serving.frames import FrameReader, clip_of_frames
+from tests.conftest import use_store
+from tests.video.figure import SIZE, write_camera, write_signing
+
+pytestmark = [pytest.mark.video, pytest.mark.browser]
+WAIT_MS = 180_000  # the machine may be busy with other tests
+FLAGS = [
+    *("--headless=new", "--no-sandbox", "--no-first-run", "--disable-quic", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+]
+SHOTS = os.environ.get("PAGE_SCREENSHOTS")  # a folder: where the pictures of docs/video.md are written
+# Of the two extractors' landmarks on one clip, in shoulder widths: the median, and 95 % of them.
+MEDIAN_TOLERANCE, P95_TOLERANCE = 0.02, 0.10
+
+
+@dataclass
+class Served:
+    url: str
+    answering: Any
+    bodies: list[bytes] = field(default_factory=list)  # of the requests to /translate
+
+
+@pytest.fixture(scope="module")
+def served(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The tiny pipeline's translator behind the page, as `demo` puts it there."""
+    import uvicorn
+
+    from sign_models.pipeline import demo
+    from sign_models.serving import web
+
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed: it fetches MediaPipe's package for the browser")
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copy(built / "mlflow.db", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        use_store(folder, patch)
+        mlflow.MlflowClient().set_registered_model_alias("sign-translator", "champion", "1")
+        kept: dict[str, Any] = {}
+        make_app = web.make_app
+
+        def made(answering: Any, *more: Any) -> Any:
+            kept["answering"] = answering
+            kept["app"] = make_app(answering, *more)
+            return kept["app"]
+
+        patch.setattr(web, "make_app", made)
+        patch.setattr(web, "serve", lambda app, host, port: None)
+        demo.run_demo(demo.DemoOptions("sign-translator@champion", "127.0.0.1", 0))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(kept["app"], log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}/", kept["answering"])
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    camera = write_camera(tmp_path_factory.mktemp("camera") / "signer.y4m", 20)
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=[*FLAGS, f"--use-file-for-fake-video-capture={camera}"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, served: Served, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """A page of its own; every request that it makes goes to its server."""
+    context = chromium.new_context(**getattr(request, "param", {"locale": "en-US"}))
+    page = context.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.on("request", lambda asked: keep(served, asked))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(served.url)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def keep(served: Served, asked: Any) -> None:
+    if "/translate" in asked.url:
+        served.bodies.append(asked.post_data_buffer)
+
+
+def shot(page: Any, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=str(Path(SHOTS) / f"{name}.png"), full_page=True)
+
+
+def translate_file(page: Any, path: Path) -> None:
+    page.set_input_files("#file", str(path))
+    page.wait_for_selector("#status[data-key=done], #status[data-key=nothing], #status.bad")
+    assert page.get_attribute("#status", "class") != "bad", page.inner_text("#status")
+
+
+def test_the_camera_becomes_text_and_captions(page: Any, served: Served, tmp_path: Path) -> None:
+    page.click("#camera")
+    page.wait_for_selector("#status[data-key=ready]")
+    page.wait_for_selector("#numbers:has-text('body ✓')", state="attached")
+    page.keyboard.press("r")
+    page.wait_for_selector("#record[aria-pressed=true]")
+    time.sleep(3)
+    page.keyboard.press("r")
+    page.wait_for_selector("#results > li")
+    segments = page.locator("#results > li").count()
+    assert page.locator("#results meter").count() == segments
+    assert re.search(r"0\.0 – \d+\.\d s", page.inner_text("#results"))
+    assert "ms after the last frame" in page.inner_text("#results")
+    assert page.evaluate("document.getElementById('skeleton').width") == SIZE[0]
+    drawn = page.evaluate(
+        "(() => { const c = document.getElementById('skeleton');"
+        " return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0); })()"
+    )
+    assert drawn
+    shot(page, "page")
+    with page.expect_download() as download:
+        page.click("#vtt")
+    download.value.save_as(tmp_path / "a.vtt")
+    assert (tmp_path / "a.vtt").read_text(encoding="utf-8").startswith("WEBVTT\n")
+    page.keyboard.press("l")
+    page.wait_for_selector("#status[data-key=liveOn]")
+    page.wait_for_selector("#partial:not(:empty)", state="attached")
+    page.keyboard.press("l")
+    page.wait_for_selector(f"#results > li:nth-child({segments + 1})")
+    page.wait_for_selector("#live[aria-pressed=false]")
+
+
+def test_one_clip_by_both_extractors_is_one_clip(page: Any, served: Served, tmp_path: Path) -> None:
+    """The same video by the page and by `extract`: coordinates within a tolerance, and the same text."""
+    from sign_models.video.extract import extract
+    from sign_models.video.models import model_files
+
+    video = write_signing(tmp_path / "clip.mp4", [True] * 30)
+    served.bodies.clear()
+    translate_file(page, video)
+    times, values = FrameReader(SIZE).read(served.bodies[-1])
+    assert len(times) >= 28
+    theirs = clip_of_frames(times, values, SIZE, 25.0, served.answering.extractor)
+    made = extract(video, model_files())
+    ours = made.sequence
+    count = min(len(ours), len(theirs))
+    mine, other = normalise(ours)[:count], normalise(theirs)[:count]
+    both = (mine[..., 2] > 0) & (other[..., 2] > 0)
+    assert both.mean() > 0.8 * (mine[..., 2] > 0).mean()
+    distance = np.hypot(*(mine - other)[both].T[:2])
+    print(f"median {np.median(distance):.4f}, 95 % {np.quantile(distance, 0.95):.4f} shoulder widths")
+    assert np.median(distance) < MEDIAN_TOLERANCE and np.quantile(distance, 0.95) < P95_TOLERANCE
+    texts = [served.answering.predictor.predict([clip])[0]["text"] for clip in (ours, theirs)]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("page", [{"locale": "zh-CN", "viewport": {"width": 390, "height": 844}}], indirect=True)
+def test_chinese_on_a_phone_held_upright(page: Any) -> None:
+    assert page.get_attribute("html", "lang") == "zh-CN" and page.title() == "手语翻译"
+    assert "不能代替手语翻译员" in page.inner_text("main")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    boxes = [page.locator(name).bounding_box() for name in ("#camera", "#choose", "#record", "#live")]
+    assert all(box["height"] >= 44 and box["x"] >= 0 and box["x"] + box["width"] <= 390 for box in boxes)
+    shot(page, "page-phone-zh")
+    page.select_option("#language", "en")
+    assert page.inner_text("#camera") == "Camera" and page.get_attribute("html", "lang") == "en"
+
+
+def test_it_is_usable_by_keyboard_and_screen_reader(page: Any) -> None:
+    """Every control has a name, is reached by Tab in the order of the page, and what happens is announced."""
+    unnamed = page.evaluate(
+        "[...document.querySelectorAll('button, select, a, canvas')]"
+        ".filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label'))).map((e) => e.id)"
+    )
+    assert unnamed == []
+    order = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert order == ["skip", "language", "camera", "choose"]
+    assert page.get_attribute("#status", "role") == "status" and page.get_attribute("#results", "aria-live") == "polite"
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2')].map((e) => e.tagName)")
+    assert levels == ["H1", "H2", "H2", "H2"]
+
+
+def test_it_says_what_the_model_was_trained_on(page: Any) -> None:
+    about = page.inner_text("#about")
+    assert "models:/sign-translator/1" in about and "20 clips" in about
+    assert "no interpreter" in page.inner_text("main")
+    assert "files that name no extractor" in about
+    assert page.inner_text("#warning").startswith("Warning, keypoints unlike training's: 1 of 1 clips")
+
+
+def hostile(kind: str, folder: Path) -> Path:
+    from tests.video.clips import write_sound
+
+    path = folder / f"{kind}.mp4"
+    if kind == "sound":
+        return write_sound(path)
+    if kind == "text":
+        path.write_text("no video")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    else:
+        whole = write_signing(folder / "whole.mp4", [True] * 30).read_bytes()
+        path.write_bytes(whole[: len(whole) // 3])
+    return path
+
+
+@pytest.mark.parametrize("kind", ["sound", "text", "empty", "truncated"])
+def test_a_file_that_is_no_video_gets_one_message(page: Any, kind: str, tmp_path: Path) -> None:
+    page.set_input_files("#file", str(hostile(kind, tmp_path)))
+    page.wait_for_selector("#status.bad")
+    assert page.inner_text("#status") in (
+        "This file holds no picture.",
+        "This file is no video that this browser can read.",
+    )
+    assert page.locator("#results > li").count() == 0
