@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sign_models.errors import UpstreamError
@@ -13,6 +14,9 @@ from sign_models.tracking.registry import ModelRef, resolve, trained_fps, traine
 from sign_models.tracking.runs import connect
 from sign_models.video.browser import browser_extractor, browser_files
 from sign_models.video.models import model_files
+
+
+SCORES = ("test.chrf", "test.bleu4", "dev.chrf", "dev.bleu4")
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def about(model: ModelRef, extractor: str, fps: float) -> dict[str, Any]:
     return {
         "model": model.uri,
         "data": data,
-        "scores": {name: value for name, value in node.scores.items() if name.partition(".")[2] in ("chrf", "bleu4")},
+        "scores": {name: value for name, value in node.scores.items() if name in SCORES},
         "fps": fps,
         "extractor": short_name(extractor),
         "warning": difference({extractor: 1}, trained_on(model.tags)),
@@ -71,5 +75,6 @@ def about(model: ModelRef, extractor: str, fps: float) -> dict[str, Any]:
 
 
 def _data(node: Node) -> dict[str, Any]:
-    """An input by the last part of its path, which is no secret of this machine."""
-    return {"name": node.title, "source": node.uri.rstrip("/").rpartition("/")[2], **node.profile}
+    """An input by the names of its files, without the paths of this machine."""
+    names = dict.fromkeys(Path(path).name for path in node.uri.split(", "))
+    return {"name": node.title, "source": ", ".join(names), **node.profile}
