@@ -135,7 +135,18 @@ LIGHT = (
     *("sign_models.params", "sign_models.cli.commands", "sign_models.datasets.inputs"),
     *(
         f"sign_models.pipeline.{name}"
-        for name in ("options", "runner", "importing", "evaluate", "registry", "extract", "translate", "compose", "api", "demo")
+        for name in (
+            "options",
+            "runner",
+            "importing",
+            "evaluate",
+            "registry",
+            "extract",
+            "translate",
+            "compose",
+            "api",
+            "demo",
+        )
     ),
     *("sign_models.keypoints.layouts", "sign_models.keypoints.formats"),
     *(f"entrypoints.{name}" for name in ("pipeline", *STAGES)),
