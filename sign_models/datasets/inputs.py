@@ -184,6 +184,15 @@ def _missing(path: Path | None, usual: str) -> DataError:
     )
 
 
+def _renaming(missing: list[str], corpus: Corpus) -> str:
+    """How ids would fit that name a video's file, with its folder or its suffix; "" where they would not."""
+    for name in missing:
+        for short in (name.rpartition(".")[0], Path(name).name, Path(name).stem):
+            if short in corpus.index:
+                return f"write ids as the keypoints have them: {short!r} for {name!r}"
+    return ""
+
+
 def _join(corpus: Corpus, rows: list[TextRow], place: str) -> str:
     """Check texts against videos and give the corpus its splits -> how, where nothing named them."""
     if missing := [row.id for row in rows if row.id not in corpus.index]:
@@ -191,7 +200,7 @@ def _join(corpus: Corpus, rows: list[TextRow], place: str) -> str:
             f"{len(missing)} of {len(rows)} texts have no video: {_some(missing)}",
             place=place,
             wanted=f"ids of {corpus.sources}, such as {_some(corpus.ids[:2])}",
-            remedy="add the videos or remove the texts",
+            remedy=_renaming(missing, corpus) or "add the videos or remove the texts",
         )
     for row in rows:
         i = corpus.index[row.id]

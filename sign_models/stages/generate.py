@@ -56,7 +56,10 @@ def generate(
     clips = of_split(corpus, *(splits or {*corpus.splits}))
     if not len(clips):
         raise DataError(
-            f"no video of split {', '.join(params.splits)}", place=corpus.sources, wanted="at least one video"
+            f"no video of split {', '.join(params.splits)}",
+            place=corpus.sources,
+            wanted=f"splits that there are: {', '.join(sorted({split or 'none' for split in corpus.splits}))}",
+            remedy='name one of these with generate.splits, or give videos a "split" in text_data.json',
         )
     cut = in_windows(corpus, clips, wanted.window)
     frames = DeviceCorpus(cut.corpus, device)

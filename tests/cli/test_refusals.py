@@ -195,6 +195,14 @@ BAD: dict[str, tuple[Spoil, str]] = {
         f"{TEXTS}: 7 of 18 texts have no video: 'train_0', .*'train_4' and 2 more; "
         f"wanted ids of .*{VIDEOS}, such as 'train_7'.*; add the videos or remove the texts",
     ),
+    **{
+        f"texts by {what}": (
+            texts(lambda rows, form=form: [{**row, "id": form.format(row["id"])} for row in rows]),
+            f"{TEXTS}: 18 of 18 texts have no video: .*; write ids as the keypoints have them: 'train_0' for "
+            + re.escape(repr(form.format("train_0"))),
+        )
+        for what, form in {"file": "{}.mp4", "path": "videos/{}", "path and suffix": "a/b/{}.pose"}.items()
+    },
     "a text of nothing": (
         texts(lambda rows: rows[3].update(text=" ") or rows[5].update(text="")),
         f"{TEXTS}: empty texts: 'train_3', 'train_5'; wanted a text for each id; take them out",

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints.signer import pixels
@@ -45,3 +46,40 @@ def test_the_right_order_is_read(tmp_path: Path, name: str, seed: int, caplog: p
     np.save(tmp_path / "a.npy", pixels(name, 6, seed))
     (sequence,) = read(tmp_path)
     assert len(LAYOUTS[sequence.layout]) == len(LAYOUTS[name]) and not caplog.records
+
+
+@pytest.mark.parametrize("name", ["mediapipe_75", "mediapipe_543", "coco_wholebody_133", "openpose_137", "coco_17"])
+@pytest.mark.parametrize("frames", [17, 21, 33, 42, 75, 133])
+def test_landmarks_before_frames_are_refused(tmp_path: Path, name: str, frames: int) -> None:
+    clip = pixels(name, frames)
+    if frames == clip.shape[1]:
+        pytest.skip("a square array")
+    np.save(tmp_path / "a.npy", clip)
+    (whole,) = read(tmp_path)
+    assert whole.points.shape[:2] == clip.shape[:2]
+    np.save(tmp_path / "a.npy", clip.transpose(1, 0, 2))
+    with pytest.raises(DataError, match=r"a\.npy: .* wanted \(frames, landmarks, channels\); transpose"):
+        list(read(tmp_path))
+
+
+@pytest.mark.parametrize("most", [11.0, 100.0, 255.0])
+@pytest.mark.parametrize("name", ["mediapipe_75", "coco_wholebody_133"])
+def test_a_confidence_on_another_scale_is_refused(tmp_path: Path, name: str, most: float) -> None:
+    clip = pixels(name, 6)[..., :2]
+    score = np.random.default_rng(0).random((*clip.shape[:2], 1)) * most
+    score[0, 0] = most
+    np.save(tmp_path / "a.npy", np.concatenate([clip, score], -1))
+    with pytest.raises(DataError, match=r"a\.npy: a third channel from .* divide a confidence by its maximum"):
+        list(read(tmp_path))
+    np.save(tmp_path / "a.npy", np.concatenate([clip, score / most], -1))
+    (read_,) = read(tmp_path)
+    np.testing.assert_allclose(read_.confidence, score[..., 0] / most, rtol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [(-100.0, 100.0), (1.0, 3.0), (800.0, 2500.0)])
+def test_depths_are_no_confidence(tmp_path: Path, depth: tuple[float, float]) -> None:
+    clip = pixels("mediapipe_75", 6)[..., :2]
+    z = np.random.default_rng(0).uniform(*depth, (*clip.shape[:2], 1))
+    np.save(tmp_path / "a.npy", np.concatenate([clip, z], -1))
+    (sequence,) = read(tmp_path)
+    assert set(np.unique(sequence.confidence)) <= {0.0, 1.0}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -158,6 +159,16 @@ def test_the_refusal_names_what_was_wanted_and_what_is_allowed(tmp_path: Path) -
     with pytest.raises(DataError, match="posix.system, which was not run") as raised:
         loads(pickle.dumps(Call(os.system, "true")), "evil.pkl")
     assert all(name in str(raised.value) for name in safe_pickle.ALLOWED)
+
+
+@pytest.mark.parametrize("protocol", [protocol for protocol in PROTOCOLS if protocol >= 2])  # what pandas writes
+@pytest.mark.parametrize("column", [[1.0, 2.0], ["a", "b"]])
+def test_a_table_of_pandas_is_named_with_what_to_save_instead(protocol: int, column: list) -> None:
+    for table in (pd.DataFrame({"x": column}), pd.Series(column)):
+        for tree in (table, {"clip": table}, [{"id": "a", "keypoints": table}]):
+            with pytest.raises(DataError, match=r"pandas\.[\w.]+.*; wanted only dicts, lists, .*save") as refusal:
+                loads(pickle.dumps(tree, protocol), "x.pkl")
+            assert "opcode" not in str(refusal.value)
 
 
 def test_an_exploit_inside_a_tensor_is_refused(tmp_path: Path) -> None:

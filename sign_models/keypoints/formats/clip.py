@@ -22,6 +22,7 @@ Clip = Callable[[], KeypointSequence]  # reads one clip; raises DataError
 
 MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
 MAX_SIDE = 1e6  # pixels
+MIN_PERCENT, MAX_PERCENT = 10.0, 255.0  # a score's scale ends at 100 or 255; a depth in metres below 10
 PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
 BEYOND = 0.05  # share of the points that must be, so that a few failures of the detector decide nothing
 UNIT_FRAMES = 32  # of a clip that its unit is told from
@@ -78,6 +79,7 @@ def clip(
             remedy="give unseen landmarks confidence 0, or have `-e import -P on_bad_sample=reject` do so",
         )
     if layout is None and options.layout is None:
+        plausible.check_axes(points, confidence, name, source)
         plausible.check(points, confidence, name, source)
     return KeypointSequence(
         id=id,
@@ -138,6 +140,8 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
     elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2][~lost])):
         sure = _float32(array[..., -1])
     else:
+        if array.shape[2] == 3:
+            _refuse_percent(array[..., 2][~lost], source)
         sure = (array != 0).any(-1).astype(np.float32)
     unseen = 0
     if lost.any():
@@ -159,6 +163,18 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
             remedy="divide the scores by their maximum, or set unseen landmarks to 0",
         )
     return points, sure if high <= 1 else np.minimum(sure, 1), unseen
+
+
+def _refuse_percent(channel: np.ndarray, source: str) -> None:
+    """DataError where a third channel is neither a confidence of 0 to 1 nor clearly a depth, which has both signs."""
+    low, high = (channel.min(), channel.max()) if channel.size else (0, 0)
+    if low >= 0 and MIN_PERCENT < high <= MAX_PERCENT:
+        raise DataError(
+            f"a third channel from {low:g} to {high:g}, which may be a confidence in percent or a depth",
+            place=source,
+            wanted="a confidence of 0 to 1, or x, y, z and a confidence",
+            remedy="divide a confidence by its maximum, such as 100; give a depth a fourth channel with the confidence",
+        )
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

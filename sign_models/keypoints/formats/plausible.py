@@ -10,10 +10,12 @@ from itertools import permutations
 
 import numpy as np
 
-from sign_models.keypoints.layouts import LAYOUTS, names_of
+from sign_models.errors import DataError
+from sign_models.keypoints.layouts import BY_COUNT, LAYOUTS, names_of
 
 log = logging.getLogger(__name__)
 
+MAX_FRAME_STEP = 1.5  # a landmark's way from frame to frame, as a share of its distance to the next landmark
 MIN_FRAMES = 3  # in which both landmarks of a check are seen
 MAX_HAND_TO_OTHER = 0.5  # a hand this much nearer to the other body wrist than to its own is at the wrong arm
 MAX_WRIST_GAP = 0.5  # of the body's height above the hips: from a hand's wrist to the body's
@@ -38,6 +40,33 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
         log.warning("%s: %s; what fits: %s; name the layout (--layout)", place, message, "; or ".join(fitting[:3]))
     else:
         log.warning("%s: %s, and no order that we know fits; name the layout if it is right", place, message)
+
+
+def check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
+    """Refuse an array of (landmarks, frames, channels), whose count of frames is taken for one of landmarks.
+
+    Args:
+        points: (T, K, 2). confidence: (T, K).
+        layout: its name, told by K. place: what messages name.
+
+    Raises:
+        DataError: T is the count of a layout too, and landmarks differ less from one to the next than frames do.
+    """
+    if len(points) not in BY_COUNT:
+        return
+    seen = confidence > 0
+    between_frames = np.abs(np.diff(points, axis=0)).sum(-1)[seen[1:] & seen[:-1]]
+    between_landmarks = np.abs(np.diff(points, axis=1)).sum(-1)[seen[:, 1:] & seen[:, :-1]]
+    if not between_frames.size or not between_landmarks.size:
+        return
+    if np.median(between_frames) > MAX_FRAME_STEP * np.median(between_landmarks):
+        raise DataError(
+            f"{len(points)} frames of {points.shape[1]} landmarks ({layout}), in which a landmark moves further from "
+            "frame to frame than it is away from the next landmark",
+            place=place,
+            wanted="(frames, landmarks, channels)",
+            remedy="transpose the array if it is (landmarks, frames, channels), or name the layout if it is right",
+        )
 
 
 def _others(layout: str, names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:

@@ -47,6 +47,9 @@ _ARRAY = re.compile(
 )
 _AT_ONCE = 2**15  # bytes of opcodes that are compared together
 _DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
+# Class names as protocol 4 and as earlier ones write them, and the opcodes that make an object: NEWOBJ, NEWOBJ_EX.
+_NAMED = re.compile(rb"\x8c.([\w.]+)\x94\x8c.([\w.]+)\x94\x93|c([\w.]+)\n([\w.]+)\n", re.DOTALL)
+_MAKES_OBJECT, _NEAR = (0x81, 0x92), 500  # bytes before the opcode in which the name stands
 _STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
 _FRAME_BYTES = 9  # the opcode and its length
 _PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
@@ -139,6 +142,7 @@ class Scanner:
             elif code == _PERSISTENT and self.storages:
                 at += 1
             else:
+                self._refuse_object(code, at)
                 raise self.broken(f"opcode {code:#04x} at byte {at} belongs to no pickle of plain data")
         raise self.broken("it ends too early")
 
@@ -164,6 +168,22 @@ class Scanner:
     def _check_memo(self, index: int, at: int) -> None:
         if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number
             raise self.broken(f"memo place {index} at byte {at}")
+
+    def _refuse_object(self, code: int, at: int) -> None:
+        """DataError that names the class where this opcode makes an object of one, such as a table of pandas."""
+        named = list(_NAMED.finditer(self.data, max(0, at - _NEAR), at))
+        if code not in _MAKES_OBJECT or not named:
+            return
+        module, name = (part.decode() for part in (named[-1][1] or named[-1][3], named[-1][2] or named[-1][4]))
+        remedy = "save it again as plain arrays, such as {id: array of (frames, landmarks, channels)}"
+        if module.startswith("pandas"):
+            remedy = "save a table with `to_parquet` or `to_csv`, or its numbers with `to_numpy`"
+        raise DataError(
+            f"holds an object of {module}.{name}, which is not made",
+            place=self.place,
+            wanted="only dicts, lists, numbers, strings, numpy arrays and tensors",
+            remedy=remedy,
+        )
 
     def broken(self, why: str) -> DataError:
         return DataError(
