@@ -34,9 +34,10 @@ from safetensors.numpy import load_file
 
 from benchmarks import moments
 from sign_models.errors import UpstreamError
+from sign_models.stages.declaration import model_names
 from sign_models.tracking.process import PID, STARTED
 from sign_models.tracking.registration import smoke_test
-from sign_models.tracking.registry import MODEL_NAMES, WEIGHTS, aliases_of, ready, resolve, versions_of
+from sign_models.tracking.registry import WEIGHTS, aliases_of, ready, resolve, versions_of
 from sign_models.tracking.runs import STAGE
 from tests import tiny
 
@@ -209,7 +210,7 @@ def faults(store: Store, *, ended: bool, earlier: Collection[str] = ()) -> list[
                 stage = run.data.tags.get(STAGE)
                 found.append(f"run {run.info.run_id} of {stage} has a step twice in {', '.join(twice)}")
         found += [fault for path in store.folder.glob("mlruns/**/manifest.json") for fault in _checkpoint(path, store)]
-        found += [fault for stage in MODEL_NAMES for fault in _versions(stage, store)]
+        found += [fault for stage in model_names() for fault in _versions(stage, store)]
     return found
 
 
@@ -268,7 +269,7 @@ def _checkpoint(manifest: Path, store: Store) -> Iterator[str]:
 
 def _versions(stage: str, store: Store) -> Iterator[str]:
     """An alias must lead to a version that answers; so must every version that this project would use."""
-    name = MODEL_NAMES[stage]
+    name = model_names()[stage]
     for alias in aliases_of(name):
         try:
             resolve(alias, stage)
@@ -288,7 +289,7 @@ def result(store: Store) -> dict[str, object]:
     """What the newest versions are and were made with, in comparable form: weights, curves, representations, texts."""
     found: dict[str, object] = {}
     with store.used() as client:
-        for stage, name in MODEL_NAMES.items():
+        for stage, name in model_names().items():
             if "candidate" not in aliases_of(name):
                 continue
             model = resolve("candidate", stage)

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 import sign_models
 from sign_models.cli import commands, compose, demo, evaluate, extract, importing, registry, translate
-from sign_models.pipeline.options import STAGES
+from sign_models.stages.declaration import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ("pipeline", *STAGES)

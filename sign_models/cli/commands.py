@@ -22,8 +22,8 @@ from sign_models import interruption
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
 from sign_models.params.describe import parameters
-from sign_models.pipeline.options import DEFAULT_ALIAS, STAGES, Options
-from sign_models.stages.declaration import BY_NAME, TRAINING_OPTIONS, UPSTREAM_ROLES
+from sign_models.pipeline.options import DEFAULT_ALIAS, Options
+from sign_models.stages.declaration import STAGES, TRAINING_OPTIONS, by_role, option_name, params_schema
 from sign_models.tracking.process import guard_process, launched
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -78,20 +78,6 @@ SHORTS: dict[str, Decorator] = {
 PROCESSES = option(
     "--processes", "Train in so many processes, each with a GPU where there is one.  [default: 1]", metavar="INTEGER"
 )
-UPSTREAM: dict[str, Decorator] = {
-    f"{stage}_model": option(
-        f"--{stage}-model",
-        f"The {stage} model to build on: alias, version, run ID or MLflow URI.  [default: {DEFAULT_ALIAS}]",
-        metavar="MODEL",
-    )
-    for stage in UPSTREAM_ROLES
-} | {
-    "representations": option(
-        "--representations",
-        "Run ID of the represent run to read.  [default: the newest that fits model and data]",
-        metavar="RUN",
-    ),
-}
 PIPELINE: tuple[Decorator, ...] = (
     option("--stage", f"Run this stage only: {', '.join(STAGES)}.  [default: all, in this order]", metavar="STAGE"),
     flag("--skip-trained", "Leave out a stage where the registry holds what it would give again."),
@@ -103,6 +89,22 @@ PIPELINE: tuple[Decorator, ...] = (
     flag("--inference", "Run represent and generate too.  [default: true]"),
     click.option("--no-inference", is_flag=True, help="The same as --inference false."),
 )
+
+
+def upstream_option(role: str) -> Decorator:
+    """The option that names a model or a file of an earlier stage to build on."""
+    producer, name = by_role()[role], f"--{option_name(role).replace('_', '-')}"
+    if producer.registers:
+        return option(
+            name,
+            f"The {role} model to build on: alias, version, run ID or MLflow URI.  [default: {DEFAULT_ALIAS}]",
+            metavar="MODEL",
+        )
+    return option(
+        name,
+        f"Run ID of the {producer.name} run to read.  [default: the newest that fits model and data]",
+        metavar="RUN",
+    )
 
 
 class _Command(click.Command):
@@ -120,7 +122,7 @@ class _Command(click.Command):
             )
         else:
             lines.append("Parameters and defaults (presets change some):")
-            for parameter in parameters(self.stage):
+            for parameter in parameters(self.stage, params_schema()):
                 lines.append(f"  --{parameter.name.partition('.')[2]} {parameter.default}")
                 meaning = f"{parameter.meaning} [{parameter.accepts}]"
                 lines += textwrap.wrap(meaning, formatter.width, initial_indent=" " * 6, subsequent_indent=" " * 6)
@@ -129,8 +131,8 @@ class _Command(click.Command):
 
 def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options], None]], click.Command]:
     """Makes a function of Options a command with the options that its stage declares; stage None: the pipeline."""
-    shorts = BY_NAME[stage].short_options if stage else TRAINING_OPTIONS
-    upstreams = BY_NAME[stage].upstream_options if stage else ()
+    shorts = STAGES[stage].short_options if stage else TRAINING_OPTIONS
+    upstreams = STAGES[stage].upstream_roles if stage else ()
 
     def make(function: Callable[[Options], None]) -> click.Command:
         def callback(overrides: tuple[str, ...], **given: str) -> None:
@@ -148,7 +150,7 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
             *GENERAL,
             *(SHORTS[name] for name in shorts),
             *((PROCESSES,) if "seed" in shorts else ()),
-            *(UPSTREAM[name] for name in upstreams),
+            *map(upstream_option, upstreams),
             *(PIPELINE if stage is None else ()),
             click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]..."),
         ]
@@ -162,6 +164,18 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
         return make_command(decorated)
 
     return make
+
+
+def stage_command(name: str) -> click.Command:
+    """The command of one stage, made from its declaration."""
+
+    def main(options: Options) -> None:
+        from sign_models.pipeline import runner
+
+        runner.run_single(name, options)
+
+    main.__doc__ = STAGES[name].help
+    return command(name, examples=STAGES[name].examples)(main)
 
 
 def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -188,12 +202,13 @@ def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) ->
     accepted = tuple(name for name in given if name not in load.SHORT)
     sets = {name: given[name] for name in load.SHORT if given.get(name)} | _pairs(overrides)
     override = _path(given["config_override"], base)
-    for name in UPSTREAM:
-        refuse_file(name, given.get(name, ""), base)
+    upstream = {role: given[option_name(role)] for role in (STAGES[stage].upstream_roles if stage else ())}
+    for role, value in upstream.items():
+        refuse_file(option_name(role), value, base, run_only=not by_role()[role].registers)
     embedded = not any(given[name] for name in ("data", "keypoints", "videos", "texts"))
     preset = ",".join(filter(None, (EMBEDDED if embedded else "", given["preset"])))
     return Options(
-        params=load.resolve(chosen, preset, override, sets, accepted),
+        params=load.resolve(chosen, preset, override, sets, accepted, params_schema()),
         data=_path(given["data"], base),
         keypoints=_path(given["keypoints"], base),
         videos=_path(given["videos"], base),
@@ -202,21 +217,21 @@ def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) ->
         skip_trained=truth("skip_trained", given.get("skip_trained", ""), False),
         inference=_inference(given),
         force=_force(given.get("force", "")),
+        upstream={role: value for role, value in upstream.items() if value},
         experiment=experiment(given),
         preset=preset,
         config_override=override,
         processes=_processes(given.get("processes", "")),
-        **{name: given[name] for name in UPSTREAM if given.get(name)},
     )
 
 
-def refuse_file(name: str, value: str, base: Path = Path()) -> None:
-    """UpstreamError where a value that must name something in the registry can only be a file."""
+def refuse_file(name: str, value: str, base: Path = Path(), run_only: bool = False) -> None:
+    """UpstreamError where a value that must name a run, or something in the registry, can only be a file."""
     uri = re.match(r"(runs|models|mlflow-artifacts):/", value)
     plain = re.fullmatch(r"[\w-]*", value)  # all that MLflow allows in an alias, a version or a run ID
     if value and not uri and (not plain or (base / value).is_file()):
-        wanted = "a run ID" if name == "representations" else "an alias, a version, a run ID or an MLflow URI"
-        example = "8f14e45f..." if name == "representations" else "candidate, 3 or models:/sign-skeleton/3"
+        wanted = "a run ID" if run_only else "an alias, a version, a run ID or an MLflow URI"
+        example = "8f14e45f..." if run_only else "candidate, 3 or models:/sign-skeleton/3"
         raise UpstreamError(f"'{value}' looks like a file", place=name, wanted=wanted, remedy=f"e.g. {example}")
 
 
@@ -310,7 +325,7 @@ def _stage(value: str) -> str | None:
         if value == stage:
             return stage
     if value:
-        raise _no_stage("stage", value, STAGES)
+        raise _no_stage("stage", value, [*STAGES])
     return None
 
 

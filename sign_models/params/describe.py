@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel
 
-from sign_models.params.load import STAGES, flatten, kinds, resolve, section
+from sign_models.params.load import flatten, kinds, resolve, section, sections
+from sign_models.params.schema import PipelineParams
 
 HEADER = """# Parameters
 
@@ -33,19 +34,19 @@ class Parameter(NamedTuple):
     meaning: str
 
 
-def parameters(stage: str) -> list[Parameter]:
+def parameters(stage: str, schema: type[PipelineParams] = PipelineParams) -> list[Parameter]:
     """The parameters of a stage, in the order of its YAML file."""
-    defaults = flatten(getattr(resolve(), stage), stage)
+    defaults = flatten(getattr(resolve(schema=schema), stage), stage)
     return [
         Parameter(name, accepts, str(defaults[name]), meaning)
-        for name, accepts, meaning in _walk(STAGES[stage], f"{stage}.")
+        for name, accepts, meaning in _walk(sections(schema)[stage], f"{stage}.")
     ]
 
 
 def markdown() -> str:
     """The page docs/parameters.md."""
     lines = [HEADER]
-    for stage in STAGES:
+    for stage in sections():
         lines += [f"## {stage}", "", "| name | accepts | default | meaning |", "|---|---|---|---|"]
         lines += [f"| `{p.name}` | {p.accepts} | {_code(p.default)} | {p.meaning} |" for p in parameters(stage)]
         lines.append("")

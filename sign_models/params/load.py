@@ -12,7 +12,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -22,7 +22,6 @@ from sign_models.params.schema import PipelineParams
 
 INSTALLED = Path(__file__).resolve().with_name("files")  # a copy of params/, made by setup.py
 FOLDER = INSTALLED if INSTALLED.is_dir() else Path(__file__).resolve().parents[2] / "params"
-STAGES: dict[str, type[BaseModel]] = get_type_hints(PipelineParams)
 # Old name of a parameter -> the name that took its place: an old file is told what to write, not only that it is wrong.
 RENAMED = {
     "augment.turn": "augment.yaw",
@@ -42,6 +41,7 @@ def resolve(
     override: Path | None = None,
     sets: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
+    schema: type[PipelineParams] = PipelineParams,
 ) -> PipelineParams:
     """The parameters of every stage, checked.
 
@@ -50,6 +50,7 @@ def resolve(
     override  YAML file, by stage (`alignment: {training: {lr: 1e-4}}`) or, for a single stage, without the stage.
     sets      name -> value as typed; names are dotted, with or without the stage in front, or one of SHORT.
     options   other names the command accepts, so that a misspelt one of these gets its hint too.
+    schema    type of the answer: a section for each stage. A stage without a file has the values of its type.
 
     Raises ParamsError with all mistakes, each with its place and the nearest valid name.
     """
@@ -72,28 +73,31 @@ def resolve(
                 elif fresh[twin] is not None and leaf == "steps":
                     mistakes.append(f"{place}: {section} has both steps and epochs; wanted one; leave the other out")
 
-    for name in STAGES:
+    stages = sections(schema)
+    for name in stages:
         file = FOLDER / f"{name}.yaml"
-        put(_flat({name: _read(file)}, None, _shown(file), mistakes), _shown(file))
+        if not file.is_file():
+            continue
+        put(_flat({name: _read(file)}, None, _shown(file), mistakes, schema), _shown(file))
     for name in filter(None, (part.strip() for part in preset.split(","))):
         file = FOLDER / "presets" / f"{name}.yaml"
         if not file.is_file():
             mistakes.append(f"preset '{name}' does not exist; {_hint(name, presets())}")
             continue
-        put(_flat(_read(file), None, _shown(file), mistakes), _shown(file))
+        put(_flat(_read(file), None, _shown(file), mistakes, schema), _shown(file))
     if override is not None:
-        put(_flat(_read(override), stage, str(override), mistakes), str(override))
-    put(_typed(sets or {}, stage, options, mistakes), "command line")
+        put(_flat(_read(override), stage, str(override), mistakes, schema), str(override))
+    put(_typed(sets or {}, stage, options, mistakes, schema), "command line")
 
-    for name in STAGES:
+    for name in stages:
         steps, epochs = f"{name}.training.steps", f"{name}.training.epochs"
         if values.get(steps, 0) is None and values.get(epochs, 0) is None:
             mistakes.append(f"{places[epochs]}: {steps} and {epochs} are both null; wanted one of them")
-    for name, kind in names().items():  # the schema alone would read `true` as the number 1
+    for name, kind in names(schema).items():  # the schema alone would read `true` as the number 1
         if isinstance(values.get(name), bool) and bool not in kinds(kind):
             mistakes.append(f"{places[name]}: {name} is {str(values[name]).lower()}; wanted no truth value")
     try:
-        params = PipelineParams.model_validate(_nested(values))
+        params = schema.model_validate({name: {} for name in stages} | _nested(values))
     except ValidationError as error:
         mistakes += [_told(dict(detail), values, places) for detail in error.errors()]
     if mistakes:
@@ -106,9 +110,14 @@ def presets() -> list[str]:
     return sorted(file.stem for file in (FOLDER / "presets").glob("*.yaml"))
 
 
-def names() -> dict[str, Any]:
+def names(schema: type[PipelineParams] = PipelineParams) -> dict[str, Any]:
     """Dotted name, the stage in front -> type annotation of every parameter."""
-    return dict(_leaves(PipelineParams))
+    return dict(_leaves(schema))
+
+
+def sections(schema: type[PipelineParams] = PipelineParams) -> dict[str, type[BaseModel]]:
+    """Stage -> type of its parameters."""
+    return {name: model for name, field in schema.model_fields.items() if (model := section(field.annotation))}
 
 
 def flatten(params: BaseModel, prefix: str) -> dict[str, Scalar]:
@@ -160,19 +169,22 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _flat(content: Mapping[str, Any], stage: str | None, place: str, mistakes: list[str]) -> Iterator[tuple[str, Any]]:
+def _flat(
+    content: Mapping[str, Any], stage: str | None, place: str, mistakes: list[str], schema: type[PipelineParams]
+) -> Iterator[tuple[str, Any]]:
     """Dotted name and value of a file's content; what is not a parameter goes to `mistakes`."""
+    stages = sections(schema)
     for key, value in content.items():
-        if key in STAGES:
-            yield from _walk(value, STAGES[key], key, place, mistakes)
+        if key in stages:
+            yield from _walk(value, stages[key], key, place, mistakes, schema)
         elif stage is not None:
-            yield from _walk({key: value}, STAGES[stage], stage, place, mistakes)
+            yield from _walk({key: value}, stages[stage], stage, place, mistakes, schema)
         else:
-            mistakes.append(f"{place}: '{key}' is no stage; {_hint(str(key), STAGES)}")
+            mistakes.append(f"{place}: '{key}' is no stage; {_hint(str(key), stages)}")
 
 
 def _walk(
-    content: Any, model: type[BaseModel], path: str, place: str, mistakes: list[str]
+    content: Any, model: type[BaseModel], path: str, place: str, mistakes: list[str], schema: type[PipelineParams]
 ) -> Iterator[tuple[str, Any]]:
     if not isinstance(content, dict):
         mistakes.append(f"{place}: {path} is {content!r}; wanted a section with {', '.join(model.model_fields)}")
@@ -181,27 +193,31 @@ def _walk(
         field = model.model_fields.get(key)
         name = f"{path}.{key}"
         if field is None:
-            whole = [known for known in names() if known.startswith(path.partition(".")[0] + ".")]
+            whole = [known for known in names(schema) if known.startswith(path.partition(".")[0] + ".")]
             here = [f"{path}.{known}" for known in model.model_fields]
-            close = nearest(str(key), [*here, *(STAGES if path in STAGES else ())])
+            close = nearest(str(key), [*here, *(sections(schema) if "." not in path else ())])
             hint = f"did you mean '{close}'?" if close else _hint(str(key), whole)
             hint = _renamed(name) or hint
             mistakes.append(f"{place}: {name} is no parameter; {hint}")
         elif inner := section(field.annotation):
-            yield from _walk(value, inner, name, place, mistakes)
+            yield from _walk(value, inner, name, place, mistakes, schema)
         else:
             yield name, value
 
 
 def _typed(
-    sets: Mapping[str, str], stage: str | None, options: Sequence[str], mistakes: list[str]
+    sets: Mapping[str, str],
+    stage: str | None,
+    options: Sequence[str],
+    mistakes: list[str],
+    schema: type[PipelineParams],
 ) -> Iterator[tuple[str, Any]]:
     """Full name and value of what was typed; a name that several stages share is given once for each."""
-    known = names()
+    known, stages = names(schema), sections(schema)
     mine = [full.split(".", 1) for full in known if stage is None or full.startswith(f"{stage}.")]
     for name, text in sorted(sets.items(), key=lambda item: item[0].count(".")):  # the more exact name wins
         head, _, rest = name.partition(".")
-        named, tail = (head, rest) if head in STAGES else (None, name)
+        named, tail = (head, rest) if head in stages else (None, name)
         tails = (f"training.{tail}", tail) if tail in SHORT else (tail,)
         targets = [f"{its}.{leaf}" for its, leaf in mine if leaf in tails and named in (None, its)]
         if not targets:

@@ -1,197 +1,155 @@
-"""One command: what it was asked, what it reads, which run it works in, and what its phases have made so far."""
+"""What goes into a stage: what the command was asked, the models and files it builds on, and the fingerprint of all."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from statistics import median
+from functools import cached_property, reduce
+from typing import Any
+
+from pydantic import BaseModel
 
 from sign_models.datasets.inputs import Inputs
-from sign_models.errors import DataError, UpstreamError
-from sign_models.keypoints.extractor import difference, short_name
+from sign_models.errors import UpstreamError
 from sign_models.params.load import flatten
-from sign_models.pipeline import summary
 from sign_models.pipeline.options import DEFAULT_ALIAS, Options
-from sign_models.stages.declaration import BY_NAME, UPSTREAM_ROLES
-from sign_models.tracking.fingerprint import Fingerprint, find_trained, find_unfinished, fingerprint
-from sign_models.tracking.registry import EXTRACTORS, FPS, ModelRef, resolve, trained_on
-from sign_models.tracking.runs import Run, stage_run
+from sign_models.stages.declaration import Stage, by_role, option_name
+from sign_models.tracking.artifacts import find_finished, made_by
+from sign_models.tracking.fingerprint import Fingerprint, fingerprint
+from sign_models.tracking.registry import ModelRef, resolve, upstream_of
 from sign_models.tracking.sources import source_digest
-from sign_models.tracking.store import connect
 
 logger = logging.getLogger(__name__)
-MAX_EXTRACTORS = 32  # in a tag, which MLflow cuts at 8000 characters
-EXECUTION_ONLY = ("checkpoint_minutes", "batch_frames", "generate.batch_size")
 
 
-@dataclass
-class Command:
-    """One command: its options, the stages it runs, its inputs, and what its phases have made so far."""
+@dataclass(frozen=True)
+class Output:
+    """What a stage made in a run, or made earlier and would make again.
+
+    model: the version that it registered; None for a stage that registers none.
+    """
+
+    stage: Stage
+    run_id: str
+    model: ModelRef | None = None
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """What a stage builds on, in exact versions.
+
+    models: by role. artifact: ID of the run that wrote the file of an earlier stage, "" where none is known; it may be
+    known and not read. artifact_content: what tells one such file from another; "" where the stage does not read it.
+    """
+
+    models: Mapping[str, ModelRef] = field(default_factory=dict)
+    artifact: str = ""
+    artifact_content: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """One command. Nothing in it changes while its stages work.
+
+    nested: whether its stages' runs are children of the run that is open.
+    """
 
     options: Options
-    stages: tuple[str, ...]
+    stages: tuple[Stage, ...]
     nested: bool = False
-    made: dict[str, ModelRef] = field(default_factory=dict)
-    representations: str = ""
-    generated: summary.Outcome | None = None
-    done: set[str] = field(default_factory=set)  # runs of stages that this pipeline had finished when it was cut off
-    _checked: bool = False
 
     @cached_property
     def inputs(self) -> Inputs:
+        """The files that the command reads, each when it is first asked for."""
         o = self.options
         return Inputs.of(o.data, o.keypoints, o.videos, o.texts)
 
-    def upstream(self, stage: str, asked: str) -> ModelRef:
-        """What this command made itself, else what the registry holds under the name asked for."""
-        return self.made.get(stage) or resolve(asked or DEFAULT_ALIAS, stage)
+    def params(self, stage: Stage) -> BaseModel:
+        """The stage's own parameters."""
+        params: BaseModel = getattr(self.options.params, stage.name)
+        return params
 
-    def fingerprint(self, stage: str, upstream: Mapping[str, ModelRef]) -> Fingerprint:
-        params = flatten(getattr(self.options.params, stage), stage)
-        params = {k: v for k, v in params.items() if not k.endswith(EXECUTION_ONLY)}
-        return fingerprint(
-            BY_NAME[stage].model_role,
-            params,
-            {role: model.model_id for role, model in upstream.items()},
-            self.inputs.digest(*BY_NAME[stage].reads),
-            source_digest(f"sign_models.stages.{stage}"),
-        )
+    def value(self, name: str) -> Any:
+        """Value of a parameter by its dotted name, the stage in front."""
+        return reduce(getattr, name.split("."), self.options.params)
 
-    def whole(self) -> Fingerprint:
-        """Of all that a pipeline was asked for: one that was cut off goes on when it is typed again."""
-        asked = {
-            name: getattr(self.options, name)
-            for name in ("force", "representations", *(f"{role}_model" for role in UPSTREAM_ROLES))
-        }
-        stages = {stage: self.fingerprint(stage, {}).sha256 for stage in self.stages}
-        return fingerprint("pipeline", asked | stages, {}, "", "")
-
-    def trained(self, stage: str, wanted: Fingerprint) -> ModelRef | None:
-        """The version that this stage would give again, where it may be taken."""
-        skip = self.may_skip(stage)
-        if not (skip or self.done):
-            return None
-        found, reasons = find_trained(wanted)
-        if found and (skip or found.run_id in self.done):
-            logger.info("%s: skipped, %s is what it would give again", stage, found.uri)
-            return found
-        if skip:
-            logger.info("%s: nothing to skip: %s", stage, "; ".join(reasons))
-        return None
-
-    def may_skip(self, stage: str) -> bool:
-        forced = {"all", stage} & set(self.options.force)
+    def may_skip(self, stage: Stage) -> bool:
+        """Whether the stage may be left out where its result is there already."""
+        forced = {"all", stage.name} & set(self.options.force)
         return self.options.skip_trained and not forced
 
-    @contextmanager
-    def run(self, stage: str, wanted: Fingerprint | None) -> Iterator[Run]:
-        """The stage's run: one that was cut off while it did this very work goes on, else a new one."""
-        experiment = self.options.experiment or None
-        start = partial(
-            stage_run, stage, experiment=experiment, nested=self.nested, tags=wanted.tags() if wanted else None
-        )
-        unfinished = None
-        if wanted is not None and "MLFLOW_RUN_ID" not in os.environ:  # else `mlflow run` says which run it is
-            unfinished = find_unfinished(wanted, connect(experiment))
-        with ExitStack() as stack:
-            try:
-                run = stack.enter_context(start(run_id=unfinished))
-            except UpstreamError as error:
-                if unfinished is None:
-                    raise
-                logger.info("%s: %s; a new run does this work", stage, error)  # another command was a moment faster
-                unfinished = None
-                run = stack.enter_context(start())
-            if unfinished:
-                logger.info("%s: goes on with run %s, which was cut off", stage, unfinished)
-            yield run
+    def upstream(self, stage: Stage, made: Mapping[str, Output]) -> Upstream:
+        """The models and the file that a stage builds on.
 
-    def describe(self, run: Run, stage: str, upstream: Mapping[str, ModelRef]) -> None:
-        """What every run of a stage says of itself before it works."""
-        self.check()
-        params = getattr(self.options.params, stage)
-        flat = flatten(params, stage)
-        run.log_params({k: v for k, v in flat.items() if not (run.resumed and k.endswith(EXECUTION_ONLY))})
-        run.log_dict(params.model_dump(mode="json"), f"params/{stage}.yaml")
-        run.log_code_state()
-        for part in dict.fromkeys(BY_NAME[stage].reads):
-            digest, source = self.inputs.digest(part), self.inputs.source
-            run.log_dataset(part, digest, f"{stage}.{part}", self._profile(part), source)
-        if "videos" in BY_NAME[stage].reads and self.inputs.splitting:
-            run.set_tags({"sign.data.splits": self.inputs.splitting})
-        for role, model in upstream.items():
-            run.set_tags(
-                {
-                    f"sign.upstream.{role}.asked": model.asked,
-                    f"sign.upstream.{role}": model.uri,
-                    f"sign.upstream.{role}.run_id": model.run_id,
-                    f"sign.upstream.{role}.model_id": model.model_id,
-                }
-            )
-        if upstream:
-            run.link_inputs(model.model_id for model in upstream.values())
-        self._record_source(run, stage)
-        self._compare_extractors(stage, upstream)
-
-    def _extractors(self, stage: str) -> dict[str | None, int]:
-        """Extractor -> clips, of all that a stage reads."""
-        found: dict[str | None, int] = {}
-        for part in set(BY_NAME[stage].reads) - {"texts"}:
-            found |= getattr(self.inputs, part).extractors
-        return found
-
-    def _record_source(self, run: Run, stage: str) -> None:
-        """As a tag, which the version that the run registers gets too; beside it the clips' frame rate."""
-        found = sorted(self._extractors(stage), key=str)
-        if len(found) > MAX_EXTRACTORS:
-            logger.warning("%s: the clips come from %d extractors; %d are recorded", stage, len(found), MAX_EXTRACTORS)
-        run.set_tags({EXTRACTORS: json.dumps(found[:MAX_EXTRACTORS])})
-        parts = set(BY_NAME[stage].reads) - {"texts"}
-        if rates := [fps for part in parts for fps in getattr(self.inputs, part).fps if fps]:
-            run.set_tags({FPS: f"{median(rates):g}"})
-
-    def _compare_extractors(self, stage: str, upstream: Mapping[str, ModelRef]) -> None:
-        """Warn where the clips come from another extractor than those of a model that the stage builds on.
+        Args:
+            stage: Whose.
+            made: By role, what this command has made itself; it goes before what the registry holds under the name
+                that was asked for.
 
         Raises:
-            DataError: They do, or it is not known, and generate.strict_extractor is set.
+            UpstreamError: There is none, or the file was made by another model.
         """
-        strict = stage == "generate" and self.options.params.generate.strict_extractor
-        for model in upstream.values():
-            found = difference(self._extractors(stage), trained_on(model.tags), strict=strict)
-            if found and strict:
-                remedy = f"extract the videos with the extractor of {model.uri}, or leave out strict_extractor"
-                raise DataError(found, place=self.inputs.source, remedy=remedy)
-            if found:
-                logger.warning("%s: %s", stage, found.replace("the model", model.uri))
+        models = {role: self._model(role, made) for role in stage.upstream}
+        if not stage.artifact:
+            return Upstream(models)
+        producer = by_role()[stage.artifact]
+        asked = made[stage.artifact].run_id if stage.artifact in made else self.options.upstream.get(stage.artifact, "")
+        needed = stage.needs_artifact(self.params(stage), {role: model.config for role, model in models.items()})
+        same_models = set(producer.upstream) <= set(stage.upstream)  # then what is known is recorded, if not read
+        if not needed and not (asked and same_models):
+            return Upstream(models)
+        below = {role: models.get(role) or upstream_of(models.values(), role) for role in producer.upstream}
+        run_id, content = self._artifact(producer, below, asked)
+        return Upstream(models, run_id, content if needed else "")
 
-    def check(self) -> None:
-        """Read all that the stages of this command will read: a mistake in the last one's is refused before the
-        first works."""
-        if self._checked:
-            return
-        for part in dict.fromkeys(part for stage in self.stages for part in BY_NAME[stage].reads):
+    def _model(self, role: str, made: Mapping[str, Output]) -> ModelRef:
+        own = made[role].model if role in made else None
+        return own or resolve(self.options.upstream.get(role, DEFAULT_ALIAS), role)
+
+    def _artifact(self, producer: Stage, models: Mapping[str, ModelRef], asked: str) -> tuple[str, str]:
+        """Run ID and content of the file that `producer` makes of `models`; UpstreamError where there is none, or other
+        models made the one asked for."""
+        wanted = self.fingerprint(producer, Upstream(models))
+        if asked:
+            return asked, made_by(asked, producer, models)
+        options = " ".join(f"-P {option_name(role)}={model.version}" for role, model in models.items())
+        found = find_finished(wanted)
+        if found is None:
+            raise UpstreamError(
+                f"no {producer.name} run of {', '.join(model.uri for model in models.values())} on this data",
+                place=producer.made_role,
+                wanted="its run ID",
+                remedy=f"run -e {producer.name} {options} first, or set alignment.finetune to true",
+            )
+        return found, wanted.sha256
+
+    def fingerprint(self, stage: Stage, upstream: Upstream) -> Fingerprint:
+        """Of all that the stage reads, as its declaration names it: the runner hands it nothing else."""
+        params = {k: v for k, v in flatten(self.params(stage), stage.name).items() if k not in stage.execution_only}
+        contents = {role: model.model_id for role, model in upstream.models.items()}
+        return fingerprint(
+            stage.made_role,
+            params,
+            contents,
+            self.inputs.digest(*stage.reads),
+            source_digest(stage.run.partition(":")[0]),
+        )
+
+    def pipeline_fingerprint(self) -> Fingerprint:
+        """Of all that a pipeline was asked for: one that was cut off goes on when it is typed again."""
+        asked: dict[str, object] = {"force": self.options.force, **self.options.upstream}
+        stages = {stage.name: self.fingerprint(stage, Upstream()).sha256 for stage in self.stages}
+        return fingerprint("pipeline", asked | stages, {}, "", "")
+
+    @cached_property
+    def checked_inputs(self) -> Inputs:
+        """The inputs, once all is read that the stages of this command will read: a mistake in the last one's is
+        refused before the first works."""
+        for part in dict.fromkeys(part for stage in self.stages for part in stage.reads):
             getattr(self.inputs, part)
-        if "alignment" in self.stages:
-            self.inputs.check_training_texts()
-            if pretrained := self.options.params.alignment.decoder.pretrained:
-                from sign_models.models.text import read_pretrained
-
-                read_pretrained(pretrained)
-        self._checked = True
-
-    def _profile(self, part: str) -> dict[str, object]:
-        texts = self.inputs.texts if part != "keypoints" else {}
-        if part == "texts":
-            return {"texts": len(texts)}
-        corpus = getattr(self.inputs, part)
-        found: dict[str, object] = {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
-        found["extractors"] = ", ".join(sorted(map(short_name, corpus.extractors)))
-        if part == "videos":
-            found["without_text"] = len(corpus) - len(texts)
-        return found
+        for stage in self.stages:
+            if stage.needs_texts:
+                self.inputs.check_training_texts()
+            stage.refuse(self.params(stage))
+        return self.inputs

@@ -1,17 +1,16 @@
 """What one command was asked to do, after its values were checked and its parameters resolved.
 
-The command line makes an Options, `phases` obeys it. No torch and no MLflow here: `--help` must stay fast.
+The command line makes an Options, the runner obeys it. No torch and no MLflow here: `--help` must stay fast.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sign_models.params.schema import PipelineParams
-from sign_models.stages.declaration import BY_NAME
 
-STAGES = tuple(BY_NAME)  # in the order in which a pipeline runs them
 DEFAULT_ALIAS = "candidate"  # every successful training moves it
 
 
@@ -26,8 +25,8 @@ class Options:
     skip_trained      leave out a stage where the registry holds what it would give again.
     inference         run `represent` and `generate` too.
     force             stages that run although skip_trained would leave them out; may hold "all".
-    skeleton_model, temporal_model, alignment_model: upstream by alias, version, run ID or MLflow URI.
-    representations   run ID of the `represent` run to read; "": the newest READY one that fits.
+    upstream          role -> what to build on. A model by alias, version, run ID or MLflow URI, the candidate where not
+                      given; a file by the ID of its run, the newest that fits where not given.
     experiment        MLflow experiment's name; "": the one of `mlflow run`, or the default.
     preset, config_override: as asked, for the record; `params` already holds what they say.
     processes         that train together; what torchrun has started is one of them, whatever this says.
@@ -42,10 +41,7 @@ class Options:
     skip_trained: bool = False
     inference: bool = True
     force: tuple[str, ...] = ()
-    skeleton_model: str = DEFAULT_ALIAS
-    temporal_model: str = DEFAULT_ALIAS
-    alignment_model: str = DEFAULT_ALIAS
-    representations: str = ""
+    upstream: Mapping[str, str] = field(default_factory=dict)
     experiment: str = ""
     preset: str = ""
     config_override: Path | None = None

@@ -11,13 +11,13 @@ from sign_models.evaluation.metrics import Scores
 from sign_models.params.schema import GenerateParams
 from sign_models.pipeline.evaluate import log_inputs, score_again
 from sign_models.pipeline.runner import to_terminal
-from sign_models.stages.declaration import BY_ROLE
+from sign_models.stages.declaration import by_role, model_names
 from sign_models.tracking import lineage, promotion, prune
-from sign_models.tracking.registry import MODEL_NAMES, ModelRef, resolve, stage_of
+from sign_models.tracking.registry import ModelRef, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
 logger = logging.getLogger(__name__)
-TRANSLATOR = MODEL_NAMES["translator"]
+TRANSLATOR = model_names()["translator"]
 SPLITS = ("train", "dev", "test", "none")
 FIGURES = [name for name, kind in Scores.__annotations__.items() if kind == "float"]
 
@@ -80,7 +80,7 @@ def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
 def _embedded(version: ModelRef) -> Inputs | None:
     """The embedded corpus, where the version was made on it: the only data that every machine has."""
     inputs = Inputs(None, None, None)
-    stage = BY_ROLE[version.stage]
+    stage = by_role()[version.stage]
     made_on = {part: version.tags.get(f"sign.data.{stage.name}.{part}") for part in stage.reads}
     return inputs if all(digest == inputs.digest(part) for part, digest in made_on.items()) else None
 

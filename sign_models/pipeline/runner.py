@@ -1,55 +1,45 @@
-"""The phases of the pipeline: what each reads, resolves, runs, logs and registers.
+"""The engine: one way in which every stage is resolved, skipped or resumed, described, run and registered.
 
-A phase hands the next one exact versions, so that an alias moved by somebody else cannot split a pipeline. torch and
-MLflow are imported where a phase really needs them: a pipeline that skips every stage needs no torch.
+A stage hands the next one exact versions, so that an alias moved by somebody else cannot split a pipeline. torch and
+MLflow are imported where a stage really needs them: a pipeline that skips every stage needs no torch.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sign_models.data.representations import FILE, FOLDER, read_representations, write_representations
+from sign_models.datasets.inputs import Inputs
 from sign_models.errors import UpstreamError
-from sign_models.pipeline import summary
-from sign_models.pipeline.context import Command
-from sign_models.pipeline.options import STAGES, Options
-from sign_models.tracking.fingerprint import find_done
+from sign_models.keypoints.extractor import short_name
+from sign_models.params.load import flatten
+from sign_models.pipeline import sources, summary
+from sign_models.pipeline.context import Context, Output, Upstream
+from sign_models.pipeline.options import Options
+from sign_models.stages.declaration import STAGES, Stage, by_role
+from sign_models.stages.work import Result, Work
+from sign_models.tracking.artifacts import fetch, find_finished
+from sign_models.tracking.fingerprint import Fingerprint, find_done, find_trained, find_unfinished
 from sign_models.tracking.process import launched, worker_context
-from sign_models.tracking.registry import EXTRACTORS, FPS, ModelRef, resolve
-from sign_models.tracking.representations import fetch, find_finished, made_by
-from sign_models.tracking.runs import connect, stage_run
+from sign_models.tracking.registry import UPSTREAM
+from sign_models.tracking.runs import Run, stage_run
+from sign_models.tracking.store import connect
 
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
-    from sign_models.stages.skeleton import Trained
     from sign_models.training.distributed import ProcessGroup
     from sign_models.training.task import Recorder
 
 logger = logging.getLogger(__name__)
 EXAMPLE_CLIPS = 2  # in a model's input example
-
-
-@dataclass(frozen=True)
-class Work:
-    """A training, as processes beside the one that has the run must know it.
-
-    upstream: role -> exact version. representations: run ID, "" where the videos themselves are read.
-    """
-
-    stage: str
-    upstream: dict[str, ModelRef]
-    representations: str = ""
-    run_id: str = ""
-    resumed: bool = False
 
 
 def to_terminal() -> None:
@@ -60,286 +50,278 @@ def to_terminal() -> None:
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
-def distributed_entrypoint(lead: Callable[[Options], None]) -> Callable[[Options], None]:
-    """`lead` as it is, or, where torchrun has started several processes, in the first of them; the others train the
-    models with it that it trains, and leave the rest to it."""
-
-    @wraps(lead)
-    def run(options: Options) -> None:
-        if not launched():
-            return lead(options)
-        from sign_models.training.distributed import init_distributed
-
-        to_terminal()
-        with init_distributed() as process_group:
-            if process_group.first:
-                lead(options)
-                process_group.send_object(None)
-            else:
-                with worker_context():
-                    _follow(Command(options, ()), process_group)
-
-    return run
+# Commands -------------------------------------------------------------------------------------------------------------
 
 
-def _follow(command: Command, process_group: ProcessGroup) -> None:
-    from sign_models.tracking.recorder import Listener
-
-    while (work := process_group.receive_object()) is not None:
-        _trained(command, work, Listener(work.run_id, work.resumed))
-
-
-@distributed_entrypoint
 def run_pipeline(options: Options) -> None:
-    """All phases in order, or the one of options.stage, as children of one run."""
-    command = Command(options, _stages(options), nested=True)
+    """All stages in order, or the one of options.stage, as children of one run."""
+    _lead(_pipeline, options)
+
+
+def run_single(name: str, options: Options) -> None:
+    """The stage `name`, in a run of its own."""
+    _lead(partial(_single, STAGES[name]), options)
+
+
+def _pipeline(options: Options) -> None:
+    stages = chosen_stages(options)
     to_terminal()
     with stage_run("pipeline", experiment=options.experiment or None) as parent:
-        wanted = command.whole()
-        command.done = find_done(wanted, parent.experiment_id, parent.id)
-        parent.set_tags({"sign.data.source": command.inputs.source, "sign.preset": options.preset, **wanted.tags()})
+        context = Context(options, stages, nested=True)
+        wanted = context.pipeline_fingerprint()
+        done = find_done(wanted, parent.experiment_id, parent.id)
+        parent.set_tags({"sign.data.source": context.inputs.source, "sign.preset": options.preset, **wanted.tags()})
         parent.log_code_state()
-        for stage in command.stages:
-            PHASES[stage](command)
-        if command.generated:
-            parent.log_metrics(command.generated.metrics(), 0)
-        summary.show(command.generated, command.made, parent.id)
+        made: dict[str, Output] = {}
+        for stage in stages:
+            made[stage.made_role] = run_stage(stage, context, made, done)
+        outputs = list(made.values())
+        if report := summary.read_report(outputs):
+            parent.log_metrics(report.metrics(), 0)
+        summary.show(outputs, report, parent.id)
 
 
-def _stages(options: Options) -> tuple[str, ...]:
-    """Without inference nothing is represented or generated, but alignment on frozen representations needs those."""
+def chosen_stages(options: Options) -> tuple[Stage, ...]:
+    """Without inference, a stage that is for inference only runs where another one reads its file."""
     if options.stage:
-        return (options.stage,)
+        return (STAGES[options.stage],)
     if options.inference:
-        return STAGES
-    return ("skeleton", "temporal", *(() if options.params.alignment.finetune else ("represent",)), "alignment")
+        return tuple(STAGES.values())
+    training = [stage for stage in STAGES.values() if not stage.inference]
+    read = {stage.artifact for stage in training if stage.needs_artifact(getattr(options.params, stage.name), {})}
+    return tuple(stage for stage in STAGES.values() if stage in training or stage.made_role in read)
 
 
-@distributed_entrypoint
-def run_skeleton(options: Options) -> None:
-    _single("skeleton", options)
-
-
-@distributed_entrypoint
-def run_temporal(options: Options) -> None:
-    _single("temporal", options)
-
-
-def run_represent(options: Options) -> None:
-    _single("represent", options)
-
-
-@distributed_entrypoint
-def run_alignment(options: Options) -> None:
-    _single("alignment", options)
-
-
-def run_generate(options: Options) -> None:
-    _single("generate", options)
-
-
-def _single(stage: str, options: Options) -> None:
-    command = Command(options, (stage,))
+def _single(stage: Stage, options: Options) -> None:
     to_terminal()
     connect(options.experiment or None)
-    run_id = PHASES[stage](command)
-    summary.show(command.generated, command.made, run_id)
+    output = run_stage(stage, Context(options, (stage,)), {})
+    summary.show([output], summary.read_report([output]), output.run_id)
 
 
-def skeleton(command: Command) -> str:
-    return _train(command, Work("skeleton", {}))
+# Several processes ----------------------------------------------------------------------------------------------------
 
 
-def temporal(command: Command) -> str:
-    return _train(command, Work("temporal", {"skeleton": command.upstream("skeleton", command.options.skeleton_model)}))
+@dataclass(frozen=True)
+class Request:
+    """A training, as the processes beside the one with the run must know it. stage: its name."""
+
+    stage: str
+    upstream: Upstream
+    run_id: str
+    resumed: bool
 
 
-def alignment(command: Command) -> str:
-    params = command.options.params
-    upstream = {"temporal": command.upstream("temporal", command.options.temporal_model)}
-    representations = command.representations or command.options.representations
-    if representations or not params.alignment.finetune:
-        representations = _fitting_representations(command, upstream["temporal"], representations)
-    return _train(command, Work("alignment", upstream, representations))
+def _lead(command: Callable[[Options], None], options: Options) -> None:
+    """Run `command`; where torchrun has started several processes, in the first of them. The others train the models
+    with it that it trains, and leave the rest to it."""
+    if not launched():
+        return command(options)
+    from sign_models.training.distributed import init_distributed
+
+    to_terminal()
+    with init_distributed() as process_group:
+        if process_group.first:
+            command(options)
+            process_group.send_object(None)
+        else:
+            with worker_context():
+                _follow(Context(options, ()), process_group)
 
 
-def _train(command: Command, work: Work) -> str:
-    """Train one model, log it, register it; or take the version that would come out again. -> run ID."""
-    stage, upstream = work.stage, work.upstream
-    wanted = command.fingerprint(stage, upstream)
-    if found := command.trained(stage, wanted):
-        command.made[stage] = found
-        return found.run_id
-    with command.run(stage, wanted) as run:
-        command.describe(run, stage, upstream)
-        from sign_models.models.storage import save
+def _follow(context: Context, process_group: ProcessGroup) -> None:
+    from sign_models.tracking.recorder import Listener
+
+    while (request := process_group.receive_object()) is not None:
+        stage = STAGES[request.stage]
+        with _work(stage, context, request.upstream, Listener(request.run_id, request.resumed)) as work:
+            stage.function()(work)
+
+
+def _send(request: Request) -> None:
+    from sign_models.training.distributed import current_group
+
+    current_group().send_object(request)
+
+
+# One stage ------------------------------------------------------------------------------------------------------------
+
+
+def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: Set[str] = frozenset()) -> Output:
+    """Run a stage, or take what it would give again.
+
+    Args:
+        stage: Which.
+        context: Of the command.
+        made: By role, what the command has made so far.
+        done: Runs of stages that this very command had finished when it was cut off.
+    """
+    upstream = context.upstream(stage, made)
+    wanted = context.fingerprint(stage, upstream)
+    if found := _finished(stage, context, wanted, done):
+        return found
+    with _open_run(stage, context, wanted) as run:
+        describe(run, stage, context, upstream)
         from sign_models.tracking.recorder import RunRecorder
-        from sign_models.tracking.registration import register
 
-        if work.representations:
-            run.set_tags({"sign.upstream.representations": work.representations})
-        if launched():
+        if stage.trains and launched():
             from sign_models.training.distributed import current_group
 
             run.set_tags({"sign.processes": current_group().size})
-            current_group().send_object(replace(work, run_id=run.id, resumed=run.resumed))
-        trained = _trained(command, work, RunRecorder(run))
-        progress = trained.progress
-        run.set_tags({"sign.parameters": trained.parameters, "sign.best_step": progress.best_step})
-        run.set_tags({f"sign.data.{name}": fact for name, fact in trained.facts.items()})
-        with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
-            save(trained.model, Path(folder))
-            command.made[stage] = register(
-                run,
-                stage,
-                Path(folder),
-                input_example=_example(command, stage),
-                metrics=progress.best_metrics,
-                upstream=upstream,
-                tags=wanted.tags(),
-                step=progress.best_step,
-            )
-        logger.info("%s: registered %s", stage, command.made[stage].uri)
-        return run.id
+            _send(Request(stage.name, upstream, run.id, run.resumed))
+        with _work(stage, context, upstream, RunRecorder(run)) as work:
+            result = stage.function()(work)
+            _log(run, result, work.folder)
+        if result.model is None:
+            run.log_metrics(result.metrics, result.step)
+            logger.info("%s: %s of run %s", stage.name, stage.writes or "done", run.id)
+            return Output(stage, run.id)
+        return _register(run, stage, context, upstream, wanted, result)
 
 
-def _trained(command: Command, work: Work, recorder: Recorder) -> Trained:
-    from sign_models.models.storage import load
-
-    params, inputs = command.options.params, command.inputs
-    if work.stage == "skeleton":
-        from sign_models.stages import skeleton
-
-        return skeleton.train(params.skeleton, inputs.keypoints, recorder)
-    if work.stage == "temporal":
-        from sign_models.stages import temporal
-
-        return temporal.train(params.temporal, inputs.videos, load(work.upstream["skeleton"].path()), recorder)
-    from sign_models.stages import alignment
-
-    arrays = None if params.alignment.finetune else _read(work.representations)
-    model = load(work.upstream["temporal"].path())
-    return alignment.train(
-        params.alignment, inputs.videos, inputs.texts, model, recorder, params.generate.scoring, arrays
-    )
-
-
-def _example(command: Command, stage: str) -> list[KeypointSequence]:
-    from sign_models.keypoints.sequence import of_canonical
-
-    corpus = command.inputs.keypoints if stage == "skeleton" else command.inputs.videos
-    extractor = next(iter(corpus.extractors)) if len(corpus.extractors) == 1 else None
-    clips = [of_canonical(corpus.ids[i], corpus.clip(i)) for i in range(min(EXAMPLE_CLIPS, len(corpus)))]
-    return [replace(clip, extractor=extractor) for clip in clips]
+def _finished(stage: Stage, context: Context, wanted: Fingerprint, done: Set[str]) -> Output | None:
+    """What the stage would give again, where it may be taken."""
+    skip = context.may_skip(stage)
+    if not (skip or done):
+        return None
+    if stage.registers:
+        model, reasons = find_trained(wanted)
+        found = Output(stage, model.run_id, model) if model else None
+    else:
+        run_id, reasons = find_finished(wanted), [f"no {stage.name} run did this work"]
+        found = Output(stage, run_id) if run_id else None
+    if found and (skip or found.run_id in done):
+        what = found.model.uri if found.model else f"run {found.run_id}"
+        logger.info("%s: skipped, %s is what it would give again", stage.name, what)
+        return found
+    if skip:
+        logger.info("%s: nothing to skip: %s", stage.name, "; ".join(reasons))
+    return None
 
 
-def represent(command: Command) -> str:
-    upstream = {"temporal": command.upstream("temporal", command.options.temporal_model)}
-    wanted = command.fingerprint("represent", upstream)
-    if command.may_skip("represent") or command.done:
-        found = find_finished(wanted)
-        if found and (command.may_skip("represent") or found in command.done):
-            logger.info("represent: skipped, run %s holds what it would give again", found)
-            command.representations = found
-            return found
-    with command.run("represent", None) as run:
-        run.set_tags(wanted.tags())
-        command.describe(run, "represent", upstream)
-        from sign_models.models.storage import load
-        from sign_models.stages.represent import represent
-
-        corpus = command.inputs.videos
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="sign-represent-") as folder:
-            arrays = represent(load(upstream["temporal"].path()), corpus, command.options.params.represent.batch_frames)
-            count = write_representations(Path(folder, FOLDER, FILE), arrays)
-            seconds = time.monotonic() - began
-            run.log_artifacts(Path(folder))
-        frames = int(corpus.offsets[-1])
-        run.log_metrics({"videos": count, "frames": frames, "frames_per_second": frames / seconds}, 0)
-        command.representations = run.id
-        logger.info("represent: %d videos -> %s/%s of run %s", count, FOLDER, FILE, run.id)
-        return run.id
+@contextmanager
+def _open_run(stage: Stage, context: Context, wanted: Fingerprint) -> Iterator[Run]:
+    """The stage's run: one that was cut off while it did this very work goes on, else a new one."""
+    experiment = context.options.experiment or None
+    start = partial(stage_run, stage.name, experiment=experiment, nested=context.nested, tags=wanted.tags())
+    unfinished = None
+    if "MLFLOW_RUN_ID" not in os.environ:  # else `mlflow run` says which run it is
+        unfinished = find_unfinished(wanted, connect(experiment))
+    with ExitStack() as stack:
+        try:
+            run = stack.enter_context(start(run_id=unfinished))
+        except UpstreamError as error:
+            if unfinished is None:
+                raise
+            # another command was a moment faster
+            logger.info("%s: %s; a new run does this work", stage.name, error)
+            unfinished = None
+            run = stack.enter_context(start())
+        if unfinished:
+            logger.info("%s: goes on with run %s, which was cut off", stage.name, unfinished)
+        yield run
 
 
-def _fitting_representations(command: Command, temporal: ModelRef, asked: str) -> str:
-    """Run ID of the representations that `temporal` made; UpstreamError where another version made those asked for."""
-    if asked:
-        model_id, version = made_by(asked)
-        if model_id != temporal.model_id:
-            raise UpstreamError(
-                f"made by another temporal model, {version} ({model_id})",
-                place=f"representations {asked}",
-                wanted=f"those of {temporal.uri} ({temporal.model_id})",
-                remedy=f"run -e represent -P temporal_model={temporal.version}, or name the model that made them",
-            )
-        return asked
-    found = find_finished(command.fingerprint("represent", {"temporal": temporal}))
-    if found is None:
-        raise UpstreamError(
-            f"no represent run of {temporal.uri} on this data",
-            place="representations",
-            wanted="its run ID",
-            remedy=f"run -e represent -P temporal_model={temporal.version} first, or set alignment.finetune to true",
+def describe(run: Run, stage: Stage, context: Context, upstream: Upstream) -> None:
+    """Log what every run of a stage says of itself before it works, after all inputs of the command were checked."""
+    inputs, params = context.checked_inputs, context.params(stage)
+    flat = flatten(params, stage.name)
+    run.log_params({k: v for k, v in flat.items() if not (run.resumed and k in stage.execution_only)})
+    run.log_dict(params.model_dump(mode="json"), f"params/{stage.name}.yaml")
+    run.log_code_state()
+    for part in stage.reads:
+        run.log_dataset(part, inputs.digest(part), f"{stage.name}.{part}", _profile(inputs, part), inputs.source)
+    if "videos" in stage.reads and inputs.splitting:
+        run.set_tags({"sign.data.splits": inputs.splitting})
+    for role, model in upstream.models.items():
+        run.set_tags(
+            {
+                f"{UPSTREAM}{role}.asked": model.asked,
+                f"{UPSTREAM}{role}": model.uri,
+                f"{UPSTREAM}{role}.run_id": model.run_id,
+                f"{UPSTREAM}{role}.model_id": model.model_id,
+                f"{UPSTREAM}{role}.content": model.content,
+            }
         )
+    if upstream.artifact:
+        run.set_tags({f"{UPSTREAM}{stage.artifact}": upstream.artifact})
+    if upstream.models:
+        run.link_inputs(model.model_id for model in upstream.models.values())
+    sources.record(run, stage, inputs)
+    sources.compare(stage, inputs, upstream.models, strict=getattr(params, "strict_extractor", False))
+
+
+def _profile(inputs: Inputs, part: str) -> dict[str, object]:
+    """What the UI shows of an input."""
+    texts = inputs.texts if part != "keypoints" else {}
+    if part == "texts":
+        return {"texts": len(texts)}
+    corpus = getattr(inputs, part)
+    found: dict[str, object] = {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
+    found["extractors"] = ", ".join(sorted(map(short_name, corpus.extractors)))
+    if part == "videos":
+        found["without_text"] = len(corpus) - len(texts)
     return found
 
 
-def _read(run_id: str) -> dict[str, Any]:
-    with fetch(run_id, f"{FOLDER}/{FILE}") as path:
-        return read_representations(path)
+@contextmanager
+def _work(stage: Stage, context: Context, upstream: Upstream, recorder: Recorder) -> Iterator[Work]:
+    """What the stage's declaration names, and nothing else."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"sign-{stage.name}-")))
+        artifact = None
+        if upstream.artifact_content:
+            artifact = stack.enter_context(fetch(upstream.artifact, by_role()[stage.artifact].writes))
+        yield Work(
+            params=context.params(stage),
+            settings={name: context.value(name) for name in stage.settings},
+            inputs={part: getattr(context.inputs, part) for part in stage.reads},
+            models={role: model.path() for role, model in upstream.models.items()},
+            artifact=artifact,
+            recorder=recorder,
+            folder=folder,
+            writes=folder / stage.writes,
+            report=folder / stage.report,
+        )
 
 
-def generate(command: Command) -> str:
-    upstream = {"alignment": command.upstream("alignment", command.options.alignment_model)}
-    wanted = command.fingerprint("generate", upstream)
-    if found := command.trained("generate", wanted):
-        command.made["translator"] = found
-        command.generated = summary.stored(found)
-        return found.run_id
-    with command.run("generate", None) as run:
-        run.set_tags(wanted.tags())
-        command.describe(run, "generate", upstream)
-        from sign_models.models.storage import load, save
-        from sign_models.stages.generate import generate, generation
-        from sign_models.tracking.registration import register
-
-        params = command.options.params.generate
-        model = load(upstream["alignment"].path())
-        arrays = None
-        if not model.finetuned:
-            temporal = resolve(_temporal_of(upstream["alignment"]), "temporal")
-            asked = command.representations or command.options.representations
-            arrays = _read(_fitting_representations(command, temporal, asked))
-        result = generate(model, command.inputs.videos, command.inputs.texts, params, arrays)
-        command.generated = summary.of(result, params.scoring)
-        summary.log(run, result, command.generated)
-        model.generation = generation(model.generation, params)
-        with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
-            save(model.cpu(), Path(folder))
-            command.made["translator"] = register(
-                run,
-                "translator",
-                Path(folder),
-                input_example=_example(command, "generate"),
-                metrics=command.generated.metrics(),
-                upstream=upstream,
-                # What it was trained on, not what it has just translated.
-                tags=wanted.tags() | {k: v for k, v in upstream["alignment"].tags.items() if k in (EXTRACTORS, FPS)},
-                step=0,
-            )
-        logger.info("generate: registered %s", command.made["translator"].uri)
-        return run.id
+def _log(run: Run, result: Result, folder: Path) -> None:
+    """Log what a stage has left beside its model."""
+    if any(folder.iterdir()):
+        run.log_artifacts(folder)
+    for path, columns in result.tables.items():
+        run.log_table(columns, path)
+    if result.tags:
+        run.set_tags(result.tags)
 
 
-def _temporal_of(alignment: ModelRef) -> str:
-    return str(json.loads(alignment.tags["sign.upstream.temporal"])["uri"])
+def _register(
+    run: Run, stage: Stage, context: Context, upstream: Upstream, wanted: Fingerprint, result: Result
+) -> Output:
+    from sign_models.models.storage import save
+    from sign_models.tracking.registration import register
+
+    assert result.model is not None
+    with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
+        save(result.model, Path(folder))
+        model = register(
+            run,
+            stage.made_role,
+            Path(folder),
+            input_example=_example(stage, context),
+            metrics=result.metrics,
+            upstream=upstream.models,
+            tags=wanted.tags() | ({} if stage.trains else sources.inherited(upstream.models)),
+            step=result.step,
+        )
+    logger.info("%s: registered %s", stage.name, model.uri)
+    return Output(stage, run.id, model)
 
 
-PHASES: dict[str, Callable[[Command], str]] = {
-    "skeleton": skeleton,
-    "temporal": temporal,
-    "represent": represent,
-    "alignment": alignment,
-    "generate": generate,
-}
+def _example(stage: Stage, context: Context) -> list[KeypointSequence]:
+    from sign_models.keypoints.sequence import of_canonical
+
+    corpus = getattr(context.inputs, stage.reads[0])
+    extractor = next(iter(corpus.extractors)) if len(corpus.extractors) == 1 else None
+    clips = [of_canonical(corpus.ids[i], corpus.clip(i)) for i in range(min(EXAMPLE_CLIPS, len(corpus)))]
+    return [replace(clip, extractor=extractor) for clip in clips]

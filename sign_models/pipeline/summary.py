@@ -1,29 +1,25 @@
-"""What a run of `generate` found, in its artifacts and at the end of the command."""
+"""What a command says at its end: what it made, texts and scores where a stage reports them, what to type next."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from sign_models.stages.declaration import STAGES
-from sign_models.tracking.registry import ModelRef
-from sign_models.tracking.representations import fetch
+from sign_models.pipeline.context import Output
+from sign_models.stages.declaration import STAGES, option_name
+from sign_models.tracking.artifacts import fetch
 
-if TYPE_CHECKING:
-    from sign_models.stages.generate import Generated
-    from sign_models.tracking.runs import Run
-
-RESULTS = "generation_results.json"
 EXAMPLES = 3
 SHOWN = ("bleu4", "chrf", "rouge_l", "words_exact", "exact_match", "character_error_rate")
 HELD_OUT = ("test", "dev", "none", "train")  # whose scores are shown: the first there is
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Report:
     """scores: split -> metric -> value. examples: rows of the first held-out split. preset: how it was scored."""
 
     scores: dict[str, dict[str, float]]
@@ -31,36 +27,18 @@ class Outcome:
     preset: str
 
     def metrics(self) -> dict[str, float]:
+        """Every score by `split.metric`."""
         return {f"{split}.{name}": value for split, found in self.scores.items() for name, value in found.items()}
 
 
-def of(result: Generated, asked: str) -> Outcome:
-    """asked: the preset that params name, which stands where nothing was scored."""
-    scores = {split: found.metrics() for split, found in result.scores.items()}
-    preset = next((found.preset for found in result.scores.values()), asked)
-    return Outcome(scores, _examples(result.rows, scores), preset)
-
-
-def log(run: Run, result: Generated, outcome: Outcome) -> None:
-    """generation_results.json, the same rows as a table in the UI, the recipes of the scores as tags."""
-    signatures = next((s.signatures for s in result.scores.values()), {})
-    content = {
-        "results": result.rows,
-        "scores": outcome.scores,
-        "scoring": outcome.preset,
-        "signatures": signatures,
-    }
-    run.log_text(json.dumps(content, ensure_ascii=False, indent=1), RESULTS)
-    columns = {name: [row[name] for row in result.rows] for name in result.rows[0] if name != "windows"}
-    run.log_table(columns, "generation_results_table.json")
-    run.set_tags({"sign.scoring": outcome.preset} | {f"sign.signature.{k}": v for k, v in signatures.items()})
-
-
-def stored(translator: ModelRef) -> Outcome:
-    """The outcome of the run that registered `translator`."""
-    with fetch(translator.run_id, RESULTS) as path:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    return Outcome(content["scores"], _examples(content["results"], content["scores"]), content["scoring"])
+def read_report(made: Sequence[Output]) -> Report | None:
+    """What the last stage that reports texts and scores has left in its run; None where there was none."""
+    for output in reversed(made):
+        if output.stage.report:
+            with fetch(output.run_id, output.stage.report) as path:
+                content = json.loads(path.read_text(encoding="utf-8"))
+            return Report(content["scores"], _examples(content["results"], content["scores"]), content["scoring"])
+    return None
 
 
 def _examples(rows: list[dict[str, Any]], scores: dict[str, Any]) -> list[dict[str, Any]]:
@@ -69,23 +47,25 @@ def _examples(rows: list[dict[str, Any]], scores: dict[str, Any]) -> list[dict[s
     return chosen[:EXAMPLES]
 
 
-def show(outcome: Outcome | None, made: dict[str, ModelRef], run_id: str) -> None:
-    """A short end: scores, examples, where to look, what to type next."""
+def show(made: Sequence[Output], report: Report | None, run_id: str) -> None:
+    """Print scores, examples, what was made, where to look, what to type next."""
     lines = [""]
-    if outcome is not None:
+    if report is not None:
         for split in HELD_OUT:
-            if split in outcome.scores:
-                found = "  ".join(f"{name} {outcome.scores[split][name]:.1f}" for name in SHOWN)
-                lines.append(f"{split:>5} ({outcome.preset})  {found}")
-        for row in outcome.examples:
+            if split in report.scores:
+                found = "  ".join(f"{name} {report.scores[split][name]:.1f}" for name in SHOWN)
+                lines.append(f"{split:>5} ({report.preset})  {found}")
+        for row in report.examples:
             lines += [f"  {row['id']}", f"    text       {row['text']}"]
             lines += [f"    reference  {row['reference']}"] if row["reference"] else []
-    lines += [f"  {stage:<10} {model.uri}" for stage, model in made.items()]
+    models = [(output.stage.made_role, output.model) for output in made if output.model]
+    lines += [f"  {role:<10} {model.uri}" for role, model in models]
     lines += ["", f"run {run_id}", "look   mlflow ui   (or make ui), then 'Model training'"]
-    if "translator" in made:
-        lines.append(f"serve  mlflow models serve -m {made['translator'].uri} --env-manager local -p 5001")
-    elif made:
-        stage = next(reversed(made))
-        following = next(s.name for s in STAGES if stage in s.upstream and s.registers)
-        lines.append(f"next   mlflow run . -e {following} -P {stage}_model={made[stage].version}")
+    if models:
+        role, model = models[-1]
+        following = next((s.name for s in STAGES.values() if role in s.upstream and s.registers), None)
+        if following:
+            lines.append(f"next   mlflow run . -e {following} -P {option_name(role)}={model.version}")
+        else:
+            lines.append(f"serve  mlflow models serve -m {model.uri} --env-manager local -p 5001")
     click.echo("\n".join(lines))

@@ -16,7 +16,8 @@ from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.extractor import check_extractor
 from sign_models.keypoints.sequence import KeypointSequence
-from sign_models.tracking.registry import MODEL_NAMES, resolve, trained_on
+from sign_models.stages.declaration import model_names
+from sign_models.tracking.registry import resolve, trained_on
 from sign_models.tracking.runs import connect
 from sign_models.video import captions
 from sign_models.video.batch import extract_all, find_videos
@@ -24,7 +25,7 @@ from sign_models.video.captions import Segment
 from sign_models.video.decode import SUFFIXES
 from sign_models.video.models import model_files
 
-CHAMPION = f"models:/{MODEL_NAMES['translator']}@champion"
+CHAMPION = f"models:/{model_names()['translator']}@champion"
 FORMS = ("srt", "vtt", "eaf", "json")
 
 

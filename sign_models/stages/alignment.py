@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import mask_keypoints
+from sign_models.data.representations import read_representations
 from sign_models.data.splits import hold_out, named, of_split
 from sign_models.data.windows import in_windows
 from sign_models.errors import DataError
@@ -20,13 +21,15 @@ from sign_models.evaluation.metrics import score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.keypoints.layouts import CANONICAL
 from sign_models.models.alignment import AlignmentModel, own_blank
+from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.text import IGNORED
+from sign_models.models.text import IGNORED, read_pretrained
 from sign_models.models.translator import Generation, Hypothesis, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.generate import by_window, stack, text_of
 from sign_models.stages.labels import LABEL_BUCKET, label_table, text_side, too_short
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
+from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
@@ -349,6 +352,25 @@ def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> i
         return t.batch_size
     most = round(t.batch_size * (1 + params.self_training.share))
     return max(t.batch_size, min(most, int(t.epochs * labelled / max(1, t.min_steps))))
+
+
+def check(params: AlignmentParams) -> None:
+    """ParamsError where the pretrained text model that params name cannot be used."""
+    if params.decoder.pretrained:
+        read_pretrained(params.decoder.pretrained)
+
+
+def run(work: Work) -> Result:
+    """The stage: train on videos and texts, or on the representations of the videos where they are not fine-tuned."""
+    return train(
+        work.params,
+        work.inputs["videos"],
+        work.inputs["texts"],
+        load(work.models["temporal"]),
+        work.recorder,
+        work.settings["generate.scoring"],
+        read_representations(work.artifact) if work.artifact else None,
+    ).result()
 
 
 def train(

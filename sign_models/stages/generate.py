@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -14,14 +15,17 @@ from tqdm import tqdm
 from sign_models import interruption
 from sign_models.data.batching import DeviceCorpus, in_order
 from sign_models.data.corpus import Corpus
+from sign_models.data.representations import read_representations
 from sign_models.data.splits import of_split
 from sign_models.data.windows import Windowed, in_windows
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.models.precision import inference_autocast
+from sign_models.models.storage import load
 from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
 from sign_models.params.schema import GenerateParams
+from sign_models.stages.work import Result, Work
 
 T = TypeVar("T")
 BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer clips come in smaller batches
@@ -37,6 +41,33 @@ class Generated:
 
     rows: list[dict[str, Any]]
     scores: dict[str, Scores]
+
+    def report(self, asked: str) -> dict[str, Any]:
+        """What generation_results.json holds. asked: the preset of params, which stands where nothing was scored."""
+        return {
+            "results": self.rows,
+            "scores": {split: found.metrics() for split, found in self.scores.items()},
+            "scoring": next((found.preset for found in self.scores.values()), asked),
+            "signatures": next((found.signatures for found in self.scores.values()), {}),
+        }
+
+
+def run(work: Work) -> Result:
+    """The stage: translate the videos, write texts and scores, and make one model of all that a translation takes."""
+    params = work.params
+    model = load(work.models["alignment"])
+    arrays = read_representations(work.artifact) if work.artifact else None
+    found = generate(model, work.inputs["videos"], work.inputs["texts"], params, arrays)
+    model.generation = generation(model.generation, params)
+    report = found.report(params.scoring)
+    work.report.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+    columns = {name: [row[name] for row in found.rows] for name in found.rows[0] if name != "windows"}
+    return Result(
+        model.cpu(),
+        metrics={f"{split}.{name}": value for split, of in report["scores"].items() for name, value in of.items()},
+        tags={"sign.scoring": report["scoring"]} | {f"sign.signature.{k}": v for k, v in report["signatures"].items()},
+        tables={"generation_results_table.json": columns},
+    )
 
 
 @torch.no_grad()

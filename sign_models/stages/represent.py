@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,27 @@ from tqdm import tqdm
 from sign_models import interruption
 from sign_models.data.batching import bucket, in_order
 from sign_models.data.corpus import Corpus, read_into
+from sign_models.data.representations import write_representations
 from sign_models.data.windows import in_windows
 from sign_models.models.precision import inference_autocast
+from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel
+from sign_models.stages.work import Result, Work
 
 Packed = tuple[np.ndarray, np.ndarray, np.ndarray]  # clips, their vectors one after another, how many each has
 READ_BATCHES = 2  # as many frames as so many batches hold are read at once, one clip after another
 ON_THE_WAY = 3  # batches that a device may be ahead of who takes what it made
+
+
+def run(work: Work) -> Result:
+    """The stage: write the representations of all videos into the file that its declaration names."""
+    corpus = work.inputs["videos"]
+    began = time.monotonic()
+    arrays = represent(load(work.models["temporal"]), corpus, work.params.batch_frames)
+    count = write_representations(work.writes, arrays)
+    seconds = time.monotonic() - began
+    frames = int(corpus.offsets[-1])
+    return Result(metrics={"videos": count, "frames": frames, "frames_per_second": frames / seconds})
 
 
 def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterator[tuple[str, np.ndarray]]:

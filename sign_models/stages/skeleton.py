@@ -17,6 +17,7 @@ from sign_models.data.splits import hold_out
 from sign_models.keypoints.pictures import restorations
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
 from sign_models.params.schema import Mask, SkeletonParams
+from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
@@ -37,6 +38,13 @@ class Trained:
     progress: Progress
     parameters: int
     facts: dict[str, str] = field(default_factory=dict)
+
+    def result(self) -> Result:
+        """The best model with its scores."""
+        p = self.progress
+        tags: dict[str, object] = {"sign.parameters": self.parameters, "sign.best_step": p.best_step}
+        tags |= {f"sign.data.{name}": fact for name, fact in self.facts.items()}
+        return Result(self.model, p.best_metrics, p.best_step, tags)
 
 
 class Restoration(nn.Module):
@@ -86,6 +94,11 @@ class SkeletonTask(FixedTask):
 
     def groups(self) -> Iterable[Group]:
         yield Group(list(self.objective.parameters()))
+
+
+def run(work: Work) -> Result:
+    """The stage: train on the clips of `keypoints`."""
+    return train(work.params, work.inputs["keypoints"], work.recorder).result()
 
 
 def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:

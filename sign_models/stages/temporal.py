@@ -15,9 +15,11 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.masking import mask_keypoints
 from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss
+from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
+from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
@@ -94,6 +96,11 @@ class TemporalTask(FixedTask):
         if self.params.skeleton_lr:
             yield Group(list(self.objective.model.skeleton.parameters()), self.params.skeleton_lr)
         yield Group([p for p in self.objective.parameters() if id(p) not in skeleton])
+
+
+def run(work: Work) -> Result:
+    """The stage: train on the videos of the training split, on top of a skeleton model."""
+    return train(work.params, work.inputs["videos"], load(work.models["skeleton"]), work.recorder).result()
 
 
 def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:

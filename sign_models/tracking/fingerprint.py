@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.registry import MODEL_NAMES, ModelRef, ready, versions_of
+from sign_models.stages.declaration import model_names
+from sign_models.tracking.registry import ModelRef, ready, versions_of
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import client
 from sign_models.tracking.store_errors import translate_store_errors
@@ -34,9 +35,10 @@ class Fingerprint:
 def fingerprint(
     stage: str, params: Mapping[str, object], upstream: Mapping[str, str], data: str, source: str
 ) -> Fingerprint:
-    """params: dotted, without those that only say how to execute. upstream: role -> model ID. data, source: digests."""
+    """params: dotted, without those that only say how to execute. upstream: role -> digest of what it holds. data,
+    source: digests."""
     whole = {f"params.{name}": str(value) for name, value in params.items()}
-    whole |= {f"upstream.{role}": model_id for role, model_id in upstream.items()}
+    whole |= {f"upstream.{role}": content for role, content in upstream.items()}
     whole |= {"data": data, "source": source, "stage": stage}
     text = json.dumps(whole, sort_keys=True)
     return Fingerprint(stage, {k: _short(v) for k, v in whole.items()}, hashlib.sha256(text.encode()).hexdigest())
@@ -48,7 +50,7 @@ def _short(value: str) -> str:
 
 def find_trained(wanted: Fingerprint) -> tuple[ModelRef | None, list[str]]:
     """The newest READY version with this fingerprint, else why the newest ones are not it, a line each."""
-    name = MODEL_NAMES[wanted.stage]
+    name = model_names()[wanted.stage]
     reasons: list[str] = []
     with translate_store_errors(f"looking for a trained {name}"):
         versions = versions_of(name)
@@ -95,9 +97,9 @@ def _told(name: str, was: str | None, now: str | None) -> str:
 
 
 def find_unfinished(wanted: Fingerprint, experiment_id: str) -> str | None:
-    """ID of the newest run of the experiment that was cut off while it trained this very model."""
+    """ID of the newest run of the experiment that was cut off while it did this very work."""
     ended = "attributes.status != 'RUNNING' and attributes.status != 'FINISHED'"
-    tags = f"tags.`{SHA}` = '{wanted.sha256}' and tags.`{STAGE}` = '{wanted.stage}'"
+    tags = f"tags.`{SHA}` = '{wanted.sha256}'"
     with translate_store_errors("looking for an unfinished run"):
         found = client().search_runs(
             [experiment_id], f"{tags} and {ended}", max_results=1, order_by=["attributes.start_time DESC"]

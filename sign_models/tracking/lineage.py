@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sign_models.keypoints.extractor import short_name
-from sign_models.tracking.registration import UPSTREAM
+from sign_models.stages.declaration import Stage, by_role, model_names
 from sign_models.tracking.registry import (
-    MODEL_NAMES,
+    UPSTREAM,
     WEIGHTS,
     logged_model,
     model_id_of,
@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow.entities import LoggedModel, Run
 
-DATA, REPRESENTATIONS = "sign.data.", "representations"
+DATA = "sign.data."
 # Params that tell two models of a stage apart at a glance; the run has them all.
 TELLING = re.compile(r"\.model\.|\.(steps|epochs|lr|seed|finetune|pretrained|vocabulary|beams|scoring)$")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A version, a represent run or an input. missing: what of it was deleted. extractors:
-    of the clips that a version was trained on. scores, params: of its run."""
+    """A version, a run that left a file, or an input.
+
+    missing: what of it was deleted. extractors: of the clips that a version was trained on. scores, params: of its run.
+    """
 
     kind: str
     title: str
@@ -67,7 +69,7 @@ def trace(asked: str) -> Node:
     name, sign, spec = re.fullmatch(r"([^@/]*)([@/]?)(.*)", asked.strip().removeprefix("models:/")).groups()  # type: ignore[union-attr]
     stage = stage_of(name)
     with translate_store_errors(f"lineage of {asked}"):
-        found = resolve(f"models:/{MODEL_NAMES[stage]}{sign}{spec}" if spec else "candidate", stage)
+        found = resolve(f"models:/{model_names()[stage]}{sign}{spec}" if spec else "candidate", stage)
         told = {"asked": asked, "uri": found.uri, "run_id": found.run_id, "model_id": found.model_id}
         return _version(stage, told)
 
@@ -81,8 +83,10 @@ def _version(role: str, told: Mapping[str, str]) -> Node:
     gone += ["the logged model"] if model is None else [] if _has_files(model) else ["its files"]
     upstream = [_version(k, v) for k, v in _models(tags).items()]
     of_run = {} if run is None else run.data.tags
-    if made := of_run.get(UPSTREAM + REPRESENTATIONS):
-        upstream = [_represent(made, upstream)]
+    for producer in (stage for stage in by_role().values() if stage.writes):
+        if made := of_run.get(UPSTREAM + producer.made_role):
+            below = [node for node in upstream if node.kind in producer.upstream]
+            upstream = [_file(producer, made, below), *(node for node in upstream if node not in below)]
     return Node(
         kind=role,
         title=f"{name} version {number}",
@@ -99,18 +103,20 @@ def _version(role: str, told: Mapping[str, str]) -> Node:
     )
 
 
-def _represent(run_id: str, temporal: list[Node]) -> Node:
+def _file(producer: Stage, run_id: str, below: list[Node]) -> Node:
+    """The run of `producer` that left a file. below: the models it was made of, where the reader says so too."""
     run = _run(run_id)
     tags = {} if run is None else run.data.tags
+    below = below or [_version(role, told) for role, told in _models(_as_version_tags(run)).items()]
     return Node(
-        kind="represent",
-        title=REPRESENTATIONS,
+        kind=producer.name,
+        title=producer.made_role,
         run_id=run_id,
         commit=tags.get("sign.commit", ""),
         dirty=tags.get("sign.dirty", ""),
         params=_telling(run.data.params) if run else {},
         missing=_missing(run),
-        upstream=(*temporal, *_data(tags, run)),
+        upstream=(*below, *_data(tags, run)),
     )
 
 
@@ -132,14 +138,14 @@ def _data(tags: Mapping[str, str], run: Run | None) -> list[Node]:
 def _models(tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Role -> what was asked for and found, of the registered models that a version was built on."""
     found = {k.removeprefix(UPSTREAM): v for k, v in tags.items() if k.startswith(UPSTREAM) and v.startswith("{")}
-    return {role: json.loads(text) for role, text in found.items() if role in MODEL_NAMES}
+    return {role: json.loads(text) for role, text in found.items() if role in model_names()}
 
 
 def _as_version_tags(run: Run | None) -> dict[str, str]:
     """What a version's tags said, from its run's, where the version and its logged model are gone."""
     tags = {} if run is None else run.data.tags
     found = dict(tags)
-    for role in MODEL_NAMES:
+    for role in model_names():
         fields = {part: tags.get(f"{UPSTREAM}{role}.{part}", "") for part in ("asked", "run_id", "model_id")}
         if uri := tags.get(UPSTREAM + role):
             found[UPSTREAM + role] = json.dumps({**fields, "uri": uri})

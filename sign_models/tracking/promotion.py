@@ -11,17 +11,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sign_models.errors import ParamsError, UpstreamError
-from sign_models.stages.declaration import BY_ROLE
+from sign_models.stages.declaration import by_role, model_names
 from sign_models.tracking.fingerprint import FIELDS
 from sign_models.tracking.registration import CANDIDATE, smoke_test
-from sign_models.tracking.registry import MODEL_NAMES, ModelRef, aliases_of, resolve, stage_of
+from sign_models.tracking.registry import ModelRef, aliases_of, resolve, stage_of
 from sign_models.tracking.store import client, store_lock
 from sign_models.tracking.store_errors import translate_store_errors
 
 CHAMPION = "champion"
 RECORD, ROLLBACK, DATA = "sign.promotion.", "sign.rollback.", "sign.data."
-# What a stage's versions are compared by, the first that both were scored with.
-METRICS = {role: stage.metrics for role, stage in BY_ROLE.items()}
 LOWER_IS_BETTER = re.compile(r"loss|error_rate|distance|perplexity")
 Score = Callable[[ModelRef], Mapping[str, float]]
 
@@ -106,7 +104,7 @@ def rollback(name: str, alias: str = CHAMPION, *, reason: str = "") -> Promotion
     import mlflow
 
     stage = stage_of(name)
-    model, back = MODEL_NAMES[stage], previous_of(alias)
+    model, back = model_names()[stage], previous_of(alias)
     with translate_store_errors(f"rolling back {name}"), store_lock(mlflow.get_tracking_uri()):
         held = aliases_of(model)
         if alias not in held or back not in held or held[alias] == held[back]:
@@ -166,7 +164,7 @@ def _compare(chosen: ModelRef, holder: ModelRef, metric: str, score: Score | Non
             remedy="give data=DIR to score both on, or promote with force=true and a reason",
         )
     ours, theirs = (score(m) if again and score else m.metrics() for m in (chosen, holder))
-    wanted = (metric,) if metric else METRICS[chosen.stage]
+    wanted = (metric,) if metric else by_role()[chosen.stage].metrics
     common = [name for name in wanted if name in ours and name in theirs]
     if not common:
         if force:

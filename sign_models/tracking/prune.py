@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sign_models.stages.declaration import model_names
 from sign_models.tracking.checkpoints import ROOT
-from sign_models.tracking.registration import UPSTREAM
-from sign_models.tracking.registry import MODEL_NAMES, aliases_of, logged_model, model_id_of, versions_of
+from sign_models.tracking.registry import UPSTREAM, aliases_of, logged_model, model_id_of, versions_of
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, client, store_lock
 from sign_models.tracking.store_errors import translate_store_errors
@@ -102,7 +102,7 @@ def prune() -> Plan:
 def _versions() -> list[Held]:
     """Versions of our models that our stages registered."""
     found = []
-    for stage, name in MODEL_NAMES.items():
+    for stage, name in model_names().items():
         held = aliases_of(name)
         for version in versions_of(name):
             model_id = model_id_of(version)
@@ -121,7 +121,7 @@ def _model_ids_of_others() -> set[str]:
     token: str | None = None
     while True:
         page = client().search_model_versions(page_token=token)
-        found |= {model_id_of(v) or "" for v in page if v.name not in MODEL_NAMES.values()}
+        found |= {model_id_of(v) or "" for v in page if v.name not in model_names().values()}
         token = page.token
         if not token:
             return found

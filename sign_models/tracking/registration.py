@@ -18,7 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.registry import CONFIG, EXTRACTORS, FPS, MODEL_NAMES, ModelRef, ready, trained_on, versions_of
+from sign_models.stages.declaration import model_names
+from sign_models.tracking.registry import (
+    CONFIG,
+    EXTRACTORS,
+    FILES,
+    FPS,
+    UPSTREAM,
+    ModelRef,
+    ready,
+    trained_on,
+    versions_of,
+)
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
 from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy, store_lock
@@ -31,7 +42,6 @@ if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
 
 CANDIDATE = "candidate"
-FILES, UPSTREAM = "sign.files", "sign.upstream."
 REQUIRED = ("mlflow", "numpy", "torch", "transformers", "safetensors", "pydantic", "PyYAML", "pose-format")
 
 
@@ -54,7 +64,7 @@ def register(
     """
     import mlflow
 
-    name = MODEL_NAMES[stage]
+    name = model_names()[stage]
     with translate_store_errors(f"registering {name}"):
         files = folder_digest(directory)
         earlier = [v for v in versions_of(name) if v.run_id == run.id and v.tags.get(FILES) == files]

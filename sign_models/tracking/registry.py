@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sign_models.errors import ParamsError, UpstreamError
-from sign_models.stages.declaration import BY_ROLE
+from sign_models.stages.declaration import by_role, model_names
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, client, local_copy
 from sign_models.tracking.store_errors import translate_store_errors
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
-MODEL_NAMES = {role: stage.registers for role, stage in BY_ROLE.items()}
+FILES, UPSTREAM = "sign.files", "sign.upstream."  # tags of a version: digest of its files; what it was built on
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FPS = "sign.fps"  # tag: frames a second of the training clips, their median
 EXTRACTORS = "sign.extractors"  # tag: of the clips that a model was trained on, a JSON list
@@ -45,6 +45,11 @@ class ModelRef:
     @property
     def uri(self) -> str:
         return f"models:/{self.name}/{self.version}"
+
+    @property
+    def content(self) -> str:
+        """Digest of its files: equal for two versions with the same weights and config."""
+        return self.tags.get(FILES, self.model_id)
 
     def path(self) -> Path:
         """The folder with model.safetensors and config.json: the store's own where that is on this machine, else a copy
@@ -104,27 +109,37 @@ def resolve(spec: str, stage: str) -> ModelRef:
 
     Raises UpstreamError, with what there is, for a file, an unknown name, another stage's model or one not READY.
     """
-    name = MODEL_NAMES[stage]
+    name = model_names()[stage]
     with translate_store_errors(f"{name} {spec!r}"):
         return ready(_find(spec.strip(), name, stage), spec, stage)
 
 
+def upstream_of(models: Iterable[ModelRef], role: str) -> ModelRef:
+    """The model of `role` that one of `models` was built on; UpstreamError where none was."""
+    for model in models:
+        if told := model.tags.get(UPSTREAM + role):
+            return resolve(json.loads(told)["uri"], role)
+    found = ", ".join(model.uri for model in models)
+    raise UpstreamError(f"{found or 'no model'} tells no {role} model", place=role, wanted="a version made here")
+
+
 def stage_of(name: str) -> str:
     """The stage of a registered model's name, or of its own name; ParamsError with the nearest one."""
-    stages = {model: stage for stage, model in MODEL_NAMES.items()} | {stage: stage for stage in MODEL_NAMES}
+    names = model_names()
+    stages = {model: stage for stage, model in names.items()} | {stage: stage for stage in names}
     if name not in stages:
         near = get_close_matches(name, stages, 1, 0.3)
         raise ParamsError(
             f"{name!r}",
             place="model",
-            wanted=", ".join(MODEL_NAMES.values()),
+            wanted=", ".join(names.values()),
             remedy=f"did you mean {near[0]!r}?" if near else "",
         )
     return stages[name]
 
 
 def _find(spec: str, name: str, stage: str) -> ModelVersion:
-    if re.fullmatch(rf"({'|'.join(MODEL_NAMES.values())})[@/][\w-]+", spec):
+    if re.fullmatch(rf"({'|'.join(model_names().values())})[@/][\w-]+", spec):
         spec = f"models:/{spec}"
     if re.fullmatch("[0-9a-f]{32}", spec):
         return _of_run(spec, spec, name)
@@ -201,8 +216,7 @@ def _refuse(spec: str, found: str, name: str) -> NoReturn:
     aliases, numbers = aliases_of(name), [int(v.version) for v in versions_of(name)]
     place = f"{name} {spec!r}"
     if not numbers:
-        stage = next(s for s, n in MODEL_NAMES.items() if n == name)
-        entry = BY_ROLE[stage].name
+        entry = next(stage.name for stage in by_role().values() if stage.registers == name)
         raise UpstreamError(
             found, place=place, wanted=f"a version of {name}; none exists", remedy=f"run -e {entry} first"
         )

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import subprocess
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,7 @@ def code_state() -> dict[str, str]:
 
 
 def source_digest(module: str) -> str:
-    """sha256 over the names and syntax trees of the sign_models files that `module` can import, itself included.
+    """sha256 over the names and syntax trees of `module` and of the sign_models files that it can import.
 
     Imports inside functions count too; nothing is imported. Neither a comment nor a file that the module cannot reach
     changes the digest.
@@ -44,12 +45,12 @@ def source_digest(module: str) -> str:
 
 
 def reachable(module: str) -> set[str]:
-    """Names of the sign_models modules that importing `module` can import, itself and its packages included."""
+    """Names of `module` and of the sign_models modules that importing it can import, packages included."""
     found: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found or _file(name) is None:
+        if name in found or (name != module and _file(name) is None):
             continue
         found.add(name)
         waiting += [name.rpartition(".")[0], *_read(name).imports]
@@ -66,6 +67,13 @@ def _file(module: str) -> Path | None:
     return next((c for c in candidates if c.is_file()), None)
 
 
+def _outside(module: str) -> Path:
+    """The file of a module of somebody else's, in which a stage is declared."""
+    spec = find_spec(module)
+    assert spec is not None and spec.origin is not None, module
+    return Path(spec.origin)
+
+
 class Read(NamedTuple):
     """A module's syntax tree as text, and the names that it imports."""
 
@@ -75,8 +83,7 @@ class Read(NamedTuple):
 
 @cache  # the stages of a pipeline share most of their files
 def _read(module: str) -> Read:
-    path = _file(module)
-    assert path is not None, module
+    path = _file(module) or _outside(module)
     tree = ast.parse(path.read_bytes(), filename=str(path))
     return Read(ast.dump(tree), _imports(module, tree))
 

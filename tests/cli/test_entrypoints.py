@@ -18,7 +18,8 @@ from sign_models.cli import commands
 from sign_models.errors import ResourceError
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
-from sign_models.pipeline.options import STAGES, Options
+from sign_models.pipeline.options import Options
+from sign_models.stages.declaration import STAGES
 
 COMMANDS = ("pipeline", *STAGES)
 
@@ -28,8 +29,8 @@ def start(monkeypatch: pytest.MonkeyPatch):
     """Runs an entry point's command line; answers (exit code, Options that its phase got or None)."""
     got: list[tuple[str, Options]] = []
     phases = types.ModuleType("sign_models.pipeline.runner")
-    for name in COMMANDS:
-        setattr(phases, f"run_{name}", lambda options, name=name: got.append((name, options)))
+    phases.run_pipeline = lambda options: got.append(("pipeline", options))
+    phases.run_single = lambda stage, options: got.append((stage, options))
     monkeypatch.setitem(sys.modules, "sign_models.pipeline.runner", phases)
     monkeypatch.setattr(sign_models.pipeline, "runner", phases, raising=False)
     monkeypatch.setattr(commands, "guard_process", lambda: None)
@@ -114,17 +115,17 @@ def test_the_seeds_own_command(start, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "line", "changed"),
     [
-        ("temporal", "--skeleton-model champion", {"skeleton_model": "champion"}),
-        ("temporal", "--skeleton-model 3", {"skeleton_model": "3"}),
+        ("temporal", "--skeleton-model champion", {"upstream": {"skeleton": "champion"}}),
+        ("temporal", "--skeleton-model 3", {"upstream": {"skeleton": "3"}}),
         ("temporal", "--skeleton-model models:/sign-skeleton@champion",
-         {"skeleton_model": "models:/sign-skeleton@champion"}),
-        ("temporal", "--skeleton-model runs:/0123abcd/model", {"skeleton_model": "runs:/0123abcd/model"}),
-        ("temporal", "--skeleton-model ''", {"skeleton_model": "candidate"}),
-        ("represent", "--temporal-model previous", {"temporal_model": "previous"}),
+         {"upstream": {"skeleton": "models:/sign-skeleton@champion"}}),
+        ("temporal", "--skeleton-model runs:/0123abcd/model", {"upstream": {"skeleton": "runs:/0123abcd/model"}}),
+        ("temporal", "--skeleton-model ''", {}),
+        ("represent", "--temporal-model previous", {"upstream": {"temporal": "previous"}}),
         ("alignment", "--temporal-model 2 --representations 0123abcd",
-         {"temporal_model": "2", "representations": "0123abcd"}),
+         {"upstream": {"temporal": "2", "representations": "0123abcd"}}),
         ("generate", "--alignment-model 4 --representations 0123abcd",
-         {"alignment_model": "4", "representations": "0123abcd"}),
+         {"upstream": {"alignment": "4", "representations": "0123abcd"}}),
         ("alignment", "--epochs 50", {"params": embedded("alignment", sets={"epochs": "50"})}),
         ("alignment", "--finetune", {"params": embedded(sets={"alignment.finetune": "true"})}),
         ("alignment", "--finetune false", {"params": embedded(sets={"alignment.finetune": "false"})}),

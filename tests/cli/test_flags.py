@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -18,8 +19,8 @@ from mlflow.entities import Run
 
 from sign_models.params import load
 from sign_models.pipeline import runner
-from sign_models.pipeline.context import Command
-from sign_models.pipeline.options import STAGES
+from sign_models.pipeline.context import Output
+from sign_models.stages.declaration import STAGES, Stage
 from tests import tiny
 
 client = mlflow.MlflowClient
@@ -211,12 +212,15 @@ def test_an_upstream_is_named_in_any_form(pipeline, form: str) -> None:
 def test_a_pipeline_builds_on_its_own_versions(pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where somebody moves the alias in between."""
 
-    def temporal(command: Command) -> str:
-        client().set_registered_model_alias("sign-skeleton", "candidate", "1")
-        return runner.temporal(command)
+    run_stage = runner.run_stage
 
-    monkeypatch.setitem(runner.PHASES, "temporal", temporal)
-    monkeypatch.setattr(runner, "STAGES", ("skeleton", "temporal"))
+    def moved_before(stage: Stage, *given: Any) -> Output:
+        if stage.name == "temporal":
+            client().set_registered_model_alias("sign-skeleton", "candidate", "1")
+        return run_stage(stage, *given)
+
+    monkeypatch.setattr(runner, "run_stage", moved_before)
+    monkeypatch.setattr(runner, "STAGES", {name: STAGES[name] for name in ("skeleton", "temporal")})
     assert pipeline("pipeline", "--steps", "1").code == 0
     assert runs("temporal")[0].data.tags["sign.upstream.skeleton"] == "models:/sign-skeleton/2"
 

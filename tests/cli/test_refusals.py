@@ -15,9 +15,9 @@ import mlflow
 import numpy as np
 import pytest
 
-import sign_models.pipeline.context
 from sign_models.errors import DataError
-from sign_models.pipeline.options import STAGES
+from sign_models.pipeline import runner
+from sign_models.stages.declaration import STAGES
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
 from tests import tiny
@@ -271,7 +271,7 @@ def test_a_path_that_leads_nowhere(option: str, refused: Callable[..., str]) -> 
 def test_videos_without_a_text_are_welcome_and_counted(
     trained: Path, data: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe = sign_models.pipeline.context.Command.describe
+    describe = runner.describe
 
     def end(*given: Any) -> None:
         describe(*given)
@@ -279,7 +279,7 @@ def test_videos_without_a_text_are_welcome_and_counted(
 
     shutil.copy(trained / "mlflow.db", tmp_path)
     use_store(tmp_path, monkeypatch)
-    monkeypatch.setattr(sign_models.pipeline.context.Command, "describe", end)
+    monkeypatch.setattr(runner, "describe", end)
     (data / TEXTS).write_text(json.dumps({"train_0": "tea", "train_1": "milk"}))
     assert "the stage begins" in command("temporal", "--data", data, data=False).err
     found = client().get_run(runs()[0].info.run_id).inputs.dataset_inputs

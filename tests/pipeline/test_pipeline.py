@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from safetensors.numpy import load_file
 
 from sign_models.params import load
-from sign_models.pipeline.options import STAGES
+from sign_models.stages.declaration import STAGES
 from tests import tiny
 
 TRAINED = ("skeleton", "temporal", "alignment")

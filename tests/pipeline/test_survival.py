@@ -12,8 +12,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-import sign_models.pipeline.context
 from benchmarks.kills import Aim, Store, command, faults, result, run
+from sign_models.pipeline import runner
 from sign_models.tracking import process, store
 from sign_models.tracking.runs import STAGE
 from tests.conftest import Command
@@ -124,7 +124,7 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_is_intact(disk: Path, built
 
 def test_a_cut_off_run_that_another_command_took_is_left_to_it(empty, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = mlflow.MlflowClient().create_run("0", tags={STAGE: "skeleton", **process.identity()}).info.run_id
-    monkeypatch.setattr(sign_models.pipeline.context, "find_unfinished", lambda wanted, experiment: taken)
+    monkeypatch.setattr(runner, "find_unfinished", lambda wanted, experiment: taken)
     done = empty("skeleton")
     assert done.code == 0, done.err
     assert {r.info.run_id: r.info.status for r in mlflow.MlflowClient().search_runs(["0"])} == {
