@@ -18,7 +18,7 @@ from sign_models.stages.declaration import Stage, by_role, option_name
 from sign_models.tracking.artifacts import find_finished, made_by
 from sign_models.tracking.fingerprint import Fingerprint, fingerprint
 from sign_models.tracking.registry import ModelRef, resolve, upstream_of
-from sign_models.tracking.sources import source_digest
+from sign_models.tracking.sources import content_digest, source_digest
 
 logger = logging.getLogger(__name__)
 
@@ -125,9 +125,18 @@ class Context:
         return found, wanted.sha256
 
     def fingerprint(self, stage: Stage, upstream: Upstream) -> Fingerprint:
-        """Of all that the stage reads, as its declaration names it: the runner hands it nothing else."""
+        """Of all that the stage reads, as its declaration names it: the runner hands it nothing else.
+
+        Models and files count by their content: one that was made again to the bit changes nothing.
+        """
         params = {k: v for k, v in flatten(self.params(stage), stage.name).items() if k not in stage.execution_only}
-        contents = {role: model.model_id for role, model in upstream.models.items()}
+        params |= {name: str(self.value(name)) for name in stage.settings}
+        contents = {role: model.content for role, model in upstream.models.items()}
+        if upstream.artifact_content:
+            contents[stage.artifact] = upstream.artifact_content
+        for name in stage.contents:
+            if self.value(f"{stage.name}.{name}"):
+                contents[name] = self._content(f"{stage.name}.{name}")
         return fingerprint(
             stage.made_role,
             params,
@@ -135,6 +144,12 @@ class Context:
             self.inputs.digest(*stage.reads),
             source_digest(stage.run.partition(":")[0]),
         )
+
+    def _content(self, name: str) -> str:
+        """Digest of what a parameter names, as it was when first asked for: large files are read once."""
+        if name not in self._contents:
+            self._contents[name] = content_digest(self.value(name), name)
+        return self._contents[name]
 
     def pipeline_fingerprint(self) -> Fingerprint:
         """Of all that a pipeline was asked for: one that was cut off goes on when it is typed again."""
@@ -153,3 +168,7 @@ class Context:
                 self.inputs.check_training_texts()
             stage.refuse(self.params(stage))
         return self.inputs
+
+    @cached_property
+    def _contents(self) -> dict[str, str]:
+        return {}

@@ -51,6 +51,7 @@ class Stage:
         artifact: Role of an earlier stage's file that it reads where `needs_artifact` says so; "" where of none.
         needs_artifact: Takes the parameters and the upstream models' configs by role.
         settings: Parameters of other stages that it reads, e.g. `generate.scoring`.
+        contents: Parameters that name a folder or a model of Hugging Face, whose content it reads.
         execution: Parameters that say how the work is done and not what comes out.
         needs_texts: Whether some video of the training split must have a text.
         check: `module:function` that takes the parameters and refuses what they name before the first stage of a
@@ -75,6 +76,7 @@ class Stage:
     artifact: str = ""
     needs_artifact: Callable[[Any, Mapping[str, Mapping[str, Any]]], bool] = _never
     settings: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
     execution: tuple[str, ...] = ()
     needs_texts: bool = False
     check: str = ""
@@ -188,6 +190,7 @@ mlflow run . -e alignment -P epochs=50 -P finetune=false
             artifact="representations",
             needs_artifact=lambda params, configs: not params.finetune,
             settings=("generate.scoring",),
+            contents=("decoder.pretrained",),
             needs_texts=True,
             check="sign_models.stages.alignment:check",
             registers="sign-alignment",

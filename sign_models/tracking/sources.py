@@ -10,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from sign_models.errors import ParamsError
+from sign_models.tracking.store import folder_digest
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -32,11 +35,39 @@ def code_state() -> dict[str, str]:
     return {"sign.commit": commit, "sign.dirty": "unknown" if changed is None else str(bool(changed)).lower()}
 
 
+def content_digest(named: str, place: str) -> str:
+    """What tells apart the contents that a parameter's value may name at different times.
+
+    Args:
+        named: A folder, or a model of Hugging Face.
+        place: The parameter's name.
+
+    Returns:
+        A digest of the folder's files; of a model of Hugging Face, the commit that would be loaded.
+
+    Raises:
+        ParamsError: It is neither.
+    """
+    if Path(named).is_dir():
+        return folder_digest(Path(named))
+    from transformers.utils.hub import cached_file, extract_commit_hash
+
+    try:
+        config = cached_file(named, "config.json")
+    except (OSError, ValueError) as error:
+        raise ParamsError(
+            f"{named!r} cannot be used: {str(error).splitlines()[0][:200]}",
+            place=place,
+            wanted="the name of a model on Hugging Face or the path of its folder",
+        ) from error
+    return str(extract_commit_hash(config, None))
+
+
 def source_digest(module: str) -> str:
     """sha256 over the names and syntax trees of `module` and of the sign_models files that it can import.
 
-    Imports inside functions count too; nothing is imported. Neither a comment nor a file that the module cannot reach
-    changes the digest.
+    Imports inside functions count too; nothing is imported. Neither a comment, a docstring nor a file that the module
+    cannot reach changes the digest.
     """
     digest = hashlib.sha256()
     for name in sorted(reachable(module)):
@@ -85,6 +116,10 @@ class Read(NamedTuple):
 def _read(module: str) -> Read:
     path = _file(module) or _outside(module)
     tree = ast.parse(path.read_bytes(), filename=str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
     return Read(ast.dump(tree), _imports(module, tree))
 
 

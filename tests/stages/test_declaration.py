@@ -27,6 +27,7 @@ def test_it_has_parameters_and_a_function(stage: Stage) -> None:
 def test_what_it_declares_exists(stage: Stage) -> None:
     params = flatten(getattr(resolve(), stage.name), stage.name)
     assert stage.execution_only <= params.keys()
+    assert {f"{stage.name}.{name}" for name in stage.contents} <= params.keys()
     assert set(stage.settings) <= names().keys()
     assert set(stage.reads) <= {"keypoints", "videos", "texts"}
     earlier = list(STAGES.values())[: list(STAGES).index(stage.name)]

@@ -53,10 +53,15 @@ def test_only_code_that_a_stage_reaches_changes_its_digest(package: Path) -> Non
     assert digests()["temporal"] != after["temporal"]
 
 
-def test_comments_do_not_change_a_digest(package: Path) -> None:
+@pytest.mark.parametrize(
+    "text", ["# why\nclass Block:\n    pass\n", '"""What."""\nclass Block:\n    """Why."""\n    pass\n']
+)
+def test_comments_and_docstrings_do_not_change_a_digest(package: Path, text: str) -> None:
     before = digests()
-    (package / "models/blocks.py").write_text("# why\nclass Block:\n    pass\n")
+    (package / "models/blocks.py").write_text(text)
     assert digests() == before
+    (package / "models/blocks.py").write_text("class Block:\n    size = 'no docstring'\n")
+    assert digests() != before
 
 
 def test_the_digest_of_the_real_package_is_stable() -> None:
