@@ -209,7 +209,7 @@ mlflow run . -e generate -P alignment_model=champion -P beams=8
             reads=("videos", "texts"),
             upstream=("alignment",),
             artifact="representations",
-            needs_artifact=lambda params, configs: not configs["alignment"]["finetuned"],
+            needs_artifact=lambda params, configs: not configs["alignment"].get("finetuned", True),
             execution=("batch_size",),
             registers="sign-translator",
             role="translator",

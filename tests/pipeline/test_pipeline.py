@@ -88,7 +88,8 @@ def test_data_is_logged_by_digest(stage: str) -> None:
     if "videos" in found:
         profile = json.loads(found["videos"].profile)
         frames = sum(map(len, tiny.videos().values()))
-        assert profile == {"clips": tiny.VIDEOS, "frames": frames, "without_text": tiny.UNLABELLED}
+        wanted = {"clips": tiny.VIDEOS, "frames": frames, "without_text": tiny.UNLABELLED}
+        assert profile.items() >= wanted.items()
 
 
 def test_the_same_data_has_the_same_digest_in_every_stage() -> None:
