@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats.folders import check_regular
 from sign_models.keypoints.trees import check_json, parse_json
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
@@ -65,6 +66,7 @@ def read_texts(path: Path | str) -> list[TextRow]:
 
 def _load(path: Path) -> Any:
     try:
+        check_regular(path)
         data = path.read_bytes()
         check_json(data, path.name)
         content = data.decode("utf-8-sig")

@@ -73,7 +73,7 @@ class Files:
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
-                about = path.stat()
+                about = path.stat() if path.exists() else path.lstat()  # a link may lead nowhere
                 place = path.relative_to(source).as_posix()
                 digest.update(f"{place}\0{about.st_size}\0{about.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
                 count, largest = count + 1, max(largest, about.st_size)

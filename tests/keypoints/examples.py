@@ -363,7 +363,7 @@ EXAMPLES: dict[str, Example] = {
     "sapiens": Example(sapiens, "mmpose", "sapiens_308"),
     "alphapose": Example(alphapose, "alphapose", "halpe_136"),
     "isharah": Example(isharah, "slrt", "isharah_86", ("01_0001",), TEXT, "train"),
-    "mediapipe frames": Example(mediapipe_frames, "mediapipe", HOLISTIC, ("hello/0",), "hello"),
+    "mediapipe frames": Example(mediapipe_frames, "mediapipe", HOLISTIC, ("hello/0",)),
     "mediapipe clip": Example(mediapipe_clip, "mediapipe", "mediapipe_543"),
     "parquet long": Example(parquet_long, "table", "mediapipe_543", ("train_landmark_files/7/clip",), "hello", "train"),
     "parquet wide": Example(parquet_wide, "table", "mediapipe_543", ("7",)),

@@ -1,10 +1,15 @@
 """Every format: told, read, normalised to the same numbers; damaged files are refused and nothing else."""
 
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sign_models.data.texts import read_texts
+from sign_models.datasets.importing import import_corpus
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import READERS, detect, read
 from sign_models.keypoints.layouts import CANONICAL, PARTS
@@ -88,12 +93,92 @@ def test_order_is_stable(tmp_path: Path) -> None:
     assert [sequence.id for sequence in read(tmp_path)] == ["a/clip", "b/clip", "c/clip"]
 
 
-def test_folders_may_be_links_and_run_in_circles(tmp_path: Path) -> None:
-    EXAMPLES["pose coco"].write(_folder(tmp_path / "elsewhere"))
+def fifo(path: Path, _: Path) -> None:
+    os.mkfifo(path)
+
+
+def unix_socket(path: Path, _: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.path.relpath(path))
+
+
+ODD: dict[str, tuple[Callable[[Path, Path], object], str]] = {
+    "a device": (lambda path, _: path.symlink_to("/dev/zero"), "leads out of the folder"),
+    "a terminal": (lambda path, _: path.symlink_to("/dev/tty"), "leads out of the folder"),
+    "a FIFO": (fifo, "a FIFO"),
+    "a socket": (unix_socket, "a socket"),
+    "a file elsewhere": (lambda path, elsewhere: path.symlink_to(elsewhere), "leads out of the folder"),
+    "a folder elsewhere": (lambda path, elsewhere: path.symlink_to(elsewhere.parent), "leads out of the folder"),
+    "through a folder": (lambda path, _: path.symlink_to("../../../etc/passwd"), "leads out of the folder"),
+    "nowhere": (lambda path, _: path.symlink_to("missing.npy"), "leads nowhere"),
+    "itself": (lambda path, _: path.symlink_to(path), "leads nowhere"),
+}
+PLACES = ["0.npy", "x.json", "a_left_hand.npy", "left_hand", "left_hand/b.npy", "clip.skels", "labels.csv", "x.pose"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("kind", ODD)
+def test_only_regular_files_of_the_folder_itself_are_read(
+    kind: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, why = ODD[kind]
+    elsewhere = EXAMPLES["pose coco"].write(_folder(tmp_path / "elsewhere"))
     corpus = _folder(tmp_path / "corpus")
-    (corpus / "a").symlink_to(tmp_path / "elsewhere")
-    (corpus / "b").symlink_to(corpus)
-    assert [sequence.id for sequence in read(corpus)] == ["a/clip"]
+    monkeypatch.chdir(corpus)
+    good = EXAMPLES["seed dict"].write(corpus)
+    (corpus / "right_hand").mkdir()
+    (corpus / place).parent.mkdir(exist_ok=True)
+    make(corpus / place, elsewhere)
+    bad: list[DataError] = []
+    assert [sequence.id for sequence in read(corpus, on_bad=bad.append)] == ["clip"] and good
+    assert [why in str(error) and place in str(error) for error in bad] == [True]
+    report = import_corpus(corpus, tmp_path / "store", on_bad_sample="reject")
+    assert report.numbers["rejected"]["samples"] == 1
+    with pytest.raises(DataError, match=why):
+        import_corpus(corpus, tmp_path / "other")
+
+
+@pytest.mark.parametrize("suffix", [".text", ".files"])
+def test_what_is_read_beside_a_file_is_of_the_folder_too(suffix: str, tmp_path: Path) -> None:
+    corpus = _folder(tmp_path / "corpus")
+    skels = EXAMPLES["skels"].write(corpus)
+    (tmp_path / "secret").write_text("secret\n")
+    (corpus / skels.name).with_suffix(suffix).unlink()
+    (corpus / skels.name).with_suffix(suffix).symlink_to(tmp_path / "secret")
+    for sequence in read(corpus, on_bad=lambda error: None):
+        assert "secret" not in (sequence.id, sequence.text)
+
+
+@pytest.mark.parametrize("kind", ["a device", "a FIFO", "a socket"])
+def test_a_source_that_is_no_regular_file_is_refused(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ODD[kind][0](tmp_path / "a.json", tmp_path)
+    for reader in (lambda path: list(read(path)), read_texts, lambda path: import_corpus(path, tmp_path / "out")):
+        with pytest.raises(DataError, match="a device|a FIFO|a socket"):
+            reader(tmp_path / "a.json")
+
+
+def test_links_within_the_folder_are_read_and_never_twice(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    corpus = _folder(tmp_path / "corpus")
+    EXAMPLES["pose coco"].write(_folder(corpus / "a"))
+    (corpus / "b.pose").symlink_to("a/clip.pose")
+    (corpus / "circle").symlink_to(corpus)
+    (corpus / "again").symlink_to("a")
+    for i in range(8):  # each leads to the others: a walk that follows them never ends
+        (corpus / f"d{i}").mkdir()
+        for j in range(8):
+            (corpus / f"d{i}" / f"to{j}").symlink_to(f"../d{j}")
+    with caplog.at_level("INFO", "sign_models"):
+        assert [sequence.id for sequence in read(corpus)] == ["a/clip", "b"]
+    assert "again is a link to a folder" in caplog.text
+
+
+def test_a_corpus_that_is_a_link_itself_is_read(tmp_path: Path) -> None:
+    EXAMPLES["pose coco"].write(_folder(tmp_path / "elsewhere"))
+    (tmp_path / "corpus").symlink_to("elsewhere")
+    assert [sequence.id for sequence in read(tmp_path / "corpus")] == ["clip"]
 
 
 def test_a_missing_path_offers_the_nearest(tmp_path: Path) -> None:

@@ -275,3 +275,13 @@ def test_a_landmark_that_is_unseen_anyway_is_not_counted_as_nan(tmp_path: Path) 
     (tmp_path / "all.pkl").write_bytes(pickle.dumps({"clip": {"keypoints": missing, "confidence": sure}}))
     (sequence,) = read(tmp_path)
     assert sequence.nan == 0
+
+
+@pytest.mark.parametrize("folder", ["maria/0", "maria/take_3", "0", "a/b/7"])
+def test_a_folder_gives_no_text_unless_it_was_asked_for(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    for t in range(FRAMES):
+        np.save(tmp_path / folder / f"{t}.npy", vector(t, 4))
+    for root in (tmp_path, tmp_path / folder, (tmp_path / folder).parent):
+        (sequence,) = read(root)
+        assert sequence.text is None

@@ -6,7 +6,6 @@ a Clip is a function that reads one sequence or raises DataError, so that one ba
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from sign_models.keypoints.formats import (
 )
 from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.folders import check_regular
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import NUMBERED, Options, Source
@@ -168,6 +168,7 @@ def source_at(path: Path | str) -> Source:
             wanted="a file or folder of keypoints",
             remedy=f"did you mean {near[0]!r}?" if near else "check the path",
         )
+    check_regular(path)
     if path.is_file() and not path.stat().st_size:
         raise DataError("is empty", place=path.name, wanted="a file of keypoints", remedy="copy or export it again")
     return Source(str(path), path.name, "" if path.is_dir() else path.stem, path.is_dir())
@@ -219,19 +220,20 @@ def parts(source: Source) -> Iterator[Source | DataError]:
     No file's clips are read, so that processes can share the parts of a source.
     """
     if source.is_folder:
+        yield from source.unreadable
         try:
             whole = _reader(source)
         except DataError as error:
             yield error
             whole = None
         if not whole:
-            clips_in_parts, others = part_files.grouped(list(_children(source)))
+            clips_in_parts, others = part_files.grouped(list(source.children))
             yield from clips_in_parts
             for below in others:
                 yield from parts(below)
             return
         yield source
-        for below in _children(source):  # what lies beside the frames
+        for below in source.children:  # what lies beside the frames
             if below.is_folder or not NUMBERED.fullmatch(below.path.name):
                 yield from parts(below)
         return
@@ -269,21 +271,9 @@ def is_read(part: Source) -> bool:
     return _reader(part) is not None or part.path.suffix.lower() in BESIDE
 
 
-def _children(source: Source) -> Iterator[Source]:
-    """What lies in a folder, by name. An id is the path below the folder that was asked for, without the ending."""
-    with os.scandir(source.place) as found:
-        entries = sorted(found, key=lambda entry: entry.name)
-    for entry in entries:
-        name, folder = entry.name, entry.is_dir()
-        circle = folder and entry.is_symlink() and Path(entry).resolve() in (source.path.resolve() / "x").parents
-        if not name.startswith(".") and not circle:
-            id = name if folder or name.endswith(".") else name.rpartition(".")[0] or name
-            yield Source(entry.path, name, f"{source.id}/{id}" if source.id else id, folder)
-
-
 def _files(source: Source) -> Iterator[Source]:
     """The files below a folder."""
-    for below in _children(source) if source.is_folder else ():
+    for below in source.children if source.is_folder else ():
         if below.is_folder:
             yield from _files(below)
         else:

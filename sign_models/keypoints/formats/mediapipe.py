@@ -2,7 +2,7 @@
 
 33 pose points (x, y, z, visibility), then with 1662 numbers 468 face points (x, y, z), then 21 left and 21 right hand
 points (x, y, z); what was not found is zero. The layout of the widespread tutorial that files its recordings as
-SIGN/TAKE/FRAME.npy, which makes the name of the folder above the take the text.
+SIGN/TAKE/FRAME.npy. The folders may as well be SIGNER/TAKE, so that texts are taken from them only where asked for.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -38,7 +37,7 @@ def detect(source: Source) -> bool:
         return array.ndim in (1, 2) and array.shape[-1] in WIDTHS
     if not source.is_folder:
         return False
-    frame = next((path for path in source.path.iterdir() if _NUMBERED.fullmatch(path.name)), None)
+    frame = next((path for path in source.files if _NUMBERED.fullmatch(path.name)), None)
     return frame is not None and read_npy(frame).ndim == 1
 
 
@@ -47,13 +46,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
 
 
 def _read(source: Source, options: Options) -> KeypointSequence:
-    text = None
-    if source.is_folder:
-        frames = _frames(source.path)
-        # .../SIGN/TAKE: below the folder that was asked for, or that folder itself.
-        text = source.path.parent.name if source.name.isdecimal() else None
-    else:
-        frames = np.atleast_2d(as_numbers(source.tree, source.name))
+    frames = _frames(source) if source.is_folder else np.atleast_2d(as_numbers(source.tree, source.name))
     layout, faces, width = WIDTHS[frames.shape[1]]
     lost = np.isnan(frames)
     nan = sum(  # of the landmarks, each of several numbers
@@ -75,25 +68,24 @@ def _read(source: Source, options: Options) -> KeypointSequence:
         confidence=confidence,
         layout=layout,
         unit="normalized",
-        text=text,
         nan=nan,
     )
 
 
-def _frames(folder: Path) -> np.ndarray:
+def _frames(source: Source) -> np.ndarray:
     """(T, numbers) out of 0.npy, 1.npy, ... in the order of their numbers."""
-    numbered = sorted((int(path.stem), path) for path in folder.iterdir() if _NUMBERED.fullmatch(path.name))
+    numbered = sorted((int(path.stem), path) for path in source.files if _NUMBERED.fullmatch(path.name))
     frames = [as_numbers(read_npy(path), path.name) for _, path in numbered]
     for (_, path), frame in zip(numbered, frames, strict=True):
         if frame.ndim != 1 or len(frame) not in WIDTHS or len(frame) != len(frames[0]):
             found = f"an array of shape {frame.shape}"
             wanted = f"{' or '.join(map(str, WIDTHS))} numbers, the same in every frame of a clip"
-            raise DataError(found, place=f"{folder.name}/{path.name}", wanted=wanted)
+            raise DataError(found, place=f"{source.name}/{path.name}", wanted=wanted)
     first, last = numbered[0][0], numbered[-1][0]
     if len({number for number, _ in numbered}) < len(numbered) or last - first + 1 > GAPS * len(numbered):
         found = f"{len(numbered)} files for the frames {first} to {last}"
         wanted = f"one for every {GAPS} frames at least, each number once"
-        raise DataError(found, place=folder.name, wanted=wanted, remedy="rename the files")
+        raise DataError(found, place=source.name, wanted=wanted, remedy="rename the files")
     whole = np.zeros((last - first + 1, len(frames[0])), np.float64)
     whole[[number - first for number, _ in numbered]] = frames  # a frame without a file is all zeros: unseen
     return whole

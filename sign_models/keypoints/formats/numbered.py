@@ -23,7 +23,7 @@ def clips(source: Source) -> Iterator[Frames]:
     if not source.is_folder:
         yield Frames(source.id, source.name, [(0, source.path)])
         return
-    named = ((NUMBERED.fullmatch(path.name), path) for path in source.path.glob("*.json"))
+    named = ((NUMBERED.fullmatch(path.name), path) for path in source.files if path.suffix == ".json")
     frames = sorted((found["clip"], int(found["number"]), path) for found, path in named if found)
     groups = [(name, [(number, path) for _, number, path in group]) for name, group in groupby(frames, lambda f: f[0])]
     if len(groups) == 1:  # a folder that holds one clip is the clip; How2Sign names its files after their folder

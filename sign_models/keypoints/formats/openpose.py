@@ -40,8 +40,8 @@ BODIES = {
 
 
 def detect(source: Source) -> bool:
-    if source.is_folder and any(source.path.glob("*_keypoints.json")):
-        return any(NUMBERED.fullmatch(path.name) for path in source.path.glob("*_keypoints.json"))
+    if source.is_folder and (named := [p.name for p in source.files if p.name.endswith("_keypoints.json")]):
+        return any(map(NUMBERED.fullmatch, named))
     return _is_frame(source.picture)
 
 

@@ -73,17 +73,21 @@ def part_of(name: str) -> str | None:
     return _WORDS.get(word) or _SHORT.get(word)
 
 
-def grouped(children: list[Source]) -> tuple[list[Source], list[Source]]:
-    """What lies in a folder -> (a source for each clip that is kept in files or folders of parts, the others)."""
+def grouped(children: list[Source]) -> tuple[list[Source | DataError], list[Source]]:
+    """What lies in a folder -> (a source for each clip that is kept in files or folders of parts, the others).
+
+    What may not be read in the folders of parts stands before those clips, as its error.
+    """
     folders = {part: child for child in children if child.is_folder and (part := part_of(child.name))}
     members: dict[str, dict[str, Source]] = {}
-    used: set[str] = set()
+    used, bad = set[str](), list[DataError]()
     if len(folders) > 1 and folders.keys() & set(HANDS):
         for part, folder in folders.items():
-            for path in sorted(folder.path.rglob("*")):
-                if path.suffix.lower() in _ENDINGS and path.is_file():
-                    name = path.relative_to(folder.path).with_suffix("").as_posix()
-                    member = Source(str(path), path.name, f"{folder.id}/{name}")
+            for member in _below(folder):
+                if isinstance(member, DataError):
+                    bad.append(member)
+                elif member.path.suffix.lower() in _ENDINGS:
+                    name = member.path.relative_to(folder.path).with_suffix("").as_posix()
                     members.setdefault(re.sub(rf"[._ -]?{part}$", "", name), {})[part] = member
         used = {folder.place for folder in folders.values()}
     files: dict[str, dict[str, Source]] = {}
@@ -98,12 +102,19 @@ def grouped(children: list[Source]) -> tuple[list[Source], list[Source]]:
             used |= {child.place for child in named.values()}
     parent = children[0].id.rpartition("/")[0] if children else ""
     folder_name = Path(children[0].place).parent if children else Path()
-    clips = []
+    clips: list[Source | DataError] = [*bad]
     for name, files_of in sorted(members.items()):
         id = "/".join(filter(None, (parent, name))) or folder_name.name
         held = tuple((part, files_of[part]) for part in PARTS if part in files_of)
         clips.append(Source(str(folder_name), name or folder_name.name, id, True, held))
     return clips, [child for child in children if child.place not in used]
+
+
+def _below(folder: Source) -> Iterator[Source | DataError]:
+    """The files in a folder and in those below it; what may not be read as its error."""
+    yield from folder.unreadable
+    for child in folder.children:
+        yield from _below(child) if child.is_folder else (child,)
 
 
 def detect(source: Source) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 
@@ -40,7 +39,7 @@ def _is_frame(text: str) -> bool:
 
 
 def read(source: Source, options: Options) -> Iterator[Clip]:
-    names, texts = _beside(source.path, ".files"), _beside(source.path, ".text")
+    names, texts = _beside(source, ".files"), _beside(source, ".text")
     for i, (line, name, text) in enumerate(zip_longest(lines(source.path), names, texts)):
         if line is None:
             if name or text:
@@ -49,9 +48,9 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
         yield partial(_read, line, f"{i + 1}", name, text, source, options)
 
 
-def _beside(path: Path, suffix: str) -> Iterator[str]:
-    sibling = path.with_suffix(suffix)
-    return (line.strip() for line in lines(sibling)) if sibling.is_file() else iter(())
+def _beside(source: Source, suffix: str) -> Iterator[str]:
+    sibling = source.beside(suffix)
+    return (line.strip() for line in lines(sibling)) if sibling else iter(())
 
 
 def _read(

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import math
+import os
 import re
 import struct
 import tokenize
@@ -22,6 +23,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.encodings import decode, head_text, is_text
+from sign_models.keypoints.formats.folders import is_inside, listed
 from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
 from sign_models.keypoints.trees import check_json, parse_json
@@ -77,7 +79,8 @@ AS_TOLD = Options()
 class Source:
     """A file or a folder: where it lies, its bare name, and the id that a single clip in it would have.
 
-    members: (part, file) of the files that together are one clip.
+    members: (part, file) of the files that together are one clip. root: real path of the folder that was asked for, ""
+    where it is this one or its own folder.
     """
 
     place: str
@@ -85,10 +88,39 @@ class Source:
     id: str
     is_folder: bool = False
     members: tuple[tuple[str, Source], ...] = ()
+    root: str = ""
 
     @cached_property
     def path(self) -> Path:
         return Path(self.place)
+
+    @cached_property
+    def _listed(self) -> tuple[list[os.DirEntry[str]], list[DataError]]:
+        return listed(self.place, self.root or os.path.realpath(self.place))
+
+    @property
+    def files(self) -> list[Path]:
+        """The regular files in a folder, by name."""
+        return [Path(entry.path) for entry in self._listed[0] if not entry.is_dir()]
+
+    @property
+    def unreadable(self) -> list[DataError]:
+        """What in a folder may not be read: devices, FIFOs, sockets, links that lead out of it."""
+        return self._listed[1]
+
+    @property
+    def children(self) -> Iterator[Source]:
+        """What lies in a folder, by name. An id is the path below the folder asked for, without the ending."""
+        root = self.root or os.path.realpath(self.place)
+        for entry in self._listed[0]:
+            name, folder = entry.name, entry.is_dir()
+            id = name if folder or name.endswith(".") else name.rpartition(".")[0] or name
+            yield Source(entry.path, name, f"{self.id}/{id}" if self.id else id, folder, root=root)
+
+    def beside(self, suffix: str) -> Path | None:
+        """The file of the same name with another ending, where there is one."""
+        path = self.path.with_suffix(suffix)
+        return path if is_inside(path, self.root or os.path.realpath(self.path.parent)) else None
 
     @cached_property
     def head(self) -> bytes:
@@ -141,7 +173,7 @@ class Source:
         """What one picture's JSON file holds: the file's contents, or those of the first file of a folder of frames."""
         if not self.is_folder:
             return self.tree if self.kind == "json" else None
-        frames = sorted(path for path in self.path.glob("*.json") if NUMBERED.fullmatch(path.name))
+        frames = [path for path in self.files if path.suffix == ".json" and NUMBERED.fullmatch(path.name)]
         for path in frames[:MAX_TRIED]:
             with suppress(DataError):  # whoever reads the file says what is wrong with it
                 if tree := read_json(path):
