@@ -19,7 +19,8 @@ from sign_models.stages.declaration import STAGES
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
-VIDEO = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["video"]}
+EXTRAS = PROJECT["optional-dependencies"]
+OPTIONAL = {canonicalize_name(Requirement(line).name) for extra in ("video", "hdf5") for line in EXTRAS[extra]}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -62,11 +63,11 @@ def test_dependencies_are_what_the_code_imports() -> None:
     owners = {top: {canonicalize_name(name) for name in names} for top, names in packages_distributions().items()}
     ours = {*sys.stdlib_module_names, "sign_models", "entrypoints", *WITH_TORCH}
     used = {top for file in SOURCES for top in (name.split(".")[0] for name, _ in imports(file)) if top not in ours}
-    optional = {top for top in used if owners.get(top, {top}) & VIDEO}  # may not be installed
+    optional = {top for top in used if owners.get(top, {top}) & OPTIONAL}  # may not be installed
     assert {
-        top for file in SOURCES for name, now in imports(file) if now and (top := name.split(".")[0]) in VIDEO
+        top for file in SOURCES for name, now in imports(file) if now and (top := name.split(".")[0]) in OPTIONAL
     } == set()
-    assert optional == VIDEO
+    assert optional == OPTIONAL
     used -= optional
     declared = {canonicalize_name(requirement.name) for requirement in DIRECT}
     assert [top for top in sorted(used) if not owners[top] & declared] == []

@@ -9,6 +9,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def seed_npz(folder: Path) -> Path:
     path = folder / "clip.npz"
     np.savez_compressed(path, arr_0=scored("openpose_137"), fps=np.array(25.0))
     return path
+
+
+def seed_hdf5(folder: Path) -> Path:
+    import h5py
+
+    with h5py.File(folder / "all.h5", "w") as file:
+        file["train/clip"] = scored("openpose_137")
+        file["train/clip"].attrs["text"] = TEXT
+    return folder / "all.h5"
 
 
 def seed_json(folder: Path) -> Path:
@@ -378,3 +388,5 @@ EXAMPLES: dict[str, Example] = {
     "glofe how2sign": Example(glofe_how2sign, "glofe", "glofe_137", ("clip_3-8-rgb_front",), TEXT, "dev"),
     "openhands": Example(openhands, "openhands", HOLISTIC),
 }
+if find_spec("h5py"):  # an optional extra
+    EXAMPLES["seed hdf5"] = Example(seed_hdf5, "seed", "openpose_137", ("train/clip",), TEXT, "train")

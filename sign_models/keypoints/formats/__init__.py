@@ -72,7 +72,7 @@ READERS: tuple[Reader, ...] = (
     Reader("slrt", "SLRT's keypoint pickles", slrt.detect, slrt.read),
     Reader("openhands", "OpenHands' pose pickles", openhands.detect, openhands.read),
     Reader("glofe", "GloFE's pose pickles", glofe.detect, glofe.read),
-    Reader("seed", "arrays by id: pickle, npz, npy, JSON", seed.detect, seed.read),
+    Reader("seed", "arrays by id: pickle, npz, npy, JSON, HDF5", seed.detect, seed.read),
 )
 
 
@@ -242,6 +242,15 @@ def parts(source: Source) -> Iterator[Source | DataError]:
 
 def clips(part: Source, options: Options) -> Iterator[Clip]:
     """What reads each clip of a part; none where no reader knows it."""
+    if part.kind == "mat":
+        raise DataError(
+            "is a MATLAB file",
+            place=part.name,
+            wanted="npz, HDF5 or another format of docs/formats",
+            remedy="save its arrays (frames, landmarks, channels) again, in Python: "
+            "numpy.savez('clip.npz', **{k: v for k, v in scipy.io.loadmat('clip.mat').items() if k[0] != '_'}), "
+            "and for version 7.3 with h5py, axes reversed; or in MATLAB: h5create and h5write",
+        )
     for file in part_files.apart(part):
         if reader := _reader(file):
             yield from reader.read(file, options)

@@ -8,7 +8,7 @@ A name alone makes no part: a hand has 21 landmarks, else the arrays are clips t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -120,7 +120,7 @@ def _below(folder: Source) -> Iterator[Source | DataError]:
 def detect(source: Source) -> bool:
     if source.members:
         return True
-    if source.kind not in ("npz", "json", "pickle"):
+    if source.kind not in ("npz", "json", "pickle", "hdf5"):
         return False
     tree = source.tree
     if not isinstance(tree, Mapping) or not tree:
@@ -146,6 +146,12 @@ def _is_parts(tree: Mapping[Any, Any]) -> bool:
     if len(named) < 2 or not all(isinstance(tree[key], ARRAYS) for key in named.values()):
         return False
     return _holds_hands({part: tree[key] for part, key in named.items()})
+
+
+def are_named(names: Iterable[str]) -> bool:
+    """Whether names are those of a clip's parts."""
+    named = {part for name in names if (part := part_of(name))}
+    return len(named) > 1 and bool(named & set(HANDS))
 
 
 def _holds_hands(named: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ JSON share this; what differs between the systems is how they name the fields an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -15,6 +15,8 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip, is_score, unit_of
+from sign_models.keypoints.formats.columns import GROUP as SIGNERS
+from sign_models.keypoints.formats.columns import SPLIT, TEXT, first_of
 from sign_models.keypoints.formats.source import Options, Source
 from sign_models.keypoints.pickles.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence, Unit
@@ -28,7 +30,12 @@ _LOOKED_AT = 8  # values by which a tree is told
 
 
 def is_record(value: Any) -> bool:
-    return isinstance(value, Mapping) and any(name in value for name in KEYPOINTS)
+    return isinstance(value, Mapping) and is_named(value)
+
+
+def is_named(names: Container[str]) -> bool:
+    """Whether fields of these names are a record's."""
+    return any(name in names for name in KEYPOINTS)
 
 
 def values(tree: Any) -> list[Any]:
@@ -96,6 +103,9 @@ def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
     fields = {name: value[name] for name in ("layout", "fps", "unit", "size", "text", "split") if name in value}
     for name, synonyms in (("keypoints", KEYPOINTS), ("confidence", CONFIDENCE), ("group", GROUP)):
         fields[name] = next((value[synonym] for synonym in synonyms if synonym in value), None)
+    for name, columns in (("text", TEXT), ("split", SPLIT), ("group", SIGNERS)):  # "label": "tea"
+        if fields.get(name) is None and (column := first_of(map(str, value), columns)):
+            fields[name] = told if isinstance(told := value.get(column), str) and told.strip() else None
     return fields
 
 

@@ -24,7 +24,7 @@ HEADER = ("layout", "fps", "unit", "size")
 
 
 def detect(source: Source) -> bool:
-    if source.kind not in ("pickle", "npz", "npy", "json"):
+    if source.kind not in ("pickle", "npz", "npy", "json", "hdf5"):
         return False
     tree = source.tree
     if isinstance(tree, np.ndarray) or records.is_record(tree):
@@ -57,7 +57,7 @@ def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) ->
     arrays = [name for name, value in values.items() if _is_clip(value)]
     rest = {name: value for name, value in values.items() if name not in arrays}
     generic = bool(arrays) and str(arrays[0]).lower() in GENERIC
-    if len(arrays) != 1 or len(names) > MAX_FIELDS or not (source.kind == "npz" or generic):
+    if len(arrays) != 1 or len(names) > MAX_FIELDS or not (source.kind in ("npz", "hdf5") or generic):
         return None
     if any(
         isinstance(value, list | Mapping) or (isinstance(value, np.ndarray) and value.ndim > 1)

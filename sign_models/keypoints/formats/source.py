@@ -28,7 +28,7 @@ from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
 from sign_models.keypoints.trees import check_json, parse_json
 
-Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "text", "unknown"]
+Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "hdf5", "mat", "text", "unknown"]
 
 HEAD = 4096  # bytes by which a file is told
 MAX_JSON_BYTES = 2**28  # what it may hold is counted too, by trees.check_json
@@ -37,8 +37,10 @@ CHUNK = 2**20  # bytes that are read at a time
 MAX_LINE = 2**24  # characters of a line of text
 MAX_HEADER_BYTES = 10_000  # of an npy header
 MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
+MAGIC |= {b"\x89HDF\r\n\x1a\n": "hdf5", b"MATLAB 5.0 MAT-file": "mat", b"MATLAB 7.3 MAT-file": "mat"}
 SUFFIXES: dict[str, Kind] = {
     ".pkl": "pickle", ".pickle": "pickle", ".json": "json", ".npz": "npz", ".npy": "npy", ".parquet": "parquet",
+    ".h5": "hdf5", ".hdf5": "hdf5", ".mat": "mat",
 }  # fmt: skip
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".psv", ".skels", ".files", ".text")
 # Pickles of protocol 0 and 1 have no magic bytes: a container or a class by its full name, then its place in the memo.
@@ -182,7 +184,7 @@ class Source:
 
     @cached_property
     def tree(self) -> Any:
-        """Contents of a pickle, JSON or npz file: containers, numbers, strings and arrays."""
+        """Contents of a pickle, JSON, npz or HDF5 file: containers, numbers, strings and arrays."""
         match self.kind:
             case "pickle":
                 return safe_pickle.load(self.place)
@@ -192,6 +194,12 @@ class Source:
                 return Npz(self.path)
             case "npy":
                 return read_npy(self.path)
+            case "hdf5":
+                from sign_models.keypoints.formats.hdf5 import tree_of
+                from sign_models.keypoints.formats.parts import are_named
+                from sign_models.keypoints.formats.records import is_named
+
+                return tree_of(self.path, lambda names: is_named(names) or are_named(names))
         return None
 
 

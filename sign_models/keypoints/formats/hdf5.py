@@ -1,0 +1,233 @@
+"""HDF5 files: arrays by id, records and parts in groups, as an npz holds them. Needs the optional extra `hdf5`.
+
+A dataset (T, K, C) is a clip; its id is its path. A group with `keypoints`, or with the parts of a clip, is a record.
+Attributes (`text`, `label`, `fps`, `layout`, ...) of a dataset or group tell of it, those of the file of all its clips.
+Links, virtual datasets and data in other files are refused: a file of a stranger reads no other. The library hangs on
+some damaged files, so that another process reads each one first.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats.columns import SPLITS
+from sign_models.keypoints.formats.records import KEYPOINTS
+
+MAX_ARRAY_BYTES = 2**31
+MAX_RATIO = 1032  # of deflate: unpacked bytes for each byte of the file
+MAX_OBJECTS = 2**20
+MAX_DEPTH = 8  # groups in groups
+PROBE = [sys.executable, "-I", str(Path(__file__).with_name("hdf5_probe.py"))]
+MAX_SECONDS, MIN_BYTES_A_SECOND = 20, 10_000_000  # that reading a file may take
+_BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
+
+
+class _Probe:
+    """A process that reads every file before this one does, and is ended where it hangs."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def check(self, path: Path) -> None:
+        """Raises:
+        DataError: the file makes the library fail, crash or hang.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                PROBE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+        process, answers = self._process, queue.SimpleQueue[str]()
+        assert process.stdin is not None and process.stdout is not None
+        read = process.stdout.readline
+        size = path.stat().st_size
+        with suppress(OSError):
+            process.stdin.write(json.dumps([str(path), min(MAX_ARRAY_BYTES, size * MAX_RATIO), MAX_DEPTH + 2]) + "\n")
+            process.stdin.flush()
+        threading.Thread(target=lambda: answers.put(read()), daemon=True).start()
+        try:
+            answer = answers.get(timeout=MAX_SECONDS + size / MIN_BYTES_A_SECOND).strip()
+        except queue.Empty:
+            process.kill()
+            answer = "reading it does not end"
+        if answer != "read":
+            raise _broken(path, RuntimeError(answer or "the library ends on it"))
+
+
+_probe = _Probe()
+
+
+class Hdf5(Mapping[str, Any]):
+    """A group: its arrays and groups, each read when it is asked for.
+
+    Args:
+        group: h5py's.
+        path: of the file.
+        keys: what the mapping holds, paths below the group.
+        told: attributes, which are keys too; in a mapping of clips they are those of every clip.
+        by_id: whether it is a mapping of clips.
+    """
+
+    def __init__(self, group: Any, path: Path, keys: list[str], told: Mapping[str, Any], by_id: bool = False) -> None:
+        self._group, self._path, self._keys, self._by_id = group, path, dict.fromkeys(keys), by_id
+        self._told = {} if by_id else {name: value for name, value in told.items() if name not in self._keys}
+        self._of_all = told if by_id else {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._keys:
+            return self._told[name]
+        found = _member(self._group, name, self._path)
+        told = {**self._of_all, **(_split_of(name) if self._by_id else {}), **_told(found, self._path)}
+        if _is_group(found):
+            return Hdf5(found, self._path, _names(found, self._path), told)
+        array = _array(found, self._path)
+        tells = self._by_id and told and isinstance(array, np.ndarray) and array.ndim > 1
+        return {"keypoints": array, **told} if tells else array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._told, *self._keys])
+
+    def __len__(self) -> int:
+        return len(self._told) + len(self._keys)
+
+
+def tree_of(path: Path, is_clip: Callable[[list[str]], bool]) -> Mapping[str, Any]:
+    """What a file holds: the record or the parts of one clip, or clips by id.
+
+    Args:
+        path: of the file.
+        is_clip: whether the names in a group are those of a record or of the parts of a clip.
+
+    Raises:
+        DataError: it cannot be read, or h5py is not installed.
+    """
+    try:
+        import h5py
+    except ModuleNotFoundError as error:
+        remedy = "pip install 'sign-models[hdf5]', or save it as npz"
+        raise DataError("is HDF5", place=path.name, wanted="the optional extra hdf5", remedy=remedy) from error
+    _probe.check(path)
+    try:
+        file = h5py.File(path, "r")
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    names, told = _names(file, path), _told(file, path)
+    if is_clip(names):
+        return Hdf5(file, path, names, told)
+    arrays = [name for name in names if getattr(_member(file, name, path), "ndim", 0) > 1]
+    if len(arrays) == 1 and not any(_is_group(_member(file, name, path)) for name in names):
+        one = Hdf5(file, path, names, told)  # a clip whatever the array is called
+        dataset = _member(file, arrays[0], path)
+        return {**{k: one[k] for k in one if k != arrays[0]}, **_attributes(dataset, path), "keypoints": one[arrays[0]]}
+    keys: list[str] = []
+    _walk(file, "", keys, path, is_clip)
+    return Hdf5(file, path, keys, told, by_id=True)
+
+
+def _walk(group: Any, above: str, keys: list[str], path: Path, is_clip: Callable[[list[str]], bool]) -> None:
+    """The paths of the clips below a group, in the order of their names."""
+    if above.count("/") > MAX_DEPTH:
+        raise DataError("groups within groups", place=f"{path.name}: {above[:60]}", wanted=f"{MAX_DEPTH} at most")
+    for name in _names(group, path):
+        found, place = _member(group, name, path), f"{above}{name}"
+        if _is_group(found) and not is_clip(_names(found, path)):
+            _walk(found, f"{place}/", keys, path, is_clip)
+        elif _is_group(found) or found.ndim > 1 or not above:  # not what tells of the clips beside it
+            keys.append(place)
+        if len(keys) > MAX_OBJECTS:
+            raise DataError(f"more than {MAX_OBJECTS:,} objects", place=path.name, remedy="split the file")
+
+
+def _is_group(found: Any) -> bool:
+    return hasattr(found, "keys")
+
+
+def _names(group: Any, path: Path) -> list[str]:
+    try:
+        return [name for name in group.keys() if isinstance(name, str)]  # bytes: no UTF-8
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def _member(group: Any, name: str, path: Path) -> Any:
+    import h5py
+
+    try:
+        for place in _prefixes(name):
+            if not isinstance(group.get(place, getlink=True), h5py.HardLink):
+                raise DataError("a link to elsewhere", place=f"{path.name}: {place[:60]}", wanted="the data itself")
+        return group[name]
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """ "a/b/c" -> "a", "a/b", "a/b/c"."""
+    parts = name.split("/")
+    yield from ("/".join(parts[: i + 1]) for i in range(len(parts)))
+
+
+def _array(dataset: Any, path: Path) -> Any:
+    """An array of numbers, or a text or a number where the dataset holds one."""
+    place = f"{path.name}: {dataset.name}"
+    try:
+        if dataset.is_virtual or dataset.external:
+            raise DataError(
+                "data in other files", place=place, wanted="the data itself", remedy="copy it into the file"
+            )
+        size, most = dataset.size * dataset.dtype.itemsize, path.stat().st_size * (MAX_RATIO if dataset.chunks else 1)
+        if size > min(MAX_ARRAY_BYTES, most):
+            raise DataError(f"says it holds {size:,} bytes", place=place, wanted="no more than its file can hold")
+        value = dataset[()]
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """Text as str, arrays of one number as that number."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
+        return [_plain(one) for one in value.ravel()] if value.ndim else _plain(value.item())
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= 1 else value
+
+
+def _told(thing: Any, path: Path) -> dict[str, Any]:
+    """The attributes of a dataset or group, and those of the keypoints in a record."""
+    told = _attributes(thing, path)
+    for name in KEYPOINTS:
+        if _is_group(thing) and name in thing:
+            told |= _attributes(_member(thing, name, path), path)
+    return told
+
+
+def _attributes(thing: Any, path: Path) -> dict[str, Any]:
+    """Those that are texts or numbers."""
+    try:
+        found = {name: _plain(value) for name, value in thing.attrs.items()}
+    except _BROKEN as error:
+        raise _broken(path, error) from error
+    return {name: value for name, value in found.items() if isinstance(value, str | int | float)}
+
+
+def _split_of(name: str) -> dict[str, str]:
+    """The split that a group above a clip is called by."""
+    return next(({"split": SPLITS[part]} for part in name.lower().split("/")[:-1] if part in SPLITS), {})
+
+
+def _broken(path: Path, error: BaseException) -> DataError:
+    found = f"is no readable HDF5 file ({str(error)[:80]})"
+    return DataError(found, place=path.name, wanted="a whole file", remedy="copy or save it again")
