@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import shlex
 from pathlib import Path
@@ -56,6 +57,22 @@ def test_mlproject_has_the_entry_point_that_it_declares(stage: Stage, root: Path
 def test_mlproject_offers_the_stages_in_their_order(root: Path) -> None:
     entries = yaml.safe_load((root / "MLproject").read_text())["entry_points"]
     assert [name for name in entries if name in STAGES] == list(STAGES)
+
+
+ENGINE = [
+    *(f"pipeline/{name}.py" for name in ("runner", "context", "options", "summary", "sources")),
+    "cli/commands.py",
+]
+
+
+def test_the_engine_names_no_stage(root: Path) -> None:
+    package = root / "sign_models"
+    known = {*STAGES, *(stage.made_role for stage in STAGES.values()), *model_names().values()}
+    for file in [*(package / name for name in ENGINE), *package.glob("tracking/*.py")]:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        named = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and str(n.value) in known]
+        named += [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr in STAGES]
+        assert not named, file
 
 
 @EACH
