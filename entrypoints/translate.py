@@ -24,6 +24,7 @@ mlflow run . -e translate -P videos=my_poses -P out=captions -P vtt=true
     commands.flag("--eaf", "Write ELAN annotations."),
     commands.flag("--json", "Write segments, other texts and the score as JSON."),
     option("--n-best", "How many texts a clip has in the JSON.  [default: 1]", metavar="INTEGER"),
+    option("--overlay", "Write the video again with skeleton and captions: .mp4 or .gif.", metavar="FILE"),
     commands.flag(
         "--strict-extractor", "Refuse clips of another extractor than the training clips'.  [default: a warning]"
     ),

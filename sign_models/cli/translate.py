@@ -24,5 +24,12 @@ def parse(given: Mapping[str, str]) -> TranslateOptions:
     if not n_best.isdecimal() or not 1 <= int(n_best) <= 16:
         raise ParamsError(f"'{n_best}'", place="n_best", wanted="1 to 16")
     return TranslateOptions(
-        videos, given["model"] or CHAMPION, out or Path(), forms, int(n_best), strict, experiment(given)
+        videos,
+        given["model"] or CHAMPION,
+        out or Path(),
+        forms,
+        int(n_best),
+        strict,
+        path(given, "overlay"),
+        experiment(given),
     )

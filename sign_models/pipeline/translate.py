@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.extractor import check_extractor
 from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.serving.answers import confidence_of
 from sign_models.stages.declaration import model_names
 from sign_models.tracking.registry import resolve, trained_on
 from sign_models.tracking.runs import connect
@@ -24,6 +24,7 @@ from sign_models.video.batch import extract_all, find_videos
 from sign_models.video.captions import Segment
 from sign_models.video.decode import SUFFIXES
 from sign_models.video.models import model_files
+from sign_models.video.overlay import check_overlay, write_overlay
 
 CHAMPION = f"models:/{model_names()['translator']}@champion"
 FORMS = ("srt", "vtt", "eaf", "json")
@@ -37,6 +38,8 @@ class TranslateOptions:
         model: As the registry resolves it.
         forms: Of FORMS; their files go to out, or beside the working directory.
         strict_extractor: Refuse clips of another extractor than training's.
+        overlay: A file, .mp4 or .gif: the video again with skeleton and captions. Of several videos it becomes a
+            folder of that name, with a file each.
     """
 
     videos: Path
@@ -45,6 +48,7 @@ class TranslateOptions:
     forms: tuple[str, ...] = ()
     n_best: int = 1
     strict_extractor: bool = False
+    overlay: Path | None = None
     experiment: str = ""
 
 
@@ -60,6 +64,8 @@ def run_translate(options: TranslateOptions) -> None:
     Raises:
         UpstreamError: no such translator. DataError: what is given holds no keypoints, or a video cannot be used.
     """
+    if options.overlay is not None:
+        check_overlay(options.overlay)
     connect(options.experiment or None)
     upstream = resolve(options.model, "translator")
     from sign_models.serving import load
@@ -78,6 +84,7 @@ def run_translate(options: TranslateOptions) -> None:
                 print(f"{clip.sequence.id}\t{segment.start:.2f}\t{segment.end:.2f}\t{segment.text}")
             if not found:
                 print(f"{clip.sequence.id}: no signing found", file=sys.stderr)
+            _draw(options, clip, found)
             _write(options, clip, found, answer, upstream.uri)
 
 
@@ -96,12 +103,7 @@ def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segm
         )
     windows = answer["windows"]
     others = tuple(h["text"] for h in answer.get("n_best", ())[1:]) if len(windows) == 1 else ()
-    return [Segment(w["start"], w["end"], w["text"], confidence(w["score"]), others) for w in windows]
-
-
-def confidence(score: float) -> float:
-    """Geometric mean of a text's token probabilities, in [0, 1], of its mean log probability per token."""
-    return min(1.0, math.exp(score))
+    return [Segment(w["start"], w["end"], w["text"], confidence_of(w), others) for w in windows]
 
 
 def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
@@ -121,6 +123,19 @@ def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
 
 def _holds_videos(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+
+
+def _draw(options: TranslateOptions, clip: _Clip, found: list[Segment]) -> None:
+    """The overlay of a video, where one is asked for."""
+    if options.overlay is None:
+        return
+    if clip.video is None:
+        wanted, remedy = "a video to draw over", "give the video, or leave out overlay"
+        raise DataError("keypoints only", place=clip.sequence.source or clip.sequence.id, wanted=wanted, remedy=remedy)
+    file = options.overlay
+    if not options.videos.is_file():
+        file = file.with_suffix("") / f"{clip.sequence.id}{file.suffix}"
+    write_overlay(file, clip.video, clip.sequence, found)
 
 
 def _write(options: TranslateOptions, clip: _Clip, found: list[Segment], answer: Any, model: str) -> None:

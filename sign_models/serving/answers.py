@@ -72,4 +72,4 @@ def confidence_of(found: Mapping[str, Any]) -> float:
     """In [0, 1]: what the model itself says, else its mean probability a token, which is not calibrated."""
     if found.get("confidence") is not None:
         return float(found["confidence"])
-    return round(math.exp(min(float(found["score"]), 0.0)), 4)
+    return math.exp(min(float(found["score"]), 0.0))

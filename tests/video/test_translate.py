@@ -19,7 +19,19 @@ from tests.keypoints.signer import signer
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "video" / "hoy.mp4"
 NOTHING = {
     name: ""
-    for name in ("videos", "model", "out", "srt", "vtt", "eaf", "json", "n_best", "strict_extractor", "experiment")
+    for name in (
+        "videos",
+        "model",
+        "out",
+        "srt",
+        "vtt",
+        "eaf",
+        "json",
+        "n_best",
+        "strict_extractor",
+        "overlay",
+        "experiment",
+    )
 }
 
 
