@@ -7,7 +7,7 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup video demo pipeline test kernels docs check format ui lock clean
+.PHONY: help setup video browser demo pipeline test kernels docs check format ui lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ $(READY): requirements.lock pyproject.toml tools/conda_standin.py
 video: setup ## Add what `extract` needs to .venv, and make MediaPipe's model files (Apache-2.0) in the cache folder
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --no-build-isolation --editable '.[video]'
 	@$(RUN) python -m sign_models.video.models
+
+browser: video ## Add what the tests of the page need: Playwright and MediaPipe for the browser; Chromium is the system's
+	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --no-build-isolation --editable '.[browser]'
+	@$(RUN) python -m sign_models.video.browser
 
 demo: video ## Translate the webcam or a video in the browser, with the champion: `mlflow run . -e demo` in .venv
 	$(RUN) python -m sign_models.video.browser
