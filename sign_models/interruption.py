@@ -38,6 +38,7 @@ class _State:
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self.signum: int | None = None
         self.depth = 0  # of `deferred` blocks
+        self.what = ""
         self.complete = False
         self.grace_s = grace_s
         self.arrived = threading.Event()
@@ -74,13 +75,18 @@ def wait(seconds: float) -> None:
 
 
 @contextmanager
-def deferred() -> Iterator[None]:
-    """A short block that is not stopped in the middle, such as the move of an alias. No check follows at its end."""
-    _state.depth += 1
+def deferred(what: str = "") -> Iterator[None]:
+    """A short block that is not stopped in the middle, such as the move of an alias. No check follows at its end.
+
+    Args:
+        what: Named in the message where it has to be ended all the same, so that nobody takes it for not begun.
+    """
+    state, before = _state, _state.what
+    state.depth, state.what = state.depth + 1, what or before
     try:
         yield
     finally:
-        _state.depth -= 1
+        state.depth, state.what = state.depth - 1, before
 
 
 def complete() -> None:
@@ -171,7 +177,8 @@ def _end_by_force(signum: int) -> None:
 
 
 def _end(signum: int) -> None:
-    os.write(2, b"interrupted\n")
+    what = f"; look at what became of this: {_state.what}" if _state.what else ""
+    os.write(2, f"interrupted{what}\n".encode())
     os._exit(128 + signum)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from sign_models.datasets.inputs import Inputs
 from sign_models.evaluation.metrics import Scores
@@ -48,16 +49,23 @@ def run_promote(options: PromoteOptions) -> None:
     to_terminal()
     with stage_run("promote", experiment=o.experiment or None) as run:
         run.log_code_state()
-        said = promotion.rollback(o.model, o.alias, reason=o.reason) if o.back else _promote(o, run)
-        run.link_inputs([resolve(str(said.version), stage_of(said.name)).model_id])
-        run.set_tags({"sign.promoted": f"models:/{said.name}/{said.version}", "sign.promoted.alias": said.alias})
-        run.log_dict(asdict(said), "promotion.json")
-        compared = {"score": said.score, "previous_score": said.previous_score}
-        run.log_metrics({name: value for name, value in compared.items() if value is not None}, 0)
-        print(_told(said, run.id))
+
+        def done(said: promotion.Promotion) -> None:
+            """Say what has moved before anything else can go wrong."""
+            print(_told(said, run.id), flush=True)
+            run.link_inputs([resolve(str(said.version), stage_of(said.name)).model_id])
+            run.set_tags({"sign.promoted": f"models:/{said.name}/{said.version}", "sign.promoted.alias": said.alias})
+            run.log_dict(asdict(said), "promotion.json")
+            compared = {"score": said.score, "previous_score": said.previous_score}
+            run.log_metrics({name: value for name, value in compared.items() if value is not None}, 0)
+
+        if o.back:
+            promotion.rollback(o.model, o.alias, reason=o.reason, done=done)
+        else:
+            _promote(o, run, done)
 
 
-def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
+def _promote(o: PromoteOptions, run: Run, done: promotion.Done) -> None:
     stage = stage_of(o.model)
     chosen = resolve(o.version, stage)
     inputs = o.inputs or _embedded(chosen)
@@ -70,11 +78,10 @@ def _promote(o: PromoteOptions, run: Run) -> promotion.Promotion:
 
     said = promotion.promote(
         o.model, str(chosen.version), o.alias, metric=o.metric, force=o.force, reason=o.reason,
-        score=score if inputs else None,
+        score=score if inputs else None, done=done,
     )  # fmt: skip
     if o.inputs and not said.scored_again:
         logger.info("%s was not read: the versions need no scoring on other data", o.inputs.source)
-    return said
 
 
 def _embedded(version: ModelRef) -> Inputs | None:
@@ -133,10 +140,11 @@ def run_prune(options: PruneOptions) -> None:
     """List what nothing needs any more; delete it where options say yes."""
     to_terminal()
     with stage_run("prune", experiment=options.experiment or None) as run:
-        found = prune.prune() if options.yes else prune.plan()
+        found = prune.prune(partial(print, flush=True)) if options.yes else prune.plan()
         run.log_dict({"deleted": options.yes, **asdict(found)}, "prune.json")
         run.log_metrics({"checkpoints": len(found.checkpoints), "versions": len(found.versions)}, 0)
-        print(found.as_text())
+        if not options.yes or not (found.checkpoints or found.versions):
+            print(found.as_text())
         if found.checkpoints or found.versions:
             print("\n" + ("deleted" if options.yes else "nothing is deleted yet: add -P yes=true, or --yes"))
         print(f"run {run.id}")

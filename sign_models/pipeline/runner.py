@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,12 +34,10 @@ from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.store import connect
 
 if TYPE_CHECKING:
-    from sign_models.keypoints.sequence import KeypointSequence
     from sign_models.training.distributed import ProcessGroup
     from sign_models.training.task import Recorder
 
 logger = logging.getLogger(__name__)
-EXAMPLE_CLIPS = 2  # in a model's input example
 
 
 def to_terminal() -> None:
@@ -176,7 +174,7 @@ def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: 
             run.log_metrics(result.metrics, result.step)
             logger.info("%s: %s of run %s", stage.name, stage.writes or "done", run.id)
             return Output(stage, run.id)
-        return _register(run, stage, context, upstream, wanted, result)
+        return _register(run, stage, upstream, wanted, result)
 
 
 def _finished(stage: Stage, context: Context, wanted: Fingerprint, done: Set[str]) -> Output | None:
@@ -295,9 +293,7 @@ def _log(run: Run, result: Result, folder: Path) -> None:
         run.set_tags(result.tags)
 
 
-def _register(
-    run: Run, stage: Stage, context: Context, upstream: Upstream, wanted: Fingerprint, result: Result
-) -> Output:
+def _register(run: Run, stage: Stage, upstream: Upstream, wanted: Fingerprint, result: Result) -> Output:
     from sign_models.models.storage import save
     from sign_models.tracking.registration import register
 
@@ -308,7 +304,6 @@ def _register(
             run,
             stage.made_role,
             Path(folder),
-            input_example=_example(stage, context),
             metrics=result.metrics,
             upstream=upstream.models,
             tags=wanted.tags() | ({} if stage.trains else sources.inherited(upstream.models)),
@@ -316,12 +311,3 @@ def _register(
         )
     logger.info("%s: registered %s", stage.name, model.uri)
     return Output(stage, run.id, model)
-
-
-def _example(stage: Stage, context: Context) -> list[KeypointSequence]:
-    from sign_models.keypoints.sequence import of_canonical
-
-    corpus = getattr(context.inputs, stage.reads[0])
-    extractor = next(iter(corpus.extractors)) if len(corpus.extractors) == 1 else None
-    clips = [of_canonical(corpus.ids[i], corpus.clip(i)) for i in range(min(EXAMPLE_CLIPS, len(corpus)))]
-    return [replace(clip, extractor=extractor) for clip in clips]

@@ -64,8 +64,10 @@ def find_trained(wanted: Fingerprint) -> tuple[ModelRef | None, list[str]]:
                     reasons.append(f"version {version.version}: {_difference(version.tags.get(FIELDS), wanted.fields)}")
                 elif _cut_off(found.run_id):
                     reasons.append(f"version {version.version}: its run was cut off")  # and no alias may have moved
-                elif found.config:  # its files are there
+                elif found.has_files():
                     return found, []
+                else:
+                    reasons.append(f"version {version.version}: the files of this version are gone from the store")
             except UpstreamError as error:
                 reasons.append(f"version {version.version}: {error.found}")
     return None, reasons or [f"no version of {name} exists"]

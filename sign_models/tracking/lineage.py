@@ -12,7 +12,7 @@ from sign_models.keypoints.extractor import short_name
 from sign_models.stages.declaration import Stage, by_role, model_names
 from sign_models.tracking.registry import (
     UPSTREAM,
-    WEIGHTS,
+    has_files,
     logged_model,
     model_id_of,
     resolve,
@@ -20,7 +20,7 @@ from sign_models.tracking.registry import (
     trained_on,
     versions_of,
 )
-from sign_models.tracking.store import artifacts_at, client
+from sign_models.tracking.store import client
 from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _version(role: str, told: Mapping[str, str]) -> Node:
     model, run = logged_model(told["model_id"]), _run(told["run_id"])
     tags = dict(version.tags if version else model.tags if model else _as_version_tags(run))
     gone = [] if version else ["the version"]
-    gone += ["the logged model"] if model is None else [] if _has_files(model) else ["its files"]
+    gone += ["the logged model"] if model is None else [] if has_files(model.artifact_location) else ["its files"]
     upstream = [_version(k, v) for k, v in _models(tags).items()]
     of_run = {} if run is None else run.data.tags
     for producer in (stage for stage in by_role().values() if stage.writes):
@@ -166,11 +166,6 @@ def _run(run_id: str) -> Run | None:
 def _missing(run: Run | None) -> tuple[str, ...]:
     gone = run is None or run.info.lifecycle_stage == "deleted"
     return ("its run",) if gone else ()
-
-
-def _has_files(model: LoggedModel) -> bool:
-    folder = "artifacts/model"
-    return any(f.path == f"{folder}/{WEIGHTS}" for f in artifacts_at(model.artifact_location).list_artifacts(folder))
 
 
 def _scores(model: LoggedModel | None, run: Run | None) -> dict[str, float]:

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from sign_models import interruption
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.stages.declaration import by_role, model_names
 from sign_models.tracking.fingerprint import FIELDS
+from sign_models.tracking.locks import store_lock
 from sign_models.tracking.registration import CANDIDATE, smoke_test
-from sign_models.tracking.registry import ModelRef, aliases_of, resolve, stage_of
-from sign_models.tracking.store import client, store_lock
+from sign_models.tracking.registry import ModelRef, aliases_of, move_alias, resolve, stage_of
+from sign_models.tracking.store import client
 from sign_models.tracking.store_errors import translate_store_errors
 
 CHAMPION = "champion"
 RECORD, ROLLBACK, DATA = "sign.promotion.", "sign.rollback.", "sign.data."
 LOWER_IS_BETTER = re.compile(r"loss|error_rate|distance|perplexity")
 Score = Callable[[ModelRef], Mapping[str, float]]
+Done = Callable[["Promotion"], None]
+
+
+def nothing(said: Promotion) -> None:
+    """Called by default once the aliases have moved."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +63,25 @@ def promote(
     force: bool = False,
     reason: str = "",
     score: Score | None = None,
+    done: Done = nothing,
 ) -> Promotion:
     """Move `alias` of the model `name` to the version that `spec` names, and `previous` to the one that held it.
 
     The version must be READY, load, and answer its own input example. It must not be worse than the alias's present
     version: by `metric`, or the stage's own, as both were scored when they were registered; where their data differ, as
-    `score` scores them now. `force` goes past that comparison only, and needs a reason.
+    `score` scores them now. `force` goes past that comparison only, and needs a reason. All of this takes its time
+    without a lock and can be stopped. The moves come last, together; `done` is called before anybody can stop them.
     Raises UpstreamError where a check fails, ParamsError where the request makes no sense. Then nothing has moved.
     """
-    import mlflow
-
     stage = stage_of(name)
     check_alias(alias)
     if force and not reason.strip():
         raise ParamsError("force without a reason", place="reason", wanted="why a worse version may be promoted")
-    with translate_store_errors(f"promoting {name}"), store_lock(mlflow.get_tracking_uri()):
+    with translate_store_errors(f"promoting {name}"):
         chosen = resolve(spec, stage)
         present = aliases_of(chosen.name).get(alias)
         holder = None if present is None else resolve(str(present), stage) if not force else _if_usable(present, stage)
-        smoke_test(chosen.location, chosen.uri)
+        smoke_test(chosen)
         compared = _Comparison(None, None, None, False)
         if holder is not None and holder.version != chosen.version:
             compared = _compare(chosen, holder, metric, score, force)
@@ -89,23 +97,50 @@ def promote(
             chosen.name, chosen.version, alias, present, compared.metric, compared.score, compared.previous_score,
             compared.scored_again, force, reason, _who(), _now(),
         )  # fmt: skip
-        _record(chosen.name, chosen.version, RECORD + alias, json.dumps(asdict(said)))
-        if present is not None and present != chosen.version:  # first: a kill in between leaves both on the old one
-            client().set_registered_model_alias(chosen.name, previous_of(alias), str(present))
-        client().set_registered_model_alias(chosen.name, alias, str(chosen.version))
+        # the old one's first: a kill in between leaves both aliases on it
+        moves = {previous_of(alias): present} if present is not None and present != chosen.version else {}
+        _move(said, moves | {alias: chosen.version}, (chosen.version, RECORD + alias), done)
     return said
 
 
-def rollback(name: str, alias: str = CHAMPION, *, reason: str = "") -> Promotion:
+def _move(said: Promotion, moves: Mapping[str, int], record: tuple[int, str], done: Done) -> None:
+    """Move aliases and record it, all or nothing but for SIGKILL.
+
+    Args:
+        moves: Alias -> version, in this order.
+        record: The version and its tag that keep what was done.
+
+    Raises:
+        UpstreamError: Somebody else has moved the alias since it was looked at. Then nothing has moved.
+    """
+    import mlflow
+
+    with store_lock(mlflow.get_tracking_uri()):
+        present = aliases_of(said.name).get(said.alias)
+        if present != said.previous:
+            raise UpstreamError(
+                f"it was moved from version {said.previous} to {present} meanwhile",
+                place=f"{said.name}@{said.alias}",
+                wanted="the version that was compared with",
+                remedy="type the same command again",
+            )
+        interruption.check()
+        with interruption.deferred(f"moving {said.alias} of {said.name} to version {said.version}"):
+            for alias, version in moves.items():
+                move_alias(said.name, alias, version)
+            version, tag = record
+            client().set_model_version_tag(said.name, str(version), tag, json.dumps(asdict(said)))
+            done(said)
+
+
+def rollback(name: str, alias: str = CHAMPION, *, reason: str = "", done: Done = nothing) -> Promotion:
     """Move `alias` back to the version that held it before; that one and the present one change places.
 
     Raises UpstreamError where there is no version to go back to, or it does not load any more. Then nothing has moved.
     """
-    import mlflow
-
     stage = stage_of(name)
     model, back = model_names()[stage], previous_of(alias)
-    with translate_store_errors(f"rolling back {name}"), store_lock(mlflow.get_tracking_uri()):
+    with translate_store_errors(f"rolling back {name}"):
         held = aliases_of(model)
         if alias not in held or back not in held or held[alias] == held[back]:
             raise UpstreamError(
@@ -115,13 +150,12 @@ def rollback(name: str, alias: str = CHAMPION, *, reason: str = "") -> Promotion
                 remedy="promote a version by its number instead",
             )
         chosen = resolve(str(held[back]), stage)
-        smoke_test(chosen.location, chosen.uri)
+        smoke_test(chosen)
         said = Promotion(
             model, chosen.version, alias, held[alias], None, None, None, False, False, reason, _who(), _now()
         )
-        _record(model, held[alias], ROLLBACK + alias, json.dumps(asdict(said)))
-        client().set_registered_model_alias(model, alias, str(chosen.version))
-        client().set_registered_model_alias(model, back, str(held[alias]))
+        moves = {alias: chosen.version, back: held[alias]}
+        _move(said, moves, (held[alias], ROLLBACK + alias), done)
     return said
 
 
@@ -147,6 +181,8 @@ class _Comparison:
     def worse(self) -> bool:
         if self.metric is None or self.score is None or self.previous_score is None:
             return False
+        if math.isnan(self.score):
+            return True
         if LOWER_IS_BETTER.search(self.metric):
             return self.score > self.previous_score
         return self.score < self.previous_score
@@ -193,10 +229,6 @@ def check_alias(alias: str) -> None:
         raise ParamsError(
             f"{alias!r}", place="alias", wanted="letters, digits, - and _; not candidate, latest, previous or a version"
         )
-
-
-def _record(name: str, version: int, tag: str, text: str) -> None:
-    client().set_model_version_tag(name, str(version), tag, text)
 
 
 def _who() -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from sign_models import interruption
 from sign_models.stages.declaration import model_names
 from sign_models.tracking.checkpoints import ROOT
+from sign_models.tracking.locks import store_lock
 from sign_models.tracking.registry import UPSTREAM, aliases_of, logged_model, model_id_of, versions_of
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import artifacts_at, client, store_lock
+from sign_models.tracking.store import artifacts_at, client
 from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
@@ -40,10 +43,15 @@ class Plan:
     checkpoints: dict[str, str]
     versions: tuple[Held, ...]
 
+    def items(self, shared: set[str]) -> Iterator[tuple[str, Callable[[], bool]]]:
+        """A line for each thing, and what deletes it. shared: logged models that other registered models hold."""
+        for run_id, stage in self.checkpoints.items():
+            yield f"checkpoints of finished run {run_id} ({stage})", partial(_delete_checkpoints, run_id)
+        for v in self.versions:
+            yield f"version {v.version} of {v.name} (run {v.run_id})", partial(_delete_version, v, shared)
+
     def as_text(self) -> str:
-        lines = [f"checkpoints of finished run {run_id} ({stage})" for run_id, stage in self.checkpoints.items()]
-        lines += [f"version {v.version} of {v.name} (run {v.run_id})" for v in self.versions]
-        return "\n".join(lines) or "nothing to prune"
+        return "\n".join(line for line, _ in self.items(set())) or "nothing to prune"
 
 
 def plan() -> Plan:
@@ -75,28 +83,47 @@ def needed(versions: Iterable[Held], used: Iterable[str]) -> set[str]:
     return found
 
 
-def prune() -> Plan:
-    """Delete what `plan` finds now. A kill in between leaves nothing that can be named but not loaded."""
+def prune(done: Callable[[str], None] = lambda line: None) -> Plan:
+    """Delete what `plan` finds now. A kill in between leaves nothing that can be named but not loaded.
+
+    Args:
+        done: Told of each thing once it is deleted, in the words of Plan.as_text.
+
+    Returns:
+        What was deleted, in full unless an error or a signal ended it.
+    """
+    with translate_store_errors("pruning"):
+        found = plan()
+        shared = _model_ids_of_others()
+        for line, delete in found.items(shared):
+            interruption.check()
+            if delete():
+                done(line)
+        return found
+
+
+def _delete_checkpoints(run_id: str) -> bool:
+    run = client().get_run(run_id)
+    artifacts_at(run.info.artifact_uri).delete_artifacts(ROOT)
+    for tag in (LAST, BEST):
+        if tag in run.data.tags:
+            client().delete_tag(run_id, tag)
+    return True
+
+
+def _delete_version(version: Held, shared: set[str]) -> bool:
+    """False where somebody gave it an alias in the meantime. The version goes before its files."""
     import mlflow
 
-    with translate_store_errors("pruning"), store_lock(mlflow.get_tracking_uri()):
-        found = plan()
-        for run_id in found.checkpoints:
-            run = client().get_run(run_id)
-            artifacts_at(run.info.artifact_uri).delete_artifacts(ROOT)
-            for tag in (LAST, BEST):
-                if tag in run.data.tags:
-                    client().delete_tag(run_id, tag)
-        shared = _model_ids_of_others()
-        for version in found.versions:
-            if version.version in aliases_of(version.name).values():
-                continue  # somebody gave it an alias in the meantime
-            client().delete_model_version(version.name, str(version.version))
-            model = logged_model(version.model_id)
-            if model is not None and version.model_id not in shared:
-                client().delete_logged_model(version.model_id)
-                artifacts_at(model.artifact_location).delete_artifacts()
-        return found
+    with store_lock(mlflow.get_tracking_uri()):
+        if version.version in aliases_of(version.name).values():
+            return False
+        client().delete_model_version(version.name, str(version.version))
+    model = logged_model(version.model_id)
+    if model is not None and version.model_id not in shared:
+        client().delete_logged_model(version.model_id)
+        artifacts_at(model.artifact_location).delete_artifacts()
+    return True
 
 
 def _versions() -> list[Held]:

@@ -1,7 +1,10 @@
 """How a new version of a registered model comes to be.
 
-A model can be used once MLflow calls it READY, and that is said last: after its files are in the store, were loaded
-back from there, and answered the model's own input example. Then it becomes a version, then `candidate` moves.
+A model can be used once MLflow calls it READY, and that is said last: after it was loaded, answered an input example,
+and its files were found unchanged in the store. Then it becomes a version, then `candidate` moves. The version's tags
+keep the digests of its files: `ModelRef.path` compares them at every load.
+
+The input example is drawn (keypoints.example): no clip of a corpus travels with a model.
 """
 
 from __future__ import annotations
@@ -13,33 +16,37 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sign_models.errors import UpstreamError
+from sign_models import interruption
+from sign_models.errors import ResourceError, UpstreamError
+from sign_models.keypoints.example import example_clips
 from sign_models.stages.declaration import model_names
+from sign_models.tracking.locks import store_lock
 from sign_models.tracking.registry import (
     CONFIG,
     EXTRACTORS,
     FILES,
     FPS,
+    PACKAGE_FILES,
     UPSTREAM,
     ModelRef,
+    move_alias,
     ready,
     trained_on,
     versions_of,
 )
 from sign_models.tracking.runs import STAGE, Run
 from sign_models.tracking.sources import PACKAGE
-from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy, store_lock
+from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy
 from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
-
-    from sign_models.keypoints.sequence import KeypointSequence
 
 CANDIDATE = "candidate"
 REQUIRED = ("mlflow", "numpy", "torch", "transformers", "safetensors", "pydantic", "PyYAML", "pose-format")
@@ -50,7 +57,6 @@ def register(
     stage: str,
     directory: Path,
     *,
-    input_example: Sequence[KeypointSequence],
     metrics: Mapping[str, float],
     upstream: Mapping[str, ModelRef],
     tags: Mapping[str, object],
@@ -58,9 +64,13 @@ def register(
 ) -> ModelRef:
     """Make the model in `directory` the newest version of this stage's model, and move `candidate` to it.
 
-    directory: model.safetensors, config.json and whatever else models.load reads. input_example: clips it must answer.
-    metrics: shown beside the model. upstream: role -> what it was built on. tags: of the version; those of the run that
-    say data and code are added. Registering the same files of the same run again gives the version there is.
+    Registering the same files of the same run again gives the version there is.
+
+    Args:
+        directory: model.safetensors, config.json and whatever else models.load reads.
+        metrics: Shown beside the model.
+        upstream: Role -> what it was built on.
+        tags: Of the version; those of the run that say data and code are added.
     """
     import mlflow
 
@@ -72,14 +82,14 @@ def register(
             version = earlier[0]
         else:
             said = _tags(run, stage, files, upstream, tags)
-            model = _log_model(run, name, directory, input_example, said)
+            model, said[PACKAGE_FILES] = _log_model(run, name, directory, said)
             _link(run, model.model_id, metrics, upstream, step)
             version = _create_version(name, model.model_id, run.id, said)
         registered = ready(version, CANDIDATE, stage)
-        with store_lock(
-            mlflow.get_tracking_uri()
-        ):  # MLflow looks for the alias, then makes it: two at once make it twice
-            client().set_registered_model_alias(name, CANDIDATE, str(registered.version))
+        with store_lock(mlflow.get_tracking_uri()):
+            interruption.check()
+            with interruption.deferred(f"moving {CANDIDATE} of {name}"):
+                move_alias(name, CANDIDATE, registered.version)
     return registered
 
 
@@ -97,10 +107,11 @@ def _tags(
     return said
 
 
-def _log_model(
-    run: Run, name: str, directory: Path, input_example: Sequence[KeypointSequence], tags: dict[str, str]
-) -> LoggedModel:
-    """A logged model in the state READY. mlflow.pyfunc.log_model would say READY before anybody loaded it."""
+def _log_model(run: Run, name: str, directory: Path, tags: dict[str, str]) -> tuple[LoggedModel, str]:
+    """A logged model in the state READY, and the digest of its files.
+
+    mlflow.pyfunc.log_model would say READY before anybody loaded it.
+    """
     import mlflow.pyfunc
     from mlflow.models import Model
 
@@ -108,10 +119,14 @@ def _log_model(
 
     store = client()
     params = store.get_run(run.id).data.params
-    clips, search = [clip_of(s) for s in input_example], search_params(json.loads((directory / CONFIG).read_text()))
+    extractors = trained_on(tags)
+    extractor = extractors[0] if len(extractors) == 1 else None  # a served example needs no warning
+    clips = [clip_of(replace(clip, extractor=extractor)) for clip in example_clips()]
+    search = search_params(json.loads((directory / CONFIG).read_text()))
     model = store.create_logged_model(
         run.experiment_id, name=name, source_run_id=run.id, tags=tags, params=params, model_type=tags[STAGE]
     )
+    place = f"models:/{model.model_id}, not registered yet"
     with tempfile.TemporaryDirectory(prefix="sign-register-") as scratch:
         named = shutil.copytree(directory, Path(scratch, "model"))  # the name that it gets in the store
         packed = Path(scratch, "packed")
@@ -121,33 +136,48 @@ def _log_model(
             artifacts={"model": str(named)},
             code_paths=[str(PACKAGE)],
             pip_requirements=requirements(),
-            model_config={"extractors": trained_on(tags)},
+            model_config={"extractors": extractors},
             input_example=(clips, search) if search else clips,  # MLflow takes the signature's params from it
             mlflow_model=Model(model.artifact_location, run.id, model_uuid=model.model_id, model_id=model.model_id),
         )
+        _try_package(packed, place)
+        digest = folder_digest(packed)
         store.log_model_artifacts(model.model_id, str(packed))
-    smoke_test(model.artifact_location, f"models:/{model.model_id}, not registered yet")
-    return store.finalize_logged_model(model.model_id, "READY")
+        stored = local_copy(artifacts_at(model.artifact_location), "", tempfile.mkdtemp(dir=scratch))
+        if folder_digest(stored) != digest:
+            raise ResourceError("the store gives back other files than it was given", place=place)
+    return store.finalize_logged_model(model.model_id, "READY"), digest
 
 
-def smoke_test(location: str, place: str) -> None:
-    """Load a model as the store has it, and have it answer its own input example; UpstreamError where it does not."""
+def _try_package(packed: Path, place: str) -> None:
+    """Load what was just packed here as MLflow's server will load it, and have it answer its input example."""
     import mlflow.pyfunc
 
     path = sys.path
-    with tempfile.TemporaryDirectory(prefix="sign-model-") as scratch:
-        try:
-            folder = local_copy(artifacts_at(location), "", scratch)
-        except (mlflow.MlflowException, FileNotFoundError) as error:
-            raise UpstreamError("the model's files are gone from the store", place=place) from error
-        try:
-            loaded = mlflow.pyfunc.load_model(str(folder))
-        finally:
-            sys.path = path  # MLflow sets the model's copy of this package before it
-        example = loaded.input_example
-        answers = loaded.predict(example)
+    try:
+        loaded = mlflow.pyfunc.load_model(str(packed))
+    finally:
+        sys.path = path  # MLflow sets the model's copy of this package before it
+    example = loaded.input_example
+    _check_answers(loaded.predict(example), len(example), place)
+
+
+def smoke_test(model: ModelRef) -> None:
+    """Load a version with the code of this package, never its own, and have it answer the drawn clips.
+
+    Raises:
+        UpstreamError: Its files are gone or changed, or it does not answer with finite numbers.
+    """
+    from sign_models import serving
+
+    model.check_package()
+    clips = example_clips()
+    _check_answers(serving.load(model.path()).predict(clips), len(clips), model.uri)
+
+
+def _check_answers(answers: Sequence[Mapping[str, object]], count: int, place: str) -> None:
     numbers = [v for answer in answers for v in answer.values() if isinstance(v, float)]
-    if len(answers) != len(example) or not all(map(math.isfinite, numbers)):
+    if len(answers) != count or not all(map(math.isfinite, numbers)):
         raise UpstreamError(
             f"the model answers its own input example with {str(answers)[:200]}",
             place=place,

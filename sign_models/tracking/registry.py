@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.stages.declaration import by_role, model_names
 from sign_models.tracking.runs import STAGE
-from sign_models.tracking.store import artifacts_at, client, local_copy
+from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy
 from sign_models.tracking.store_errors import translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
 
-FILES, UPSTREAM = "sign.files", "sign.upstream."  # tags of a version: digest of its files; what it was built on
+UPSTREAM = "sign.upstream."  # tags of a version: what it was built on
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FPS = "sign.fps"  # tag: frames a second of the training clips, their median
+FILES, PACKAGE_FILES = "sign.files", "sign.package"  # tags: digests of weights and config, and of all that is logged
 EXTRACTORS = "sign.extractors"  # tag: of the clips that a model was trained on, a JSON list
 _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
 
@@ -53,7 +54,11 @@ class ModelRef:
 
     def path(self) -> Path:
         """The folder with model.safetensors and config.json: the store's own where that is on this machine, else a copy
-        that lives as long as this process. UpstreamError where the files are gone."""
+        that lives as long as this process.
+
+        Raises:
+            UpstreamError: The files are gone, or are not those that were registered.
+        """
         return self._folder
 
     @cached_property
@@ -61,13 +66,39 @@ class ModelRef:
         folder = self._fetch("artifacts/model")
         if not (folder / WEIGHTS).is_file():
             raise self._gone()
+        self._check(folder, FILES)
         return folder
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """What config.json holds: the stage and the model's keyword arguments."""
-        content: dict[str, Any] = json.loads(self._fetch(f"artifacts/model/{CONFIG}").read_text())
+        content: dict[str, Any] = json.loads((self.path() / CONFIG).read_text())
         return content
+
+    def check_package(self) -> None:
+        """UpstreamError where anything in the logged model, the code that MLflow's own server runs included, is not
+        what was registered."""
+        self._check(self._fetch(""), PACKAGE_FILES)
+
+    def _check(self, folder: Path, tag: str) -> None:
+        found, registered = folder_digest(folder), self.tags.get(tag)
+        if found != registered:
+            raise UpstreamError(
+                f"its files have the sha256 {found[:16]}..., "
+                + (
+                    f"but {registered[:16]}... was registered: they were changed in the store"
+                    if registered
+                    else "and none was registered with it"
+                ),
+                place=self.uri,
+                wanted="the files that were registered, by a stage of this project",
+                remedy="choose another version, or train it again",
+            )
+
+    def has_files(self) -> bool:
+        """Whether its weights are in the store; nothing is downloaded or checked."""
+        with translate_store_errors(self.uri):
+            return has_files(self.location)
 
     def metrics(self) -> dict[str, float]:
         """What the model scored when it was registered."""
@@ -102,6 +133,24 @@ def trained_on(tags: Mapping[str, str]) -> list[str | None]:
 def trained_fps(tags: Mapping[str, str]) -> float | None:
     """Frames a second of the clips that a model was trained on, by its version's tags; None where not known."""
     return float(tags[FPS]) if FPS in tags else None
+
+
+def has_files(location: str) -> bool:
+    """Whether the logged model at `location` has weights in the store."""
+    folder = "artifacts/model"
+    return any(f.path == f"{folder}/{WEIGHTS}" for f in artifacts_at(location).list_artifacts(folder))
+
+
+def move_alias(name: str, alias: str, version: int) -> None:
+    """Set an alias. MLflow looks for it, then makes it: of two that do so at once, one fails and tries again."""
+    import mlflow
+
+    for last in (False, False, True):
+        try:
+            return client().set_registered_model_alias(name, alias, str(version))
+        except mlflow.MlflowException as error:
+            if last or not re.search("Integrity|Unique", str(error)):
+                raise
 
 
 def resolve(spec: str, stage: str) -> ModelRef:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from sign_models import interruption
 from sign_models.errors import ParamsError, ResourceError, UpstreamError
 from sign_models.tracking import process
+from sign_models.tracking.locks import store_lock
 from sign_models.tracking.metrics import MetricLog, stored_points
 from sign_models.tracking.sources import code_state
-from sign_models.tracking.store import client, connect, store_lock
+from sign_models.tracking.store import client, connect
 from sign_models.tracking.store_errors import translate_disk_errors, translate_store_errors
 
 if TYPE_CHECKING:

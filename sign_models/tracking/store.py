@@ -8,20 +8,20 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
+from uuid import uuid4
 
 import psutil
-from filelock import FileLock
 
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.tracking import process
+from sign_models.tracking.locks import store_lock
 from sign_models.tracking.store_errors import ANSWERS, first_line, public, translate_store_errors
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ SQLITE = "sqlite:///"
 ARTIFACTS = "mlruns"  # beside the database file; `make ui` and tools.mlflow_store say the same
 # Alembic says a line for each table; MLflow logs a traceback of what it raises, which its catcher says in one line.
 QUIET = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
+STALE_DATABASE_S = 600.0  # making one takes seconds
 PROJECT = Path(__file__).resolve().parents[2]
 ON_ITS_WAY = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
 
@@ -228,25 +229,30 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with store_lock(uri):
         if _exists(path):
             return
-        making = path.with_name(f"{path.name}.making")
-        making.unlink(missing_ok=True)  # of a process that was killed here
+        for left in path.parent.glob(f"{path.name}.making-*"):  # of a process that was killed here
+            with suppress(OSError):  # another user's
+                if time.time() - left.stat().st_mtime > STALE_DATABASE_S:
+                    left.unlink()
+        making = path.with_name(f"{path.name}.making-{uuid4().hex}")
         for name, level in QUIET.items():
             logging.getLogger(name).setLevel(level)
         made = SqlAlchemyStore(SQLITE + str(making), artifact_root or str(path.with_name(ARTIFACTS)))
         made.engine.dispose()
+        _put(making, path)
+
+
+def _put(making: Path, path: Path) -> None:
+    """Give a database its name, unless another user was a moment faster: the lock keeps out this one's processes."""
+    if path.exists() and not _exists(path):
         os.replace(making, path)
-
-
-@contextmanager
-def store_lock(uri: str) -> Iterator[None]:
-    """No other process of this machine is inside, for the same store."""
-    path = _sqlite_path(uri) or Path(tempfile.gettempdir(), f"sign-{hashlib.sha256(uri.encode()).hexdigest()[:16]}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock", is_singleton=True):  # may be entered again inside
-        yield
+        return
+    with suppress(FileExistsError):
+        os.link(making, path)
+    making.unlink()
 
 
 def _sqlite_path(uri: str, folder: str | None = None) -> Path | None:

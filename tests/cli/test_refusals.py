@@ -43,7 +43,7 @@ def trained(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         made = fakes.train_all(folder / "out")
         with stage_run("temporal") as run:
             register(
-                run, "temporal", fakes.write(folder / "other", "temporal"), input_example=fakes.clips(), metrics={},
+                run, "temporal", fakes.write(folder / "other", "temporal"), metrics={},
                 upstream={"skeleton": made["skeleton"]}, tags={}, step=1,
             )  # fmt: skip
         for run in runs():

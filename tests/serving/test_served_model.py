@@ -27,9 +27,7 @@ from tests.tracking import fakes
 def model(shared: Path) -> PyFuncModel:
     folder = fakes.write(shared / "out", "translator", 0.5)
     with stage_run("generate") as run:
-        registered = register(
-            run, "translator", folder, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=0
-        )
+        registered = register(run, "translator", folder, metrics={}, upstream={}, tags={}, step=0)
     return mlflow.pyfunc.load_model(registered.uri)
 
 

@@ -62,7 +62,7 @@ def train_all(folder: Path, weight: float = 1.0) -> dict[str, ModelRef]:
                 represented = run.id
                 continue
             made[role] = register(
-                run, role, write(folder / role, role, weight), input_example=clips(), metrics={"score": 90.0},
+                run, role, write(folder / role, role, weight), metrics={"score": 90.0},
                 upstream=used, tags={}, step=1,
             )  # fmt: skip
     return made

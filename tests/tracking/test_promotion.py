@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
 import pytest
+from filelock import FileLock
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
+from sign_models import interruption
 from sign_models.errors import ParamsError, UpstreamError
+from sign_models.tracking import locks, promotion
 from sign_models.tracking.promotion import promote, rollback
 from sign_models.tracking.registration import register
 from sign_models.tracking.registry import ModelRef, aliases_of, resolve
@@ -29,7 +34,7 @@ def train(tmp_path: Path) -> Train:
         metrics = {"test.chrf": chrf, "test.character_error_rate": 100 - chrf, "score": chrf}
         with stage_run(stage, tags={"sign.data.training": data}) as run:
             return register(
-                run, stage, folder, input_example=fakes.clips(), metrics=metrics, upstream={}, step=1,
+                run, stage, folder, metrics=metrics, upstream={}, step=1,
                 tags={"sign.fingerprint.fields": json.dumps({"params.generate.scoring": scoring})},
             )  # fmt: skip
 
@@ -115,9 +120,142 @@ def test_a_version_that_does_not_load_or_answer_is_never_promoted(train: Train) 
         promote(NAME, "2", force=True, reason="x")
     nonsense = train(70.0)
     (Path(nonsense.location) / "artifacts/model/model.safetensors").write_text("nan")
-    with pytest.raises(UpstreamError, match="finite"):
+    with pytest.raises(UpstreamError, match="changed in the store"):
         promote(NAME, "3", force=True, reason="x")
     assert aliases() == {"champion": good.version}
+
+
+def test_a_version_whose_score_is_no_number_is_never_promoted(train: Train) -> None:
+    for data in ("easy", "hard"):
+        train(50.0, data=data)
+    promote(NAME, "1")
+    with pytest.raises(UpstreamError, match="test.chrf nan"):
+        promote(NAME, score=lambda model: {"test.chrf": 50.0 if model.version == 1 else float("nan")})
+    assert aliases() == {"champion": 1}
+
+
+# What is said is what happened --------------------------------------------------------------------------------------
+
+
+def others_lock() -> FileLock:
+    """The store's lock as another process would take it."""
+    return FileLock(locks.lock_file(mlflow.get_tracking_uri()))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Asks this process to stop, as Ctrl-C does."""
+    state = interruption._State()
+    monkeypatch.setattr(interruption, "_state", state)
+
+    def ask() -> None:
+        state.signum = signal.SIGINT
+
+    return ask
+
+
+def heeded() -> None:
+    """The request is over: this process goes on to look at the store."""
+    interruption._state.signum = None
+
+
+def test_scoring_holds_no_lock_and_can_be_stopped(train: Train, asked: Callable[[], None]) -> None:
+    train(50.0, data="easy")
+    train(60.0, data="hard")
+    promote(NAME, "1")
+    scored = []
+
+    def score(model: ModelRef) -> dict[str, float]:
+        with others_lock().acquire(timeout=1):
+            scored.append(model.version)
+        if len(scored) == 2:
+            asked()
+        return {"test.chrf": model.version}
+
+    with pytest.raises(KeyboardInterrupt):
+        promote(NAME, "2", score=score)
+    heeded()
+    assert sorted(scored) == [1, 2] and aliases() == {"champion": 1}
+    assert "sign.promotion.champion" not in resolve("2", "translator").tags
+
+
+@pytest.mark.parametrize("move", ["promote", "rollback"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_move_that_has_begun_is_ended_whole_and_said(
+    train: Train, asked: Callable[[], None], monkeypatch: pytest.MonkeyPatch, move: str, number: int
+) -> None:
+    for chrf in (50.0, 60.0, 70.0):
+        train(chrf)
+    promote(NAME, "1")
+    promote(NAME, "2")
+    real, calls = mlflow.MlflowClient.set_registered_model_alias, []
+
+    def ask_in_between(*arguments: str) -> None:
+        calls.append(arguments)
+        if len(calls) == number:
+            asked()
+        real(*arguments)
+
+    told = []
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", ask_in_between)
+        said = promote(NAME, "3", done=told.append) if move == "promote" else rollback(NAME, done=told.append)
+    with pytest.raises(KeyboardInterrupt):
+        interruption.check()
+    heeded()
+    assert told == [said] and aliases() == {"champion": said.version, "previous": 2}
+
+
+@pytest.mark.parametrize("move", ["promote", "rollback"])
+def test_a_request_before_the_move_moves_nothing(
+    train: Train, asked: Callable[[], None], monkeypatch: pytest.MonkeyPatch, move: str
+) -> None:
+    for chrf in (50.0, 60.0, 70.0):
+        train(chrf)
+    promote(NAME, "1")
+    promote(NAME, "2")
+    real = promotion.store_lock
+
+    def ask_first(uri: str) -> object:
+        asked()
+        return real(uri)
+
+    monkeypatch.setattr(promotion, "store_lock", ask_first)
+    with pytest.raises(KeyboardInterrupt):
+        promote(NAME, "3") if move == "promote" else rollback(NAME)
+    heeded()
+    assert aliases() == {"champion": 2, "previous": 1}
+    assert not {"sign.rollback.champion"} & resolve("2", "translator").tags.keys()
+    assert "sign.promotion.champion" not in resolve("3", "translator").tags
+
+
+def test_an_alias_that_somebody_else_moves_meanwhile_stays_there(train: Train) -> None:
+    for data in ("easy", "hard", "other"):
+        train(50.0, data=data)
+    promote(NAME, "1")
+
+    def score(model: ModelRef) -> dict[str, float]:
+        mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "3")
+        return {"test.chrf": model.version}
+
+    with pytest.raises(UpstreamError, match="moved from version 1 to 3 meanwhile"):
+        promote(NAME, "2", score=score)
+    assert aliases() == {"champion": 3}
+
+
+def test_two_that_move_one_alias_at_once_both_do(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(50.0)
+    real, failed = mlflow.MlflowClient.set_registered_model_alias, []
+
+    def beaten(*arguments: str) -> None:
+        if not failed:
+            failed.append(arguments)
+            raise mlflow.MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed", BAD_REQUEST)
+        real(*arguments)
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", beaten)
+    promote(NAME)
+    assert failed and aliases() == {"champion": 1}
 
 
 def test_a_broken_champion_is_replaced_by_force_only(train: Train) -> None:

@@ -105,7 +105,7 @@ class TestInAStore:
         with stage_run("skeleton") as run:
             folder = fakes.write(tmp_path / "out", "skeleton")
             register(
-                run, "skeleton", folder, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=1
+                run, "skeleton", folder, metrics={}, upstream={}, tags={}, step=1
             )  # fmt: skip
 
     def test_what_is_not_ours_stays(self, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_run_lives_through_a_server_that_goes_away(server: Server, tmp_path: P
         assert again.steps() == [2000, 3, 1]
         latest = again.latest()
         assert latest is not None and fakes.Fake(latest).weight == 1.0 and not latest.is_relative_to(server.folder)
-        register(run, "skeleton", work, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=2000)
+        register(run, "skeleton", work, metrics={}, upstream={}, tags={}, step=2000)
     history = mlflow.MlflowClient().get_metric_history(run.id, "loss")
     assert [(m.step, m.value) for m in history] == [(step, float(step)) for step in range(1, 2000)]
     path = resolve("candidate", "skeleton").path()
@@ -73,7 +73,7 @@ def test_a_server_that_asks_who_comes_needs_mlflows_own_variables_only(
         run.log_metrics({"loss": 1.0}, 1)
         work = fakes.write(tmp_path / "work", "skeleton", 1.0)
         RunCheckpoints(run).save(work, 1, best=True)
-        register(run, "skeleton", work, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=1)
+        register(run, "skeleton", work, metrics={}, upstream={}, tags={}, step=1)
     again = RunCheckpoints(run)  # a download lives as long
     latest = again.latest()
     assert latest is not None and fakes.Fake(latest).weight == 1.0 and not latest.is_relative_to(server.folder)

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
 from sign_models.errors import ResourceError, UpstreamError
-from sign_models.tracking import process, store
+from sign_models.tracking import locks, process, store
 from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import stage_run
 from sign_models.tracking.store_errors import translate_store_errors
@@ -58,7 +58,7 @@ def pipeline(number):
     with stage_run("pipeline"), stage_run("skeleton", nested=True) as run:
         folder = fakes.write(Path(str(number)), "skeleton", number)
         run.log_metrics({"loss": 1.0}, 1)
-        register(run, "skeleton", folder, input_example=fakes.clips(), metrics={}, upstream={}, tags={}, step=1)
+        register(run, "skeleton", folder, metrics={}, upstream={}, tags={}, step=1)
 
 processes = [multiprocessing.get_context("fork").Process(target=pipeline, args=(i,)) for i in range(1, 9)]
 for process in processes:
@@ -82,7 +82,7 @@ def test_eight_pipelines_started_at_once_share_one_fresh_database(
     versions = client.search_model_versions("name = 'sign-skeleton'")
     assert sorted(int(version.version) for version in versions) == list(range(1, 9))
     assert resolve("candidate", "skeleton").version in range(1, 9)
-    assert not list(tracking.glob("new/*.making"))
+    assert not list(tracking.glob("new/*.making*"))
 
 
 def test_the_plugin_makes_the_database_mlflow_would_make(template: Path, tmp_path: Path) -> None:
@@ -281,9 +281,9 @@ def test_a_full_disk_that_only_safetensors_notices_is_told(tracking: Path) -> No
 
 def test_the_lock_of_a_store_can_be_taken_again_inside(tracking: Path) -> None:
     uri = mlflow.get_tracking_uri()
-    with store.store_lock(uri):
-        with store.store_lock(uri):
+    with locks.store_lock(uri):
+        with locks.store_lock(uri):
             pass
         with pytest.raises(Timeout):
-            FileLock(f"{tracking}/mlflow.db.lock", timeout=0.1).acquire()  # as another process would
-    FileLock(f"{tracking}/mlflow.db.lock", timeout=1).acquire().lock.release()
+            FileLock(locks.lock_file(uri), timeout=0.1).acquire()  # as another process would
+    FileLock(locks.lock_file(uri), timeout=1).acquire().lock.release()
