@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
-from sign_models.data.masking import mask_keypoints
 from sign_models.data.representations import read_representations
 from sign_models.data.splits import hold_out, named, of_split
 from sign_models.data.windows import in_windows
@@ -28,16 +27,13 @@ from sign_models.models.translator import Generation, Hypothesis, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.generate import by_window, stack, text_of
 from sign_models.stages.labels import LABEL_BUCKET, label_table, text_side, too_short
+from sign_models.stages.objective import Labelled, Translation
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
-from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
 from sign_models.training.memory import SHARE, device_memory, longest_clip
 from sign_models.training.task import ALL, Group, Recorder
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
@@ -47,50 +43,6 @@ CTC_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # in ranking, of which the va
 USUAL_CTC = 0.3  # until they have, and where they cannot tell
 HELD_OUT = 0.1  # of the training clips, to validate, where no split says which
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
-
-
-class Labelled(NamedTuple):
-    """clips: a Batch, or representations (B, S, D) and their mask; labels (B, L) token ids with IGNORED padding;
-    contrasted: whether the clips are a whole step's, and not some of it that memory was chosen for."""
-
-    clips: Batch | tuple[Tensor, Tensor]
-    labels: Tensor
-    contrasted: bool = True
-
-
-class Translation(nn.Module):
-    """The weighted sum of the alignment's losses."""
-
-    def __init__(self, model: Translator, params: AlignmentParams) -> None:
-        super().__init__()
-        self.model, self.params = model, params
-
-    def forward(self, batch: Labelled, process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
-        p = self.params.losses
-        clips = batch.clips
-        if isinstance(clips, Batch):
-            hidden = (
-                mask_keypoints(clips.x, **self.params.mask.model_dump(), rows=clips.rows) if self.training else None
-            )
-            representations, mask = self.model.temporal.encode(
-                clips.x if hidden is None else hidden.x, clips.mask, None if hidden is None else hidden.parts
-            )
-        else:
-            representations, mask = clips
-        losses = self.model.alignment.losses(
-            representations,
-            mask,
-            batch.labels,
-            label_smoothing=p.label_smoothing,
-            contrasted=bool(p.contrast_weight) and batch.contrasted,
-            process_group=process_group,
-        )
-        loss = losses.text + p.ctc_weight * losses.ctc
-        out = {"text": losses.text, "ctc": losses.ctc, "token_accuracy": losses.token_accuracy}
-        if p.contrast_weight:
-            contrast = torch.zeros_like(loss) if losses.contrast is None else losses.contrast
-            loss, out["contrast"] = loss + p.contrast_weight * contrast, contrast
-        return {"loss": loss, **out}
 
 
 class AlignmentTask:
