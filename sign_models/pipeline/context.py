@@ -108,8 +108,11 @@ class Context:
         return own or resolve(self.options.upstream.get(role, DEFAULT_ALIAS), role)
 
     def _artifact(self, producer: Stage, models: Mapping[str, ModelRef], asked: str) -> tuple[str, str]:
-        """Run ID and content of the file that `producer` makes of `models`; UpstreamError where there is none, or other
-        models made the one asked for."""
+        """Run ID and content of the file that `producer` makes of `models`.
+
+        Raises:
+            UpstreamError: There is none, or other models made the one asked for.
+        """
         wanted = self.fingerprint(producer, Upstream(models))
         if asked:
             return asked, made_by(asked, producer, models)
@@ -159,8 +162,10 @@ class Context:
 
     @cached_property
     def checked_inputs(self) -> Inputs:
-        """The inputs, once all is read that the stages of this command will read: a mistake in the last one's is
-        refused before the first works."""
+        """The inputs, once all is read that the stages of this command will read.
+
+        So a mistake in what the last stage reads is refused before the first works.
+        """
         for part in dict.fromkeys(part for stage in self.stages for part in stage.reads):
             getattr(self.inputs, part)
         for stage in self.stages:

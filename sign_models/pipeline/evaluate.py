@@ -155,6 +155,7 @@ def scored_splits(inputs: Inputs, asked: Iterable[str]) -> list[str]:
 
 
 def log_inputs(run: Run, inputs: Inputs) -> None:
+    """Record the videos and texts that a run reads: digests and counts."""
     corpus = inputs.videos
     profile = {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
     run.log_dataset("videos", inputs.digest("videos"), f"{run.stage}.videos", profile, inputs.source)

@@ -132,6 +132,8 @@ def run_lineage(options: LineageOptions) -> None:
 
 @dataclass(frozen=True)
 class PruneOptions:
+    """yes: delete what is found, and not only list it."""
+
     yes: bool
     experiment: str
 

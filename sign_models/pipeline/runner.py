@@ -111,8 +111,10 @@ class Request:
 
 
 def _lead(command: Callable[[Options], None], options: Options) -> None:
-    """Run `command`; where torchrun has started several processes, in the first of them. The others train the models
-    with it that it trains, and leave the rest to it."""
+    """Run `command`; where torchrun has started several processes, in the first of them.
+
+    The others train the models with it that it trains, and leave the rest to it.
+    """
     if not launched():
         return command(options)
     from sign_models.training.distributed import init_distributed

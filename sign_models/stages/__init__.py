@@ -1,0 +1,1 @@
+"""The stages: what each is (declaration), what it gets and gives (work), what it does."""

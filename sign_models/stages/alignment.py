@@ -46,6 +46,17 @@ EVALUATED = 200  # dev clips at most that are translated at each evaluation
 
 
 class AlignmentTask:
+    """What alignment brings to the training loop, see training.task.Task.
+
+    Attributes:
+        objective: The translator and its losses.
+        facts: What a reader of the run should know of the data, by name.
+        dev: Clips that are held out for validation.
+        held_out: Whether those are other clips than the training's.
+        own: Sampler of the videos that self-training has given texts to; None before it has.
+        tolerance: What the validation score may fall by through chance alone, in percent.
+    """
+
     def __init__(
         self,
         params: AlignmentParams,
@@ -56,6 +67,17 @@ class AlignmentTask:
         scoring: str,
         representations: dict[str, np.ndarray] | None,
     ) -> None:
+        """Split the clips, make tokenizer and model, find which clips the device has memory for.
+
+        Args:
+            params: Of the stage.
+            corpus: Videos with splits.
+            texts: By video id.
+            temporal: The encoder, trained before.
+            machine: Device and processes that train.
+            scoring: Preset of the validation scores.
+            representations: (S, D) float32 by video id, read in place of videos where params.finetune is false.
+        """
         self.params, self.scoring = params, resolve_preset(scoring, [*texts.values()])
         self.representations = None if params.finetune else representations
         self.frames = DeviceCorpus(corpus, machine.device)
@@ -173,9 +195,11 @@ class AlignmentTask:
         self.restore({"own_labels": rows})
 
     def state(self) -> dict[str, Tensor]:
+        """Texts that self-training gave, for checkpoints."""
         return {"own_labels": self.labels[torch.from_numpy(self.unlabelled)]} if len(self.unlabelled) else {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
+        """Take the texts of a checkpoint: "own_labels" (videos without text, L) token ids."""
         rows = state.get("own_labels")
         if rows is None:
             return
@@ -188,10 +212,12 @@ class AlignmentTask:
         self.own = Sampler(self.frames.corpus.lengths, chosen, size, t.seed + 1) if len(chosen) and size else None
 
     def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        """A tensor of a checkpoint from before CTC's blank was an id of its own, as it is now."""
         return own_blank(name, tensor, shape)
 
     @property
     def recordable(self) -> bool:
+        """Whether `batch` does without the host."""
         return self.representations is None and self.frames.recordable
 
     def micro_batches(self, step: int) -> list[slice]:
@@ -204,6 +230,7 @@ class AlignmentTask:
         return [*found, slice(begin, len(lengths))]
 
     def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+        """What the host draws for a process's `part` of a micro-batch of a step, labels among it."""
         p, clips = self.params, self.clips(step)[micro_batch]
         labels = {"labels": self._labels(clips)[part]}
         if len(clips) < len(self.clips(step)):
@@ -216,6 +243,7 @@ class AlignmentTask:
         return cut(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
 
     def batch(self, drawn: BatchPlan) -> tuple[Labelled, Tensor]:
+        """The clips as the objective wants them, on the device, and their real frames."""
         labels, contrasted = drawn["labels"], "apart" not in drawn
         if self.representations is not None:
             read = drawn["representations"], drawn["mask"]
@@ -257,8 +285,10 @@ class AlignmentTask:
 
     @torch.no_grad()
     def best_ctc_weight(self) -> float:
-        """By which the validation videos are translated best, from one set of candidates; of weights that chance could
-        have put in another order, the one nearest to the usual.
+        """The weight of CTC's score in ranking that translates the validation videos best.
+
+        All weights rank one set of candidates. Of those that chance could have put in another order, the one nearest to
+        the usual is taken.
 
         Signing in the order of the text is read best by CTC, signing in another order by the text model alone.
         """
@@ -285,8 +315,11 @@ class AlignmentTask:
         return min(good, key=lambda weight: abs(weight - USUAL_CTC))
 
     def groups(self) -> Iterable[Group]:
-        """What has been pretrained waits until what is new has learned to read it: before, it would only be spoilt
-        (Kumar et al. 2022)."""
+        """The encoder, with its share of the learning rate, and the rest.
+
+        What has been pretrained waits until what is new has learned to read it: before, it would only be spoilt (Kumar
+        et al. 2022).
+        """
         model = self.objective.model
         if self.params.finetune:
             yield Group(list(model.temporal.parameters()), self.params.encoder_lr, self.params.encoder_start)
@@ -334,8 +367,21 @@ def train(
     scoring: str,
     representations: dict[str, np.ndarray] | None = None,
 ) -> Trained:
-    """corpus: videos with splits; texts by video id; scoring: preset of the validation scores. representations: by
-    video id, made by `temporal`; read in place of the videos where params say that it is not fine-tuned."""
+    """Train a translator and choose how it ranks texts.
+
+    Args:
+        params: Of the stage.
+        corpus: Videos with splits.
+        texts: By video id.
+        temporal: The encoder; its weights go on learning where params.finetune is true.
+        recorder: Where the training reports to.
+        scoring: Preset of the validation scores.
+        representations: (S, D) float32 by video id, made by `temporal`; read in place of the videos where
+            params.finetune is false.
+
+    Raises:
+        DataError: No clip can be trained on, or the memory of the device is enough for none.
+    """
     machine = find_device()
     task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
     progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))

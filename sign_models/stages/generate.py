@@ -78,8 +78,19 @@ def generate(
     params: GenerateParams,
     representations: dict[str, np.ndarray] | None = None,
 ) -> Generated:
-    """texts: references by video id, where there are any. representations: read in place of the videos' own, for a
-    model that was trained on them."""
+    """Translate the videos of some splits and score them where there are references.
+
+    Args:
+        model: A trained translator.
+        corpus: Videos with splits.
+        texts: References by video id, where there are any.
+        params: Which splits, how texts are searched for and scored.
+        representations: (S, D) float32 by video id, read in place of the videos' own, for a model that was trained on
+            them.
+
+    Raises:
+        DataError: There is no video of these splits.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     wanted = generation(model.generation, params)

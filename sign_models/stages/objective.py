@@ -18,8 +18,13 @@ from sign_models.training.distributed import ALONE, ProcessGroup
 
 
 class Labelled(NamedTuple):
-    """clips: a Batch, or representations (B, S, D) and their mask; labels (B, L) token ids with IGNORED padding;
-    contrasted: whether the clips are a whole step's, and not some of it that memory was chosen for."""
+    """Clips with their texts.
+
+    Attributes:
+        clips: A Batch, or representations (B, S, D) and their mask (B, S).
+        labels: (B, L) token ids, padded with IGNORED.
+        contrasted: Whether the clips are a whole step's, and not some of it that memory was chosen for.
+    """
 
     clips: Batch | tuple[Tensor, Tensor]
     labels: Tensor
@@ -27,13 +32,23 @@ class Labelled(NamedTuple):
 
 
 class Translation(nn.Module):
-    """The weighted sum of the alignment's losses."""
+    """The weighted sum of the alignment's losses: text, CTC and, if asked for, contrast."""
 
     def __init__(self, model: Translator, params: AlignmentParams) -> None:
+        """Train `model` by the weights of params.losses, on clips that params.mask masks."""
         super().__init__()
         self.model, self.params = model, params
 
     def forward(self, batch: Labelled, process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
+        """Losses of a batch, which is masked in training.
+
+        Args:
+            batch: Clips with their texts, this process's share of the step.
+            process_group: The processes that share the step.
+
+        Returns:
+            Scalars: "loss", their weighted sum, and "text", "ctc", "token_accuracy" and, if asked for, "contrast".
+        """
         p = self.params.losses
         clips = batch.clips
         if isinstance(clips, Batch):

@@ -40,10 +40,19 @@ def run(work: Work) -> Result:
 
 
 def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterator[tuple[str, np.ndarray]]:
-    """-> video id and its (S, D) float32 representations. batch_frames: padded frames at once.
+    """Represent every video of a corpus, whatever its split.
 
-    Those of a video longer than the model's window are those of its windows, one after another. Arrays of one batch
-    share its memory, which a GPU has written to itself: who keeps few of many copies them."""
+    Representations of a video longer than the model's window are those of its windows, one after another. Arrays of one
+    batch share its memory, which a GPU has written to itself: who keeps few of many copies them.
+
+    Args:
+        model: A trained encoder.
+        corpus: The videos.
+        batch_frames: Padded frames at once; the result is the same.
+
+    Yields:
+        Video id and its (S, D) float32 representations, a vector for each `stride` frames.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     cut = in_windows(corpus, np.arange(len(corpus)), model.window, model.stride)
@@ -68,9 +77,13 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
 def _represented(
     model: TemporalModel, corpus: Corpus, chosen: np.ndarray, batch_frames: int, device: torch.device
 ) -> Iterator[Packed]:
-    """-> clips (B,), their vectors (sum of S, D), how many each has (B,), sorted by length within what is read at once.
+    """Batches of clips, sorted by length within what is read at once.
 
-    The device computes a batch while a thread reads what comes next and the host takes what came before."""
+    The device computes a batch while a thread reads what comes next and the host takes what came before.
+
+    Yields:
+        Places of the clips (B,), their vectors one after another (sum of S, D), how many each has (B,).
+    """
     gpu = device.type == "cuda"
 
     def read(clips: np.ndarray) -> Tensor:
@@ -86,8 +99,14 @@ def _represented(
         return index.pin_memory().to(device, non_blocking=True) if gpu else index
 
     def encode(frames: Tensor, first: np.ndarray, count: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Any]:
-        """Clips of `count` frames from `frames[first]` on (B,), lengths (B,): vectors of each -> these on their way to
-        the host, and the event of their arrival."""
+        """Vectors of clips, on their way to the host, and the event of their arrival.
+
+        Args:
+            frames: (F, K, 3) of all clips that were read at once.
+            first: (B,) places of the clips' first frames.
+            count: (B,) frames of each.
+            lengths: (B,) vectors of each.
+        """
         begin, last = sent(torch.from_numpy(np.stack([first, count - 1]))).unsqueeze(2)
         steps = torch.arange(bucket(count.max()), device=device)
         x, mask = frames[begin + steps.minimum(last)], steps <= last

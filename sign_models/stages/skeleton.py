@@ -48,13 +48,19 @@ class Trained:
 
 
 class Restoration(nn.Module):
-    """Hides and restores; used by both self-supervised stages through their own forward."""
+    """The loss of restoring what is masked."""
 
     def __init__(self, model: SkeletonModel, params: SkeletonParams) -> None:
+        """Train `model` to restore what params.mask masks."""
         super().__init__()
         self.model, self.params = model, params
 
     def forward(self, batch: Batch, process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
+        """Mask a batch and restore it.
+
+        Returns:
+            Scalars: "loss", and "distance", the mean error of masked landmarks in shoulder widths.
+        """
         hidden = mask_keypoints(batch.x, **self.params.mask.model_dump(), rows=batch.rows)
         restored = self.model(hidden.x, batch.mask, hidden.parts)
         loss, distance = restoration_loss(
@@ -64,7 +70,10 @@ class Restoration(nn.Module):
 
 
 class SkeletonTask(FixedTask):
+    """What the stage brings to the training loop, see training.task.Task: windows of clips."""
+
     def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Device) -> None:
+        """Split the clips and make the model, with the seed of params."""
         self.params = params
         self.frames = DeviceCorpus(corpus, machine.device)
         held_out = hold_out(corpus, params.validation, params.training.seed)
@@ -74,15 +83,18 @@ class SkeletonTask(FixedTask):
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
 
     def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+        """What the host draws for a process's `part` of a micro-batch of a step."""
         p = self.params
         rng = np.random.default_rng([p.training.seed, step])
         return cut(self.frames, self.sampler[step][micro_batch], part, rng, p.window, p.augment)
 
     def batch(self, drawn: BatchPlan) -> tuple[Batch, Tensor]:
+        """The clips, augmented on the device, and their real frames."""
         batch = vary(self.frames, drawn, self.params.augment)
         return batch, batch.lengths.sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:
+        """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance."""
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
@@ -93,6 +105,7 @@ class SkeletonTask(FixedTask):
         return {"loss": loss, "distance": distance, "score": -distance}
 
     def groups(self) -> Iterable[Group]:
+        """All parameters, at one learning rate."""
         yield Group(list(self.objective.parameters()))
 
 
@@ -102,6 +115,13 @@ def run(work: Work) -> Result:
 
 
 def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:
+    """Train a skeleton model.
+
+    Args:
+        params: Of the stage.
+        corpus: Clips, of all splits but test.
+        recorder: Where the training reports to.
+    """
     machine = find_device()
     task = SkeletonTask(params, corpus, machine)
     progress = fit(task, machine, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))

@@ -1,5 +1,8 @@
-"""Stage 2: restore hidden spans of whole videos as they were before they were varied, so that what a video says is
-told from who signs it and where the camera stands; and, if asked for, tell a video's two views from other videos."""
+"""Stage 2: restore masked spans of whole videos as they were before augmentation.
+
+So what a video says is told from who signs it and where the camera stands. If asked for, a contrast loss tells two
+views of a video from other videos.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,24 @@ from sign_models.training.task import ALL, FixedTask, Group, Recorder
 
 
 class TwoViews(nn.Module):
+    """The losses of restoring what is masked and, if asked for, of telling a video's two views from other videos."""
+
     def __init__(self, model: TemporalModel, params: TemporalParams) -> None:
+        """Train `model` by the weights of params."""
         super().__init__()
         self.model, self.params = model, params
 
     def forward(self, views: list[Batch], process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
+        """Mask and restore the first view, contrast it with the second where there is one.
+
+        Args:
+            views: One or two augmentations of the same clips.
+            process_group: The processes that share the step.
+
+        Returns:
+            Scalars: "loss", the weighted sum, "restoration", "distance" in shoulder widths, and "contrast" and
+            "contrast_accuracy" of two views.
+        """
         first = views[0]
         hidden = mask_keypoints(first.x, **self.params.mask.model_dump(), rows=first.rows)
         restored, a = self.model(hidden.x, first.mask, hidden.parts)
@@ -49,7 +65,10 @@ class TwoViews(nn.Module):
 
 
 class TemporalTask(FixedTask):
+    """What the stage brings to the training loop, see training.task.Task: whole videos, or windows of max_frames."""
+
     def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Device) -> None:
+        """Split the clips and make the model on top of `skeleton`, with the seed of params."""
         self.params = params
         self.views = 2 if params.contrast_weight else 1
         self.frames = DeviceCorpus(corpus, machine.device)
@@ -64,12 +83,14 @@ class TemporalTask(FixedTask):
             self.objective.model.skeleton.requires_grad_(False)
 
     def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+        """What the host draws for a process's `part` of a micro-batch of a step."""
         p, clips = self.params, self.sampler[step][micro_batch]
         rng = np.random.default_rng([p.training.seed, step])
         views = [cut(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
         return {f"{name}{i}": values for i, drawn in enumerate(views) for name, values in drawn.items()}
 
     def batch(self, drawn: BatchPlan) -> tuple[list[Batch], Tensor]:
+        """The views of the clips, augmented on the device, and their real frames."""
         views = [
             vary(
                 self.frames,
@@ -82,6 +103,7 @@ class TemporalTask(FixedTask):
         return views, torch.stack([view.lengths.sum() for view in views]).sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:
+        """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance."""
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
@@ -92,6 +114,7 @@ class TemporalTask(FixedTask):
         return {"loss": loss, "distance": distance, "score": -distance}
 
     def groups(self) -> Iterable[Group]:
+        """The skeleton part, at its share of the learning rate, and the rest."""
         skeleton = {id(p) for p in self.objective.model.skeleton.parameters()}
         if self.params.skeleton_lr:
             yield Group(list(self.objective.model.skeleton.parameters()), self.params.skeleton_lr)
@@ -104,7 +127,14 @@ def run(work: Work) -> Result:
 
 
 def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:
-    """skeleton: the registered model; its weights go on learning at skeleton_lr, inside the temporal model."""
+    """Train a temporal model.
+
+    Args:
+        params: Of the stage.
+        corpus: Videos with splits.
+        skeleton: A trained model; its weights go on learning at params.skeleton_lr, inside the temporal model.
+        recorder: Where the training reports to.
+    """
     machine = find_device()
     task = TemporalTask(params, corpus, skeleton, machine)
     progress = fit(task, machine, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
