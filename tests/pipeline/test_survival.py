@@ -12,7 +12,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from benchmarks.kills import Aim, Store, command, faults, result, run
+from benchmarks.stores import Aim, Store, command, faults, result, run
 from sign_models.pipeline import runner
 from sign_models.tracking import process, store
 from sign_models.tracking.runs import STAGE
