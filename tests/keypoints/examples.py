@@ -192,6 +192,24 @@ def sapiens(folder: Path) -> Path:
     return folder
 
 
+def results(folder: Path) -> Path:
+    """What the Holistic task of MediaPipe finds, in JavaScript's spelling."""
+    values = scored("mediapipe_75")
+    names = {"poseLandmarks": slice(0, 33), "leftHandLandmarks": slice(33, 54), "rightHandLandmarks": slice(54, 75)}
+    frames = [
+        {
+            name: [
+                [{"x": float(x) / 640, "y": float(y) / 480, "z": 0.0, "visibility": float(c)} for x, y, c in v[part]]
+            ]
+            for name, part in names.items()
+        }
+        for v in values
+    ]
+    path = folder / "clip.json"
+    path.write_text(json.dumps({"fps": 25, "word": TEXT, "frames": frames}))
+    return path
+
+
 def alphapose(folder: Path, layout: str = "halpe_136") -> Path:
     path = folder / "clip" / "alphapose-results.json"
     path.parent.mkdir()
@@ -371,6 +389,7 @@ EXAMPLES: dict[str, Example] = {
     "mmpose": Example(mmpose, "mmpose", COCO),
     "mmpose pictures": Example(mmpose_pictures, "mmpose", COCO),
     "sapiens": Example(sapiens, "mmpose", "sapiens_308"),
+    "results": Example(results, "results", HOLISTIC, text=TEXT),
     "alphapose": Example(alphapose, "alphapose", "halpe_136"),
     "isharah": Example(isharah, "slrt", "isharah_86", ("01_0001",), TEXT, "train"),
     "mediapipe frames": Example(mediapipe_frames, "mediapipe", HOLISTIC, ("hello/0",)),

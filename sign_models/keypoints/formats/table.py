@@ -1,7 +1,8 @@
 """Tables of landmarks, Parquet or CSV, in the shapes of Kaggle's two ASL corpora and of the usual MediaPipe scripts.
 
 long     frame, type, landmark_index, x, y[, z][, visibility]: a row a landmark (asl-signs)
-wide     x_face_0, ..., y_face_0, ..., x_pose_32, ...: a row a frame (asl-fingerspelling)
+wide     x_face_0, ..., y_face_0, ..., x_pose_32, ...: a row a frame (asl-fingerspelling); also pose_0_x,
+         left_hand_WRIST_y, LEFT_SHOULDER_x and other orders of part, landmark and axis
 counted  x1, y1[, z1][, v1], x2, ...: a row a frame
 named    body.nose_x, body.nose_y[, body.nose_c], ...: a row a frame, by the names of `layouts`
 
@@ -16,7 +17,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,9 +24,11 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import columns as known_columns
 from sign_models.keypoints.formats.clip import Clip, clip
+from sign_models.keypoints.formats.parts import part_of
 from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.table_columns import OFFSETS, TYPES, cell_of
 from sign_models.keypoints.formats.table_files import batches, header
-from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468, MESH_478
+from sign_models.keypoints.landmarks import MESH_468, MESH_478
 from sign_models.keypoints.layouts import layout_of, name_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -36,10 +38,6 @@ if TYPE_CHECKING:
 LONG = frozenset(["frame", "type", "landmark_index", "x", "y"])
 _LONG_COLUMNS = LONG | {"z", "visibility", "confidence", "score"}
 SCORE = ("visibility", "confidence", "score")
-# The order of LAYOUTS["mediapipe_553"].
-TYPES = {"pose": len(MEDIAPIPE_POSE), "face": len(MESH_478), "left_hand": len(HAND), "right_hand": len(HAND)}
-OFFSETS = dict(zip(TYPES, accumulate(TYPES.values(), initial=0), strict=False))
-WIDE = re.compile(r"([xyz])_(face|pose|left_hand|right_hand)_(\d{1,4})")
 COUNTED = re.compile(r"([xyzvc])(\d{1,4})")
 NAMED = re.compile(r"((?:body|face|left_hand|right_hand)\.\w+)_([xyc])")
 MAX_ROWS = 2**26
@@ -70,7 +68,7 @@ def detect(source: Source) -> bool:
         return False
     names = header(source).names
     # The head may end inside a long header, whose last name is then cut off.
-    found = sum(any(form.fullmatch(name) for form in (WIDE, COUNTED, NAMED)) for name in names)
+    found = sum(map(_is_landmark, names))
     return set(names) >= LONG or found >= 4
 
 
@@ -179,7 +177,7 @@ def _is_fraction(value: str) -> bool:
 
 
 def _is_landmark(name: str) -> bool:
-    return any(form.fullmatch(name) for form in (WIDE, COUNTED, NAMED))
+    return bool(COUNTED.fullmatch(name) or NAMED.fullmatch(name) or cell_of(name))
 
 
 def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
@@ -191,10 +189,14 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
         return Shape("mediapipe_553", partial(_long_rows, score=score, place=place))
     counted: list[re.Match[str]] = []
     cells: dict[tuple[int, str], str] = {}  # (place in the layout, axis) -> column
-    if wide := [found for name in columns if (found := WIDE.fullmatch(name))]:
+    if wide := {name: cell for name in columns if not NAMED.fullmatch(name) and (cell := cell_of(name))}:
         layout = "mediapipe_553"
-        for found in wide:
-            cells[OFFSETS[found[2]] + _index(int(found[3]), found[2], place), found[1]] = found[0]
+        for name, cell in wide.items():
+            where = OFFSETS[cell.part] + _index(cell.place, cell.part, place), cell.axis
+            if where in cells:
+                wanted = "each landmark once"
+                raise DataError(f"columns {cells[where]!r} and {name!r} are one landmark", place=place, wanted=wanted)
+            cells[where] = name
     elif counted := [found for name in columns if (found := COUNTED.fullmatch(name))]:
         first = min(int(found[2]) for found in counted)
         count = max(int(found[2]) for found in counted) - first + 1
@@ -269,8 +271,9 @@ def _integers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
 def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: str) -> RngSlice:
     kinds = batch.column("type").dictionary_encode()
     names = kinds.dictionary.to_pylist()
-    if unknown := [name for name in names if name not in TYPES]:
+    if unknown := [name for name in names if name not in TYPES and part_of(str(name)) not in TYPES]:
         raise DataError(f"landmarks of type {str(unknown[0])[:40]!r}", place=place, wanted=", ".join(TYPES))
+    names = [name if name in TYPES else part_of(str(name)) for name in names]
     if kinds.null_count:
         raise DataError("landmarks without a type", place=place, wanted=", ".join(TYPES))
     code = kinds.indices.to_numpy(zero_copy_only=False)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.columns import FRAME, normal
 from sign_models.keypoints.formats.encodings import head_text, utf16_of
 from sign_models.keypoints.formats.source import Source, open_binary, read_text
+from sign_models.keypoints.formats.table_columns import cell_of, renamed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,17 +38,9 @@ def header(source: Source) -> Header:
     first, _, rest = head_text(source.head).partition("\n")
     counts = {delimiter: first.count(delimiter) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda d: counts[d])
-    names = [_renamed(name) for name in next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), [])]
+    names = renamed(next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), []))
     row = rest.partition("\n")[0]
     return Header(names, delimiter, delimiter != "," and bool(re.search(r"\d,\d", row)))
-
-
-def _renamed(name: str) -> str:
-    """A column's name without spaces and quotes; a frame number's, an axis' in one form."""
-    name = name.strip().strip('"\ufeff')
-    if normal(name) in FRAME:
-        return "frame"
-    return name.lower() if re.fullmatch(r"[XYZVC]_?\d+", name) else name
 
 
 def batches(source: Source) -> Iterator[pa.RecordBatch]:
@@ -83,8 +75,8 @@ def _csv(source: Source) -> Iterator[pa.RecordBatch]:
     plain = utf16_of(source.head) is None
     with open_binary(source.path) if plain else io.BytesIO(read_text(source.path).encode()) as text:
         first = text.readline(MAX_ROW_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
-        names = [_renamed(n) for n in next(csv.reader([first], delimiter=about.delimiter, skipinitialspace=True), [])]
-        other = {name: pa.string() for name in names if not _LANDMARK.fullmatch(name)} | {"frame": pa.string()}
+        names = renamed(next(csv.reader([first], delimiter=about.delimiter, skipinitialspace=True), []))
+        other = {n: pa.string() for n in names if not (_LANDMARK.fullmatch(n) or cell_of(n))} | {"frame": pa.string()}
         other.pop("landmark_index", None)
         yield from arrow_csv.open_csv(
             text,
@@ -101,7 +93,7 @@ def _csv(source: Source) -> Iterator[pa.RecordBatch]:
 def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The batch, its offsets within bounds and its text in UTF-8. Raises ArrowInvalid, UnicodeDecodeError."""
     batch.validate(full=True)
-    names = [_renamed(name) for name in batch.schema.names]
+    names = renamed(batch.schema.names)
     return batch.rename_columns(names) if names != batch.schema.names else batch
 
 

@@ -1,0 +1,282 @@
+"""Results of MediaPipe in JSON, of its Tasks and of Holistic, in Python's and JavaScript's spelling; and other frames.
+
+A file is a clip: [frame, ...], {"frames": [frame, ...], "fps"?, "text"?} or {"0": frame, "4": frame}; or a folder holds
+a frame a file. A frame is {"poseLandmarks": landmarks, "leftHandLandmarks", "rightHandLandmarks", "faceLandmarks"},
+{"landmarks": [landmarks, ...], "handedness"?}, or {"keypoints": [[x, y, score], ...]} in a layout that the count tells.
+Landmarks are [{"x", "y", "z", "visibility"}, ...], or a list of these, one a person, or [[x, y, ...], ...]. A frame
+number or a timestamp in a frame is its time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats import numbered
+from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
+from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, normal
+from sign_models.keypoints.formats.parts import LANDMARKS, PARTS, part_of
+from sign_models.keypoints.formats.people import MAX_PEOPLE, in_time
+from sign_models.keypoints.formats.source import Options, Source, read_json
+from sign_models.keypoints.landmarks import MEDIAPIPE_POSE
+from sign_models.keypoints.layouts import name_of
+from sign_models.keypoints.sequence import KeypointSequence
+
+FRAMES = ("frames", "results", "data", "poses", "landmarks", "sequence", "detections")
+KEYPOINTS = ("keypoints", "landmarks", "points", "joints", "pose", "keypoint")
+STAMPS = ("timestamp", "timestamp_ms", "timestampms", "time_ms", "time", "ms", "t")
+HANDS = ("hands", "hand", "hand_landmarks", "handlandmarks", "multi_hand_landmarks", "multihandlandmarks")
+SIDES = ("handedness", "handednesses", "multi_handedness", "multihandedness")
+_LOOKED_AT = 16
+_WRISTS = tuple(MEDIAPIPE_POSE.index(f"body.{side}_wrist") for side in ("left", "right"))
+Frame = dict[str, list[np.ndarray]]  # part, or "all" of a layout -> (K, 3) x, y, score of each person
+
+
+def detect(source: Source) -> bool:
+    if source.kind == "json" and _frames(source.tree) is not None:
+        return True
+    return isinstance(source.picture, Mapping) and _is_frame(source.picture)
+
+
+def read(source: Source, options: Options) -> Iterator[Clip]:
+    if not source.is_folder and (frames := _frames(source.tree)) is not None:
+        yield partial(_read, frames, source.tree, source.id, source.name, options)
+        return
+    for pictures in numbered.clips(source):
+        yield partial(_read_pictures, pictures, options)
+
+
+def _read_pictures(pictures: numbered.Frames, options: Options) -> KeypointSequence:
+    frames = [(number, read_json(path)) for number, path in pictures.files]
+    return _read(frames, {}, pictures.id, pictures.place, options)
+
+
+def _frames(tree: Any) -> list[tuple[int | None, Any]] | None:
+    """(number, frame) of every frame, its number None where only the order tells it; None: it is something else."""
+    if isinstance(tree, Mapping):
+        if tree and all(isinstance(key, str) and key.isdecimal() for key in tree):
+            found: list[tuple[int | None, Any]] = [(int(key), frame) for key, frame in tree.items()]
+            return found if any(_is_frame(frame, bare=True) for _, frame in found[:_LOOKED_AT]) else None
+        held = next(
+            (tree[name] for name in tree if normal(name) in FRAMES and isinstance(tree[name], list | dict)), None
+        )
+        if isinstance(held, Mapping):
+            return _frames(held)
+        tree = held
+    if not isinstance(tree, list) or not any(map(_is_frame, tree[:_LOOKED_AT])):
+        return None
+    return [(None, frame) for frame in tree]
+
+
+def _is_frame(frame: Any, bare: bool = False) -> bool:
+    """Whether it holds landmarks of one picture. bare: a list of landmarks is one."""
+    if isinstance(frame, Mapping):
+        return any(_sets(frame[name]) for name in frame if _kind(name)) and not {"people", "instances"} & set(frame)
+    return bare and isinstance(frame, list) and bool(frame) and _is_point(frame[0])
+
+
+def _kind(name: Any) -> str | None:
+    """What a key of a frame holds: a part, "hands", or "all"; None: no landmarks."""
+    word = normal(name)
+    if word in HANDS:
+        return "hands"
+    if "world" in word:
+        return None
+    return "all" if word in KEYPOINTS else part_of(str(name))
+
+
+def _sets(value: Any) -> list[Any]:
+    """The landmarks of each person or hand: lists of points. Numbers in lists of lists are frames, and no people."""
+    if isinstance(value, Mapping):
+        value = value.get("landmark", value.get("landmarks"))
+    if not isinstance(value, list) or not value:
+        return []
+    if _is_point(value[0]):
+        return [value]
+    return [found for one in value[:MAX_PEOPLE] for found in _sets(one) if isinstance(found[0], Mapping)]
+
+
+def _is_point(point: Any) -> bool:
+    if isinstance(point, Mapping):
+        return isinstance(point.get("x"), int | float) and isinstance(point.get("y"), int | float)
+    return isinstance(point, list) and 2 <= len(point) <= 4 and all(isinstance(v, int | float) for v in point)
+
+
+def _array(points: list[Any], scored: bool, place: str) -> np.ndarray:
+    """(K, 3) x, y, score. scored: whether the landmarks have a score, as those of a pose; a hand's is always 0."""
+    if isinstance(points[0], Mapping):
+        names = [name for name in ("visibility", "score", "confidence") if name in points[0]] if scored else []
+        rows: list[Any] = [
+            [one.get("x"), one.get("y"), *(one.get(name) for name in names[:1])] if isinstance(one, Mapping) else one
+            for one in points
+        ]
+    else:
+        rows = points
+    array = as_numbers(rows, place)
+    if array.ndim != 2 or array.shape[1] not in (2, 3, 4):
+        raise DataError(
+            f"landmarks of shape {array.shape}", place=place, wanted="(K, 2 to 4)", remedy="export it again"
+        )
+    seen = (array[:, :2] != 0).any(1).astype(np.float64)
+    last = array[:, -1] if isinstance(points[0], list) and array.shape[1] > 2 else None
+    if isinstance(points[0], Mapping) and array.shape[1] == 3:
+        last = array[:, 2] if array[:, 2].any() else None
+    elif last is not None and array.shape[1] == 3 and not (0 <= last.min() and last.max() <= 1.1):
+        last = None  # a depth
+    return np.column_stack([array[:, :2], seen if last is None else last]).astype(np.float32)
+
+
+def _frame(frame: Any, place: str) -> Frame:
+    found: Frame = {}
+    if frame is None or frame == []:
+        return found
+    if isinstance(frame, list):
+        frame = {"keypoints": frame}
+    if not isinstance(frame, Mapping):
+        raise DataError(f"is a {type(frame).__name__}", place=place, wanted="an object with landmarks")
+    for name in frame:
+        kind = _kind(name)
+        sets = _sets(frame[name]) if kind else []
+        arrays = [_array(points, kind in ("pose", "all"), f"{place}: {name}") for points in sets]
+        if kind == "all" and arrays and len(arrays[0]) == len(MEDIAPIPE_POSE):
+            kind = "pose"
+        if kind == "all" and (sides := _sides(frame)):
+            kind = "hands"
+        if kind == "hands":
+            found.setdefault("hands", []).extend(arrays)
+        elif kind and arrays:
+            found.setdefault(kind, []).extend(arrays)
+    if hands := found.pop("hands", None):
+        nested = [frame[name] for name in frame if _kind(name) == "hands" and isinstance(frame[name], Mapping)]
+        sides = _sides(frame) or next(map(_sides, nested), [])
+        for side, hand in _placed(hands, sides, next(iter(found.get("pose", [])), None), place):
+            found.setdefault(f"{side}_hand", []).append(hand)
+    return found
+
+
+def _sides(frame: Mapping[str, Any]) -> list[str]:
+    """What the frame calls each hand: "left" or "right"."""
+    told = next((frame[name] for name in frame if normal(name) in SIDES), None)
+    found = []
+    for one in told if isinstance(told, list) else ():
+        while isinstance(one, list) and one:
+            one = one[0]
+        if isinstance(one, Mapping):
+            inner = next((one[name] for name in one if normal(name) in ("classification", "categories")), None)
+            one = inner[0] if isinstance(inner, list) and inner and isinstance(inner[0], Mapping) else one
+            one = next((one[n] for n in one if normal(n) in ("categoryname", "category_name", "label")), "")
+        found.append(str(one).strip().lower())
+    return found
+
+
+def _placed(
+    hands: list[np.ndarray], sides: list[str], pose: np.ndarray | None, place: str
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(side, hand): at the nearer wrist of the body, else as the frame calls it.
+
+    MediaPipe names the sides as if the picture were mirrored, so that a body, where there is one, tells more.
+    """
+    names = ("left", "right")
+    if pose is not None and len(pose) > max(_WRISTS):
+        gaps = np.array([[np.hypot(*(hand[0, :2] - pose[wrist, :2])) for wrist in _WRISTS] for hand in hands])
+        for _ in range(min(len(hands), 2)):
+            h, s = divmod(int(np.argmin(gaps)), 2)
+            yield names[s], hands[h]
+            gaps[h], gaps[:, s] = np.inf, np.inf
+        return
+    if len(sides) != len(hands) or not set(sides) <= set(names):
+        found = f"{len(hands)} hands called {', '.join(map(repr, sides)) or 'nothing'}"
+        raise DataError(
+            found, place=place, wanted="Left or Right for each, or a body beside them", remedy="export handedness too"
+        )
+    yield from dict(zip(reversed(sides), reversed(hands), strict=True)).items()  # of two of one side the first
+
+
+def _read(
+    frames: Sequence[tuple[int | None, Any]], tree: Any, id: str, place: str, options: Options
+) -> KeypointSequence:
+    found = [_frame(frame, f"{place}: frame {i}") for i, (_, frame) in enumerate(frames)]
+    numbers, fps = _times(frames, place)
+    layout, sizes = _layout(found, place)
+    people = []
+    for number, frame in zip(numbers, found, strict=True):
+        count = max((len(sets) for sets in frame.values()), default=0)
+        people.append((number, [_person(frame, sizes, p) for p in range(count)]))
+    points, confidence = in_time(people, place)
+    told = _told(tree)
+    rate = told.pop("fps", None) or fps
+    return clip(id, points, options, source=place, confidence=confidence, layout=layout, fps=rate, **told)
+
+
+def _layout(frames: list[Frame], place: str) -> tuple[str | None, dict[str, int]]:
+    """The layout of the parts that any frame has, None where the count tells it; part -> its landmarks."""
+    counts: dict[str, set[int]] = {}
+    for frame in frames:
+        for part, sets in frame.items():
+            counts.setdefault(part, set()).update(map(len, sets))
+    if not counts:
+        raise DataError("nobody in any frame", place=place, wanted="landmarks somewhere", remedy="leave the clip out")
+    for part, several in counts.items():
+        known = LANDMARKS.get(part, several)
+        if len(several) > 1 or not several <= set(known):
+            found = f"{' or '.join(map(str, sorted(several)))} landmarks of {part}"
+            raise DataError(found, place=place, wanted=f"one of {', '.join(map(str, sorted(known)))}")
+    sizes = {part: counts[part].pop() for part in (*PARTS, "all") if part in counts}
+    if "all" in sizes:
+        if len(sizes) > 1:
+            raise DataError(
+                f"landmarks beside {', '.join(sizes)}", place=place, wanted="the parts of a body, or all in one"
+            )
+        return None, sizes
+    return name_of(name for part, size in sizes.items() for name in LANDMARKS[part][size]), sizes
+
+
+def _person(frame: Frame, sizes: dict[str, int], p: int) -> np.ndarray:
+    """(K, 3) of one person; parts that were not found are unseen."""
+    held = {part: sets[p] for part, sets in frame.items() if p < len(sets)}
+    return np.concatenate([held.get(part, np.zeros((size, 3), np.float32)) for part, size in sizes.items()])
+
+
+def _times(frames: Sequence[tuple[int | None, Any]], place: str) -> tuple[list[int], float | None]:
+    """The number of each frame, by its own number, timestamp or place; frames a second, where stamps tell it."""
+    numbers = [number if number is not None else _value(frame, FRAME) for number, frame in frames]
+    whole = [int(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool) and n == int(n)]
+    if len(whole) == len(frames):
+        return whole, None
+    stamps = [_value(frame, STAMPS) for _, frame in frames]
+    told = [float(s) for s in stamps if isinstance(s, int | float)]
+    if whole or (told and len(told) < len(frames)):
+        found = "frames with a number or a timestamp beside others without one"
+        raise DataError(found, place=place, wanted="one in every frame", remedy="export it again")
+    steps = np.diff(told)
+    if len(told) < 2 or not (steps > 0).all():
+        return list(range(len(frames))), None
+    step = float(np.median(steps))
+    a_second = 1.0 if step < 1 else 1e3 if step < 1e3 else 1e6  # seconds, milliseconds or microseconds
+    return [round((stamp - told[0]) / step) for stamp in told], a_second / step
+
+
+def _value(frame: Any, names: Sequence[str]) -> Any:
+    if not isinstance(frame, Mapping):
+        return None
+    column = first_of(map(str, frame), names)
+    return frame.get(column) if column else None
+
+
+def _told(tree: Any) -> dict[str, Any]:
+    """What the file tells beside the frames."""
+    if not isinstance(tree, Mapping):
+        return {}
+    found = {field: _value(tree, names) for field, names in (("text", TEXT), ("split", SPLIT), ("group", GROUP))}
+    told: dict[str, Any] = {f: value for f, value in found.items() if isinstance(value, str) and value.strip()}
+    meta = next((tree[name] for name in ("metadata", "meta", "info") if isinstance(tree.get(name), Mapping)), tree)
+    for about in (tree, meta):
+        if isinstance(about.get("fps"), int | float) and about["fps"]:
+            told["fps"] = about["fps"]
+        if all(isinstance(about.get(side), int | float) and about[side] > 0 for side in ("width", "height")):
+            told["size"] = (about["width"], about["height"])
+    return told

@@ -1,0 +1,85 @@
+"""What the columns of a table of MediaPipe's landmarks are called: part, landmark and axis, in any order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import NamedTuple
+
+from sign_models.keypoints.formats.columns import FRAME, normal
+from sign_models.keypoints.formats.parts import part_of
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_478
+
+# The order of LAYOUTS["mediapipe_553"].
+TYPES = {"pose": len(MEDIAPIPE_POSE), "face": len(MESH_478), "left_hand": len(HAND), "right_hand": len(HAND)}
+OFFSETS = dict(zip(TYPES, accumulate(TYPES.values(), initial=0), strict=False))
+_AXES = {axis: axis for axis in "xyz"} | dict.fromkeys(("v", "c", "vis", "visibility", "conf", "confidence"), "c")
+_POSE = {name.removeprefix("body."): i for i, name in enumerate(MEDIAPIPE_POSE)}
+_HAND = {name: i for i, name in enumerate(HAND)}
+_IGNORED = {"landmark", "landmarks", "point", "kp", "keypoint", "idx", "mp"}
+# Of a table with a row a landmark: the names of its columns, the first is ours.
+_LONG = {
+    "type": ("type", "part", "kind", "landmark_type", "body_part", "component"),
+    "landmark_index": ("landmark_index", "landmark_id", "landmark_idx", "landmark", "index", "id", "point", "joint"),
+}
+
+
+class Cell(NamedTuple):
+    """A column of a table with a row a frame. place: in its part. axis: x, y, z or c."""
+
+    part: str
+    place: int
+    axis: str
+
+
+@lru_cache(2**13)
+def cell_of(name: str) -> Cell | None:
+    """What a column holds: "x_pose_0", "pose_0_x", "left_hand_WRIST_y", "LEFT_SHOULDER_x"; None: no landmark."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z]\w)|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])", "_", name)
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", spaced.lower()) if word and word not in _IGNORED]
+    if len(words) < 2:
+        return None
+    for axis, rest in ((words[-1], words[:-1]), (words[0], words[1:]), (words[-2], [*words[:-2], words[-1]])):
+        if axis in _AXES and (found := _landmark(rest)):
+            return Cell(*found, _AXES[axis])
+    return None
+
+
+def _landmark(words: list[str]) -> tuple[str, int] | None:
+    """The part and the place in it that words name."""
+    name = "_".join(words)
+    if name in _POSE:
+        return "pose", _POSE[name]
+    for count in range(1, len(words)):
+        part, rest = part_of("_".join(words[:count])), "_".join(words[count:])
+        if part is None:
+            continue
+        if rest.isdecimal():
+            return (part, int(rest)) if len(rest) <= 4 else None
+        known = _POSE if part == "pose" else _HAND if part != "face" else {}
+        if rest in known:
+            return part, known[rest]
+    return None
+
+
+def renamed(names: Sequence[str]) -> list[str]:
+    """The columns of a table, those that every table has under one name: frame, type, landmark_index."""
+    found = [_plain(name) for name in names]
+    if {"x", "y"} <= set(found):
+        for name, synonyms in _LONG.items():
+            if name not in found:
+                by_name = {normal(one): i for i, one in reversed([*enumerate(found)])}
+                place = next((by_name[one] for one in synonyms if one in by_name), None)
+                if place is not None and ("type" in found or name == "type"):
+                    found[place] = name
+    return found
+
+
+def _plain(name: str) -> str:
+    """A column's name without spaces and quotes; a frame number's, an axis' in one form."""
+    name = name.strip().strip('"\ufeff')
+    if normal(name) in FRAME:
+        return "frame"
+    return name.lower() if re.fullmatch(r"[XYZVC](_?\d+)?", name) else name
