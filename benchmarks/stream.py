@@ -1,7 +1,7 @@
 """A signer who never goes away: frames in real time to /stream of a running page; the server's memory and latency.
 
-    python -m entrypoints.demo --model candidate --port 8080 &
-    python -m benchmarks.stream --port 8080 --seconds 600
+python -m entrypoints.demo --model candidate --port 8080 &
+python -m benchmarks.stream --port 8080 --seconds 600
 """
 
 from __future__ import annotations

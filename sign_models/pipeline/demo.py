@@ -33,15 +33,18 @@ def run_demo(options: DemoOptions) -> None:
     """Serve the page until the process is told to end.
 
     Raises:
-        UpstreamError: No such translator. ResourceError: The optional extra, MediaPipe's files or npm are not there.
+        UpstreamError: No such translator.
+        ResourceError: The optional extra, MediaPipe's files, npm or the port are not to be had.
     """
+    from sign_models.serving.web import LOOPBACK, listen, make_app, serve
+
+    listening = listen(options.host, options.port)
     connect(options.experiment or None)
     upstream = resolve(options.model, "translator")
     models = model_files()
     files = browser_files(models)
     from sign_models.serving import load
     from sign_models.serving.answers import DEFAULT_FPS, Answering
-    from sign_models.serving.web import LOOPBACK, make_app, serve
 
     fps = trained_fps(upstream.tags) or DEFAULT_FPS
     predictor = load(upstream.path())
@@ -49,10 +52,10 @@ def run_demo(options: DemoOptions) -> None:
     extractor, trained = browser_extractor(models), trained_on(upstream.tags)
     answering = Answering(predictor, extractor, trained, fps, longest_s, options.strict_extractor)
     app = make_app(answering, about(upstream, extractor, fps), files, (*LOOPBACK, options.host))
-    print(f"{upstream.uri} on http://{options.host}:{options.port}/ (Ctrl-C ends it)", flush=True)
+    print(f"{upstream.uri} on http://{options.host}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", flush=True)
     if options.host not in LOOPBACK:
         print("browsers give a camera to https and to this machine only", file=sys.stderr)
-    serve(app, options.host, options.port)
+    serve(app, listening)
 
 
 def about(model: ModelRef, extractor: str, fps: float) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from sign_models import interruption
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.serving.answers import Answering
 from sign_models.serving.frames import FRAME_BYTES, FrameReader, clip_of_frames
@@ -39,6 +42,7 @@ FRAMES_A_SECOND, FRAMES_AT_ONCE = 120.0, 600.0  # of a client's streams
 SILENCE_S = 60.0  # after which a stream is closed
 PARTIAL_S = 0.5  # between two partial texts at least, and as long as the last one took
 N_BEST = 3
+POLL_S, SHUTDOWN_S = 0.2, 1.0
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -115,24 +119,46 @@ def make_app(
         return PlainTextResponse(getattr(captions, f"to_{form}")(made))
 
     @app.websocket("/stream")
-    async def stream(socket: WebSocket, width: float, height: float) -> None:
-        await _stream(socket, shared, (width, height))
+    async def stream(connection: WebSocket, width: float, height: float) -> None:
+        await _stream(connection, shared, (width, height))
 
     return app
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
-    """Answer until the process is told to end. ResourceError where the optional extra is not installed."""
-    import uvicorn
-
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on. ResourceError where the address cannot be had, or the optional extra is not installed."""
     try:
         import websockets  # noqa: F401  what uvicorn speaks /stream with
     except ImportError as error:
         remedy = "pip install 'sign-models[video]', or make video"
         raise ResourceError("websockets is not installed", place="demo", remedy=remedy) from error
-    settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        found, remedy = (
+            f"cannot listen there ({error.strerror or error})",
+            "give another port, or end what listens there",
+        )
+        raise ResourceError(found, place=f"{host}:{port}", wanted="a free address", remedy=remedy) from error
+
+
+def serve(app: FastAPI, listening: socket.socket) -> None:
+    """Answer until the process is asked to end."""
+    import uvicorn
+
     limit = MAX_MESSAGE_FRAMES * FRAME_BYTES + 1024
-    uvicorn.run(app, host=host, port=port, limit_concurrency=64, ws_max_size=limit, **settings)
+    settings: dict[str, Any] = {"log_level": "warning", "access_log": False, "server_header": False}
+    server = uvicorn.Server(uvicorn.Config(app, limit_concurrency=64, ws_max_size=limit, **settings))
+    # Beside the main thread: there uvicorn leaves the signals to this process.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(POLL_S)
+            interruption.check()
+    finally:
+        server.should_exit = True
+        thread.join(SHUTDOWN_S)
 
 
 def _translated(answering: Answering, data: bytes, size: tuple[float, float]) -> dict[str, Any]:
@@ -216,54 +242,54 @@ def _add_files(app: FastAPI, files: Mapping[str, Path]) -> None:
         return FileResponse(files[name], media_type=kind, headers={"Cache-Control": "max-age=86400"})
 
 
-async def _stream(socket: WebSocket, shared: _Shared, size: tuple[float, float]) -> None:
+async def _stream(connection: WebSocket, shared: _Shared, size: tuple[float, float]) -> None:
     """One connection: binary messages are frames; a text message ends the stream.
 
     Answers: {"type": "partial" | "final", "segment", "start", "end", "text", "confidence", "unsure", "n_best"}, then
     {"type": "end"}, or {"type": "error", "message"}. A partial text is of the segment that is being signed; a final one
     is never revised.
     """
-    if not _same_origin(socket.headers) or shared.streams >= MAX_STREAMS:
-        await socket.close(1008)
+    if not _same_origin(connection.headers) or shared.streams >= MAX_STREAMS:
+        await connection.close(1008)
         return
-    await socket.accept()
+    await connection.accept()
     shared.streams += 1
     try:
-        await _answer_stream(socket, shared, size)
+        await _answer_stream(connection, shared, size)
     except SignError as error:
-        await socket.send_json({"type": "error", "message": str(error)})
-        await socket.close(1008)
+        await connection.send_json({"type": "error", "message": str(error)})
+        await connection.close(1008)
     except TimeoutError:
-        await socket.send_json({"type": "error", "message": f"nothing was sent for {SILENCE_S:g} s"})
-        await socket.close(1001)
+        await connection.send_json({"type": "error", "message": f"nothing was sent for {SILENCE_S:g} s"})
+        await connection.close(1001)
     except (WebSocketDisconnect, RuntimeError):  # RuntimeError: an answer to one who has left
         pass
     finally:
         shared.streams -= 1
 
 
-async def _answer_stream(socket: WebSocket, shared: _Shared, size: tuple[float, float]) -> None:
+async def _answer_stream(connection: WebSocket, shared: _Shared, size: tuple[float, float]) -> None:
     answering, reader = shared.answering, FrameReader(size)
     segmenter = Segmenter(answering.longest_s)
     due = time.monotonic() + PARTIAL_S
 
     async def tell(piece: Piece) -> None:
         for told in await run_in_threadpool(_told, answering, piece, size):
-            await socket.send_json(told)
+            await connection.send_json(told)
 
     while True:
-        message = await asyncio.wait_for(socket.receive(), SILENCE_S)
+        message = await asyncio.wait_for(connection.receive(), SILENCE_S)
         if message["type"] == "websocket.disconnect":
             return
         if (data := message.get("bytes")) is None:
             if (last := segmenter.end()) is not None:
                 await tell(last)
-            await socket.send_json({"type": "end"})
-            await socket.close()
+            await connection.send_json({"type": "end"})
+            await connection.close()
             return
         if len(data) > MAX_MESSAGE_FRAMES * FRAME_BYTES:
             raise DataError(f"{len(data)} bytes", place="message", wanted=f"at most {MAX_MESSAGE_FRAMES} frames")
-        if not shared.frames.take(_client(socket), len(data) / FRAME_BYTES):
+        if not shared.frames.take(_client(connection), len(data) / FRAME_BYTES):
             raise DataError("too many frames", place="stream", wanted=f"at most {FRAMES_A_SECOND:g} a second")
         for piece in segmenter.add(*reader.read(data)):
             await tell(piece)

@@ -66,7 +66,7 @@ def served(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
             return kept["app"]
 
         patch.setattr(web, "make_app", made)
-        patch.setattr(web, "serve", lambda app, host, port: None)
+        patch.setattr(web, "serve", lambda app, listening: listening.close())
         demo.run_demo(demo.DemoOptions("sign-translator@champion", "127.0.0.1", 0))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
