@@ -6,19 +6,25 @@ Nothing in such a folder is executed: JSON, safetensors, and classes of this pac
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
-from sign_models.errors import UpstreamError
+from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Generation, Translator
 
 WEIGHTS, CONFIG, TEXT, TOKENIZER = "model.safetensors", "config.json", "text", "tokenizer"
+MAX_CONFIG_BYTES = 2**26  # a vocabulary of 250,000 pieces takes 4 MB
+SIZE = re.compile(r"(width|layers|heads|vocab_size|hidden_size|d_model|d_ff|intermediate_size|ffn_dim)$")
 
 
 def save(model: nn.Module, folder: Path) -> None:
@@ -56,22 +62,61 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 def load(folder: Path) -> Any:
     """The SkeletonModel, TemporalModel or Translator of a folder written by save(), in evaluation mode on the CPU.
 
-    UpstreamError where its weights or its config are of another version of this package."""
-    config = json.loads((folder / CONFIG).read_text())
-    stage = config.pop("stage")
+    Raises:
+        UpstreamError: Its weights or its config are of another version of this package, or are no model at all.
+        ResourceError: There is not enough memory for it.
+    """
+    place = f"model in {folder}"
     try:
-        model = _built(stage, config, folder)
+        config = _json(folder / CONFIG)
+        place = f"{config['stage']} {place}"
+        _check_sizes(config, folder)
+        model = _built(config.pop("stage"), config, folder)
         load_model(model, str(folder / WEIGHTS))
-    except (KeyError, TypeError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "loading state_dict" not in str(error):
-            raise  # memory that ends is no other version
+    except SignError:
+        raise
+    except Exception as error:  # whatever libraries raise for files that are not what they should be
+        if isinstance(error, MemoryError) or "allocate" in str(error) or "out of memory" in str(error):
+            raise ResourceError("not enough memory for it", place=place, wanted="more memory") from error
+        other = isinstance(error, KeyError | TypeError) or "loading state_dict" in str(error)
+        found = "was made by another version of this project, whose models have other parts"
+        lines = str(error).strip().splitlines() or [""]
         raise UpstreamError(
-            "was made by another version of this project, whose models have other parts",
-            place=f"{stage} model in {folder}",
+            found if other else f"cannot be read ({type(error).__name__}: {lines[0][:200]})",
+            place=place,
             wanted="a model that this version made",
             remedy="train the stage again, or check out the git commit that its run is tagged with",
         ) from error
     return model.eval()
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if (size := file.stat().st_size) > MAX_CONFIG_BYTES:
+        raise ValueError(f"{file.name} has {size} bytes, more than {MAX_CONFIG_BYTES}")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} holds no object")
+    return content
+
+
+def _check_sizes(config: dict[str, Any], folder: Path) -> None:
+    """ValueError where a config names sizes beyond what its weights hold, before anything of that size is made."""
+    with safe_open(folder / WEIGHTS, "pt") as weights:
+        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]
+    tensors, numbers = len(shapes), sum(map(math.prod, shapes))
+    configs = [config, *([_json(folder / TEXT / CONFIG)] if (folder / TEXT / CONFIG).exists() else [])]
+    for name, value in (pair for content in configs for pair in _sizes(content)):
+        if not 0 <= value <= (tensors if "layers" in name else numbers):
+            raise ValueError(f"{name} is {value}, but its weights are {tensors} tensors of {numbers} numbers")
+
+
+def _sizes(content: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The sizes of layers in a config, at any depth."""
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _sizes(value)
+        elif isinstance(value, int) and SIZE.search(name):
+            yield name, value
 
 
 def _built(stage: str, config: dict, folder: Path) -> nn.Module:

@@ -58,3 +58,60 @@ def test_a_model_of_another_version_is_refused(make, change: str, tmp_path: Path
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UpstreamError, match="another version.*train the stage again"):
         load(tmp_path)
+
+
+def edit(folder: Path, **changes: object) -> None:
+    """Change the deepest part of the config that has the names."""
+    config = json.loads((folder / "config.json").read_text())
+    part = config
+    while (inner := next((v for k, v in part.items() if k in ("temporal", "skeleton")), None)) is not None:
+        part = inner
+    part |= changes
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+HOSTILE = {
+    "a size beyond all memory": lambda f: edit(f, width=10**12),
+    "layers without end": lambda f: edit(f, layers=10**9),
+    "a negative size": lambda f: edit(f, width=-8),
+    "a number of 5,000 digits": lambda f: (f / "config.json").write_text(
+        '{"stage": "skeleton", "width": ' + "9" * 5000 + "}"
+    ),
+    "a word for a number": lambda f: edit(f, width="eight"),
+    "deep nesting": lambda f: (f / "config.json").write_text('{"stage":' * 100_000),
+    "a list": lambda f: (f / "config.json").write_text("[1]"),
+    "no JSON": lambda f: (f / "config.json").write_bytes(b"\xff\xfe"),
+    "an unknown stage": lambda f: (f / "config.json").write_text('{"stage": "../../x"}'),
+    "a huge config": lambda f: (f / "config.json").write_text(" " * 2**26 + "{}"),
+    "no config": lambda f: (f / "config.json").unlink(),
+    "weights cut off": lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-8]),
+    "empty weights": lambda f: (f / "model.safetensors").write_bytes(b""),
+    "weights of a huge header": lambda f: (f / "model.safetensors").write_bytes(b"\xff" * 7 + b"\x00" * 100),
+    "a pickle as weights": lambda f: torch.save({"x": torch.ones(3)}, f / "model.safetensors"),
+    "weights of other numbers": lambda f: save_file({"x": torch.ones(10_000)}, f / "model.safetensors"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("make", [clips.skeleton, clips.translator])
+def test_hostile_files_are_refused_in_one_message(make, what: str, tmp_path: Path) -> None:
+    save(make(), tmp_path)
+    HOSTILE[what](tmp_path)
+    with pytest.raises(UpstreamError) as caught:
+        load(tmp_path)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("part", ["text", "tokenizer"])
+def test_hostile_parts_of_a_translator_are_refused_in_one_message(part: str, tmp_path: Path) -> None:
+    save(clips.translator(), tmp_path)
+    for path in sorted((tmp_path / part).iterdir()):
+        whole = path.read_bytes()
+        for content in (b"", b"{}", b"[" * 100_000, b"\xff", b'{"vocab_size": 1000000000000, "model_type": "x"}'):
+            path.write_bytes(content)
+            try:
+                load(tmp_path)  # not every file is needed
+            except UpstreamError as error:
+                assert "\n" not in str(error)
+        path.write_bytes(whole)
+    load(tmp_path)
