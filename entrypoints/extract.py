@@ -13,7 +13,7 @@ mlflow run . -e import -P source=my_poses -P out=my_store
 
 @commands.tool(
     "extract",
-    option("--videos", "A video, a folder of videos, or a glob pattern in quotes.", metavar="PATH"),
+    option("--videos", "A video, a folder of videos, a glob pattern in quotes, or a camera: 0, 1, ...", metavar="PATH"),
     option("--out", "Folder to write the .pose files to; whole files in it are kept.", metavar="DIR"),
     option(
         "--person",
@@ -21,6 +21,7 @@ mlflow run . -e import -P source=my_poses -P out=my_store
         "picture, at the start).  [default: nearest]",
         metavar="CHOICE",
     ),
+    option("--seconds", "How long a camera is recorded.  [default: 10]", metavar="NUMBER"),
     option("--max-fps", "Leave out frames beyond this rate.  [default: every frame]", metavar="NUMBER"),
     option("--pose-model", "MediaPipe's .task file for the body.  [default: made on first use]", metavar="FILE"),
     option("--hand-model", "MediaPipe's .task file for the hands.  [default: made on first use]", metavar="FILE"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sign_models.cli.commands import experiment, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.extract import ExtractOptions
+from sign_models.video.camera import DEFAULT_SECONDS, MAX_SECONDS
 from sign_models.video.decode import MAX_FPS
 from sign_models.video.extract import Settings
 from sign_models.video.following import PEOPLE_RULES
@@ -25,6 +26,8 @@ def parse(given: Mapping[str, str]) -> ExtractOptions:
     on_bad = given["on_bad_video"] or "stop"
     if on_bad not in ("stop", "skip"):
         raise ParamsError(f"'{on_bad}'", place="on_bad_video", wanted="stop or skip")
+    # A file called 0 is a file.
+    camera = int(given["videos"]) if given["videos"].isdecimal() and not videos.exists() else None
     workers = given["workers"]
     if workers and not (workers.isdecimal() and int(workers) > 0):
         raise ParamsError(f"'{workers}'", place="workers", wanted="a number of processes, from 1 on")
@@ -37,8 +40,20 @@ def parse(given: Mapping[str, str]) -> ExtractOptions:
         workers=int(workers) if workers else None,
         skip_bad=on_bad == "skip",
         sheets=truth("sheets", given["sheets"], True),
+        camera=camera,
+        seconds=_seconds(given["seconds"]),
         experiment=experiment(given),
     )
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value or DEFAULT_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ParamsError(f"'{value}'", place="seconds", wanted=f"above 0, at most {MAX_SECONDS:g}")
+    return seconds
 
 
 def _rate(value: str) -> float | None:

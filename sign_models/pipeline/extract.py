@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,7 +16,8 @@ from sign_models import interruption
 from sign_models.errors import DataError
 from sign_models.tracking.runs import Run, connect, stage_run
 from sign_models.video import report
-from sign_models.video.batch import Result, extract_all, find_videos
+from sign_models.video.batch import Result, Video, extract_all, find_videos
+from sign_models.video.camera import DEFAULT_SECONDS, record
 from sign_models.video.extract import Settings, extractor
 from sign_models.video.landmarks import extractor_version
 from sign_models.video.models import ModelFiles, model_files
@@ -24,7 +27,14 @@ LISTED_VIDEOS = 5  # of the failed ones, in the message
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """As extract_all; skip_bad: videos that cannot be used do not make the run fail. experiment: "" for the default."""
+    """What to extract, and how; see extract_all.
+
+    Attributes:
+        camera: Index of a camera of this machine, in place of videos.
+        seconds: How long a camera is recorded.
+        skip_bad: Videos that cannot be used do not make the run fail.
+        experiment: "" for the default.
+    """
 
     videos: Path
     out: Path
@@ -34,6 +44,8 @@ class ExtractOptions:
     workers: int | None = None
     skip_bad: bool = False
     sheets: bool = True
+    camera: int | None = None
+    seconds: float = DEFAULT_SECONDS
     experiment: str = ""
 
 
@@ -46,7 +58,18 @@ def run_extract(options: ExtractOptions) -> None:
     """
     o = options
     extractor_version()  # what is not installed is said before anything is downloaded
-    videos = find_videos(o.videos)
+    with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
+        if o.camera is None:
+            _extract(o, find_videos(o.videos))
+            return
+        # The recording is removed: the keypoints are what stays.
+        recorded = Video(f"camera-{datetime.now():%Y%m%d-%H%M%S}", Path(scratch, "camera.mp4"))
+        print(f"camera {o.camera}: recording for {o.seconds:g} s", file=sys.stderr)
+        record(o.camera, recorded.path, o.seconds)
+        _extract(o, [recorded])
+
+
+def _extract(o: ExtractOptions, videos: list[Video]) -> None:
     connect(o.experiment or None)  # before anything is downloaded, too
     models = model_files(o.pose_model, o.hand_model)
     with stage_run("extract", experiment=o.experiment or None) as run:

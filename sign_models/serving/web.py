@@ -39,6 +39,7 @@ MAX_CAPTION_BYTES = 2**20
 MAX_STREAMS = 8
 REQUESTS_A_SECOND, REQUESTS_AT_ONCE = 2.0, 20.0  # a client
 FRAMES_A_SECOND, FRAMES_AT_ONCE = 120.0, 600.0  # of a client's streams
+BODY_S = 30.0  # in which a request has to be whole
 SILENCE_S = 60.0  # after which a stream is closed
 PARTIAL_S = 0.5  # between two partial texts at least, and as long as the last one took
 N_BEST = 3
@@ -172,11 +173,15 @@ def _translated(answering: Answering, data: bytes, size: tuple[float, float]) ->
 async def _body(request: Request, limit: int) -> bytes:
     """The bytes of a request, never more than `limit` in memory."""
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise _TooLarge(f"more than {limit:,} bytes", place="request", remedy="send a shorter clip")
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise _TooLarge(f"more than {limit:,} bytes", place="request", remedy="send a shorter clip")
+                parts.append(part)
+    except TimeoutError as error:
+        raise DataError(f"is not whole after {BODY_S:g} s", place="request", wanted="its body") from error
     return b"".join(parts)
 
 

@@ -160,7 +160,8 @@ def test_the_camera_becomes_text_and_captions(page: Any, served: Served, tmp_pat
 
 def test_one_clip_by_both_extractors_is_one_clip(page: Any, served: Served, tmp_path: Path) -> None:
     """The same video by the page and by `extract`: coordinates within a tolerance, and the same text."""
-    from sign_models.video.extract import extract
+    from sign_models.keypoints import formats
+    from sign_models.video.extract import DEFAULTS, extract_to_file
     from sign_models.video.models import model_files
 
     video = write_signing(tmp_path / "clip.mp4", [True] * 30)
@@ -169,8 +170,8 @@ def test_one_clip_by_both_extractors_is_one_clip(page: Any, served: Served, tmp_
     times, values = FrameReader(SIZE).read(served.bodies[-1])
     assert len(times) >= 28
     theirs = clip_of_frames(times, values, SIZE, 25.0, served.answering.extractor)
-    made = extract(video, model_files())
-    ours = made.sequence
+    extract_to_file(video, tmp_path / "clip.pose", model_files(), DEFAULTS)
+    (ours,) = formats.read(tmp_path / "clip.pose")
     count = min(len(ours), len(theirs))
     mine, other = normalise(ours)[:count], normalise(theirs)[:count]
     both = (mine[..., 2] > 0) & (other[..., 2] > 0)

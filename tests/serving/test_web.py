@@ -265,3 +265,16 @@ def test_streams_at_once_are_bounded_and_those_who_leave_make_room(
                 pass
             socket.send_text("end")
             assert socket.receive_json() == {"type": "end"}
+
+
+def test_a_request_that_never_ends_is_refused(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    async def never(self: Any) -> Any:
+        yield b"x"
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(web, "BODY_S", 0.05)
+    monkeypatch.setattr(web.Request, "stream", never)
+    answer = page.post(WHERE, content=b"x")
+    assert answer.status_code == 400 and "is not whole" in answer.json()["message"]
