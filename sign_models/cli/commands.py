@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from sign_models import interruption
+from sign_models.cli.scratch import scratch_folder
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
 from sign_models.params.describe import parameters
@@ -239,7 +240,8 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
     """Runs a command and exits: 0 done, 2 a mistake of the user's, in one message, 130 interrupted, 143 terminated."""
     guard_process()
     try:
-        command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        with scratch_folder():
+            command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except (SignError, click.ClickException) as error:
         if interruption.requested():  # a worker's end by Ctrl-C and the like
             _end_interrupted()
