@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import sign_models
-from sign_models.cli import commands, compose, demo, evaluate, extract, importing, registry, translate
+from sign_models.cli import commands, compose, demo, evaluate, extract, importing, registry, sweep, translate
 from sign_models.stages.declaration import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -110,6 +110,8 @@ def options_of(main, arguments: list[str]):
     if main.name in TOOLS:
         return TOOLS[main.name](given)
     overrides = given.pop("overrides")
+    if main.name == "sweep":
+        return sweep.parse(given, overrides)
     return commands.parse(main.stage, given, overrides)
 
 

@@ -64,11 +64,12 @@ GENERAL: tuple[Decorator, ...] = (
         metavar="NAME",
     ),
     option("--config-override", "YAML file with parameters that win over params/*.yaml and presets.", metavar="FILE"),
+    flag("--candidate", "Move the alias candidate to the versions that are registered.  [default: true]"),
     option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME"),
     option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR"),
 )
 DATA, _, VIDEOS, TEXTS = INPUTS
-EXPERIMENT, RELATIVE_TO = GENERAL[2:]
+EXPERIMENT, RELATIVE_TO = GENERAL[-2:]
 SHORTS: dict[str, Decorator] = {
     "epochs": option("--epochs", "Passes over the training clips; ends an earlier --steps.", metavar="NUMBER"),
     "steps": option("--steps", "Optimizer steps; ends an earlier --epochs.", metavar="INTEGER"),
@@ -141,7 +142,7 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
             if options.processes > 1 and not launched():
                 from sign_models.training.launch import launch
 
-                launch(options.processes, f"entrypoints.{stage or 'pipeline'}", [*_words(given), *overrides])
+                launch(options.processes, f"entrypoints.{stage or 'pipeline'}", [*words(given), *overrides])
             else:
                 function(options)
 
@@ -177,6 +178,44 @@ def stage_command(name: str) -> click.Command:
 
     main.__doc__ = STAGES[name].help
     return command(name, examples=STAGES[name].examples)(main)
+
+
+SWEEP: tuple[Decorator, ...] = (
+    option("--stage", "Whose parameters are searched.  [default: alignment]", metavar="STAGE"),
+    option("--trials", "Trainings that end or are pruned.  [default: 20]", metavar="INTEGER"),
+    option("--space", "YAML file: parameters, each with a range or a list of values; docs/sweep.md.", metavar="FILE"),
+    option("--workers", "Trainings at once.  [default: 1]", metavar="INTEGER"),
+    flag("--spark", "Train on Spark's executors.  [default: false]"),
+    option("--study", "Name; the same name goes on.  [default: by all that is asked but trials]", metavar="NAME"),
+    option("--sweep-seed", "Of the values that are tried.  [default: 0]", metavar="INTEGER"),
+)
+
+
+def sweep_command(examples: str) -> click.Command:
+    """The command that searches a stage's parameters: its own options and those of every training stage."""
+    roles = dict.fromkeys(role for stage in STAGES.values() if stage.trains for role in stage.upstream_roles)
+    decorators = [
+        *SWEEP,
+        *INPUTS,
+        *GENERAL,
+        *SHORTS.values(),
+        *map(upstream_option, roles),
+        click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]..."),
+    ]
+
+    def main(overrides: tuple[str, ...], **given: str) -> None:
+        """Search parameters of one stage; trials are child runs, the best version becomes the candidate."""
+        from sign_models.cli.sweep import parse
+        from sign_models.pipeline.sweep import run_sweep
+
+        run_sweep(parse(given, overrides))
+
+    decorated: Any = main
+    for decorator in reversed(decorators):
+        decorated = decorator(decorated)
+    lines = ["\b\nExamples:", *(f"  {line}" for line in examples.strip().splitlines())]
+    settings = {"ignore_unknown_options": True, **SETTINGS}
+    return click.command("sweep", epilog="\n".join(lines), context_settings=settings)(decorated)
 
 
 def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -223,6 +262,7 @@ def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) ->
         preset=preset,
         config_override=override,
         processes=_processes(given.get("processes", "")),
+        candidate=truth("candidate", given.get("candidate", ""), True),
     )
 
 
@@ -310,7 +350,7 @@ def _inference(given: dict[str, Any]) -> bool:
     return wanted
 
 
-def _words(given: Mapping[str, Any]) -> list[str]:
+def words(given: Mapping[str, Any]) -> list[str]:
     """What click read, as it could have been typed."""
     names = {name: f"--{name.replace('_', '-')}" for name in given}
     return [names[name] if value is True else f"{names[name]}={value}" for name, value in given.items() if value]

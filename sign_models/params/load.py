@@ -78,15 +78,15 @@ def resolve(
         file = FOLDER / f"{name}.yaml"
         if not file.is_file():
             continue
-        put(_flat({name: _read(file)}, None, _shown(file), mistakes, schema), _shown(file))
+        put(_flat({name: read_yaml(file)}, None, _shown(file), mistakes, schema), _shown(file))
     for name in filter(None, (part.strip() for part in preset.split(","))):
         file = FOLDER / "presets" / f"{name}.yaml"
         if not file.is_file():
             mistakes.append(f"preset '{name}' does not exist; {_hint(name, presets())}")
             continue
-        put(_flat(_read(file), None, _shown(file), mistakes, schema), _shown(file))
+        put(_flat(read_yaml(file), None, _shown(file), mistakes, schema), _shown(file))
     if override is not None:
-        put(_flat(_read(override), stage, str(override), mistakes, schema), str(override))
+        put(_flat(read_yaml(override), stage, str(override), mistakes, schema), str(override))
     put(_typed(sets or {}, stage, options, mistakes, schema), "command line")
 
     for name in stages:
@@ -148,7 +148,7 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return by_leaf[close[0]] if close else None
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path) -> dict[str, Any]:
     """The mapping a YAML file holds."""
     if file.suffix == ".py":
         raise ParamsError(

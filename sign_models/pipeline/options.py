@@ -30,6 +30,7 @@ class Options:
     experiment        MLflow experiment's name; "": the one of `mlflow run`, or the default.
     preset, config_override: as asked, for the record; `params` already holds what they say.
     processes         that train together; what torchrun has started is one of them, whatever this says.
+    candidate         move the alias `candidate` to the versions that are registered.
     """
 
     params: PipelineParams
@@ -46,3 +47,4 @@ class Options:
     preset: str = ""
     config_override: Path | None = None
     processes: int = 1
+    candidate: bool = True

@@ -176,7 +176,7 @@ def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: 
             run.log_metrics(result.metrics, result.step)
             logger.info("%s: %s of run %s", stage.name, stage.writes or "done", run.id)
             return Output(stage, run.id)
-        return _register(run, stage, upstream, wanted, result)
+        return _register(run, stage, context, upstream, wanted, result)
 
 
 def _finished(stage: Stage, context: Context, wanted: Fingerprint, done: Set[str]) -> Output | None:
@@ -295,7 +295,9 @@ def _log(run: Run, result: Result, folder: Path) -> None:
         run.set_tags(result.tags)
 
 
-def _register(run: Run, stage: Stage, upstream: Upstream, wanted: Fingerprint, result: Result) -> Output:
+def _register(
+    run: Run, stage: Stage, context: Context, upstream: Upstream, wanted: Fingerprint, result: Result
+) -> Output:
     from sign_models.models.storage import save
     from sign_models.tracking.registration import register
 
@@ -310,6 +312,7 @@ def _register(run: Run, stage: Stage, upstream: Upstream, wanted: Fingerprint, r
             upstream=upstream.models,
             tags=wanted.tags() | ({} if stage.trains else sources.inherited(upstream.models)),
             step=result.step,
+            candidate=context.options.candidate,
         )
     logger.info("%s: registered %s", stage.name, model.uri)
     return Output(stage, run.id, model)

@@ -61,6 +61,7 @@ def register(
     upstream: Mapping[str, ModelRef],
     tags: Mapping[str, object],
     step: int,
+    candidate: bool = True,
 ) -> ModelRef:
     """Make the model in `directory` the newest version of this stage's model, and move `candidate` to it.
 
@@ -72,7 +73,6 @@ def register(
         upstream: Role -> what it was built on.
         tags: Of the version; those of the run that say data and code are added.
     """
-    import mlflow
 
     name = model_names()[stage]
     with translate_store_errors(f"registering {name}"):
@@ -86,11 +86,19 @@ def register(
             _link(run, model.model_id, metrics, upstream, step)
             version = _create_version(name, model.model_id, run.id, said)
         registered = ready(version, CANDIDATE, stage)
-        with store_lock(mlflow.get_tracking_uri()):
-            interruption.check()
-            with interruption.deferred(f"moving {CANDIDATE} of {name}"):
-                move_alias(name, CANDIDATE, registered.version)
+    if candidate:
+        move_candidate(registered)
     return registered
+
+
+def move_candidate(version: ModelRef) -> None:
+    """Make a version the candidate of its model."""
+    import mlflow
+
+    with translate_store_errors(f"registering {version.name}"), store_lock(mlflow.get_tracking_uri()):
+        interruption.check()
+        with interruption.deferred(f"moving {CANDIDATE} of {version.name}"):
+            move_alias(version.name, CANDIDATE, version.version)
 
 
 def _tags(

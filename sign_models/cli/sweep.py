@@ -1,0 +1,80 @@
+"""What sweep was asked: text to typed options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sign_models.cli import commands
+from sign_models.errors import ParamsError
+from sign_models.params.load import nearest
+from sign_models.params.space import Space, read_space
+from sign_models.pipeline.sweep import SweepOptions
+from sign_models.stages.declaration import STAGES
+
+OWN = ("stage", "trials", "space", "study", "workers", "spark", "sweep_seed")
+OF_EACH_TRIAL = ("experiment", "candidate")  # which the sweep decides
+TRAINS = [name for name, stage in STAGES.items() if stage.trains]
+TRIALS = 20
+
+
+def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
+    """Options of a sweep.
+
+    Args:
+        given: Option name -> text, "" where not given; the sweep's own, and those of the stages' commands.
+        overrides: Further parameters of the stage, as they are typed.
+
+    Raises:
+        ParamsError: On a value that is none, also at any end of a range, before any work.
+    """
+    stage = given["stage"] or "alignment"
+    if stage not in TRAINS:
+        near = nearest(stage, TRAINS)
+        raise ParamsError(
+            f"'{stage}'", place="stage", wanted=" or ".join(TRAINS), remedy=f"did you mean '{near}'?" if near else ""
+        )
+    file = commands.path(given, "space")
+    if file is None:
+        raise ParamsError("not given", place="space", wanted="a YAML file", remedy="docs/sweep.md has an example")
+    space = read_space(file)
+    arguments = _arguments(stage, given, overrides)
+    _check(stage, space, arguments)
+    return SweepOptions(
+        stage=stage,
+        trials=_count(given, "trials", TRIALS),
+        space=space,
+        arguments=tuple(arguments),
+        study=given["study"],
+        workers=_count(given, "workers", 1),
+        spark=commands.truth("spark", given["spark"], False),
+        seed=_count(given, "sweep_seed", 0, least=0),
+        experiment=commands.experiment(given),
+    )
+
+
+def _arguments(stage: str, given: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
+    """The words of the stage's command that are the same in every trial."""
+    known = {str(parameter.name) for parameter in commands.stage_command(stage).params}
+    typed = {name: value for name, value in given.items() if value and name not in (*OWN, *OF_EACH_TRIAL)}
+    if others := sorted(typed.keys() - known):
+        raise ParamsError(f"{', '.join(others)}", place="sweep", wanted=f"options of {stage}", remedy="leave them out")
+    return [*commands.words(typed), *overrides]
+
+
+def _check(stage: str, space: Space, arguments: Sequence[str]) -> None:
+    """Parse the command of a trial at each end of each range, so that no trial is refused after hours."""
+    command = commands.stage_command(stage)
+    for name, place in space.places.items():
+        for corner in place.corners():
+            words = [*arguments, f"--{name}={corner}"]
+            given = dict(command.make_context(stage, words).params)
+            commands.parse(stage, given, given.pop("overrides"))
+
+
+def _count(given: Mapping[str, str], name: str, default: int, least: int = 1) -> int:
+    value = given[name]
+    if not value:
+        return default
+    if not (value.isascii() and value.isdecimal() and len(value) < 7 and int(value) >= least):
+        raise ParamsError(f"'{value}'", place=name, wanted=f"a whole number, from {least} on")
+    return int(value)

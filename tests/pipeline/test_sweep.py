@@ -1,0 +1,119 @@
+"""A sweep: trials in the tracking store, pruned, gone on with after a kill; the best version is the candidate."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from entrypoints.sweep import main
+from sign_models.cli.sweep import parse
+from sign_models.errors import ParamsError
+from sign_models.params.space import Choice, Range, read_space
+
+optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
+ROOT = Path(__file__).resolve().parents[2]
+NOTHING = {str(option.name): "" for option in main.params if option.name != "overrides"}
+
+
+def space(folder: Path, text: str) -> str:
+    path = folder / "space.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_space_has_ranges_and_choices(tmp_path: Path) -> None:
+    file = space(
+        tmp_path, "training.lr: {low: 1e-4, high: 1e-2, log: true}\nmodel.layers: {low: 1, high: 3}\nseed: [0, 1]"
+    )
+    places = read_space(Path(file)).places
+    assert places == {"training.lr": Range(1e-4, 1e-2, True), "model.layers": Range(1, 3), "seed": Choice((0, 1))}
+    assert places["model.layers"].whole and not places["training.lr"].whole
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("training.lr: 3", "wanted"),
+        ("training.lr: {low: 2, high: 1}", "wanted"),
+        ("training.lr: {low: 0, high: 1, log: true}", "wanted"),
+        ("training.lr: {low: 0.1, top: 1}", "wanted"),
+        ("training.lr: []", "wanted"),
+        ("training.lrr: {low: 0.1, high: 0.2}", "did you mean 'training.lr'"),
+        ("decoder.layers: {low: 0, high: 2}", "greater than 0"),
+        ("tokenizer.kind: [word, syllable]", "'word'"),
+    ],
+)
+def test_a_space_that_no_trial_could_use_is_refused_before_any_work(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=message):
+        parse(NOTHING | {"space": space(tmp_path, text)}, [])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"space": ""}, "space: not given"),
+        ({"stage": "alignmnt"}, "did you mean 'alignment'"),
+        ({"stage": "represent"}, "skeleton or temporal or alignment"),
+        ({"trials": "0"}, "from 1 on"),
+        ({"workers": "two"}, "from 1 on"),
+    ],
+)
+def test_refusals(given: dict[str, str], message: str, tmp_path: Path) -> None:
+    file = space(tmp_path, "training.lr: {low: 1e-4, high: 1e-2}")
+    with pytest.raises(ParamsError, match=message):
+        parse(NOTHING | {"space": file} | given, [])
+
+
+def sweep(folder: Path, *more: str) -> subprocess.Popen[str]:
+    file = space(folder, "training.lr: {low: 1e-4, high: 1e-2, log: true}")
+    words = f"--stage skeleton --space {file} --preset quick --training.steps 8 --training.evaluations 2".split()
+    return subprocess.Popen(
+        [sys.executable, "-m", "entrypoints.sweep", *words, *more],
+        cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_workers_a_kill_and_the_rest(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    first = sweep(tmp_path, "--trials", "3", "--workers", "2")
+    client, deadline = None, time.monotonic() + 120
+    while time.monotonic() < deadline and first.poll() is None:  # until a trial has ended
+        time.sleep(1)
+        if (tmp_path / "mlflow.db").exists():
+            client = client or MlflowClient(uri)
+            if [r for r in trials(client) if r.info.status == "FINISHED"]:
+                break
+    assert first.poll() is None and client is not None
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = {run.info.run_id for run in trials(client) if run.info.status in ("FINISHED", "KILLED")}
+    assert 0 < len(before) < 3
+    second = sweep(tmp_path, "--trials", "3", "--workers", "2")
+    said, _ = second.communicate(timeout=240)
+    assert second.returncode == 0, said
+    assert f"goes on after {len(before)} trials" in said
+    runs = trials(client)
+    ended = [run for run in runs if run.info.status in ("FINISHED", "KILLED")]
+    assert len(ended) >= 3 and before <= {run.info.run_id for run in ended}
+    assert not [run for run in runs if run.info.status == "RUNNING"]
+    best = max((run for run in ended if run.info.status == "FINISHED"), key=lambda run: run.data.metrics["value"])
+    candidate = client.get_model_version_by_alias("sign-skeleton", "candidate")
+    trained = client.get_run(candidate.run_id)
+    assert trained.data.tags["mlflow.parentRunId"] == best.info.run_id
+    assert float(trained.data.params["skeleton.training.lr"]) == pytest.approx(float(best.data.params["training.lr"]))
+
+
+def trials(client) -> list:
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return [run for run in client.search_runs(ids) if "param_directions" in run.data.tags]
