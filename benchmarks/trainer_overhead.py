@@ -31,6 +31,7 @@ from sign_models.stages.skeleton import SkeletonTask
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import LOG_STEPS, fit, learning_rate
 from sign_models.training.step import seed_step
+from sign_models.training.task import ALL
 from tests import tiny
 from tests.stages.recorders import Memory
 
@@ -46,9 +47,9 @@ class TimedTask(SkeletonTask):
         super().__init__(params, corpus, machine)
         self.asked: list[float] = []
 
-    def draw(self, step: int, part: slice) -> BatchPlan:
+    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         self.asked.append(time.process_time())
-        return super().draw(step, part)
+        return super().draw(step, part, micro_batch)
 
     def milliseconds(self) -> float:
         return 1000 * float(np.diff(self.asked[WARM:]).mean())

@@ -84,7 +84,7 @@ MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itsel
     "kernels": {"keypoints"},
     "data": {"kernels", "keypoints", "params"},
     "datasets": {"data", "keypoints"},
-    "models": {"kernels", "keypoints", "training"},
+    "models": {"kernels", "keypoints"},
     "evaluation": {"data"},
     "training": {"data", "kernels", "models", "params"},
     "serving": {"keypoints", "models", "video"},

@@ -6,7 +6,6 @@ loads each once, and sums up what they give; torch sums up the programs, always 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -115,23 +114,33 @@ def _compare(  # type: ignore[no-untyped-def]
     tl.store(sums + programs + program, tl.sum(distance_sum))
 
 
+def weigh(x: Tensor, mask: Tensor, hidden: Tensor, landmarks: tuple[Tensor, Tensor, Tensor], visible: float) -> Tensor:
+    """(4,) sums of the weights of hidden landmarks, places, shapes and motions; arguments as of Restoration."""
+    B, T, K, _ = x.shape
+    share, anchor, _ = landmarks
+    x, mask, hidden = x.float().contiguous(), mask.contiguous(), hidden.contiguous()
+    lanes, programs = triton.next_power_of_2(K), triton.cdiv(B * T, ROWS)
+    sums = x.new_empty(4, programs)
+    _weigh[(programs,)](x, mask, hidden, share, anchor, sums, T, B * T, K, lanes, ROWS, visible, num_warps=1)
+    return sums.sum(1)
+
+
 class Restoration(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, landmarks: tuple[Tensor, Tensor, Tensor],
-        velocity_weight: float, scales: tuple[float, float, float, float], total: Callable[[Tensor], Tensor],
+        velocity_weight: float, scales: tuple[float, float, float, float], totals: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """restored (B, T, K, 2), x (B, T, K, 3), mask (B, T), hidden (B, T, K) bool; landmarks: each one's share
-        and anchor (K,), each part's anchor (P,); total: of weights, over all processes -> loss and distance."""
+        and anchor (K,), each part's anchor (P,); totals (4,): of weigh(), None: of these clips -> loss and distance."""
         B, T, K, _ = x.shape
         share, anchor, parts = landmarks
         x, mask, hidden = x.float().contiguous(), mask.contiguous(), hidden.contiguous()
         restored = restored if restored.stride()[2:] == (2, 1) else restored.contiguous()
         gradient = torch.empty(restored.shape, dtype=restored.dtype, device=restored.device)
         N, lanes, programs = B * T, triton.next_power_of_2(K), triton.cdiv(B * T, ROWS)
-        weights, sums = (x.new_empty(of, programs) for of in (4, 2))
-        _weigh[(programs,)](x, mask, hidden, share, anchor, weights, T, N, K, lanes, ROWS, scales[0], num_warps=1)
-        totals = total(weights.sum(1)).clamp(min=1e-6)
+        sums = x.new_empty(2, programs)
+        totals = (weigh(x, mask, hidden, landmarks, scales[0]) if totals is None else totals).clamp(min=1e-6)
         _compare[(programs,)](
             restored, x, mask, hidden, share, anchor, parts, totals, gradient, sums, float(velocity_weight),
             T, N, *restored.stride()[:2], K, len(parts), lanes, ROWS, *scales, num_warps=1,

@@ -6,6 +6,7 @@ B batch, S vectors, L tokens, D width, V vocabulary, E width of the space shared
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,11 +18,18 @@ from sign_models.models.blocks import check_mask
 from sign_models.models.ctc import ctc_loss
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
-from sign_models.training.distributed import ALONE, ProcessGroup
 
 SHARED = 128
 IMPOSSIBLE = -20.0
 COPIED = 2**28  # log probabilities copied at a time to score texts: 1 GiB
+
+
+Gather = Callable[[Tensor], Tensor]
+
+
+def itself(rows: Tensor) -> Tensor:
+    """The rows of a batch that is all there is."""
+    return rows
 
 
 @dataclass(frozen=True)
@@ -99,30 +107,38 @@ class AlignmentModel(nn.Module):
         *,
         label_smoothing: float,
         contrasted: bool = True,
-        weight: Tensor | None = None,
-        process_group: ProcessGroup = ALONE,
+        totals: Tensor | None = None,
+        gather: Gather = itself,
     ) -> AlignmentLosses:
-        """labels (B, L) with IGNORED padding; contrasted: whether that loss is wanted; weight (B,) of each clip, 1
-        where not given.
+        """Of clips and their texts.
 
-        All are this process's share of what the whole batch has.
+        Args:
+            representations: (B, S, D).
+            mask: (B, S) bool.
+            labels: (B, L) with IGNORED padding.
+            label_smoothing: Of the text loss.
+            contrasted: Whether that loss is wanted.
+            totals: (2,) tokens and clips to divide by, of weights(); None: those of `labels`.
+            gather: Rows of this batch -> those of all clips that are to be told apart, where these are only some.
         """
         prefix, ctc = self.read(representations, mask)
         logits = self.text.logits(self.text.encode(prefix, mask), mask, labels)
-        weight = torch.ones(len(labels), device=labels.device) if weight is None else weight
         known = labels != IGNORED
         per_token = F.cross_entropy(
             logits.transpose(1, 2), labels, ignore_index=IGNORED, label_smoothing=label_smoothing, reduction="none"
         )
-        tokens, weighed, clips = process_group.total(
-            torch.stack([known.sum(), (known * weight.unsqueeze(1)).sum(), weight.sum()])
-        ).clamp(min=1)
+        tokens, clips = (self.weights(labels) if totals is None else totals).clamp(min=1)
         return AlignmentLosses(
-            text=(per_token * weight.unsqueeze(1)).sum() / weighed,
-            ctc=(self.ctc_loss(ctc, mask, labels) * weight).sum() / clips,
-            contrast=self.contrast(prefix, mask, labels, process_group) / process_group.size if contrasted else None,
+            text=per_token.sum() / tokens,
+            ctc=self.ctc_loss(ctc, mask, labels).sum() / clips,
+            contrast=self.contrast(prefix, mask, labels, gather) * (len(labels) / clips) if contrasted else None,
             token_accuracy=((logits.argmax(-1) == labels) & known).sum() / tokens,
         )
+
+    def weights(self, labels: Tensor) -> Tensor:
+        """(2,) tokens and clips of labels (B, L): what losses are means over."""
+        tokens = (labels != IGNORED).sum().float()
+        return torch.stack([tokens, torch.full_like(tokens, len(labels))])
 
     def ctc_loss(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Negative log likelihood a token of each clip (B,); 0 where its clip is too short for a text."""
@@ -144,13 +160,13 @@ class AlignmentModel(nn.Module):
         end = self.text.model.config.eos_token_id
         return (labels != IGNORED) & (labels != end) & (labels != self.blank)
 
-    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, process_group: ProcessGroup = ALONE) -> Tensor:
+    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, gather: Gather = itself) -> Tensor:
         """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative."""
         known = labels != IGNORED
         tokens = self.text.model.get_input_embeddings()(labels.clamp(min=0))
-        texts = process_group.gather(F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1))
-        videos = process_group.gather(F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1))
-        labels = process_group.gather(labels)
+        texts = gather(F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1))
+        videos = gather(F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1))
+        labels = gather(labels)
         logits = videos @ texts.T * self.temperature.exp().clamp(max=100)
         same = (labels.unsqueeze(0) == labels.unsqueeze(1)).all(-1)
         eye = torch.eye(len(labels), dtype=torch.bool, device=labels.device)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from sign_models.kernels import fused
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.models.blocks import ConvBlock, check_mask, mlp, norm
-from sign_models.training.distributed import ALONE, ProcessGroup
 
 ANCHORS = {
     "body": PLACE["body.nose"],
@@ -133,59 +132,58 @@ class SkeletonModel(nn.Module):
 
 
 def restoration_loss(
-    restored: Tensor,
-    x: Tensor,
-    mask: Tensor,
-    hidden: Tensor,
-    velocity_weight: float,
-    process_group: ProcessGroup = ALONE,
+    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
 
     restored (B, T, K, 2), x (B, T, K, 3), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
     landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
     Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
-    and it is what carries the signs. Both are this process's share of what the whole batch has.
+    and it is what carries the signs. totals (4,): what to divide by, of restoration_weights(); None: the batch's own.
     """
     way = fused_loss if x.is_cuda and fused() else plain_loss
-    return way(restored, x, mask, hidden, velocity_weight, process_group)
+    return way(restored, x, mask, hidden, velocity_weight, totals)
+
+
+def restoration_weights(x: Tensor, mask: Tensor, hidden: Tensor) -> Tensor:
+    """(4,) what restoration_loss divides by: weights of hidden landmarks, of places, of shapes and of motions."""
+    if x.is_cuda and fused():
+        from sign_models.kernels.restoration import weigh
+
+        return weigh(x, mask, hidden, _landmarks(x.device), VISIBLE_WEIGHT)
+    return torch.stack([weight.sum() for weight in _weights(x, mask, hidden)])
 
 
 def fused_loss(
-    restored: Tensor,
-    x: Tensor,
-    mask: Tensor,
-    hidden: Tensor,
-    velocity_weight: float,
-    process_group: ProcessGroup = ALONE,
+    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
+    """restoration_loss by two kernels."""
     from sign_models.kernels.restoration import Restoration
 
     scales = (VISIBLE_WEIGHT, HAND_SCALE, BETA, MOTION_BETA)
-    loss, distance = Restoration.apply(
-        restored, x, mask, hidden, _landmarks(x.device), velocity_weight, scales, process_group.total
-    )
+    loss, distance = Restoration.apply(restored, x, mask, hidden, _landmarks(x.device), velocity_weight, scales, totals)
     return loss, distance
 
 
 def plain_loss(
-    restored: Tensor,
-    x: Tensor,
-    mask: Tensor,
-    hidden: Tensor,
-    velocity_weight: float,
-    process_group: ProcessGroup = ALONE,
+    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
+    """restoration_loss by torch."""
+    weights = _weights(x, mask, hidden)
+    totals = (torch.stack([w.sum() for w in weights]) if totals is None else totals).clamp(min=1e-6)
+    for w, total in zip(weights, totals, strict=True):
+        w /= total
+    weights[-1] *= velocity_weight
+    loss, distance = _Restoration.apply(restored, x[..., :2], *weights)
+    return loss, distance
+
+
+def _weights(x: Tensor, mask: Tensor, hidden: Tensor) -> list[Tensor]:
+    """Of hidden landmarks, places and shapes (B, T, K), and of motions (B, T - 1, K)."""
     share, anchors, _ = _landmarks(x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
     shape, motion = weight * weight[:, :, anchors] * share, weight[:, 1:] * weight[:, :-1] * share
-    weights = [weight * hidden, weight * share, shape, motion]
-    totals = process_group.total(torch.stack([w.sum() for w in weights])).clamp(min=1e-6)
-    for w, total in zip(weights, totals, strict=True):
-        w /= total
-    motion *= velocity_weight
-    loss, distance = _Restoration.apply(restored, x[..., :2], *weights)
-    return loss, distance
+    return [weight * hidden, weight * share, shape, motion]
 
 
 class _Restoration(torch.autograd.Function):

@@ -13,6 +13,7 @@ from torch import Tensor
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
 from sign_models.data.representations import read_representations
+from sign_models.data.rows import RngSlice
 from sign_models.data.splits import hold_out, named, of_split
 from sign_models.data.windows import in_windows
 from sign_models.errors import DataError
@@ -103,7 +104,7 @@ class AlignmentTask:
         given["max_length"] = min(given["max_length"], round(LONGER * self.label_lengths[train].max()))
         self.generation = Generation(**given, window=1)
         model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
-        self.objective = Translation(model, params)
+        self.objective = Translation(model, params, machine.process_group.gather)
         train = self._that_fit(train, machine)
         self.tolerance = 100 / len(self.dev)  # in percent: one sentence
         # one clip that tells a whole story makes no other one a story
@@ -238,18 +239,21 @@ class AlignmentTask:
         if self.representations is not None:
             representations, mask = stack([self.representations[self.frames.corpus.ids[i]] for i in clips[part]])
             frames = torch.from_numpy(self.frames.corpus.lengths[clips[part]])
-            return {"representations": representations, "mask": mask, "frames": frames} | labels
+            before, after = torch.empty(part.start), torch.empty(len(clips) - part.stop)  # as in cut()
+            read = {"representations": representations, "mask": mask, "frames": frames}
+            return read | {"before": before, "after": after} | labels
         rng = np.random.default_rng([p.training.seed, step, *([micro_batch.start] if micro_batch.start else [])])
         return cut(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
 
     def batch(self, drawn: BatchPlan) -> tuple[Labelled, Tensor]:
         """The clips as the objective wants them, on the device, and their real frames."""
         labels, contrasted = drawn["labels"], "apart" not in drawn
+        rows = RngSlice(len(drawn["before"]), len(drawn["after"]))
         if self.representations is not None:
             read = drawn["representations"], drawn["mask"]
-            return Labelled(read, labels, contrasted), drawn["frames"].sum()
+            return Labelled(read, labels, rows, contrasted), drawn["frames"].sum()
         batch = vary(self.frames, drawn, self.params.augment)
-        return Labelled(batch, labels, contrasted), batch.lengths.sum()
+        return Labelled(batch, labels, rows, contrasted), batch.lengths.sum()
 
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
         """The clips as they are, or what represent made of them."""

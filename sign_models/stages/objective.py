@@ -5,16 +5,18 @@ B clips, S vectors, D width, L tokens.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from sign_models.data.batching import Batch
-from sign_models.data.masking import mask_keypoints
+from sign_models.data.masking import MaskedBatch, mask_keypoints
+from sign_models.data.rows import ALL, RngSlice
+from sign_models.models.alignment import itself
 from sign_models.models.translator import Translator
 from sign_models.params.schema import AlignmentParams
-from sign_models.training.distributed import ALONE, ProcessGroup
+from sign_models.training.distributed import ALONE
 
 
 class Labelled(NamedTuple):
@@ -23,41 +25,64 @@ class Labelled(NamedTuple):
     Attributes:
         clips: A Batch, or representations (B, S, D) and their mask (B, S).
         labels: (B, L) token ids, padded with IGNORED.
-        contrasted: Whether the clips are a whole step's, and not some of it that memory was chosen for.
+        rows: Which of the step's clips they are.
+        contrasted: Whether they are told from all others of the step, and not only some of it that memory was chosen
+            for.
+        hidden: What of the clips is masked, in training.
     """
 
     clips: Batch | tuple[Tensor, Tensor]
     labels: Tensor
+    rows: RngSlice = ALL
     contrasted: bool = True
+    hidden: MaskedBatch | None = None
 
 
 class Translation(nn.Module):
-    """The weighted sum of the alignment's losses: text, CTC and, if asked for, contrast."""
+    """The weighted sum of the alignment's losses: text, CTC and, if asked for, contrast. An Objective."""
 
-    def __init__(self, model: Translator, params: AlignmentParams) -> None:
-        """Train `model` by the weights of params.losses, on clips that params.mask masks."""
-        super().__init__()
-        self.model, self.params = model, params
-
-    def forward(self, batch: Labelled, process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
-        """Losses of a batch, which is masked in training.
+    def __init__(
+        self,
+        model: Translator,
+        params: AlignmentParams,
+        gather: Callable[[Tensor, RngSlice], Tensor] = ALONE.gather,
+    ) -> None:
+        """Train `model` by the weights of params.losses, on clips that params.mask masks.
 
         Args:
-            batch: Clips with their texts, this process's share of the step.
-            process_group: The processes that share the step.
+            model: What learns.
+            params: Of the stage.
+            gather: Embeddings of this process's rows of a step -> those of the whole step.
+        """
+        super().__init__()
+        self.model, self.params, self.gather = model, params, gather
+
+    def prepare(self, batch: Labelled) -> Labelled:
+        """In training, the batch with masks drawn for it."""
+        clips = batch.clips
+        if not self.training or not isinstance(clips, Batch):
+            return batch
+        return batch._replace(hidden=mask_keypoints(clips.x, **self.params.mask.model_dump(), rows=clips.rows))
+
+    def weights(self, batch: Labelled) -> Tensor:
+        """Tokens and clips of a batch, (2,)."""
+        return self.model.alignment.weights(batch.labels)
+
+    def forward(self, batch: Labelled, totals: Tensor | None = None) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            batch: Clips with their texts; masked by prepare().
+            totals: (2,), of weights(): what the losses are divided by. None: the batch is all there is.
 
         Returns:
             Scalars: "loss", their weighted sum, and "text", "ctc", "token_accuracy" and, if asked for, "contrast".
         """
-        p = self.params.losses
-        clips = batch.clips
+        p, clips = self.params.losses, batch.clips
+        alone = totals is None or not batch.contrasted
         if isinstance(clips, Batch):
-            hidden = (
-                mask_keypoints(clips.x, **self.params.mask.model_dump(), rows=clips.rows) if self.training else None
-            )
-            representations, mask = self.model.temporal.encode(
-                clips.x if hidden is None else hidden.x, clips.mask, None if hidden is None else hidden.parts
-            )
+            x, hidden = (clips.x, None) if batch.hidden is None else (batch.hidden.x, batch.hidden.parts)
+            representations, mask = self.model.temporal.encode(x, clips.mask, hidden)
         else:
             representations, mask = clips
         losses = self.model.alignment.losses(
@@ -65,12 +90,13 @@ class Translation(nn.Module):
             mask,
             batch.labels,
             label_smoothing=p.label_smoothing,
-            contrasted=bool(p.contrast_weight) and batch.contrasted,
-            process_group=process_group,
+            contrasted=bool(p.contrast_weight),
+            totals=totals,
+            gather=itself if alone else lambda mine: self.gather(mine, batch.rows),
         )
         loss = losses.text + p.ctc_weight * losses.ctc
         out = {"text": losses.text, "ctc": losses.ctc, "token_accuracy": losses.token_accuracy}
-        if p.contrast_weight:
-            contrast = torch.zeros_like(loss) if losses.contrast is None else losses.contrast
-            loss, out["contrast"] = loss + p.contrast_weight * contrast, contrast
+        if losses.contrast is not None:
+            out["contrast"] = losses.contrast if batch.contrasted else 0 * losses.contrast
+            loss = loss + p.contrast_weight * out["contrast"]
         return {"loss": loss, **out}

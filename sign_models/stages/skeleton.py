@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,14 +12,13 @@ from torch import Tensor, nn
 
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
-from sign_models.data.masking import mask_keypoints
+from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.splits import hold_out
 from sign_models.keypoints.pictures import restorations
-from sign_models.models.skeleton import SkeletonModel, restoration_loss
+from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
-from sign_models.training.distributed import ALONE, ProcessGroup
 from sign_models.training.loop import fit
 from sign_models.training.task import ALL, FixedTask, Group, Progress, Recorder
 
@@ -47,24 +46,43 @@ class Trained:
         return Result(self.model, p.best_metrics, p.best_step, tags)
 
 
+class Masked(NamedTuple):
+    """A batch, and what of it is hidden."""
+
+    batch: Batch
+    hidden: MaskedBatch
+
+
 class Restoration(nn.Module):
-    """The loss of restoring what is masked."""
+    """The loss of restoring what is masked. An Objective."""
 
     def __init__(self, model: SkeletonModel, params: SkeletonParams) -> None:
         """Train `model` to restore what params.mask masks."""
         super().__init__()
         self.model, self.params = model, params
 
-    def forward(self, batch: Batch, process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
-        """Mask a batch and restore it.
+    def prepare(self, batch: Batch) -> Masked:
+        """The batch with masks drawn for it."""
+        return Masked(batch, mask_keypoints(batch.x, **self.params.mask.model_dump(), rows=batch.rows))
+
+    def weights(self, masked: Masked) -> Tensor:
+        """What restoration_weights() gives, (4,)."""
+        return restoration_weights(masked.batch.x, masked.batch.mask, masked.hidden.landmarks)
+
+    def forward(self, given: Batch | Masked, totals: Tensor | None = None) -> dict[str, Tensor]:
+        """Restore a batch.
+
+        Args:
+            given: The batch, or what prepare() made of it.
+            totals: (4,), of weights(): what the loss is divided by. None: the batch's own.
 
         Returns:
             Scalars: "loss", and "distance", the mean error of masked landmarks in shoulder widths.
         """
-        hidden = mask_keypoints(batch.x, **self.params.mask.model_dump(), rows=batch.rows)
+        batch, hidden = given if isinstance(given, Masked) else self.prepare(given)
         restored = self.model(hidden.x, batch.mask, hidden.parts)
         loss, distance = restoration_loss(
-            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight, process_group
+            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight, totals
         )
         return {"loss": loss, "distance": distance}
 

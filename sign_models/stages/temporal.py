@@ -6,8 +6,8 @@ views of a video from other videos.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,53 +15,98 @@ from torch import Tensor, nn
 
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
 from sign_models.data.corpus import Corpus
-from sign_models.data.masking import mask_keypoints
+from sign_models.data.masking import MaskedBatch, mask_keypoints
+from sign_models.data.rows import RngSlice
 from sign_models.data.splits import hold_out
-from sign_models.models.skeleton import SkeletonModel, restoration_loss
+from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
 from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
-from sign_models.training.distributed import ALONE, ProcessGroup
+from sign_models.training.distributed import ALONE
 from sign_models.training.loop import fit
 from sign_models.training.task import ALL, FixedTask, Group, Recorder
 
 
+class Views(NamedTuple):
+    """Two views of the same clips, or one, and what of the first is hidden."""
+
+    first: Batch
+    hidden: MaskedBatch
+    second: Batch | None
+
+
 class TwoViews(nn.Module):
-    """The losses of restoring what is masked and, if asked for, of telling a video's two views from other videos."""
+    """The losses of restoring what is masked and, if asked for, of telling a video's two views from other videos.
 
-    def __init__(self, model: TemporalModel, params: TemporalParams) -> None:
-        """Train `model` by the weights of params."""
-        super().__init__()
-        self.model, self.params = model, params
+    An Objective.
+    """
 
-    def forward(self, views: list[Batch], process_group: ProcessGroup = ALONE) -> dict[str, Tensor]:
-        """Mask and restore the first view, contrast it with the second where there is one.
+    def __init__(
+        self,
+        model: TemporalModel,
+        params: TemporalParams,
+        gather: Callable[[Tensor, RngSlice], Tensor] = ALONE.gather,
+    ) -> None:
+        """Train `model` by the weights of params.
 
         Args:
-            views: One or two augmentations of the same clips.
-            process_group: The processes that share the step.
+            model: What learns.
+            params: Of the stage.
+            gather: Embeddings of this process's rows of a step -> those of the whole step.
+        """
+        super().__init__()
+        self.model, self.params, self.gather = model, params, gather
+
+    def prepare(self, views: list[Batch]) -> Views:
+        """The views with masks drawn for the first."""
+        first = views[0]
+        hidden = mask_keypoints(first.x, **self.params.mask.model_dump(), rows=first.rows)
+        return Views(first, hidden, views[1] if len(views) > 1 else None)
+
+    def weights(self, views: Views) -> Tensor:
+        """What restoration_weights() gives, and clips, (5,)."""
+        of_loss = restoration_weights(_wanted(views.first), views.first.mask, views.hidden.landmarks)
+        return torch.cat([of_loss, of_loss.new_full((1,), len(views.first.x))])
+
+    def forward(self, given: list[Batch] | Views, totals: Tensor | None = None) -> dict[str, Tensor]:
+        """Restore the first view, contrast it with the second where there is one.
+
+        Args:
+            given: One or two augmentations of the same clips, or what prepare() made of them.
+            totals: (5,), of weights(): what the losses are divided by. None: the batch is all there is.
 
         Returns:
             Scalars: "loss", the weighted sum, "restoration", "distance" in shoulder widths, and "contrast" and
             "contrast_accuracy" of two views.
         """
-        first = views[0]
-        hidden = mask_keypoints(first.x, **self.params.mask.model_dump(), rows=first.rows)
+        first, hidden, second = given if isinstance(given, Views) else self.prepare(given)
         restored, a = self.model(hidden.x, first.mask, hidden.parts)
-        wanted = first.x if first.plain is None else first.plain
         loss, distance = restoration_loss(
-            restored, wanted, first.mask, hidden.landmarks, self.params.velocity_weight, process_group
+            restored,
+            _wanted(first),
+            first.mask,
+            hidden.landmarks,
+            self.params.velocity_weight,
+            None if totals is None else totals[:4],
         )
         out = {"restoration": loss, "distance": distance, "loss": loss}
-        for second in views[1:]:
+        if second is not None:
             _, b = self.model(second.x, second.mask)
-            contrast, accuracy = contrast_loss(process_group.gather(a), process_group.gather(b))
-            out["contrast"], out["contrast_accuracy"] = contrast / process_group.size, accuracy / process_group.size
+            share: Tensor | float = 1.0
+            if totals is not None:
+                a, b, share = self.gather(a, first.rows), self.gather(b, first.rows), len(first.x) / totals[4]
+            contrast, accuracy = contrast_loss(a, b)
+            out["contrast"], out["contrast_accuracy"] = contrast * share, accuracy * share
             out["loss"] = loss + self.params.contrast_weight * out["contrast"]
         return out
+
+
+def _wanted(batch: Batch) -> Tensor:
+    """What is to be restored: the clips as they were before they were varied."""
+    return batch.x if batch.plain is None else batch.plain
 
 
 class TemporalTask(FixedTask):
@@ -77,7 +122,9 @@ class TemporalTask(FixedTask):
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = TwoViews(
-            TemporalModel(skeleton, **params.model.model_dump(), window=params.max_frames), params
+            TemporalModel(skeleton, **params.model.model_dump(), window=params.max_frames),
+            params,
+            machine.process_group.gather,
         )
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)

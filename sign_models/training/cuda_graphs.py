@@ -34,20 +34,25 @@ class CapturedStep:
     values: Tensor
 
 
+SYNCHRONISED_FIRST = 11  # steps that DistributedDataParallel takes before it can be captured (PyTorch's notes on CUDA)
+
+
 class CudaGraphCache:
     """A step as CUDA graphs, one for each shape of its batch. A shape is recorded when it comes for the second time."""
 
     def __init__(self, process_group: ProcessGroup) -> None:
         # what other processes send arrives on a thread of its own, which must not end a recording
         self.errors = "global" if process_group.size == 1 else "thread_local"
+        self.wait = 0 if process_group.size == 1 else SYNCHRONISED_FIRST
         self.seen: dict[Shapes, CapturedStep | None] = {}
         self.pool = torch.cuda.graph_pool_handle()  # graphs take turns in the same memory
         self.stream = torch.cuda.Stream()
 
     def __call__(self, work: Callable[[BatchPlan], Tensor], drawn: BatchPlan) -> Tensor:
         shapes = shapes_of(drawn)
-        if shapes not in self.seen:
-            self.seen[shapes] = None
+        if shapes not in self.seen or self.wait > 0:
+            self.seen.setdefault(shapes, None)
+            self.wait -= 1
             return self._aside(work, to_device(drawn, torch.device("cuda")))
         recording = self.seen[shapes]
         if recording is None:

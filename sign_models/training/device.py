@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
 
 from sign_models.data.batching import BatchPlan
 from sign_models.data.memory import keep_freed_memory
@@ -18,12 +17,8 @@ from sign_models.training.distributed import ALONE, ProcessGroup, current_group
 class Device:
     """Where a stage computes, and beside which other processes."""
 
-    accelerator: Accelerator
+    device: torch.device
     process_group: ProcessGroup = ALONE
-
-    @property
-    def device(self) -> torch.device:
-        return self.accelerator.device
 
     def told(self, recorded: bool) -> str:
         """What was chosen, for the log."""
@@ -45,7 +40,8 @@ def find_device() -> Device:
     torch.set_float32_matmul_precision("high")
     if not torch.cuda.is_available():
         keep_freed_memory(-1)  # the next step wants what this one frees (docs/experiments.md)
-    return Device(Accelerator(), current_group())
+        return Device(torch.device("cpu"), current_group())
+    return Device(torch.device("cuda", torch.cuda.current_device()), current_group())
 
 
 def to_device(drawn: BatchPlan, device: torch.device) -> BatchPlan:

@@ -1,14 +1,15 @@
 """This process among those that train one model together: its rows of every batch, and what they tell each other.
 
-Every process has the whole corpus and draws the same batches, and computes its own rows of them. What it adds to a loss
-is divided by what the whole batch weighs, and gradients are summed: how many there are changes results by rounding
-only. They are started by torchrun, by `launch` or by hand (docs/processes.md).
+Every process has the whole corpus and draws the same batches, and computes its own rows of them. A loss is divided by
+the mean over the processes of what their rows weigh, and DistributedDataParallel takes the mean of the gradients: how
+many processes there are changes results by rounding only. They are started by torchrun, by `launch` or by hand
+(docs/processes.md).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,20 +17,21 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from sign_models.data.rows import RngSlice
 
 T = TypeVar("T")
 # Rank 0 scores and saves while the others wait in a collective. torchrun notices a process that has ended.
 COLLECTIVE_TIMEOUT = timedelta(hours=12)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True)
 class ProcessGroup:
     """All of its methods but rows() are called by all processes, or by none."""
 
     rank: int = 0
     size: int = 1
-    clips: int = 0  # of the step that is being computed
 
     @property
     def first(self) -> bool:
@@ -37,43 +39,24 @@ class ProcessGroup:
         return self.rank == 0
 
     def rows(self, clips: int) -> slice:
-        """This process's rows of a step of so many clips; gather() speaks of this step from now on."""
-        self.clips = clips
+        """This process's rows of a step of so many clips."""
         return slice(clips * self.rank // self.size, clips * (self.rank + 1) // self.size)
 
-    def total(self, values: Tensor) -> Tensor:
-        """The sum over the processes, without gradient."""
-        if self.size == 1:
-            return values.detach()
-        values = values.detach().clone()
-        dist.all_reduce(values)
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the processes, without gradient."""
+        values = values.detach()
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+            values /= self.size
         return values
 
-    def gather(self, mine: Tensor) -> Tensor:
-        """(B, ...) of this process's rows -> (clips, ...) of the whole step's.
-
-        The gradient is that of the sum over the processes of what each computes from the whole: what all of them
-        compute alike counts once where each divides it by `size`.
-        """
+    def gather(self, mine: Tensor, rows: RngSlice) -> Tensor:
+        """(B, ...) of this process's rows -> those of the whole step, with gradient."""
         if self.size == 1:
             return mine
-        rows = self.rows(self.clips)
-        whole = mine.new_zeros(self.clips, *mine.shape[1:])
-        whole[rows] = mine.detach()
-        dist.all_reduce(whole)
-        if mine.requires_grad:
-            mine = mine.detach() + (mine - mine.detach()) * self.size
-        return torch.cat([whole[: rows.start], mine, whole[rows.stop :]])
-
-    def all_reduce_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """In place. All processes must have gradients of the same parameters."""
-        if self.size == 1:
-            return
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        parts = flat.split([g.numel() for g in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+        whole: Tensor = _Gather.apply(mine, rows)
+        return whole
 
     def broadcast_object(self, make: Callable[[], T]) -> T:
         """What `make` gives in the first process, in all of them; the others do not call it."""
@@ -92,6 +75,24 @@ class ProcessGroup:
         box = [None]
         dist.broadcast_object_list(box)
         return box[0]
+
+
+class _Gather(torch.autograd.Function):
+    """Each process writes its rows. The gradient of a row is the sum of those that all processes have of it."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor, rows: RngSlice) -> Tensor:
+        ctx.mine = slice(rows.before, rows.before + len(mine))
+        whole = mine.new_zeros(rows.before + len(mine) + rows.after, *mine.shape[1:])
+        whole[ctx.mine] = mine
+        dist.all_reduce(whole)
+        return whole
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        gradient = outer[0].contiguous().clone()
+        dist.all_reduce(gradient)
+        return gradient[ctx.mine], None
 
 
 ALONE = ProcessGroup()

@@ -1,7 +1,8 @@
-"""The training loop of all stages, on accelerate: devices, precision and processes are its business, not a stage's.
+"""The training loop of all stages: devices, precision and processes are its business, not a stage's.
 
 What happens in step s depends on the weights, (seed, s) and the data only, never on how the process came to step s.
-So a training that was killed goes on from its checkpoint to the very weights that it would have reached.
+So a training that was killed goes on from its checkpoint to the very weights that it would have reached, on a device of
+the same kind and, on a CPU, with as many threads: sums are rounded in the order in which threads share them.
 """
 
 from __future__ import annotations
@@ -113,9 +114,9 @@ def fit(
         bar.update()
         last = progress.step == total
         if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
-            values = process_group.total(torch.stack(pending).mean(0))
+            values = process_group.mean(torch.stack(pending).mean(0))
             logged = dict(zip(stepper.names, values.tolist(), strict=True))
-            progress.frames += round(logged.pop("frames") * len(pending))
+            progress.frames += round(logged.pop("frames") * process_group.size * len(pending))
             pending = []
             progress.seconds += time.monotonic() - clock
             _record(recorder, logged, lr * rate, progress, task.epoch_steps, step)

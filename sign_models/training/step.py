@@ -6,12 +6,15 @@ step is recorded as a CUDA graph and played again for every batch of the same sh
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sign_models.data.batching import UNCAPTURED, BatchPlan
 from sign_models.errors import ResourceError
@@ -53,11 +56,10 @@ class TrainStep:
     ) -> None:
         self.task, self.machine, self.seed, self.note = task, machine, seed, note
         self.lr, self.clip_norm = lr, clip_norm
-        raw = task.objective.to(machine.device)
-        self.groups, optimizer = _optimizer(task, machine, lr, weight_decay)
-        self.objective: nn.Module = raw
-        self.optimizer = machine.accelerator.prepare(optimizer)
-        self.average = ExponentialMovingAverage(raw, ema)
+        self.objective = task.objective.to(machine.device)
+        self.synchronised: DistributedDataParallel | None = None  # the objective, where there are several processes
+        self.groups, self.optimizer = _optimizer(task, machine, lr, weight_decay)
+        self.average = ExponentialMovingAverage(self.objective, ema)
         self.names: list[str] = []  # of the values that a step gives
         recordable = machine.device.type == "cuda" and task.recordable
         self.recorder = CudaGraphCache(machine.process_group) if recordable else None
@@ -70,15 +72,14 @@ class TrainStep:
         """
         clips = len(self.task.clips(progress.step))
         rows = self.machine.process_group.rows(clips)
-        # several processes compute in step, so that each needs as many micro-batches as the others
         micro_batches = self.task.micro_batches(progress.step)
-        if self.machine.process_group.size > 1:
-            micro_batches = [slice(0, clips)]
         for of_optimizer, group in zip(self.optimizer.param_groups, self.groups, strict=True):
             of_optimizer["lr"].fill_(self.lr * rate * group.share if done >= group.start else 0.0)
         self.average.prepare(progress.step)
         while True:
             try:
+                if self.machine.process_group.size > 1 and self.synchronised is None:
+                    self._synchronise(progress, micro_batches, rows)
                 if progress.parts == 1 and self.recorder is not None and len(micro_batches) == 1:
                     drawn = self.task.draw(progress.step, rows)
                     seed_step(self.machine.device, self.seed, progress.step)
@@ -118,37 +119,65 @@ class TrainStep:
             )
         torch.cuda.empty_cache()
 
-    def _parts(self, progress: Progress, micro_batches: list[slice], rows: slice) -> Tensor:
+    def _synchronise(self, progress: Progress, micro_batches: list[slice], rows: slice) -> None:
+        """Before the first step of several processes. DistributedDataParallel waits for the gradient of every parameter
+        that may have one: those that the loss does not read (a pretrained head) are told apart by a first try."""
+        place, micro_batch, part = next(pieces(micro_batches, rows, 1))
+        drawn = to_device(self.task.draw(progress.step, part, micro_batch), self.machine.device)
+        seed_step(self.machine.device, self.seed, progress.step, place)
+        batch, _ = self._prepared(drawn)
+        with self.machine.autocast():
+            self.objective(batch, self.objective.weights(batch))["loss"].backward()
+        for parameter in self.objective.parameters():
+            parameter.requires_grad_(parameter.grad is not None)
         self.optimizer.zero_grad(set_to_none=True)
-        clips, values = rows.stop - rows.start, []
+        with nullcontext() if self.recorder is None else torch.cuda.stream(self.recorder.stream):
+            with warnings.catch_warnings():  # torch 2.13 has another name for broadcast_buffers, torch 2.11 has not
+                warnings.simplefilter("ignore", FutureWarning)
+                self.synchronised = DistributedDataParallel(
+                    self.objective, broadcast_buffers=False, gradient_as_bucket_view=True
+                )
+
+    def _parts(self, progress: Progress, micro_batches: list[slice], rows: slice) -> Tensor:
+        batches = []
         for place, micro_batch, part in pieces(micro_batches, rows, progress.parts):
             drawn = self.task.draw(progress.step, part, micro_batch)
             seed_step(self.machine.device, self.seed, progress.step, place)
-            values.append(self._backward(to_device(drawn, self.machine.device), (part.stop - part.start) / clips))
-        return self._update(torch.stack(values).sum(0))
+            batches.append(self._prepared(to_device(drawn, self.machine.device)))
+        return self._learn(batches)
 
     def _whole(self, drawn: BatchPlan) -> Tensor:
-        self.optimizer.zero_grad(set_to_none=True)
-        return self._update(self._backward(drawn, 1.0))
+        return self._learn([self._prepared(drawn)])
 
-    def _backward(self, drawn: BatchPlan, share: float) -> Tensor:
-        """Adds `share` of the gradients -> as much of the values, and all of the frames; all of them this process's."""
+    def _prepared(self, drawn: BatchPlan) -> tuple[Any, Tensor]:
+        """A batch as the objective reads it, and its frames."""
         batch, frames = self.task.batch(drawn)
         with self.machine.autocast():
-            out = self.objective(batch, self.machine.process_group)
-        self.machine.accelerator.backward(out["loss"] * share)
-        self.names = [*out, "frames", "gradient_norm"]
-        return torch.stack([*(value.detach().float() * share for value in out.values()), frames.float()])
+            return self.objective.prepare(batch), frames
 
-    def _update(self, values: Tensor) -> Tensor:
-        process_group = self.machine.process_group
-        process_group.all_reduce_gradients(self.objective.parameters())
-        norm = (
-            self.machine.accelerator.clip_grad_norm_(self.objective.parameters(), self.clip_norm) / process_group.size
-        )
+    def _learn(self, batches: list[tuple[Any, Tensor]]) -> Tensor:
+        """Gradients of all batches of this process, then the update -> the values of the step.
+
+        What losses are divided by is known before the first of them: the mean over the processes of what all of their
+        batches weigh. Alone, a single batch divides by its own.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        process_group, totals = self.machine.process_group, None
+        if process_group.size > 1 or len(batches) > 1:
+            totals = process_group.mean(torch.stack([self.objective.weights(batch) for batch, _ in batches]).sum(0))
+        values = []
+        for place, (batch, frames) in enumerate(batches):
+            later = place + 1 < len(batches)  # gradients are exchanged with the last one's
+            with self.synchronised.no_sync() if self.synchronised and later else nullcontext():
+                with self.machine.autocast():
+                    out = (self.synchronised or self.objective)(batch, totals)
+                out["loss"].backward()
+            values.append(torch.stack([*(value.detach().float() for value in out.values()), frames.float()]))
+            self.names = [*out, "frames", "gradient_norm"]
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.clip_norm)
         self.optimizer.step()
         self.average.update()
-        return torch.cat([values, norm.detach().float().reshape(1)])
+        return torch.cat([torch.stack(values).sum(0), norm.detach().float().reshape(1)])
 
 
 def pieces(micro_batches: list[slice], rows: slice, parts: int) -> Iterator[tuple[int, slice, slice]]:

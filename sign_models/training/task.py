@@ -41,11 +41,25 @@ class Group(NamedTuple):
     start: float = 0.0
 
 
+class Objective(Protocol):
+    """What a stage minimises: a module.
+
+    prepare(batch): the batch with what is drawn once for it, as masks. weights(batch): (W,) what its losses are
+    averages over (tokens, clips), of a prepared batch. forward(batch, totals): a dict of scalars, "loss" among them:
+    sums over the batch, prepared or not, divided by `totals` (W,). None: by its own weights, as all clips there are.
+    """
+
+    def prepare(self, batch: Any) -> Any: ...
+
+    def weights(self, batch: Any) -> Tensor: ...
+
+    def __call__(self, batch: Any, totals: Tensor | None = None) -> dict[str, Tensor]: ...
+
+
 class Task(Protocol):
     """What a stage brings to the loop.
 
-    objective: a module whose forward(batch, among) gives a dict of scalars, among them "loss": this process's shares of
-    them, as ProcessGroup has it. evaluate() calls forward(batch), in the first process only.
+    objective: an Objective. evaluate() calls it, in the first process only.
     clips(step): the clips of a step. micro_batches(step): slices of them that are computed one after another, for
     their memory; the same in every process. draw(step, part, micro_batch): what the host draws for
     clips(step)[micro_batch][part]. batch(drawn): the same clips as the objective wants them, made on the device, and
