@@ -1,7 +1,7 @@
 """Trains as one of several processes: python -m torch.distributed.run --nproc-per-node 2 -m tests.training.crew FOLDER.
 
 FOLDER/asked.json says what; the first process writes what it recorded to FOLDER/<name>.json, and its
-first checkpoint to FOLDER/<name>-begun.
+first checkpoint to FOLDER/<name>-begun. Each writes which clips it computed, by step, to FOLDER/<name>-<rank>.json.
 """
 
 from __future__ import annotations
@@ -10,13 +10,30 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sign_models.datasets.inputs import Inputs
+from sign_models.stages.alignment import AlignmentTask
+from sign_models.stages.skeleton import SkeletonTask
+from sign_models.stages.temporal import TemporalTask
 from sign_models.training.distributed import init_distributed
+from sign_models.training.task import ALL
 from tests.stages.recorders import Memory
 from tests.stages.training import train
+
+
+def log_clips(computed: dict[int, dict[str, list[int]]]) -> None:
+    """From now on, what a process draws of the clips of each step goes to `computed`."""
+    for task in (SkeletonTask, TemporalTask, AlignmentTask):
+
+        def draw(self, step: int, part: slice, micro_batch: slice = ALL, drawn=task.draw) -> Any:
+            of_step = computed.setdefault(step, {"step": self.clips(step).tolist(), "mine": []})
+            of_step["mine"] += self.clips(step)[micro_batch][part].tolist()
+            return drawn(self, step, part, micro_batch)
+
+        task.draw = draw  # type: ignore[method-assign]
 
 
 class Begun(Memory):
@@ -31,10 +48,13 @@ class Begun(Memory):
 def main(folder: Path) -> None:
     inputs = Inputs.of(folder / "data", None, None, None)
     torch.cpu._is_avx512_bf16_supported = lambda: False  # half precision rounds by the shape of what is multiplied
+    log_clips(computed := {})
     with init_distributed() as process_group:
         for name, (stage, more) in json.loads((folder / "asked.json").read_text()).items():
             recorder = Begun(folder / name)
+            computed.clear()
             train(inputs, stage, recorder, **more)
+            (folder / f"{name}-{process_group.rank}.json").write_text(json.dumps(computed))
             if process_group.first:
                 (folder / f"{name}.json").write_text(json.dumps(recorder.points))
 

@@ -30,9 +30,16 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "temporal": ("temporal", {"temporal__contrast_weight": 0.5}),
     "alignment": ("alignment", {"alignment__training__steps": 6, "alignment__losses__contrast_weight": 0.1}),
     "uneven": ("alignment", {"alignment__training__steps": 6, "alignment__training__batch_size": 5}),
+    "long": ("alignment", {"alignment__training__steps": 6, "alignment__max_frames": 13}),
     "resumed": ("temporal", {}),
 }
 ASKED = {name: (stage, SAME | more) for name, (stage, more) in ASKED.items()}
+WIDE = {
+    "temporal": ("temporal", {"temporal__contrast_weight": 0.5, "temporal__training__batch_size": 8}),
+    "uneven": ("alignment", {"alignment__training__batch_size": 11, "alignment__training__steps": 4}),
+    "resumed": ("temporal", {"temporal__training__batch_size": 9}),
+}
+WIDE = {name: (stage, SAME | more) for name, (stage, more) in WIDE.items()}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,21 +50,25 @@ def full_precision() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def crew(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with what SIZE processes recorded of ASKED; "resumed" goes on with what one process had begun."""
+def trained_by(size: int, folder: Path, asked: dict[str, tuple[str, dict[str, Any]]]) -> Path:
+    """Folder with what `size` processes recorded of `asked`; "resumed" goes on with what one process had begun."""
     from sign_models.datasets.inputs import Inputs
     from tests.stages.training import train
 
-    folder = tmp_path_factory.mktemp("crew")
     inputs = Inputs.of(tiny.write_data(folder / "data"), None, None, None)
     with pytest.raises(Stopped):
-        train(inputs, "temporal", Memory(folder / "resumed", stop_after=1), **ASKED["resumed"][1])
-    (folder / "asked.json").write_text(json.dumps(ASKED))
-    words = ["-m", "torch.distributed.run", "--nproc-per-node", str(SIZE), "-m", "tests.training.crew", str(folder)]
+        train(inputs, "temporal", Memory(folder / "resumed", stop_after=1), **asked["resumed"][1])
+    (folder / "asked.json").write_text(json.dumps(asked))
+    words = ["-m", "torch.distributed.run", "--nproc-per-node", str(size), "-m", "tests.training.crew", str(folder)]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="module")
+def crew(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What SIZE processes recorded of ASKED."""
+    return trained_by(SIZE, tmp_path_factory.mktemp("crew"), ASKED)
 
 
 def same_curves(found: dict[str, dict[str, float]], wanted: dict[str, dict[int, float]], after: int = 0) -> None:
@@ -95,6 +106,32 @@ def test_one_process_goes_on_with_what_two_began(crew: Path, train, tmp_path: Pa
     found = {name: {str(s): v for s, v in points.items()} for name, points in alone.points.items()}
     whole = json.loads((crew / "alignment.json").read_text())
     same_curves(found, {name: {int(s): v for s, v in points.items()} for name, points in whole.items()}, after=2)
+
+
+@pytest.mark.parametrize("name", ["skeleton", "alignment", "long", "uneven"])
+def test_no_clip_of_a_step_is_computed_twice_or_left_out(crew: Path, name: str) -> None:
+    shared_without_overlap(crew, name, SIZE)
+
+
+def shared_without_overlap(folder: Path, name: str, size: int) -> None:
+    """The clips of each step are those of its processes, each with as many as the others but for one."""
+    shares = [json.loads((folder / f"{name}-{rank}.json").read_text()) for rank in range(size)]
+    assert all(share.keys() == shares[0].keys() for share in shares)
+    for step in sorted(shares[0], key=int)[1:]:  # the first one is tried before
+        mine = [share[step]["mine"] for share in shares]
+        assert [clip for clips in mine for clip in clips] == shares[0][step]["step"], step
+        assert max(map(len, mine)) - min(map(len, mine)) <= 1, step
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [4, 8])
+def test_more_processes_train_as_one_and_share_the_clips(size: int, train, tmp_path: Path) -> None:
+    found = trained_by(size, tmp_path, WIDE)
+    for name, (stage, more) in WIDE.items():
+        alone = Memory(tmp_path / "alone" / name)
+        train(stage, alone, **more)
+        same_curves(json.loads((found / f"{name}.json").read_text()), alone.points, after=2 if name == "resumed" else 0)
+        shared_without_overlap(found, name, size)
 
 
 @given(st.integers(1, 9), st.integers(0, 50))

@@ -213,7 +213,7 @@ def test_full_memory_halves_the_batch_and_keeps_the_effective_one(train, full, t
     assert len(said) == guard.times
     assert f"batches of {4 // parts} clips, {parts} of them a step; the effective batch stays 4" in said[-1]
     for step, loss in roomy.points["train.loss"].items():
-        assert tight.points["train.loss"][step] == pytest.approx(loss, rel=0.05)
+        assert tight.points["train.loss"][step] == pytest.approx(loss, rel=1e-3)  # losses are divided by the step's
     assert tight.points["train.learning_rate"] == roomy.points["train.learning_rate"]
     assert found.progress.frames == wanted.progress.frames
 
