@@ -107,7 +107,7 @@ class Clip:
 
     values (T, K, 3) float16; sha256: of their bytes. text: in NFC, otherwise as its file has it. mirrored: its left
     hand leads, so that left and right have changed places. nan: landmarks that its file gives as NaN, unseen here.
-    extractor, cut: as in KeypointSequence.
+    extractor, cut, fitting: as in KeypointSequence.
     """
 
     id: str
@@ -121,6 +121,7 @@ class Clip:
     nan: int = 0
     extractor: str | None = None
     cut: tuple[str, int, int, int] | None = None
+    fitting: tuple[str, ...] | None = None
 
     @classmethod
     def of(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
@@ -138,7 +139,9 @@ class Clip:
     @classmethod
     def _of(cls, s: KeypointSequence, values: np.ndarray, mirrored: bool) -> Clip:
         fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(values.data).hexdigest()
-        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), mirrored, s.nan, s.extractor, s.cut)
+        return cls(
+            s.id, values, sha256, fps, s.split, s.group, nfc(s.text), mirrored, s.nan, s.extractor, s.cut, s.fitting
+        )
 
 
 def nfc(text: str | None) -> str | None:

@@ -20,6 +20,7 @@ from sign_models.datasets.store_writer import LOCK, StoreWriter
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats, landmarks, layouts, normalise
 from sign_models.keypoints.formats.labels import Labels
+from sign_models.keypoints.formats.plausible import Doubts
 
 SPLITS = ("train", "dev", "test")
 AS_TOLD = Reading()
@@ -146,6 +147,12 @@ def finish(
             wanted=f"ids such as {next(iter(writer.ids))!r}",
         )
     textless += labels.unused(writer.ids) if labels else []
+    doubts = Doubts()
+    for shard in writer.shards():
+        fitting = shard.known.get("fitting", [None] * len(shard))  # missing where an older version began the import
+        for told in zip(shard.known["layouts"], fitting, strict=True):
+            doubts.add(*told)
+    doubts.check(Path(writer.made["source"]).name)
     table = checks.Table.of(writer.shards(), writer.ids)
     if group in BY_FILE and not any(table.groups):
         raise DataError(

@@ -31,7 +31,20 @@ INDEX, UNFINISHED = "index.json", "unfinished.json"
 OPEN = 256  # shards at a time
 FRAME_BYTES = len(CANONICAL) * 3 * 2
 # What is known of each clip of a shard. Those after sha256 are missing from the shards of older versions.
-COLUMNS = ("ids", "fps", "splits", "groups", "texts", "layouts", "sha256", "mirrored", "nan", "extractors", "cut")
+COLUMNS = (
+    "ids",
+    "fps",
+    "splits",
+    "groups",
+    "texts",
+    "layouts",
+    "sha256",
+    "mirrored",
+    "nan",
+    "extractors",
+    "cut",
+    "fitting",
+)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class StoreWriter:
         self.ids[clip.id] = None
         self.position = position
         told = (clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256)
-        self._known.append((*told, clip.mirrored, clip.nan, clip.extractor, clip.cut))
+        self._known.append((*told, clip.mirrored, clip.nan, clip.extractor, clip.cut, clip.fitting))
         self._measures.append(sample.measures)
         if length > len(self._frames):
             self._ends.append(length)

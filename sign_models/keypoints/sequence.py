@@ -31,6 +31,7 @@ class KeypointSequence:
                 Undefined where confidence is 0.
     cut         (recording, its frames, first frame, frame after the last) of a clip that is cut out of a recording.
     nan         landmarks, counted in every frame, that the file gives as NaN; they are unseen here.
+    fitting     where only the count of landmarks tells the layout: the orders that fit clearly better; else None.
     """
 
     id: str
@@ -48,6 +49,7 @@ class KeypointSequence:
     depth: np.ndarray | None = None
     nan: int = 0
     cut: tuple[str, int, int, int] | None = None
+    fitting: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.points)

@@ -1,11 +1,14 @@
 """The same count in another order is refused, and the message names the orders that fit."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sign_models.datasets.importing import import_corpus
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.layouts import LAYOUTS
@@ -20,12 +23,12 @@ ORDERS = {
 
 
 @pytest.mark.parametrize("name", ORDERS)
-def test_another_order_of_75_is_told_with_the_one_that_fits(
+def test_another_order_of_75_is_refused_with_the_one_that_fits(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     order, wanted = ORDERS[name]
     np.save(tmp_path / "a.npy", pixels("mediapipe_75", 6)[:, order])
-    with caplog.at_level("WARNING", "sign_models"):
+    with pytest.raises(DataError, match=f"1 of 1 clips, taken for layout 'mediapipe_75' .* fit .*{wanted}.*--layout"):
         list(read(tmp_path))
     assert re.search(f"a.npy.*: 75 landmarks, taken for layout .mediapipe_75., but .*{wanted}", caplog.text)
     caplog.clear()
@@ -33,11 +36,56 @@ def test_another_order_of_75_is_told_with_the_one_that_fits(
     assert sequence.layout == "mediapipe_75" and not caplog.text
 
 
-def test_glofe_order_of_137_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_glofe_order_of_137_is_named(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", pixels("glofe_137", 6))
-    with caplog.at_level("WARNING", "sign_models"):
+    with pytest.raises(DataError, match="taken for layout 'openpose_137'.*layout 'glofe_137'"):
         list(read(tmp_path))
-    assert re.search("taken for layout 'openpose_137'.*layout 'glofe_137'", caplog.text)
+    (sequence,) = read(tmp_path, layout="glofe_137")
+    assert sequence.layout == "glofe_137"
+
+
+@pytest.mark.parametrize(("others", "refused"), [(0, False), (2, False), (3, False), (4, True), (6, True)])
+def test_most_clips_decide(tmp_path: Path, others: int, refused: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Of real clips, detectors put a hand at the other wrist in some: they are warned of, and read."""
+    (tmp_path / "in").mkdir()
+    for i in range(6):
+        order = RIGHT_FIRST if i < others else slice(None)
+        np.save(tmp_path / "in" / f"{i}x.npy", pixels("mediapipe_75", 6, i)[:, order])
+    found = f"{others} of 6 clips, taken for layout 'mediapipe_75'"
+    for read_all in (lambda: list(read(tmp_path / "in")), lambda: import_corpus(tmp_path / "in", tmp_path / "out")):
+        if refused:
+            with pytest.raises(DataError, match=found):
+                read_all()
+        else:
+            read_all()
+    assert len({record.getMessage() for record in caplog.records if "what fits" in record.message}) == others
+
+
+def test_clips_of_a_named_layout_are_no_evidence(tmp_path: Path) -> None:
+    for i in range(3):
+        record = {"keypoints": pixels("mediapipe_75", 6, i)[:, RIGHT_FIRST], "layout": np.array("mediapipe_75")}
+        np.savez(tmp_path / f"{i}x.npz", **record)
+    assert len(list(read(tmp_path))) == 3
+
+
+@pytest.mark.parametrize("hidden", ["left_hand", "right_hand"])
+def test_one_hand_tells_the_order_too(tmp_path: Path, hidden: str) -> None:
+    values = pixels("mediapipe_75", 6)
+    values[:, [i for i, n in enumerate(LAYOUTS["mediapipe_75"]) if n.startswith(hidden)]] = np.nan
+    np.save(tmp_path / "a.npy", values[:, RIGHT_FIRST])
+    with pytest.raises(DataError, match="body, right_hand, left_hand"):
+        list(read(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["cafe", "wild", "kinect"])
+def test_real_clips_are_read(tmp_path: Path, root: Path, name: str) -> None:
+    """One by one: nothing but a clip's own evidence decides then."""
+    make = root.parent / "shared" / "data" / name / "make_inputs.py"
+    if not make.is_file():
+        pytest.skip("the real clips are not here")
+    subprocess.run([sys.executable, str(make), str(tmp_path)], check=True, capture_output=True)
+    clips = list(read(tmp_path / "sign_language_keypoints.pkl"))
+    assert len(clips) > 300 and {clip.fitting for clip in clips} <= {(), None}
 
 
 @pytest.mark.parametrize("name", ["mediapipe_75", "mediapipe_543", "coco_wholebody_133", "openpose_137", "halpe_136"])

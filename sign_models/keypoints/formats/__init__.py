@@ -36,6 +36,7 @@ from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.folders import check_regular
 from sign_models.keypoints.formats.labels import Labels
+from sign_models.keypoints.formats.plausible import Doubts
 from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import NUMBERED, Options, Source
 from sign_models.keypoints.layouts import load_layout, names_of
@@ -99,6 +100,7 @@ def read(
     source, options = source_at(path), loaded(Options(layout, fps, unit, size, **more))
     labels = labels_of(source, on_bad, Labels(options)) if labelled else Labels()
     ids: dict[str, str] = {}
+    doubts = Doubts()
     for sequence in _sequences(source, options, on_bad, labels.segments):
         known = labels.find(sequence.id).beside(sequence.text, sequence.split, sequence.group)
         sequence = replace(sequence, **vars(known))
@@ -110,7 +112,9 @@ def read(
                 remedy="rename or remove one of the two",
             )
         ids[sequence.id] = sequence.source
+        doubts.add(sequence.layout, sequence.fitting)
         yield sequence
+    doubts.check(source.name)
 
 
 def loaded(options: Options) -> Options:

@@ -78,9 +78,10 @@ def clip(
             wanted="numbers wherever a landmark is seen",
             remedy="give unseen landmarks confidence 0, or have `-e import -P on_bad_sample=reject` do so",
         )
+    fitting: tuple[str, ...] | None = None
     if layout is None and options.layout is None:
         plausible.check_axes(points, confidence, name, source)
-        plausible.check(points, confidence, name, source)
+        fitting = plausible.check(points, confidence, name, source)
     return KeypointSequence(
         id=id,
         points=points,
@@ -94,6 +95,7 @@ def clip(
         group=_string(group, "group", source),
         source=source,
         nan=nan + unseen,
+        fitting=fitting,
     )
 
 

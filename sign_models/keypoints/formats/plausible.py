@@ -6,6 +6,8 @@ Checked by medians over the frames where both landmarks are seen, so that a few 
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from itertools import permutations
 
 import numpy as np
@@ -16,30 +18,80 @@ from sign_models.keypoints.layouts import BY_COUNT, LAYOUTS, names_of
 log = logging.getLogger(__name__)
 
 MAX_FRAME_STEP = 1.5  # a landmark's way from frame to frame, as a share of its distance to the next landmark
+MIN_TIMES_NEARER = 3  # by which another order puts the farther hand nearer to its wrist, to fit clearly better
 MIN_FRAMES = 3  # in which both landmarks of a check are seen
 MAX_HAND_TO_OTHER = 0.5  # a hand this much nearer to the other body wrist than to its own is at the wrong arm
 MAX_WRIST_GAP = 0.5  # of the body's height above the hips: from a hand's wrist to the body's
 
 
-def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
+def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> tuple[str, ...]:
     """Hold a layout told by its count alone against where the landmarks are.
 
     Args:
         points: (T, K, 2), y down. confidence: (T, K).
         layout: its name. place: what messages name.
-    Logs a warning that names the orders which would fit. It refuses nothing: of real clips, detectors put a hand at the
-    other wrist in some, so that one clip alone does not tell a wrong layout from a detector's mistake.
+
+    Returns:
+        The orders that fit clearly better, the best first: they contradict nothing and put the hands nearer to the
+        body's wrists by far. One clip decides nothing, see `Doubts`: detectors put a hand at the other wrist in some.
     """
     names = names_of(layout)
     wrong = _wrong(points, confidence, names)
     if not wrong:
-        return
-    fitting = [other for other, order in _others(layout, names) if _wrong(points, confidence, order) == ""]
+        return ()
+    fitting = [(o, order) for o, order in _others(layout, names) if _wrong(points, confidence, order) == ""]
     message = f"{len(names)} landmarks, taken for layout {layout!r}, but {wrong}"
     if fitting:
-        log.warning("%s: %s; what fits: %s; name the layout (--layout)", place, message, "; or ".join(fitting[:3]))
+        told = "; or ".join(name for name, _ in fitting[:3])
+        log.warning("%s: %s; what fits: %s; name the layout (--layout)", place, message, told)
     else:
         log.warning("%s: %s, and no order that we know fits; name the layout if it is right", place, message)
+    own = _gaps(points, confidence, names)
+    found = [
+        (max(gaps), name) for name, order in fitting if len(gaps := _gaps(points, confidence, order)) >= len(own) > 0
+    ]
+    return tuple(name for gap, name in sorted(found) if gap * MIN_TIMES_NEARER < max(own))
+
+
+def _gaps(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> list[float]:
+    """The distance of each hand's wrist from the body's, the median over the frames that have both."""
+    found = []
+    for side in ("left", "right"):
+        if {wrists := f"{side}_hand.wrist", arm := f"body.{side}_wrist"} <= set(names):
+            hand, body = names.index(wrists), names.index(arm)
+            both = (confidence[:, hand] > 0) & (confidence[:, body] > 0)
+            if both.sum() >= min(MIN_FRAMES, len(points)):
+                found.append(float(np.median(np.hypot(*(points[both, hand] - points[both, body]).T))))
+    return found
+
+
+class Doubts:
+    """Of the clips of a source whose layout only the count tells: how many another order fits clearly better."""
+
+    def __init__(self) -> None:
+        self._clips: Counter[str] = Counter()
+        self._fitting: dict[str, Counter[str]] = {}
+
+    def add(self, layout: str, fitting: Sequence[str] | None) -> None:
+        """fitting: what `check` returned, None where the layout was named."""
+        if fitting is not None:
+            self._clips[layout] += 1
+            self._fitting.setdefault(layout, Counter()).update(fitting)
+
+    def check(self, place: str) -> None:
+        """Raises:
+        DataError: another order fits most of the clips of a layout.
+        """
+        for layout, fitting in self._fitting.items():
+            most = [name for name, count in fitting.most_common(3) if count * 2 > self._clips[layout]]
+            if most:
+                raise DataError(
+                    f"{fitting[most[0]]} of {self._clips[layout]} clips, taken for layout {layout!r} by their count of "
+                    f"landmarks, fit {'; or '.join(most)} clearly better: their hands are at their wrists then",
+                    place=place,
+                    wanted="the layout that the files have",
+                    remedy=f"give --layout: a name or a YAML file (docs/formats/layouts.md); {layout} if it is right",
+                )
 
 
 def check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
