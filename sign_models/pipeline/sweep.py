@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 POLL_S = 1.0  # between two looks at a training's curve
 GRACE_S = 10.0  # for a training that was told to stop, before it is killed
 SCORE = "score"  # validation's, higher is better; every training logs it
+UNSIGNED_S = 5.0  # after which a trial that no process signed is one whose sweep was killed as it began
 LINES = 20  # of a failed training's last words that are kept
 
 
@@ -93,7 +95,7 @@ def run_sweep(options: SweepOptions) -> None:
         run.log_dict(o.space.told(), "space.json")
         run.log_code_state()
         study = _study(o, run)
-        _close_dead_trials(study)
+        _close_dead_trials(study, run.experiment_id)
         done = _ended(study)
         if done:
             logger.info("sweep: study %s goes on after %d trials", o.name, done)
@@ -103,6 +105,7 @@ def run_sweep(options: SweepOptions) -> None:
             more: dict[str, Any] = {} if o.spark else {"callbacks": [_stop_if_asked]}
             study.optimize(objective, n_trials=o.trials - done, n_jobs=o.workers, catch=(TrialFailed,), **more)
             interruption.check()
+            _close_dead_trials(study, run.experiment_id)
         client().set_terminated(str(study._study_id))
         _conclude(study, run, stage.made_role)
 
@@ -234,14 +237,23 @@ def _study(o: SweepOptions, run: Run) -> optuna.Study:
     return study
 
 
-def _close_dead_trials(study: optuna.Study) -> None:
+def _close_dead_trials(study: optuna.Study, experiment_id: str) -> None:
     """Call failed what a sweep that was cut off had begun; what another living sweep works on stays."""
     import optuna
 
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-        if process.process_alive(trial.user_attrs.get("process", {})) is False:
+        alive = process.process_alive(trial.user_attrs.get("process", {}))
+        began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        unsigned = "process" not in trial.user_attrs and time.time() - began > UNSIGNED_S
+        if alive is False or unsigned:
             # MLflow's storage does not find a trial by its number, as study.tell would
             study._storage.set_trial_state_values(trial._trial_id, optuna.trial.TrialState.FAIL)
+
+    open_runs = client().search_runs([experiment_id], "attributes.status = 'RUNNING'")
+    for orphan in (run for run in open_runs if "param_directions" in run.data.tags):
+        # a trial belongs to its study by a tag that MLflow's storage sets a moment after the run
+        if "mlflow.parentRunId" not in orphan.data.tags and time.time() - orphan.info.start_time / 1000 > UNSIGNED_S:
+            client().set_terminated(orphan.info.run_id, "FAILED")
 
 
 def _ended(study: optuna.Study) -> int:
