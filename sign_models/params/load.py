@@ -214,7 +214,8 @@ def _typed(
 ) -> Iterator[tuple[str, Any]]:
     """Full name and value of what was typed; a name that several stages share is given once for each."""
     known, stages = names(schema), sections(schema)
-    mine = [full.split(".", 1) for full in known if stage is None or full.startswith(f"{stage}.")]
+    own = (f"{stage}.", "execution.")  # a command of one stage has its own names, and those of all commands
+    mine = [full.split(".", 1) for full in known if stage is None or full.startswith(own)]
     for name, text in sorted(sets.items(), key=lambda item: item[0].count(".")):  # the more exact name wins
         head, _, rest = name.partition(".")
         named, tail = (head, rest) if head in stages else (None, name)

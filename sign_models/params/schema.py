@@ -281,9 +281,16 @@ class GenerateParams(Closed):
     )
 
 
+class Execution(Closed):
+    eager: bool = Field(
+        description="On a GPU, run each step operation by operation: no CUDA graphs, no own kernels. For debugging."
+    )
+
+
 class PipelineParams(Closed):
     skeleton: SkeletonParams
     temporal: TemporalParams
     represent: RepresentParams
     alignment: AlignmentParams
     generate: GenerateParams
+    execution: Execution

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import UpstreamError
+from sign_models.kernels import set_eager
 from sign_models.keypoints.extractor import short_name
 from sign_models.params.load import flatten
 from sign_models.pipeline import sources, summary
@@ -115,6 +116,7 @@ def _lead(command: Callable[[Options], None], options: Options) -> None:
 
     The others train the models with it that it trains, and leave the rest to it.
     """
+    set_eager(options.params.execution.eager)
     if not launched():
         return command(options)
     from sign_models.training.distributed import init_distributed

@@ -8,7 +8,7 @@ import torch
 
 from sign_models.data.batching import BatchPlan
 from sign_models.data.memory import keep_freed_memory
-from sign_models.kernels import fused
+from sign_models.kernels import fused, is_eager
 from sign_models.models.precision import has_bf16, train_autocast
 from sign_models.training.distributed import ALONE, ProcessGroup, current_group
 
@@ -29,6 +29,7 @@ class Device:
         processes = f", {self.process_group.size} processes" if self.process_group.size > 1 else ""
         graphs = ", steps as CUDA graphs" if recorded else ""
         kernels = ", fused kernels" if self.device.type == "cuda" and fused() else ""
+        kernels = ", eager: neither CUDA graphs nor fused kernels" if is_eager() else kernels
         return f"{name}, {'bfloat16' if has_bf16(self.device) else 'float32'}{graphs}{kernels}{processes}"
 
     def autocast(self) -> torch.autocast:

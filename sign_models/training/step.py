@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sign_models.data.batching import UNCAPTURED, BatchPlan
 from sign_models.errors import ResourceError
+from sign_models.kernels import is_eager
 from sign_models.training.cuda_graphs import CudaGraphCache
 from sign_models.training.device import to_device
 from sign_models.training.ema import ExponentialMovingAverage
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 OutOfMemory = torch.OutOfMemoryError
 BETAS = (0.9, 0.98)
+NEVER = 2**30  # steps
 
 
 def seed_step(device: torch.device, seed: int, step: int, part: int = 0) -> None:
@@ -61,7 +63,7 @@ class TrainStep:
         self.groups, self.optimizer = _optimizer(task, machine, lr, weight_decay)
         self.average = ExponentialMovingAverage(self.objective, ema)
         self.names: list[str] = []  # of the values that a step gives
-        recordable = machine.device.type == "cuda" and task.recordable
+        recordable = machine.device.type == "cuda" and task.recordable and not is_eager()
         self.recorder = CudaGraphCache(machine.process_group) if recordable else None
 
     def step(self, progress: Progress, rate: float, done: float) -> Tensor:
@@ -137,6 +139,8 @@ class TrainStep:
                 self.synchronised = DistributedDataParallel(
                     self.objective, broadcast_buffers=False, gradient_as_bucket_view=True
                 )
+        if self.recorder is not None:  # it would read a clock of the GPU in each 100th step, which ends a recording
+            self.synchronised._set_ddp_runtime_logging_sample_rate(NEVER)
 
     def _parts(self, progress: Progress, micro_batches: list[slice], rows: slice) -> Tensor:
         batches = []
