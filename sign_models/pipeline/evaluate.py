@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sign_models.data.corpus import Corpus
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError, ParamsError
 from sign_models.evaluation.metrics import Scores, score
@@ -113,7 +114,9 @@ def _of_models(o: EvaluateOptions, run: Run) -> list[Part]:
     run.link_inputs(found.model_id for found in systems.values())
     splits = scored_splits(o.inputs, o.params.splits)
     log_inputs(run, o.inputs)
-    made = {name: _translate(found, o.inputs, o.params, splits) for name, found in systems.items()}
+    made = {
+        name: translate(found, o.inputs.videos, o.inputs.texts, o.params, splits) for name, found in systems.items()
+    }
     return [part for split in splits if (part := _part(split, made)).references]
 
 
@@ -127,7 +130,10 @@ def _part(split: str, made: Mapping[str, Generated]) -> Part:
     return Part(split, [str(row["id"]) for row in first], [str(row["reference"]) for row in first], texts)
 
 
-def _translate(version: ModelRef, inputs: Inputs, params: GenerateParams, splits: Sequence[str]) -> Generated:
+def translate(
+    version: ModelRef, corpus: Corpus, texts: dict[str, str], params: GenerateParams, splits: Sequence[str]
+) -> Generated:
+    """The texts and scores that a version gives to the videos of some splits."""
     from sign_models.models.storage import load
     from sign_models.models.translator import Translator
     from sign_models.stages.generate import generate
@@ -135,7 +141,7 @@ def _translate(version: ModelRef, inputs: Inputs, params: GenerateParams, splits
     logger.info("%s translates %s", version.uri, ", ".join(splits))
     model = load(version.path())
     assert isinstance(model, Translator)
-    return generate(model, inputs.videos, inputs.texts, params.model_copy(update={"splits": [*splits]}))
+    return generate(model, corpus, texts, params.model_copy(update={"splits": [*splits]}))
 
 
 def scored_splits(inputs: Inputs, asked: Iterable[str]) -> list[str]:
@@ -256,39 +262,3 @@ def _shown(figures: Mapping[str, float], name: str) -> str:
     if f"{name}_p" in figures:
         text += f" p {figures[f'{name}_p']:.3f}"
     return text
-
-
-def score_again(version: ModelRef, inputs: Inputs, params: GenerateParams) -> dict[str, float]:
-    """What `version` scores on `inputs` now, by the names it was scored with when it was registered."""
-    if version.stage in TRANSLATING:
-        splits = scored_splits(inputs, params.splits)
-        scores = _translate(version, inputs, params, splits).scores
-        if version.stage == "alignment":  # by dev, as in training, where there is one
-            return scores[splits[-1]].metrics() | {"score": scores[splits[-1]].chrf}
-        return {f"{split}.{name}": value for split in splits for name, value in scores[split].metrics().items()}
-    return _restoration(version, inputs)
-
-
-def _restoration(version: ModelRef, inputs: Inputs) -> dict[str, float]:
-    """How well a self-supervised stage's model restores what the default params hide."""
-    import torch
-
-    from sign_models.models.skeleton import SkeletonModel
-    from sign_models.models.storage import load as load_model
-    from sign_models.models.temporal import TemporalModel
-    from sign_models.stages.skeleton import SkeletonTask
-    from sign_models.stages.temporal import TemporalTask
-    from sign_models.training.device import find_device
-
-    params, model = load.resolve(), load_model(version.path())
-    task: SkeletonTask | TemporalTask
-    if isinstance(model, SkeletonModel):
-        machine = find_device()
-        task = SkeletonTask(params.skeleton, inputs.keypoints, machine)
-    else:
-        assert isinstance(model, TemporalModel)
-        machine = find_device()
-        task = TemporalTask(params.temporal, inputs.videos, model.skeleton, machine)
-    task.objective.model = model
-    with torch.inference_mode():
-        return task.evaluate(task.objective.to(machine.device).eval())

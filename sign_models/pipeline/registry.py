@@ -10,11 +10,12 @@ from functools import partial
 from sign_models.datasets.inputs import Inputs
 from sign_models.evaluation.metrics import Scores
 from sign_models.params.schema import GenerateParams
-from sign_models.pipeline.evaluate import log_inputs, score_again
+from sign_models.pipeline.evaluate import log_inputs
+from sign_models.pipeline.rescore import score_again
 from sign_models.pipeline.runner import to_terminal
 from sign_models.stages.declaration import by_role, model_names
 from sign_models.tracking import lineage, promotion, prune
-from sign_models.tracking.registry import ModelRef, resolve, stage_of
+from sign_models.tracking.registry import ModelRef, aliases_of, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def _promote(o: PromoteOptions, run: Run, done: promotion.Done) -> None:
         assert inputs is not None
         if version == chosen:  # the first of the two
             log_inputs(run, inputs)
-        return score_again(version, inputs, o.params)
+        return score_again(version, (chosen, resolve(str(aliases_of(chosen.name)[o.alias]), stage)), inputs, o.params)
 
     said = promotion.promote(
         o.model, str(chosen.version), o.alias, metric=o.metric, force=o.force, reason=o.reason,

@@ -135,6 +135,17 @@ def trained_fps(tags: Mapping[str, str]) -> float | None:
     return float(tags[FPS]) if FPS in tags else None
 
 
+def run_params(run_id: str) -> dict[str, str]:
+    """Parameters of a run by their dotted names; {} where the run was deleted for good."""
+    import mlflow
+
+    try:
+        with translate_store_errors(f"run {run_id}"):
+            return dict(client().get_run(run_id).data.params)
+    except mlflow.MlflowException:
+        return {}
+
+
 def has_files(location: str) -> bool:
     """Whether the logged model at `location` has weights in the store."""
     folder = "artifacts/model"
