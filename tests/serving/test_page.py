@@ -220,6 +220,15 @@ def test_it_says_what_the_model_was_trained_on(page: Any) -> None:
     assert page.inner_text("#warning").startswith("Warning, keypoints unlike training's: 1 of 1 clips")
 
 
+def test_a_recording_without_a_duration_is_read(page: Any, served: Served, tmp_path: Path) -> None:
+    """As browsers record it: the container is written while it is recorded."""
+    video = write_signing(tmp_path / "live.webm", [True] * 15, codec="libvpx", options={"live": "1"})
+    served.bodies.clear()
+    translate_file(page, video)
+    times, _ = FrameReader(SIZE).read(served.bodies[-1])
+    assert len(times) >= 13 and times[-1] == pytest.approx(0.55, abs=0.1)
+
+
 def hostile(kind: str, folder: Path) -> Path:
     from tests.video.clips import write_sound
 

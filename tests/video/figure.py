@@ -106,11 +106,12 @@ def write_signing(
     size: tuple[int, int] = SIZE,
     speed: float = 0.25,
     codec: str = "libx264",
+    options: dict[str, str] | None = None,
 ) -> Path:
     """A video of the drawn signer; up: of each frame, whether the hands are. speed: radians a frame."""
     import av
 
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"

@@ -92,6 +92,13 @@ def hostile(kind: str, folder: Path) -> Path:
         path.write_text("ffconcat version 1.0\nfile other.mp4\n")
     elif kind == "picture":
         write_video(folder / "bad.png", [0], codec="png").rename(path)
+    elif kind == "no frames":
+        import av
+
+        with av.open(str(path), "w", format="avi") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            container.start_encoding()
     elif kind == "folder":
         path.mkdir()
     return path
@@ -105,6 +112,7 @@ def hostile(kind: str, folder: Path) -> Path:
         ("audio only", "holds no pictures (audio only)"),
         ("no index", "is no readable video"),
         ("cut off", "ends after"),
+        ("no frames", "has no frames"),
         ("playlist", "is no readable video"),
         ("concat list", "is no readable video"),
         ("picture", "is no readable video"),
@@ -118,6 +126,18 @@ def test_what_is_no_video_is_refused_in_one_message(kind: str, said: str, tmp_pa
         list(decode.frames(path))
     assert said in str(caught.value) and path.name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_video_that_tells_no_duration_is_read(tmp_path: Path) -> None:
+    import av
+
+    from tests.video.figure import write_signing
+
+    pytest.importorskip("cv2", reason="the optional extra `video` is not installed: make video")
+    path = write_signing(tmp_path / "live.webm", [True] * 5, codec="libvpx", options={"live": "1"})
+    with av.open(str(path)) as container:
+        assert not container.duration and not container.streams.video[0].duration
+    assert len(list(decode.frames(path))) == 5
 
 
 def test_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,6 +229,11 @@ async function openFile(file) {
     const ready = event("loadeddata");
     video.src = url;
     await ready.catch((error) => { throw video.videoWidth || !video.duration ? error : new Bad("noPicture"); });
+    if (video.duration === Infinity) { // what a browser itself has recorded tells its duration only at its end
+      const sought = event("seeked");
+      video.currentTime = 1e6;
+      await sought;
+    }
     const { videoWidth: width, videoHeight: height, duration } = video;
     if (!width || !height) throw new Bad("noPicture");
     if (width * height > MAX_PIXELS) throw new Bad("tooLarge", width, height);
