@@ -93,7 +93,7 @@ function joined(frames) {
   return all;
 }
 function take(frame) {
-  if (recorded && recorded.length < MAX_FRAMES) recorded.push(frame);
+  if (recorded?.push(frame) >= MAX_FRAMES) onRecord(); // what the server takes at once
   if (socket?.readyState === WebSocket.OPEN) {
     waiting.push(frame);
     if (waiting.length >= BATCH) socket.send(joined(waiting.splice(0)));
@@ -129,6 +129,7 @@ async function toggleCamera() {
   await video.play();
   await loaded();
   camera = found;
+  found.getVideoTracks()[0].onended = stopCamera; // unplugged, or taken away by the user
   began = performance.now() / 1000;
   stage.classList.add("busy", "mirrored");
   at("camera").setAttribute("aria-pressed", "true");
@@ -238,7 +239,8 @@ async function openFile(file) {
     if (!width || !height) throw new Bad("noPicture");
     if (width * height > MAX_PIXELS) throw new Bad("tooLarge", width, height);
     if (!Number.isFinite(duration) || duration <= 0) throw new Bad("noDuration");
-    if (duration > MAX_SECONDS) throw new Bad("tooLong", MAX_SECONDS);
+    const most = Math.min(MAX_SECONDS, Math.floor(MAX_FRAMES / about.fps));
+    if (duration > most) throw new Bad("tooLong", most);
     stage.classList.add("busy");
     extractor?.close();
     extractor = undefined;
