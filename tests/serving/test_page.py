@@ -132,7 +132,10 @@ def test_the_camera_becomes_text_and_captions(page: Any, served: Served, tmp_pat
     page.wait_for_selector("#numbers:has-text('body ✓')", state="attached")
     page.keyboard.press("r")
     page.wait_for_selector("#record[aria-pressed=true]")
-    time.sleep(3)
+    end = time.monotonic() + WAIT_MS / 1000
+    while int(page.get_attribute("#record", "data-frames") or 0) < 4:
+        assert time.monotonic() < end
+        time.sleep(0.1)
     page.keyboard.press("r")
     page.wait_for_selector("#results > li")
     segments = page.locator("#results > li").count()

@@ -93,7 +93,8 @@ function joined(frames) {
   return all;
 }
 function take(frame) {
-  if (recorded?.push(frame) >= MAX_FRAMES) onRecord(); // what the server takes at once
+  if (recorded) at("record").dataset.frames = recorded.push(frame);
+  if (recorded?.length >= MAX_FRAMES) onRecord(); // what the server takes at once
   if (socket?.readyState === WebSocket.OPEN) {
     waiting.push(frame);
     if (waiting.length >= BATCH) socket.send(joined(waiting.splice(0)));
