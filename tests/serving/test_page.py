@@ -155,9 +155,11 @@ def test_the_camera_becomes_text_and_captions(page: Any, served: Served, tmp_pat
     assert (tmp_path / "a.vtt").read_text(encoding="utf-8").startswith("WEBVTT\n")
     page.keyboard.press("l")
     page.wait_for_selector("#status[data-key=liveOn]")
-    page.wait_for_selector("#partial:not(:empty)", state="attached")
+    # A machine as busy as this may be finds too few frames for a partial text; then a final one comes.
+    more = f"#results > li:nth-child({segments + 1})"
+    page.wait_for_selector(f"#partial:not(:empty), {more}", state="attached")
     page.keyboard.press("l")
-    page.wait_for_selector(f"#results > li:nth-child({segments + 1})")
+    page.wait_for_selector(more)
     page.wait_for_selector("#live[aria-pressed=false]")
 
 

@@ -2,10 +2,10 @@
 import { draw, Extractor, found, FRAME_FLOATS } from "/static/extractor.js";
 import { speak, text } from "/static/texts.js";
 
-const MAX_SECONDS = 120, MAX_PIXELS = 2 ** 25, MAX_FRAMES = 3600, SEEK_MS = 10_000, BATCH = 4;
+const MAX_SECONDS = 120, MAX_PIXELS = 2 ** 25, MAX_FRAMES = 3600, SEEK_MS = 10_000, BATCH = 4, BATCH_S = 0.15;
 const at = (id) => document.getElementById(id);
 const video = at("video"), canvas = at("skeleton"), stage = at("stage"), results = at("results");
-let about = { fps: 25 }, extractor, camera, recorded = null, socket = null, began = 0, clock = 0;
+let about = { fps: 25 }, extractor, camera, recorded = null, socket = null, began = 0, clock = 0, sent = 0;
 const segments = [], rates = [], waiting = [];
 
 function say(key, ...values) {
@@ -97,7 +97,9 @@ function take(frame) {
   if (recorded?.length >= MAX_FRAMES) onRecord(); // what the server takes at once
   if (socket?.readyState === WebSocket.OPEN) {
     waiting.push(frame);
-    if (waiting.length >= BATCH) socket.send(joined(waiting.splice(0)));
+    if (waiting.length < BATCH && frame[0] - sent < BATCH_S) return;
+    sent = frame[0];
+    socket.send(joined(waiting.splice(0)));
   }
 }
 const next = () => ("requestVideoFrameCallback" in video ? new Promise((go) => video.requestVideoFrameCallback((_, about) => go(about.mediaTime))) : new Promise((go) => requestAnimationFrame(() => go(video.currentTime))));
