@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from sign_models import interruption
 from sign_models.datasets.importing import AS_TOLD, OnBad, OnLeak, Splitting, import_corpus
-from sign_models.datasets.samples import Reading
 from sign_models.datasets.store import open_store, store_digest
+from sign_models.keypoints.formats.source import Options as Reading
 from sign_models.tracking.runs import stage_run
 
 

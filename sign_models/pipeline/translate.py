@@ -108,7 +108,7 @@ def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segm
 
 def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
     """Keypoint files as they are; videos by way of extraction into `scratch`, in the extractor's default settings."""
-    if given.is_file() and given.suffix.lower() not in SUFFIXES or given.is_dir() and not _holds_videos(given):
+    if (given.is_file() and given.suffix.lower() not in SUFFIXES) or (given.is_dir() and not _holds_videos(given)):
         for sequence in formats.read(given, labelled=False):
             yield _Clip(sequence, None)
         return

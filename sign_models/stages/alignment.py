@@ -136,7 +136,8 @@ class AlignmentTask:
 
         def loss(frames: int) -> Tensor:
             with machine.autocast():
-                return self.objective(Labelled(self._silent(frames), labels, contrasted=False))["loss"]
+                losses: dict[str, Tensor] = self.objective(Labelled(self._silent(frames), labels, contrasted=False))
+                return losses["loss"]
 
         longest = machine.process_group.broadcast_object(lambda: longest_clip(loss, memory))
         for name, clips in (("training", train), ("validation", self.dev)):
@@ -154,7 +155,8 @@ class AlignmentTask:
             )
         self.dev = self.dev[lengths[self.dev] <= longest]
         self.unlabelled = self.unlabelled[lengths[self.unlabelled] <= longest]
-        return train[lengths[train] <= longest]
+        fitting: np.ndarray = train[lengths[train] <= longest]
+        return fitting
 
     def _silent(self, frames: int) -> Batch | tuple[Tensor, Tensor]:
         """A clip in which nothing moves, as training reads one."""
@@ -282,7 +284,7 @@ class AlignmentTask:
     def _by_window(self, model: Translator, translate: Callable[[Tensor, Tensor], list[T]]) -> dict[int, T]:
         """What is said of the validation videos, in the windows in which generation reads them."""
         frames = self.frames.as_clips(self.cut.corpus)
-        return by_window(model, frames, self.cut, self.dev, translate, EVALUATION_FRAMES, self.representations)
+        return dict(by_window(model, frames, self.cut, self.dev, translate, EVALUATION_FRAMES, self.representations))
 
     def _references(self) -> list[str]:
         return [str(self.texts[i]) for i in self.dev]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -109,16 +109,16 @@ def generate(
     def best_of(y: Tensor, mask: Tensor) -> list[Hypothesis]:
         return [found[0] for found in model.translate(y, mask, wanted)]
 
-    with tqdm(total=signed(cut, clips).sum(), desc="generate", unit="window", disable=None) as bar:
-        batch_frames = params.batch_size * BATCH_FRAMES
-        best = by_window(model, frames, cut, clips, best_of, batch_frames, representations, bar.update)
+    found = by_window(model, frames, cut, clips, best_of, params.batch_size * BATCH_FRAMES, representations)
+    best = dict(tqdm(found, total=signed(cut, clips).sum(), desc="generate", unit="window", disable=None))
     rows = [_row(corpus, int(clip), cut, best, texts) for clip in np.sort(clips)]
     return Generated(rows, scores(rows, params.scoring))
 
 
 def signed(cut: Windowed, clips: np.ndarray) -> np.ndarray:
     """Which windows are of `clips` and show somebody who signs, (W,) bool."""
-    return np.isin(cut.owner, clips) & cut.signing
+    chosen: np.ndarray = np.isin(cut.owner, clips) & cut.signing
+    return chosen
 
 
 @torch.no_grad()
@@ -130,8 +130,7 @@ def by_window(
     translate: Callable[[Tensor, Tensor], list[T]],
     batch_frames: int,
     representations: dict[str, np.ndarray] | None = None,
-    done: Callable[[int], object] = lambda count: None,
-) -> dict[int, T]:
+) -> Iterator[tuple[int, T]]:
     """What `translate` says of each window of `clips` in which somebody signs: validation and generation alike.
 
     Args:
@@ -142,12 +141,11 @@ def by_window(
         translate: Representations (B, S, D) and their mask (B, S) -> one thing a window.
         batch_frames: Padded frames a batch.
         representations: Read in place of the windows' own, where a window is a whole clip that `represent` did not cut.
-        done: Told how many windows are done, a batch at a time.
 
-    Returns:
-        By the window's place in `cut`.
+    Yields:
+        A window's place in `cut`, and what was said of it.
     """
-    device, found = frames.device, dict[int, T]()
+    device = frames.device
     chosen, whole = signed(cut, clips), cut.whole
     read = whole & (cut.corpus.lengths <= model.temporal.window) & (representations is not None)
     # windows do not change the batches that whole clips are in
@@ -161,9 +159,8 @@ def by_window(
                 else:
                     padded = stack([stored[cut.corpus.ids[i]] for i in places])
                     y, mask = (tensor.to(device) for tensor in padded)
-                found.update(zip(places.tolist(), translate(y, mask), strict=True))
-            done(len(places))
-    return found
+                said = translate(y, mask)
+            yield from zip(places.tolist(), said, strict=True)
 
 
 def text_of(cut: Windowed, clip: int, best: Mapping[int, Hypothesis]) -> Hypothesis:
