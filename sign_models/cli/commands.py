@@ -142,7 +142,8 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
             if options.processes > 1 and not launched():
                 from sign_models.training.launch import launch
 
-                launch(options.processes, f"entrypoints.{stage or 'pipeline'}", [*words(given), *overrides])
+                module = STAGES[stage].entry_module if stage else "entrypoints.pipeline"
+                launch(options.processes, module, [*words(given), *overrides])
             else:
                 function(options)
 

@@ -110,6 +110,12 @@ class Stage:
         """Roles of the models and of the file that it builds on."""
         return (*self.upstream, *([self.artifact] if self.artifact else []))
 
+    @property
+    def entry_module(self) -> str:
+        """What `python -m` starts: its entry point, or the module itself of a stage outside the package."""
+        module = self.run.partition(":")[0]
+        return f"entrypoints.{self.name}" if module.startswith("sign_models.") else module
+
     def function(self) -> Callable[[Work], Result]:
         """What `run` names."""
         function: Callable[[Work], Result] = _named(self.run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -91,6 +92,32 @@ def test_it_runs_resumes_after_a_kill_registers_skips_and_shows_in_the_lineage(
     assert client().get_model_version_by_alias("sign-toy", "champion").version == 1
     worse = pipeline("promote", "--model", "sign-toy", "--version", "2", data=False, params=False)
     assert worse.code == 2 and "score" in worse.err
+
+
+IN_PROCESSES = """
+from dataclasses import replace
+from sign_models.cli import commands
+from sign_models.stages.declaration import STAGES
+from tests.pipeline.toy import TOY, run
+STAGES["toy"] = replace(TOY, run="somebodys_stage:run", trains=True)
+main = commands.stage_command("toy")
+if __name__ == "__main__":
+    commands.run(main)
+"""
+
+
+def test_it_trains_in_several_processes(
+    toy: Any, pipeline: Command, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They know it by its name."""
+    (tmp_path / "somebodys_stage.py").write_text(IN_PROCESSES)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
+    line = [sys.executable, "-m", "somebodys_stage", "--data", str(tiny_data), "--processes", "2"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    [run] = runs("toy")
+    assert (run.info.status, run.data.tags["sign.processes"]) == ("FINISHED", "2")
+    assert "models:/sign-toy/1" in done.stdout
 
 
 def test_its_help_and_refusals_are_those_of_a_stage(toy: Any, pipeline: Command, capfd: pytest.CaptureFixture) -> None:
