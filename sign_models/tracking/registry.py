@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -27,6 +27,8 @@ WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FPS = "sign.fps"  # tag: frames a second of the training clips, their median
 FILES, PACKAGE_FILES = "sign.files", "sign.package"  # tags: digests of weights and config, and of all that is logged
 EXTRACTORS = "sign.extractors"  # tag: of the clips that a model was trained on, a JSON list
+# What MLflow's loading leaves in a model's folder where the store is on this machine: its name, and Python's byte code.
+LEFT_BY_LOADING = ("registered_model_meta", "__pycache__")
 _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
 
 
@@ -78,10 +80,10 @@ class ModelRef:
     def check_package(self) -> None:
         """UpstreamError where anything in the logged model, the code that MLflow's own server runs included, is not
         what was registered."""
-        self._check(self._fetch(""), PACKAGE_FILES)
+        self._check(self._fetch(""), PACKAGE_FILES, LEFT_BY_LOADING)
 
-    def _check(self, folder: Path, tag: str) -> None:
-        found, registered = folder_digest(folder), self.tags.get(tag)
+    def _check(self, folder: Path, tag: str, without: Collection[str] = ()) -> None:
+        found, registered = folder_digest(folder, without), self.tags.get(tag)
         if found != registered:
             raise UpstreamError(
                 f"its files have the sha256 {found[:16]}..., "

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -85,9 +85,10 @@ def file_digests(folder: Path) -> dict[str, str]:
     return sums
 
 
-def folder_digest(folder: Path) -> str:
-    """sha256 of the names and contents of a folder's files."""
-    return hashlib.sha256(json.dumps(file_digests(folder), sort_keys=True).encode()).hexdigest()
+def folder_digest(folder: Path, without: Collection[str] = ()) -> str:
+    """sha256 of the names and contents of a folder's files. without: names of files and folders that do not count."""
+    digests = {path: digest for path, digest in file_digests(folder).items() if not {*path.split("/")} & {*without}}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def connect(experiment: str | None = None) -> str:

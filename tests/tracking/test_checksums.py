@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,15 @@ def test_a_model_that_was_changed_in_the_store_is_not_loaded(train: Train, what:
     ):
         with pytest.raises(UpstreamError, match="models:/sign-translator/1: its files have.*changed in the store"):
             use()
+
+
+def test_a_version_that_mlflow_has_loaded_or_served_is_promoted(train: Train) -> None:
+    """A store on this machine is loaded from in place: MLflow and Python leave files there."""
+    location = Path(train().location)
+    mlflow.artifacts.download_artifacts("models:/sign-translator/1")
+    assert compileall.compile_dir(location / "code", quiet=2)
+    assert {path.name for path in location.rglob("*")} >= {"registered_model_meta", "__pycache__"}
+    assert promote("sign-translator", "1").version == 1
 
 
 def test_a_version_without_digests_is_not_loaded(train: Train) -> None:
