@@ -78,7 +78,8 @@ def test_the_engine_names_no_stage(root: Path) -> None:
 @EACH
 def test_its_command_takes_what_it_declares_and_nothing_else(stage: Stage) -> None:
     command = importlib.import_module(f"entrypoints.{stage.name}").main
-    general = {"data", "keypoints", "videos", "texts", "preset", "config_override", "experiment", "relative_to"}
+    general = {"data", "keypoints", "videos", "texts", "preset", "config_override", "candidate"}
+    general |= {"experiment", "relative_to"}
     own = {*stage.short_options, *map(option_name, stage.upstream_roles), *(["processes"] if stage.trains else [])}
     assert {option.name for option in command.params} == general | own | {"overrides"}
 
