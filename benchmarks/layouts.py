@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, help="the first N only")
     given = parser.parse_args()
     clips = {}
-    for sequence in read(given.folder / "video_sequences.pkl", layout="mediapipe_75", unit="body"):
+    for sequence in read(given.folder / "video_sequences.pkl", layout="mediapipe_75", unit="centered"):
         if len(clips) != given.clips:
             clips[sequence.id] = np.dstack([sequence.points * UNIT + MIDDLE, sequence.confidence])
     texts = json.loads((given.folder / "text_data.json").read_text(encoding="utf-8"))

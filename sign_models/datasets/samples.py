@@ -23,7 +23,7 @@ from sign_models.datasets.checks import measure
 from sign_models.datasets.handover import hand_over, take, widen
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats
-from sign_models.keypoints.formats.labels import NOTHING, Labels
+from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import Options as Reading
 from sign_models.keypoints.formats.source import Source
@@ -156,10 +156,9 @@ def _prepare(read: list[tuple[Place, KeypointSequence | DataError]]) -> Iterator
 
 
 def _labelled(sample: Sample, labels: Labels, group: str) -> Sample | DataError:
-    clip, known = sample.clip, labels.find(sample.clip.id)
-    if known is NOTHING and not group:
+    clip, known = sample.clip, labels.of(sample.clip)
+    if not group and (known.text, known.split, known.group) == (clip.text, clip.split, clip.group):
         return sample
-    known = known.beside(clip.text, clip.split, clip.group)
     try:
         found = _group(clip.id, known.group, group, sample.place)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""One corpus in three of the field's layouts: in place or as a store, a pipeline reads and represents the same."""
+"""One corpus in five of the field's layouts: in place or as a store, a pipeline reads and represents the same."""
 
 from __future__ import annotations
 
@@ -52,7 +52,42 @@ def write_table(folder: Path) -> None:
     parquet.write_table(pa.concat_tables(tables), folder / "landmarks.parquet")
 
 
-LAYOUTS: dict[str, Callable[[Path], None]] = {"pickle": write_pickle, "vectors": write_vectors, "table": write_table}
+def write_results(folder: Path) -> None:
+    """MediaPipe's results as JSON, fractions of the picture, a file a clip."""
+    names = {"poseLandmarks": slice(0, POSE), "leftHandLandmarks": slice(POSE, POSE + HAND)}
+    names["rightHandLandmarks"] = slice(POSE + HAND, None)
+    for name, clip in tiny.videos().items():
+        frames = [
+            {
+                key: [
+                    {"x": float(x) / WIDTH * (c > 0), "y": float(y) / HEIGHT * (c > 0), "z": 0, "visibility": float(c)}
+                    for x, y, c in frame[part]
+                ]
+                for key, part in names.items()
+            }
+            for frame in clip
+        ]
+        (folder / f"{name}.json").write_text(json.dumps({"frames": frames}))
+
+
+def write_recording(folder: Path) -> None:
+    """Pixels, one recording of all clips and the times of each in a table."""
+    clips = tiny.videos()
+    np.savez(folder / "recording.npz", keypoints=np.concatenate(list(clips.values())))
+    rows, begin = ["id,video,text,start_frame,end_frame"], 0
+    for name, clip in clips.items():
+        rows.append(f"{name},recording,,{begin},{begin + len(clip)}")
+        begin += len(clip)
+    (folder / "times.csv").write_text("\n".join(rows) + "\n")
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "pickle": write_pickle,
+    "vectors": write_vectors,
+    "table": write_table,
+    "results": write_results,
+    "recording": write_recording,
+}
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +128,7 @@ def test_a_store_is_what_its_source_is_in_place(name: str, folders: dict[str, Pa
     assert stored.keypoints is stored.videos  # all clips serve the skeleton stage, where there are no others
 
 
-@pytest.mark.parametrize("name", ["vectors", "table"])
+@pytest.mark.parametrize("name", ["vectors", "table", "results", "recording"])
 def test_layouts_give_equal_representations(name: str, stores: dict[str, Path]) -> None:
     usual, other = (represented(inputs(stores[layout]).videos) for layout in ("pickle", name))
     assert other.keys() == usual.keys() == tiny.videos().keys()

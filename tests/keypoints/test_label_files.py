@@ -130,3 +130,13 @@ def test_a_row_with_a_path_tells_nothing_of_another_file_of_that_name(tmp_path: 
     assert {s.id: s.text for s in read(tmp_path)} == {"x/a": "one", "y/a": None}
     (tmp_path / "labels.csv").write_text("path,text\nfilms/a.mp4,one\n")
     assert {s.id: s.text for s in read(tmp_path)} == {"x/a": "one", "y/a": "one"}
+
+
+def test_files_that_tell_different_things_of_a_clip_are_joined(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", pixels("mediapipe_75", 4))
+    (tmp_path / "texts.csv").write_text("id,text\na,hello\n")
+    (tmp_path / "splits.csv").write_text("id,text,split,signer\na,,val,s1\n")
+    assert [(s.text, s.split, s.group) for s in read(tmp_path)] == [("hello", "dev", "s1")]
+    (tmp_path / "signers.csv").write_text("id,text,signer\na,,s2\n")
+    with pytest.raises(DataError, match="'a' again"):
+        list(read(tmp_path))

@@ -188,10 +188,15 @@ def test_a_little_beyond_the_end_is_the_end(tmp_path: Path) -> None:
     check(tmp_path, {"a": (25, 50), "b": (200, 250)})
 
 
-def test_clips_of_one_recording_are_one_group_where_no_signer_is_told(tmp_path: Path) -> None:
+def test_clips_of_one_recording_are_one_group_where_neither_signer_nor_split_is_told(tmp_path: Path) -> None:
     recording(tmp_path)
     (tmp_path / "labels.csv").write_text("video,text,start,end\nrec,a,1.0,2.0\nrec,b,8.0,9.5\n")
     assert {s.group for s in read(tmp_path)} == {"rec"}
+    (tmp_path / "splits.csv").write_text("id,text,split\nrec/1-2,,train\nrec/8-9.5,,test\n")
+    assert {(s.group, s.split) for s in read(tmp_path)} == {
+        (None, "train"),
+        (None, "test"),
+    }  # as whoever split them wants
 
 
 def test_columns_of_times_are_known_by_their_words() -> None:

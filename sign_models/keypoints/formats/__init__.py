@@ -102,8 +102,7 @@ def read(
     ids: dict[str, str] = {}
     doubts = Doubts()
     for sequence in _sequences(source, options, on_bad, labels.segments):
-        known = labels.find(sequence.id).beside(sequence.text, sequence.split, sequence.group)
-        sequence = replace(sequence, **vars(known))
+        sequence = replace(sequence, **vars(labels.of(sequence)))
         if sequence.id in ids:
             raise DataError(
                 f"id {sequence.id!r} again, after {ids[sequence.id]}",

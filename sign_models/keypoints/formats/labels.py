@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import delimited, elan, subtitles
@@ -47,6 +47,13 @@ class Label:
     def beside(self, text: str | None, split: str | None, group: str | None) -> Label:
         """The same, but what the clip's own file tells goes first."""
         return Label(self.text if text is None else text, split or self.split, group or self.group)
+
+    def merged(self, other: Label) -> Label | None:
+        """What both tell; None where they contradict each other."""
+        mine, theirs = vars(self), vars(other)
+        if any(mine[name] and theirs[name] and mine[name] != theirs[name] for name in mine):
+            return None
+        return Label(**{name: mine[name] or theirs[name] for name in mine})
 
 
 NOTHING = Label()
@@ -117,6 +124,21 @@ def _time_cell(row: Mapping[str, Any], name: str) -> str:
     return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
+class Told(Protocol):
+    """What a clip's own file says of it: of a KeypointSequence, or of a clip made of it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def text(self) -> str | None: ...
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def group(self) -> str | None: ...
+    @property
+    def cut(self) -> tuple[str, int, int, int] | None: ...
+
+
 @dataclass(frozen=True)
 class _Entry:
     """id: as its row has it. names: every form of every name of the row. place: of the row."""
@@ -139,7 +161,6 @@ class Labels:
         self.segments = Segments()
         self.options = options
         self._timed: list[Segment] = []
-        self._entries: list[_Entry] = []
         self._by_name: dict[str, Label | None] = {}
         self._by_id: dict[str, _Entry] = {}
 
@@ -197,20 +218,23 @@ class Labels:
             wanted = "a clip's id, or no row"
             return DataError("its id is empty", place=place, wanted=wanted, remedy="name the clip, or remove the row")
         whole = forms(id)[0]
-        entry = self._by_id.setdefault(whole, _Entry(id, names, label, place))
-        if entry.label != label:
-            self._by_name.update(dict.fromkeys(entry.names | names))
+        known = self._by_id.get(whole)
+        merged = label if known is None else known.label.merged(label)
+        if known is not None and merged is None:
+            self._by_name.update(dict.fromkeys(known.names | names))
             return DataError(
-                f"{id!r} again with {_told(label)}, after {_told(entry.label)} at {entry.place}",
+                f"{id!r} again with {_told(label)}, after {_told(known.label)} at {known.place}",
                 place=place,
                 wanted="each id once",
                 remedy="keep one of the two; the clip has none of them now",
             )
-        self._entries.append(entry)
-        for form in names:
+        entry = _Entry(id, names | known.names if known else names, merged or label, known.place if known else place)
+        self._by_id[whole] = entry
+        for form in entry.names:
             # Two clips of one bare name: only the whole path tells them apart.
-            known = self._by_name.setdefault(form, label)
-            self._by_name[form] = label if known == label else None
+            held = self._by_name.setdefault(form, entry.label)
+            same = held == entry.label or (known is not None and held == known.label)
+            self._by_name[form] = entry.label if same else None
         return None
 
     def close(self, paths: Collection[str] = ()) -> None:
@@ -233,7 +257,7 @@ class Labels:
             segments.append(s)
             self._register(s.id, [], Label(s.text, s.split, s.group), s.place)
         self.segments = Segments(segments, whole, self.options.times)
-        for entry in self._entries:
+        for entry in self._by_id.values():
             whole_name, *bare = forms(entry.id)
             if bare and whole_name in paths:
                 self._by_name.update(dict.fromkeys(bare))
@@ -246,10 +270,21 @@ class Labels:
             return replace(found, text=PurePosixPath(id).parent.name or None)
         return found
 
+    def of(self, clip: Told) -> Label:
+        """What is known of a clip, its own file first.
+
+        One that was cut out of a recording, and has neither a signer nor a split, has the recording for its group:
+        whoever splits the clips keeps recordings whole then.
+        """
+        known = self.find(clip.id).beside(clip.text, clip.split, clip.group)
+        if clip.cut and not known.group and not known.split:
+            return replace(known, group=clip.cut[0])
+        return known
+
     def unused(self, ids: Iterable[str]) -> list[str]:
         """The ids of the rows that are none of these clips'."""
         known = {form for id in ids for form in forms(id)}
-        return list(dict.fromkeys(entry.id for entry in self._entries if not entry.names & known))
+        return list(dict.fromkeys(entry.id for entry in self._by_id.values() if not entry.names & known))
 
 
 def _told(label: Label) -> str:

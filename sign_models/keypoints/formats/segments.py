@@ -160,7 +160,7 @@ def _cut(recording: KeypointSequence, segment: Segment, unit: Unit | None) -> Ke
         id=segment.id,
         text=segment.text,
         split=segment.split or recording.split,
-        group=segment.group or recording.group or recording.id,
+        group=segment.group or recording.group,
         source=f"{recording.source}: frames {start} to {end}",
         cut=(recording.id, frames, start, end),
         **parts,
