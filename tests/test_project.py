@@ -213,6 +213,7 @@ def test_readme_tells_commands_that_work(name: str, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_data").mkdir()
     (tmp_path / "my.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.S).group(1))
+    (tmp_path / "space.yaml").write_text("training.lr: {low: 1e-4, high: 1e-3}")
     lines = re.findall(r"(?:^|`)((?:mlflow run \.|python -m entrypoints\.\w).*?)(?: {2,}#|`|$)", text, re.M)
     assert len(lines) > 12
     for line in lines:
