@@ -1,6 +1,7 @@
 """Variation of training clips as batched operations on the device.
 
-B batch, T frames, K landmarks. Coordinates are in shoulder widths from the middle of the shoulders.
+B batch, T frames, K landmarks, C channels: x, y, confidence, and depth where the corpus has it. Coordinates are in
+shoulder widths from the middle of the shoulders.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ class Variation:
     arms: tuple[Tensor, Tensor] | None = None  # arm_reach and hand_shift (B, 1, 2 hands, 2)
     landmark_jitter: Tensor | None = None  # (B, 1, K, 2)
     hands: tuple[Tensor, Tensor] | None = None  # factors, and how far aside (B, 1, 2 hands, 2)
-    camera: Tensor | None = None  # (B, 4): how much there is of x in x, y in x, x in y, y in y
+    camera: Tensor | None = None  # (B, 4): how much there is of x in x, y in x, x in y, y in y; with depth (B, 9):
+    # then of depth in x, depth in y, x in depth, y in depth, depth in depth
     shift: Tensor | None = None  # (B, 1, 1, 2)
-    noise: tuple[Tensor, Tensor] | None = None  # (B, T, K, 2), and its strength (B, 1, 1, 1)
+    noise: tuple[Tensor, Tensor] | None = None  # (B, T, K, 2 or 3), and its strength (B, 1, 1, 1)
     lost: Tensor | None = None  # (B, 2 hands, T) bool
+    flat: Tensor | None = None  # (B,) bool: loses its depth
 
 
 def draw(
@@ -52,9 +55,12 @@ def draw(
     landmark_jitter: float,
     drop_hand: float,
     noise: float,
+    drop_depth: float,
+    pitch: float,
     rows: RngSlice = ALL,
+    deep: bool = False,
 ) -> Variation:
-    """How B clips of T frames are varied, from `rows`.
+    """How B clips of T frames are varied, from `rows`; deep: with depth.
 
     Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera,
     body), its hands each on their own (limb_scale, depth under a turned camera), noise and lost hands by frame.
@@ -79,15 +85,18 @@ def draw(
     if limb_scale or yaw:
         depth = 0.5 * math.sin(math.radians(yaw))
         hands = uniform(*((2, limb_scale), (1, depth), (1, 0.0)) * 2)
-    if rotate or yaw or shear or scale:
+    if rotate or yaw or shear or scale or (deep and pitch):
         camera = uniform((1, math.radians(rotate)), (1, shear), (1, scale), (1, scale), (1, math.radians(yaw)))
     if translate:
         shift = uniform((2, translate))
+    pitched = uniform((1, math.radians(pitch))) if deep and camera else None
     if noise:
-        drawn.noise = rows.randn(B, T, K, 2, device=device), rows.rand(B, 1, 1, 1, device=device) * noise
+        drawn.noise = rows.randn(B, T, K, 3 if deep else 2, device=device), rows.rand(B, 1, 1, 1, device=device) * noise
     if drop_hand:
         starts = [_starts(B, T, rows.rand(B, 1, device=device) * drop_hand, 6, device, rows) for _ in HANDS]
         drawn.lost = _covered(torch.stack(starts, 1), 6)
+    if deep and drop_depth:
+        drawn.flat = rows.rand(B, device=device) < drop_depth
 
     numbers = (torch.cat(raw) * 2 - 1) * _column(tuple(bounds), device)
     if arms:
@@ -97,8 +106,14 @@ def draw(
         drawn.hands = 1 + stretch, aside
     if camera:
         angle, lean, wide, high, away = numbers[camera]
-        cos, sin, wide, high = angle.cos(), angle.sin(), (1 + wide) * away.cos(), 1 + high
-        drawn.camera = torch.stack([cos * wide, lean - sin * wide, sin * high, cos * high], 1)
+        cos, sin, near, far = angle.cos(), angle.sin(), away.cos(), away.sin()
+        of_depth: list[Tensor] = []
+        if pitched:  # the camera turns around the body, and up or down, before it is rolled
+            (up,) = numbers[pitched]
+            of_depth = [(1 + wide) * far, (1 + high) * up.sin(), -far, -up.sin(), near * up.cos()]
+            high = (1 + high) * up.cos() - 1
+        wide, high = (1 + wide) * near, 1 + high
+        drawn.camera = torch.stack([cos * wide, lean - sin * wide, sin * high, cos * high, *of_depth], 1)
     if shift:
         drawn.shift = numbers[shift].T.view(B, 1, 1, 2)
     return drawn
@@ -116,11 +131,12 @@ def _of_hands(numbers: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def augment(x: Tensor, drawn: Variation) -> Tensor:
-    """x (B, T, K, 3), varied in place: it is memory that this waits for. What is unseen gets coordinates of 0."""
+    """x (B, T, K, C), varied in place: it is memory that this waits for. What is unseen gets coordinates of 0."""
     if drawn.mirrored is not None:
         places, sign = in_mirror(x.device)
-        x.copy_(torch.where(drawn.mirrored.view(-1, 1, 1, 1), x[:, :, places] * sign, x))
-    xy, seen = x[..., :2], x[..., 2:]
+        x[..., :3] = torch.where(drawn.mirrored.view(-1, 1, 1, 1), x[:, :, places, :3] * sign, x[..., :3])
+        x[..., 3:] = torch.where(drawn.mirrored.view(-1, 1, 1, 1), x[:, :, places, 3:], x[..., 3:])
+    xy, seen, depth = x[..., :2], x[..., 2:3], x[..., 3:]
     if drawn.arms:
         arm_reach, hand_shift = drawn.arms
         for side, hand in enumerate(HANDS):
@@ -137,19 +153,34 @@ def augment(x: Tensor, drawn: Variation) -> Tensor:
             root, mine = xy[:, :, hand.start : hand.start + 1].clone(), slice(side, side + 1)
             xy[:, :, hand].sub_(root).mul_(stretch[:, :, mine]).add_(root + aside[:, :, mine])
     if drawn.camera is not None:
-        x_in_x, y_in_x, x_in_y, y_in_y = drawn.camera[:, None, None].unbind(-1)
+        x_in_x, y_in_x, x_in_y, y_in_y, *of_depth = drawn.camera[:, None, None].unbind(-1)
         x_axis, y_axis = xy.unbind(-1)  # by hand: a product of matrices is slow at a width of 2, and in TF32 inexact
         turned = (x_axis * x_in_x).addcmul_(y_axis, y_in_x)
-        y_axis.mul_(y_in_y).addcmul_(x_axis, x_in_y)
+        risen = (y_axis * y_in_y).addcmul_(x_axis, x_in_y)
+        if of_depth:
+            z_axis, known = depth.squeeze(-1), depth.squeeze(-1) != 0  # what has no depth gets none
+            z_in_x, z_in_y, x_in_z, y_in_z, z_in_z = of_depth
+            turned.addcmul_(z_axis, z_in_x)
+            risen.addcmul_(z_axis, z_in_y)
+            deeper = (z_axis * z_in_z).addcmul_(x_axis, x_in_z).addcmul_(y_axis, y_in_z)
+            z_axis.copy_(deeper * known)
         x_axis.copy_(turned)
+        y_axis.copy_(risen)
     if drawn.shift is not None:
         xy += drawn.shift
     if drawn.noise:
-        xy.addcmul_(*drawn.noise)
+        noise, strength = drawn.noise
+        xy.addcmul_(noise[..., :2], strength)
+        if depth.shape[-1]:
+            depth.addcmul_(noise[..., 2:] * (depth != 0), strength)
     if drawn.lost is not None:
         for side, hand in enumerate(HANDS):
             seen[:, :, hand] *= ~drawn.lost[:, side, :, None, None]
     xy *= seen > 0
+    if depth.shape[-1]:
+        if drawn.flat is not None:
+            depth *= ~drawn.flat.view(-1, 1, 1, 1)
+        depth *= seen > 0
     return x
 
 

@@ -44,8 +44,8 @@ BatchPlan = dict[str, Tensor]  # what the host says of a batch; the shapes say w
 
 @dataclass(frozen=True)
 class Batch:
-    """x (B, T, K, 3) float32, mask (B, T) bool, lengths (B,): frames of each clip. rows: of the step's whole batch.
-    plain: x without augment(), where that was asked for."""
+    """x (B, T, K, C) float32, mask (B, T) bool, lengths (B,): frames of each clip. rows: of the step's whole batch.
+    plain: x without augment(), where that was asked for. C is 3, or 4 in a corpus with depth."""
 
     x: Tensor
     mask: Tensor
@@ -84,6 +84,11 @@ class DeviceCorpus:
         return {"frames": f"{said} and stay with the host: each batch is copied, and {UNCAPTURED}"}
 
     @property
+    def deep(self) -> bool:
+        """Whether frames have depth."""
+        return self.frames.shape[-1] > 3
+
+    @property
     def recordable(self) -> bool:
         """Whether a GPU gathers clips without the host."""
         return self.device.type == "cuda" and isinstance(self.frames, Tensor)
@@ -95,13 +100,13 @@ class DeviceCorpus:
         return bucket(frames, max(BUCKET, 2 ** math.ceil(math.log2(most / RECORDED_LENGTHS))))
 
     def _at(self, index: Tensor) -> Tensor:
-        """Frames `index` (B, T), a row within one clip -> (B, T, K, 3) float32 on the device."""
+        """Frames `index` (B, T), a row within one clip -> (B, T, K, C) float32 on the device."""
         if isinstance(self.frames, Tensor):
             return in_planes(self.frames[index.to(self.device)])
         return in_planes(torch.from_numpy(self.frames[index.cpu().numpy()]).to(self.device))
 
     def gather(self, at: InterpolationIndex) -> Tensor:
-        """-> (B, T, K, 3) float32. Between two frames a landmark is interpolated linearly; one that a frame does not
+        """-> (B, T, K, C) float32. Between two frames a landmark is interpolated linearly; one that a frame does not
         show takes its place from the other one."""
         return interpolated(self._at(at.first), self._at(at.second), at)
 
@@ -113,7 +118,7 @@ class DeviceCorpus:
         moved = None
         if drawn.arms or drawn.hands:
             of_hands = hand_roots(self.device)
-            x, y = (self.frames[index.unsqueeze(2), of_hands].float() for index in (at.first, at.second))
+            x, y = (self.frames[index.unsqueeze(2), of_hands, :3].float() for index in (at.first, at.second))
             moved = moves(interpolated(x, y, at), drawn)
         return gather_varied(
             self.frames,
@@ -128,6 +133,7 @@ class DeviceCorpus:
             shift=drawn.shift,
             noise=drawn.noise,
             lost=drawn.lost,
+            flat=drawn.flat,
         )
 
 
@@ -152,9 +158,9 @@ def between(offsets: Tensor, frames: Tensor, where: Tensor, lengths: Tensor) -> 
 
 
 def interpolated(x: Tensor, y: Tensor, at: InterpolationIndex) -> Tensor:
-    """x and y (B, T, ..., 3) float32: the first and second frames, which are written over."""
+    """x and y (B, T, ..., C) float32: the first and second frames, which are written over."""
     share, mask = at.share[..., None, None], at.mask[..., None, None]
-    x_seen, y_seen = x[..., 2:] > 0, y[..., 2:] > 0
+    x_seen, y_seen = x[..., 2:3] > 0, y[..., 2:3] > 0
     share = torch.where(x_seen, share, (share > 0).float()) * y_seen
     return x.addcmul_(y.sub_(x), share).mul_(mask)
 
@@ -170,7 +176,7 @@ def places(corpus: Corpus, clips: np.ndarray, longest: int | None = None) -> tup
 
 
 def in_planes(x: Tensor) -> Tensor:
-    """(..., 3) as float32. In a CPU's memory x, y and confidence lie apart: what goes over landmarks is several times
+    """(..., C) as float32. In a CPU's memory x, y and confidence lie apart: what goes over landmarks is several times
     as fast where its innermost loop is not three long."""
     if x.is_cuda:
         return x.float()
@@ -309,7 +315,7 @@ def vary(frames: DeviceCorpus, drawn: BatchPlan, strengths: Augment, plain: bool
             where = drop(where, count, kept, length, rows)
         at = between(drawn["offsets"], drawn["frames"], where, kept)
         wanted = strengths.model_dump(exclude={"tempo", "drop_frames"})
-        variation = draw(len(where), length, frames.device, **wanted, rows=rows)
+        variation = draw(len(where), length, frames.device, **wanted, rows=rows, deep=frames.deep)
         unvaried = Variation(mirrored=variation.mirrored)
         if frames.recordable and fused():
             x = frames.gather_varied(at, variation)

@@ -20,13 +20,13 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.normalise import half, normalise_joined
-from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.keypoints.sequence import KeypointSequence, with_channels
 
 logger = logging.getLogger(__name__)
 
 
 class FramesOnDisk(Protocol):
-    """(F, K, 3) float16 in the files of a store. Gives copies, of a slice or of whole numbers (B, T) of which each row
+    """(F, K, C) float16 in the files of a store. Gives copies, of a slice or of whole numbers (B, T) of which each row
     lies within one clip."""
 
     @property
@@ -105,9 +105,9 @@ class Changes:
 class Clip:
     """One normalised clip and what is known of it.
 
-    values (T, K, 3) float16; sha256: of their bytes. text: in NFC, otherwise as its file has it. mirrored: its left
-    hand leads, so that left and right have changed places. nan: landmarks that its file gives as NaN, unseen here.
-    extractor, cut, fitting: as in KeypointSequence.
+    values (T, K, 3) float16, of a clip with depth (T, K, 4); sha256: of their bytes. text: in NFC, otherwise as its
+    file has it. mirrored: its left hand leads, so that left and right have changed places. nan: landmarks that its
+    file gives as NaN, unseen here. extractor, cut, fitting: as in KeypointSequence.
     """
 
     id: str
@@ -133,7 +133,10 @@ class Clip:
         found: list[Clip | DataError] = []
         for i, s in enumerate(sequences):
             begin, end = end, end + len(s)
-            found.append(errors[i] if i in errors else cls._of(s, values[begin:end], bool(mirrored[i])))
+            mine = values[begin:end]
+            if mine.shape[-1] > 3 and not mine[..., 3].any():
+                mine = np.ascontiguousarray(mine[..., :3])
+            found.append(errors[i] if i in errors else cls._of(s, mine, bool(mirrored[i])))
         return found
 
     @classmethod
@@ -142,6 +145,12 @@ class Clip:
         return cls(
             s.id, values, sha256, fps, s.split, s.group, nfc(s.text), mirrored, s.nan, s.extractor, s.cut, s.fitting
         )
+
+
+def concatenated(clips: Sequence[np.ndarray]) -> np.ndarray:
+    """(T, K, 3 or 4) each -> (F, K, 3), or (F, K, 4) where any has depth, with 0 for that of the others."""
+    channels = {clip.shape[-1] for clip in clips}
+    return np.concatenate([with_channels(clip, max(channels)) for clip in clips] if len(channels) > 1 else clips)
 
 
 def nfc(text: str | None) -> str | None:
@@ -176,7 +185,8 @@ class Digest:
 class Corpus:
     """Clip i is frames[offsets[i]:offsets[i + 1]].
 
-    frames   (F, K, 3) float16: x, y in shoulder widths from the middle of the shoulders, confidence.
+    frames   (F, K, 3) float16: x, y in shoulder widths from the middle of the shoulders, confidence; where any clip
+             has depth (F, K, 4): depth, 0 in clips without.
     offsets  (N + 1,) int64.
     fps, splits, groups, texts: one a clip, None where unknown.
     extractors  as in KeypointSequence -> how many clips come from it.
@@ -207,7 +217,7 @@ class Corpus:
         return np.diff(self.offsets)
 
     def clip(self, i: int) -> np.ndarray:
-        """(T, K, 3) float16."""
+        """(T, K, 3 or 4) float16."""
         return self.frames[self.offsets[i] : self.offsets[i + 1]]
 
     @classmethod
@@ -242,5 +252,5 @@ class Corpus:
                 "no clip in it", place=source, wanted="at least one keypoint sequence", remedy="check the path"
             )
         offsets = np.cumsum([0, *map(len, clips.values())], dtype=np.int64)
-        frames = np.concatenate(list(clips.values()))
+        frames = concatenated(list(clips.values()))
         return cls(list(clips), frames, offsets, fps, splits, groups, texts, str(digest), source, dict(extractors))

@@ -30,6 +30,7 @@ _MAGNITUDE = np.uint16(0x7FFF)  # of a float16's bits, which are in the order of
 def measure(clips: Sequence[np.ndarray]) -> np.ndarray:
     """N clips of (T, K, 3) float16 -> (N, len(MEASURES)) float32."""
     lengths = np.array([len(clip) for clip in clips])
+    clips = [np.ascontiguousarray(clip[..., :3]) for clip in clips]  # depth is not measured
     bits = [clip.view(np.uint16) & _MAGNITUDE for clip in clips]
     low, high = np.stack([b.min(0) for b in bits]), np.stack([b.max(0) for b in bits])
     seen = np.repeat(lengths[:, None], len(CANONICAL), 1)

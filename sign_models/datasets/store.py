@@ -4,7 +4,7 @@
     STORE/frames-00000-<sha256>.safetensors  shards, named by place and the start of their head's checksum
     STORE/report/                            what the import found
 
-F frames, N clips, K landmarks of keypoints.layouts.CANONICAL.
+F frames, N clips, K landmarks of keypoints.layouts.CANONICAL, C channels: 3, or 4 where a clip of the shard has depth.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from safetensors import SafetensorError, safe_open
 from sign_models.data.corpus import Corpus, Digest
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL
+from sign_models.keypoints.sequence import with_channels
 
 VERSION = 2
 INDEX, UNFINISHED = "index.json", "unfinished.json"
 OPEN = 256  # shards at a time
-FRAME_BYTES = len(CANONICAL) * 3 * 2
+CHANNEL_BYTES = len(CANONICAL) * 2  # of a frame
+FRAME_BYTES = 3 * CHANNEL_BYTES  # without depth
 # What is known of each clip of a shard. Those after sha256 are missing from the shards of older versions.
 COLUMNS = (
     "ids",
@@ -51,12 +53,13 @@ COLUMNS = (
 class Shard:
     """A whole shard without its frames.
 
-    offsets (N + 1,). measures (N, M) float32: checks.MEASURES of each clip. known: column of COLUMNS -> one value a
-    clip. rejected: place and reason of each sample left out since the shard before. position: where
-    reading the source goes on after it, samples.Place.
+    channels: C. offsets (N + 1,). measures (N, M) float32: checks.MEASURES of each clip. known: column of COLUMNS ->
+    one value a clip. rejected: place and reason of each sample left out since the shard before. position: where reading
+    the source goes on after it, samples.Place.
     """
 
     path: Path
+    channels: int
     offsets: np.ndarray
     measures: np.ndarray
     known: dict[str, list[Any]]
@@ -70,10 +73,11 @@ class Shard:
                 about = json.loads(file.metadata()["about"])
                 shape, offsets = file.get_slice("frames").get_shape(), file.get_tensor("offsets")
                 about["known"].setdefault("extractors", [None] * (len(offsets) - 1))  # of before they were told
-                shard = cls(path, offsets, file.get_tensor("measures"), **about)
+                shard = cls(path, shape[-1], offsets, file.get_tensor("measures"), **about)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise _broken(path, f"is no whole shard ({str(error)[:100]})") from error
-        if shape != [offsets[-1], len(CANONICAL), 3] or {len(v) for v in shard.known.values()} != {len(offsets) - 1}:
+        shapes = [[offsets[-1], len(CANONICAL), channels] for channels in (3, 4)]
+        if shape not in shapes or {len(v) for v in shard.known.values()} != {len(offsets) - 1}:
             raise _broken(path, "contradicts itself")
         return shard
 
@@ -87,15 +91,17 @@ def _broken(path: Path, found: str) -> DataError:
 
 
 class StoredFrames:
-    """The frames of a store as if they were one array (F, K, 3) float16, read from its files as they are asked for.
+    """The frames of a store as if they were one array (F, K, C) float16, read from its files as they are asked for.
+
+    C is 4 where any shard has depth; the others are then read with a depth of 0.
 
     Takes a slice, or whole numbers (..., T) of which each row lies within one clip; gives copies. Read and not mapped:
     a page that is seen for the first time through a mapping costs more than copying it (docs/experiments.md).
     """
 
-    def __init__(self, paths: list[Path], starts: np.ndarray) -> None:
-        """starts (shards + 1,): the first frame of each shard, then F."""
-        self.paths, self.starts = paths, starts
+    def __init__(self, paths: list[Path], starts: np.ndarray, channels: list[int]) -> None:
+        """starts (shards + 1,): the first frame of each shard, then F. channels: of each shard."""
+        self.paths, self.starts, self.channels = paths, starts, channels
         self.places = [place_of_frames(path) for path in paths]
         self._files: dict[int, FileIO] = {}  # the last to be opened at the end
 
@@ -104,11 +110,11 @@ class StoredFrames:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        return len(self), len(CANONICAL), 3
+        return len(self), len(CANONICAL), max(self.channels, default=3)
 
     @property
     def nbytes(self) -> int:
-        return len(self) * FRAME_BYTES
+        return len(self) * CHANNEL_BYTES * self.shape[-1]
 
     def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
         if isinstance(index, slice):
@@ -144,13 +150,23 @@ class StoredFrames:
         while done < len(out):
             i = int(np.searchsorted(self.starts, start + done, "right")) - 1
             first, end = start + done - int(self.starts[i]), int(self.starts[i + 1]) - start
-            file, place = self._file(i), self.places[i] + first * FRAME_BYTES
-            left = out[done:end].data.cast("B")
-            while len(left):
-                if not (count := os.preadv(file.fileno(), [left], place)):
-                    raise _broken(self.paths[i], "ends before its last frame")
-                left, place = left[count:], place + count
+            part, channels = out[done:end], self.channels[i]
+            if channels == out.shape[-1]:
+                self._read(i, first, part)
+            else:
+                flat = np.empty((*part.shape[:-1], channels), part.dtype)
+                self._read(i, first, flat)
+                part[:] = with_channels(flat, out.shape[-1])
             done = min(end, len(out))
+
+    def _read(self, i: int, first: int, out: np.ndarray) -> None:
+        """Frames of shard i as they lie there, from its frame `first` on."""
+        file, place = self._file(i), self.places[i] + first * CHANNEL_BYTES * self.channels[i]
+        left = out.data.cast("B")
+        while len(left):
+            if not (count := os.preadv(file.fileno(), [left], place)):
+                raise _broken(self.paths[i], "ends before its last frame")
+            left, place = left[count:], place + count
 
     def _file(self, i: int) -> FileIO:
         """A shard, open; the one that was opened first is let go, and is closed once no thread reads it any more."""
@@ -187,11 +203,12 @@ def open_store(path: Path | str, *, full: bool = False) -> Corpus:
     path = Path(path)
     index = _index(path)
     known: dict[str, list[Any]] = {name: [] for name in ("ids", "fps", "splits", "groups", "texts")}
-    files, starts, lengths = list[Path](), [0], list[np.ndarray]()
+    files, channels, starts, lengths = list[Path](), list[int](), [0], list[np.ndarray]()
     extractors = Counter[str | None]()
     once: dict[Any, Any] = {}  # one object for equal frame rates, splits and groups: there are few of each
     for shard in _checked(path, index, full):
         files.append(shard.path)
+        channels.append(shard.channels)
         starts.append(starts[-1] + int(shard.offsets[-1]))
         lengths.append(np.diff(shard.offsets))
         extractors.update(shard.known["extractors"])
@@ -200,7 +217,7 @@ def open_store(path: Path | str, *, full: bool = False) -> Corpus:
             values += of_shard if name in ("ids", "texts") else (once.setdefault(value, value) for value in of_shard)
     return Corpus(
         **known,
-        frames=StoredFrames(files, np.array(starts)),
+        frames=StoredFrames(files, np.array(starts), channels),
         offsets=np.concatenate([[0], *lengths]).cumsum(),
         digest=index["digest"],
         sources=str(path),
@@ -286,8 +303,15 @@ def verify(shard: Shard) -> str:
         checksum = hashlib.sha256(file.read(head)).hexdigest()
         sums = zip(shard.known["ids"], np.diff(shard.offsets).tolist(), shard.known["sha256"], strict=True)
         for id, length, sha256 in sums:
-            if hashlib.sha256(file.read(length * FRAME_BYTES)).hexdigest() != sha256:
+            if _sha256_of_clip(file.read(length * CHANNEL_BYTES * shard.channels), shard.channels) != sha256:
                 raise _broken(shard.path, f"was changed: the checksum of clip {id!r} differs")
         if file.read(1):
             raise _broken(shard.path, "holds more than its clips")
     return checksum
+
+
+def _sha256_of_clip(frames: bytes, channels: int) -> str:
+    """The checksum of a clip's own values, which have no depth where all of it is 0: data.corpus.Clip."""
+    if channels == 4 and not (values := np.frombuffer(frames, np.float16).reshape(-1, 4))[:, 3].any():
+        frames = np.ascontiguousarray(values[:, :3]).tobytes()
+    return hashlib.sha256(frames).hexdigest()

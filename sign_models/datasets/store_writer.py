@@ -31,6 +31,7 @@ from sign_models.datasets.store import (
 )
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL
+from sign_models.keypoints.sequence import with_channels
 
 LOCK = ".lock"  # held by the process that writes
 NAME = re.compile(r"frames-(\d{5,})-([0-9a-f]{16})\.safetensors")
@@ -53,6 +54,7 @@ class StoreWriter:
         self.ids: dict[str, None] = {}
         self.rejected: list[str] = []
         self._shards: list[dict[str, Any]] = []
+        self._channels: list[int] = []  # of each shard
         path.mkdir(parents=True, exist_ok=True)
         marker, content = path / UNFINISHED, json.dumps(made, sort_keys=True).encode()
         if (path / INDEX).exists():
@@ -88,13 +90,14 @@ class StoreWriter:
             if not name or int(name[1]) != number or not checksum.startswith(name[2]):
                 break
             self._shards.append(_entry(path, checksum, len(shard), int(shard.offsets[-1])))
+            self._channels.append(shard.channels)
             self.ids.update(dict.fromkeys(shard.known["ids"]))
             self.rejected += shard.rejected
             self.position = Place(*shard.position)
 
     def _begin_shard(self) -> None:
         self._known: list[tuple[Any, ...]] = []
-        self._ends, self._measures = [0], list[np.ndarray]()
+        self._ends, self._measures, self._deep = [0], list[np.ndarray](), False
         self._told = len(self.rejected)
 
     def add(self, sample: Sample, position: Place) -> None:
@@ -115,7 +118,11 @@ class StoreWriter:
             self._ends.append(length)
             self._write_shard(clip.values)
         else:
-            self._frames[self._ends[-1] : self._ends[-1] + length] = clip.values
+            if clip.values.shape[-1] > self._frames.shape[-1]:  # the first clip with depth; the spare one when it fills
+                self._frames = with_channels(self._frames, clip.values.shape[-1])
+            place = slice(self._ends[-1], self._ends[-1] + length)
+            self._frames[place] = with_channels(clip.values, self._frames.shape[-1])
+            self._deep |= clip.values.shape[-1] > 3
             self._ends.append(self._ends[-1] + length)
 
     def reject(self, reason: str, position: Place) -> None:
@@ -130,7 +137,7 @@ class StoreWriter:
 
     def _cut(self) -> None:
         if len(self._ends) > 1:
-            self._write_shard(self._frames[: self._ends[-1]])
+            self._write_shard(with_channels(self._frames[: self._ends[-1]], 4 if self._deep else 3))
 
     def _write_shard(self, frames: np.ndarray) -> None:
         """Hand over a shard. The one before is then on disk, and its frames may be overwritten."""
@@ -138,6 +145,7 @@ class StoreWriter:
         tensors = {"frames": frames, "offsets": np.array(self._ends), "measures": np.stack(self._measures)}
         known = dict(zip(COLUMNS, zip(*self._known, strict=True), strict=True))
         about = {"known": known, "rejected": self.rejected[self._told :], "position": self.position}
+        self._channels.append(frames.shape[-1])
         making = self.path / f"frames-{len(self._shards):05}.making"
         self._writing.append(self._thread.submit(_write_shard, tensors, json.dumps(about), making))
         self._frames, self._spare = self._spare, self._frames
@@ -155,7 +163,7 @@ class StoreWriter:
     def frames(self) -> StoredFrames:
         """Of the finished shards."""
         starts = np.cumsum([0, *(shard["frames"] for shard in self._shards)])
-        return StoredFrames([self.path / shard["name"] for shard in self._shards], starts)
+        return StoredFrames([self.path / shard["name"] for shard in self._shards], starts, self._channels)
 
     def finish(self, splits: list[str | None] | None) -> str:
         """Write the index, which makes it a store. splits: of every clip; None: as the clips came. -> digest."""

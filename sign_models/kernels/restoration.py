@@ -118,7 +118,7 @@ def weigh(x: Tensor, mask: Tensor, hidden: Tensor, landmarks: tuple[Tensor, Tens
     """(4,) sums of the weights of hidden landmarks, places, shapes and motions; arguments as of Restoration."""
     B, T, K, _ = x.shape
     share, anchor, _ = landmarks
-    x, mask, hidden = x.float().contiguous(), mask.contiguous(), hidden.contiguous()
+    x, mask, hidden = x[..., :3].float().contiguous(), mask.contiguous(), hidden.contiguous()
     lanes, programs = triton.next_power_of_2(K), triton.cdiv(B * T, ROWS)
     sums = x.new_empty(4, programs)
     _weigh[(programs,)](x, mask, hidden, share, anchor, sums, T, B * T, K, lanes, ROWS, visible, num_warps=1)
@@ -131,11 +131,11 @@ class Restoration(torch.autograd.Function):
         ctx: Any, restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, landmarks: tuple[Tensor, Tensor, Tensor],
         velocity_weight: float, scales: tuple[float, float, float, float], totals: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """restored (B, T, K, 2), x (B, T, K, 3), mask (B, T), hidden (B, T, K) bool; landmarks: each one's share
+        """restored (B, T, K, 2), x (B, T, K, C), mask (B, T), hidden (B, T, K) bool; landmarks: each one's share
         and anchor (K,), each part's anchor (P,); totals (4,): of weigh(), None: of these clips -> loss and distance."""
         B, T, K, _ = x.shape
         share, anchor, parts = landmarks
-        x, mask, hidden = x.float().contiguous(), mask.contiguous(), hidden.contiguous()
+        x, mask, hidden = x[..., :3].float().contiguous(), mask.contiguous(), hidden.contiguous()
         restored = restored if restored.stride()[2:] == (2, 1) else restored.contiguous()
         gradient = torch.empty(restored.shape, dtype=restored.dtype, device=restored.device)
         N, lanes, programs = B * T, triton.next_power_of_2(K), triton.cdiv(B * T, ROWS)

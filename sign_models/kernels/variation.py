@@ -16,7 +16,7 @@ BLOCK = 256  # landmarks of a clip's frames a program
 @triton.jit(do_not_specialize=["T"])
 def _vary(  # type: ignore[no-untyped-def]
     frames, first, second, share, mask, mirrored, mirror, landmark_jitter, groups, stretch, moved, camera, shift, noise,
-    strength, lost, out, T, K: tl.constexpr, MOVED: tl.constexpr, BLOCK: tl.constexpr,
+    strength, lost, flat, out, T, K: tl.constexpr, C: tl.constexpr, MOVED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The arguments of gather_varied(); a None among them is known when this is compiled, and leaves its lines out."""
     b = tl.program_id(0).to(tl.int64)  # a corpus has more than 2^31 numbers
@@ -32,8 +32,8 @@ def _vary(  # type: ignore[no-untyped-def]
     if mirrored is not None:
         swapped = tl.load(mirrored + b)
         source = tl.where(swapped, tl.load(mirror + k), k)
-    one = frames + tl.load(first + row, real, 0) * (K * 3) + source * 3
-    other = frames + tl.load(second + row, real, 0) * (K * 3) + source * 3
+    one = frames + tl.load(first + row, real, 0) * (K * C) + source * C
+    other = frames + tl.load(second + row, real, 0) * (K * C) + source * C
     sure, next_sure = tl.load(one + 2, real, 0.0).to(tl.float32), tl.load(other + 2, real, 0.0).to(tl.float32)
     way = tl.load(share + row, real, 0.0)
     way = tl.where(sure > 0, way, tl.where(way > 0, 1.0, 0.0))  # what one frame does not show is where the other has it
@@ -42,6 +42,10 @@ def _vary(  # type: ignore[no-untyped-def]
     x += (tl.load(other, real, 0.0).to(tl.float32) - x) * way
     y += (tl.load(other + 1, real, 0.0).to(tl.float32) - y) * way
     sure += (next_sure - sure) * way
+    if C == 4:
+        z = tl.load(one + 3, real, 0.0).to(tl.float32)
+        z += (tl.load(other + 3, real, 0.0).to(tl.float32) - z) * way
+        known = z != 0
     if mirrored is not None:
         x = tl.where(swapped, -x, x)
 
@@ -59,22 +63,33 @@ def _vary(  # type: ignore[no-untyped-def]
         x += tl.load(at, real & (group < MOVED), 0.0)
         y += tl.load(at + 1, real & (group < MOVED), 0.0)
     if camera is not None:
-        at = camera + b * 4
-        x, y = x * tl.load(at) + y * tl.load(at + 1), x * tl.load(at + 2) + y * tl.load(at + 3)
+        at = camera + b * (9 if C == 4 else 4)
+        to_x, to_y = x * tl.load(at) + y * tl.load(at + 1), x * tl.load(at + 2) + y * tl.load(at + 3)
+        if C == 4:
+            to_x += z * tl.load(at + 4)
+            to_y += z * tl.load(at + 5)
+            z = z * tl.load(at + 8) + x * tl.load(at + 6) + y * tl.load(at + 7)
+        x, y = to_x, to_y
     if shift is not None:
         x += tl.load(shift + b * 2)
         y += tl.load(shift + b * 2 + 1)
     if noise is not None:
-        at, much = noise + n * 2, tl.load(strength + b)
+        at, much = noise + n * (C - 1), tl.load(strength + b)
         x += tl.load(at, real, 0.0) * much
         y += tl.load(at + 1, real, 0.0) * much
+        if C == 4:
+            z += tl.load(at + 2, real, 0.0) * much
     if lost is not None:
         sure = tl.where(tl.load(lost + (b * 2 + group) * T + t, real & (group < 2), 0), 0.0, sure)
 
-    to = out + n * 3
+    to = out + n * C
     tl.store(to, tl.where(sure > 0, x, 0.0), there)
     tl.store(to + 1, tl.where(sure > 0, y, 0.0), there)
     tl.store(to + 2, sure, there)
+    if C == 4:
+        if flat is not None:
+            known = known & (tl.load(flat + b) == 0)
+        tl.store(to + 3, tl.where(known & (sure > 0), z, 0.0), there)
 
 
 def gather_varied(
@@ -94,20 +109,22 @@ def gather_varied(
     shift: Tensor | None,
     noise: tuple[Tensor, Tensor] | None,
     lost: Tensor | None,
+    flat: Tensor | None,
 ) -> Tensor:
-    """-> (B, T, K, 3) float32: `share` of the way from frames `first` to `second` of frames (F, K, 3), where mask says
+    """-> (B, T, K, C) float32: `share` of the way from frames `first` to `second` of frames (F, K, C), where mask says
     that there is one, each (B, T); and then, in this order:
 
-    mirrored (B,): whose landmarks come from those at `mirror` (K,), their x turned round; landmark_jitter (B, K,
-    2): added; stretch (B, 2, 2): factors of groups 0 and 1, as `groups` (K,) says; moved (B, T, G, 2): added to
-    the groups below G; camera (B, 4): of x in x, y in x, x in y, y in y; shift (B, 2): added; noise (B, T, K, 2)
-    times (B,): added; lost (B, 2, T): where groups 0 and 1 are unseen. What is unseen has coordinates of 0. Axes
-    of length 1 may stand between.
+    mirrored (B,): whose landmarks come from those at `mirror` (K,), their x turned round; landmark_jitter (B, K, 2):
+    added; stretch (B, 2, 2): factors of groups 0 and 1, as `groups` (K,) says; moved (B, T, G, 2): added to the groups
+    below G; camera (B, 4 or 9): as data.augment.Variation says; shift (B, 2): added; noise (B, T, K, C - 1) times (B,):
+    added; lost (B, 2, T): where groups 0 and 1 are unseen; flat (B,): where depth is lost. What is unseen has
+    coordinates of 0. Axes of length 1 may stand between.
     """
-    (B, T), K = mask.shape, frames.shape[1]
-    out = torch.empty(B, T, K, 3, device=frames.device)
-    small = [mirrored, mirror, landmark_jitter, groups, stretch, moved, camera, shift, *(noise or (None, None)), lost]
+    (B, T), (_, K, C) = mask.shape, frames.shape
+    out = torch.empty(B, T, K, C, device=frames.device)
+    optional = [landmark_jitter, groups, stretch, moved, camera, shift, *(noise or (None, None)), lost, flat]
+    small = [mirrored, mirror, *optional]
     given = [tensor if tensor is None else tensor.contiguous() for tensor in (first, second, share, mask, *small)]
     G = 0 if moved is None else moved.shape[2]
-    _vary[B, triton.cdiv(T * K, BLOCK)](frames, *given, out, T, K, G, BLOCK)
+    _vary[B, triton.cdiv(T * K, BLOCK)](frames, *given, out, T, K, C, G, BLOCK)
     return out

@@ -227,6 +227,16 @@ def joined_canonical(
     return mapped.view(np.float32).reshape(*mapped.shape, 2), sure
 
 
+def depth_to_canonical(depth: np.ndarray, layout: str) -> np.ndarray:
+    """(T, K) of a layout -> (T, C) float32 of CANONICAL's landmarks, as `to_canonical` does with points; of what the
+    layout lacks, any number."""
+    source, averaged, partner, _ = _sources(names_of(layout))
+    depth = np.asarray(depth, np.float32)
+    mapped = depth[:, source]
+    mapped[:, averaged] = (mapped[:, averaged] + depth[:, partner]) * np.float32(0.5)
+    return mapped
+
+
 def _columns(arrays: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
     """(T, K) each -> (F, places)."""
     out, end = np.empty((sum(map(len, arrays)), len(places)), arrays[0].dtype), 0

@@ -5,6 +5,10 @@ the picture and coordinates that are already centred give the same numbers. Wher
 signer stands sideways, other distances of the body serve, by fixed ratios. A signer whose left hand leads is mirrored:
 signs mean the same by either hand, and a model that has seen right-handers only would not know them.
 
+Where a file tells depth, it is a fourth number of each landmark, in shoulder widths behind the middle of the shoulders.
+Detectors measure the depth of each hand from its own wrist and that of the body from its hips: so hands and face are
+placed where the body has their wrist and nose.
+
 Inside, a landmark is one complex number x + iy: numpy is ten times slower at axes of length 2.
 """
 
@@ -16,7 +20,7 @@ from itertools import groupby
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.layouts import MIRROR, PLACE, joined_canonical
+from sign_models.keypoints.layouts import MIRROR, PARTS, PLACE, depth_to_canonical, joined_canonical
 from sign_models.keypoints.sequence import KeypointSequence
 
 ASPECT = 4 / 3  # width : height of a picture whose file does not tell its size; what webcams and the older corpora have
@@ -73,12 +77,20 @@ _RATIO = np.array([ratio for *_, ratio in _LENGTHS], np.float32)
 _ANCHOR = _places([pair for pair, _ in _ANCHORS])  # (2, anchors)
 _OFFSET = np.array([complex(*offset) for _, offset in _ANCHORS], np.complex64)
 _TO_HALF = np.float32(2.0**-112)  # the exponent of a float32 becomes that of a float16, 13 bits further up
+_SHOULDERS_AT = [PLACE["body.left_shoulder"], PLACE["body.right_shoulder"]]
+# Parts whose depth is measured from a landmark of their own, and where the body has it.
+_JOINED = {
+    "left_hand": (PLACE["left_hand.wrist"], PLACE["body.left_wrist"]),
+    "right_hand": (PLACE["right_hand.wrist"], PLACE["body.right_wrist"]),
+    "face": (PLACE["face.nose_tip"], PLACE["body.nose"]),
+}
 _UPRIGHT = [1, 2, 6, 7]  # torso, height of the head, hands: what turning sideways does not shorten
 
 
 def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarray:
     """(T, len(CANONICAL), 3) float32: x, y in shoulder widths from the middle of the shoulders, y down; confidence.
-    Left and right change places where the left hand leads.
+    Of a sequence with depth (T, len(CANONICAL), 4): depth comes last. Left and right change places where the left hand
+    leads.
 
     aspect: width : height of the picture, for fractions of a picture of unknown size. Coordinates are 0 where
     confidence is 0. DataError where no landmark of ours is seen in any frame, or all that are seen lie in one place.
@@ -92,7 +104,8 @@ def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarr
 def normalise_joined(
     sequences: Sequence[KeypointSequence], *, aspect: float = ASPECT
 ) -> tuple[np.ndarray, dict[int, DataError], np.ndarray]:
-    """Several clips one after another, (F, len(CANONICAL), 3), each to the bit as `normalise` gives it alone.
+    """Several clips one after another, (F, len(CANONICAL), 3), each to the bit as `normalise` gives it alone. Where any
+    has depth (F, len(CANONICAL), 4), with 0 for the depth of the others.
 
     Also what is wrong with a clip, by its place; its frames are then of no use. And (N,) bool: which are mirrored.
     """
@@ -114,15 +127,45 @@ def normalise_joined(
         confidence *= seen
     if not seen.all():
         np.putmask(plane, ~seen, 0)
-    out = np.empty((*confidence.shape, 3), np.float32)
+    deep = [i for i, sequence in enumerate(sequences) if sequence.depth is not None]
+    out = np.empty((*confidence.shape, 4 if deep else 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
+    if deep:
+        out[..., 3] = 0
+    for i in deep:
+        place = slice(starts[i], starts[i] + lengths[i])
+        out[place, :, 3] = _depth(sequences[i], seen[place], shapes[i] / scale[i])
     mirrored = _left_leads(out, starts, lengths)
     for i in np.flatnonzero(mirrored).tolist():
         part = out[starts[i] : starts[i] + lengths[i]]
         part[:] = part[:, MIRROR]
         part[..., 0] = 0 - part[..., 0]  # and not its negative, which would be another zero where nothing is seen
     return out, errors, mirrored
+
+
+def _depth(sequence: KeypointSequence, seen: np.ndarray, unit: np.floating) -> np.ndarray:
+    """(T, C) depth of a clip in shoulder widths behind the middle of the shoulders, 0 where nothing is seen (T, C).
+
+    unit: what a distance along x is multiplied by, to be in shoulder widths. A hand whose wrist is not seen, and a face
+    whose nose is not, have no depth; where a body part's joint is not seen by the body, they are as deep as the
+    shoulders.
+    """
+    assert sequence.depth is not None
+    with np.errstate(invalid="ignore", over="ignore"):
+        depth = depth_to_canonical(sequence.depth, sequence.layout) * np.float32(unit)
+        seen = seen & np.isfinite(depth)
+        depth[~seen] = 0
+        both = _SHOULDERS_AT
+        held = seen[:, both].all(1)
+        middle = depth[:, both].mean(1)
+        usual = np.median(middle[held]) if held.any() else np.float32(0)
+        depth -= np.where(held, middle, usual)[:, None]
+    for part, (own, of_body) in _JOINED.items():
+        places = PARTS[part]
+        at = np.where(seen[:, of_body], depth[:, of_body], 0) - depth[:, own]
+        depth[:, places] = np.where(seen[:, own, None], depth[:, places] + at[:, None], 0)
+    return np.clip(depth, -FAR, FAR) * seen
 
 
 def _left_leads(out: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ class KeypointSequence:
     text, split, group: sentence, train|dev|test, and signer or source video, where the file tells them.
     extractor   which program found the landmarks, as keypoints.extractor writes it; None where the file does not tell.
     source      what an error message names: the file, or file and sample.
-    depth       (T, K) float32, where the file tells it: z away from the camera, in the unit of x (of "picture":
+    depth       (T, K) float32, where the file tells it: z away from the camera, in the unit of x (of "normalized":
                 fractions of the picture's width), from any origin, which may be another one in each body part.
                 Undefined where confidence is 0.
     cut         (recording, its frames, first frame, frame after the last) of a clip that is cut out of a recording.
@@ -56,6 +56,21 @@ class KeypointSequence:
 
 
 def of_canonical(name: str, clip: np.ndarray) -> KeypointSequence:
-    """A normalised clip (T, K, 3) of the canonical landmarks as a sequence."""
+    """A normalised clip (T, K, 3 or 4) of the canonical landmarks as a sequence."""
     values = np.asarray(clip, np.float32)
-    return KeypointSequence(name, values[..., :2], values[..., 2], "canonical", unit="centered", source=name)
+    return KeypointSequence(
+        name,
+        values[..., :2],
+        values[..., 2],
+        "canonical",
+        unit="centered",
+        source=name,
+        depth=values[..., 3] if values.shape[-1] > 3 else None,
+    )
+
+
+def with_channels(frames: np.ndarray, channels: int) -> np.ndarray:
+    """(..., 3 or 4) -> (..., channels): without depth, or with a depth of 0."""
+    if frames.shape[-1] == 3 and channels == 4:
+        return np.concatenate([frames, np.zeros_like(frames[..., :1])], -1)
+    return frames if frames.shape[-1] == channels else np.ascontiguousarray(frames[..., :channels])

@@ -1,6 +1,6 @@
 """The skeleton model: what a body looks like in one frame, learned by restoring hidden landmarks.
 
-One token a body part a frame. B batch, T frames, K landmarks, P parts, D width.
+One token a body part a frame. B batch, T frames, K landmarks, C channels (3, or 4 with depth), P parts, D width.
 """
 
 from __future__ import annotations
@@ -35,17 +35,24 @@ VISIBLE_WEIGHT = 0.2  # of a landmark that was not hidden: restoring it is easy,
 
 
 class PartTokens(nn.Module):
-    """Landmarks -> one token a body part: shape relative to the part's anchor, where the anchor is, confidences.
+    """Landmarks -> one token a body part: shape relative to the part's anchor, where the anchor is, what is seen.
 
-    The two hands share weights: the left one is mirrored first, so that both look alike.
+    How sure a detector is tells more of the detector than of the signer: only models of before 2026-11-30 look at it
+    (`reads_confidence`).
+
+    The two hands share weights: the left one is mirrored first, so that both look alike. Depth, where there is any,
+    adds to what a part's first layer makes of the rest; its weights begin at 0, so that a model that never saw depth
+    does as if there were none.
     """
 
     mirrored: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, reads_confidence: bool = False) -> None:
         super().__init__()
+        self.reads_confidence = reads_confidence
+        self.register_load_state_dict_pre_hook(_without_depth)
         self.register_buffer("mirrored", torch.tensor([-1.0, 1.0]), persistent=False)
-        self.embed = nn.ModuleDict()
+        self.embed, self.depth = nn.ModuleDict(), nn.ParameterDict()
         for part, places in PARTS.items():
             name = EMBEDDED_AS[part]
             if name not in self.embed:
@@ -53,56 +60,99 @@ class PartTokens(nn.Module):
                 self.embed[name] = nn.Sequential(
                     nn.Linear(features, 2 * width), nn.ReLU(), nn.Linear(2 * width, width, bias=False)
                 )
+                self.depth[name] = nn.Parameter(torch.zeros(2 * width, places.stop - places.start + 1))
         self.hidden = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a part that masking hides
 
     def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x (B, T, K, 3); hidden (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
+        """x (B, T, K, C); hidden (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
+        depths = self.depths(x) if x.shape[-1] > 3 else {}
         if x.is_cuda and fused():
             from sign_models.kernels import parts
 
             dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
-            features = parts.features(x, tuple(ANCHORS.values()), tuple(SCALES.values()), dtype)
-            tokens = [y for name, f in zip(EMBEDDED, features, strict=True) for y in self._embed(name, f)]
+            anchors, scales = tuple(ANCHORS.values()), tuple(SCALES.values())
+            features = parts.features(x, anchors, scales, dtype, self.reads_confidence)
+            alike = {name: [d for part, d in depths.items() if EMBEDDED_AS[part] == name] for name in EMBEDDED}
+            tokens = [
+                y
+                for name, f in zip(EMBEDDED, features, strict=True)
+                for y in self._embed(name, f, torch.stack(alike[name]) if depths else None)
+            ]
         else:
-            tokens = [self._embed(EMBEDDED_AS[part], f) for part, f in self.features(x).items()]
+            tokens = [self._embed(EMBEDDED_AS[part], f, depths.get(part)) for part, f in self.features(x).items()]
         out = torch.stack(tokens, 2)
         if hidden is not None:
             out = torch.where(hidden.unsqueeze(-1), self.hidden.to(out.dtype), out)
         return out
 
-    def _embed(self, name: str, features: Tensor) -> Tensor:
-        """features (..., F) -> (..., D)."""
+    def _embed(self, name: str, features: Tensor, depth: Tensor | None) -> Tensor:
+        """features (..., F), depth (..., n + 1) -> (..., D)."""
         layers = cast(nn.Sequential, self.embed[name])
         first = cast(nn.Linear, layers[0])
         if features.shape[-1] == first.in_features:
-            return cast(Tensor, layers(features))
-        # what kernels.parts makes ends in a column of ones, which is the bias', and columns for no weight
-        columns = torch.cat([first.weight, first.bias.unsqueeze(1)], 1)
-        columns = F.pad(columns, (0, features.shape[-1] - columns.shape[1]))
-        return cast(Tensor, layers[1:](F.linear(features, columns)))
+            y = first(features)
+        else:
+            # what kernels.parts makes ends in a column of ones, which is the bias', and columns for no weight
+            columns = torch.cat([first.weight, first.bias.unsqueeze(1)], 1)
+            y = F.linear(features, F.pad(columns, (0, features.shape[-1] - columns.shape[1])))
+        if depth is not None:
+            y = y + F.linear(depth, self.depth[name])
+        return cast(Tensor, layers[1:](y))
+
+    def depths(self, x: Tensor) -> dict[str, Tensor]:
+        """x (B, T, K, 4) -> of each part (B, T, n + 1): the depth of its n landmarks behind its anchor, of the body
+        behind the shoulders; whether the frame has any depth."""
+        x, made = x.float(), {}
+        depth, seen = x[..., 3], x[..., 2] > 0
+        known = (depth != 0).any(-1, keepdim=True)
+        for part, places in PARTS.items():
+            shape, there = depth[:, :, places], seen[:, :, places]
+            if part != "body":
+                anchor = slice(ANCHORS[part], ANCHORS[part] + 1)
+                there = there & seen[:, :, anchor]
+                shape = (shape - depth[:, :, anchor]) * SCALES[part]
+            made[part] = torch.cat([shape * there, known], -1)
+        return made
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """x (B, T, K, 3) -> of each part (B, T, 3 n + 3), where it has n landmarks: their x, y relative to its anchor,
-        confidences; the anchor's x, y, confidence. What is unseen is 0."""
+        """x (B, T, K, C) -> of each part (B, T, 3 n + 3), where it has n landmarks: their x, y relative to its anchor,
+        whether each is seen; the anchor's x, y, and whether it is seen. What is unseen is 0."""
         x, made = x.float(), {}
         for part, places in PARTS.items():
-            xy, seen = x[:, :, places, :2], x[:, :, places, 2:]
-            anchor_xy, anchor_seen = x[:, :, ANCHORS[part], :2], x[:, :, ANCHORS[part], 2:]
+            xy, seen = x[:, :, places, :2], (x[:, :, places, 2:3] > 0).float()
+            anchor_xy, anchor_seen = x[:, :, ANCHORS[part], :2], (x[:, :, ANCHORS[part], 2:3] > 0).float()
+            told = (seen, anchor_seen)
+            if self.reads_confidence:
+                told = x[:, :, places, 2:3], x[:, :, ANCHORS[part], 2:3]
             shape = xy
             if part != "body":
-                shape = (xy - anchor_xy.unsqueeze(2)) * SCALES[part] * (anchor_seen > 0).unsqueeze(2)
+                shape = (xy - anchor_xy.unsqueeze(2)) * SCALES[part] * anchor_seen.unsqueeze(2)
             if part == "left_hand":
                 shape, anchor_xy = shape * self.mirrored, anchor_xy * self.mirrored
             made[part] = torch.cat(
-                [(shape * (seen > 0)).flatten(2), seen.flatten(2), anchor_xy * (anchor_seen > 0), anchor_seen], -1
+                [(shape * seen).flatten(2), told[0].flatten(2), anchor_xy * anchor_seen, told[1]], -1
             )
         return made
+
+
+def _without_depth(parts: PartTokens, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Weights of before there was depth do not name its own, which would be 0."""
+    for name, weight in parts.depth.items():
+        weights.setdefault(f"{prefix}depth.{name}", torch.zeros_like(weight))
 
 
 class SkeletonModel(nn.Module):
     """Encoder of frames, and the head that restores landmarks from a frame's feature."""
 
-    def __init__(self, part_width: int, width: int, layers: int, context: int, dropout: float) -> None:
+    def __init__(
+        self,
+        part_width: int,
+        width: int,
+        layers: int,
+        context: int,
+        dropout: float,
+        reads_confidence: bool = False,
+    ) -> None:
         super().__init__()
         self.config = {
             "part_width": part_width,
@@ -110,15 +160,16 @@ class SkeletonModel(nn.Module):
             "layers": layers,
             "context": context,
             "dropout": dropout,
+            "reads_confidence": reads_confidence,
         }
         self.width = width
-        self.parts = PartTokens(part_width)
+        self.parts = PartTokens(part_width, reads_confidence)
         self.mix = nn.Linear(len(PARTS) * part_width, width, bias=False)
         self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
 
     def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x (B, T, K, 3) normalised keypoints, mask (B, T) bool -> frame features (B, T, D), 0 where there
+        """x (B, T, K, C) normalised keypoints, mask (B, T) bool -> frame features (B, T, D), 0 where there
         is no frame."""
         check_mask(mask, x)
         y = self.mix(self.parts(x, hidden).flatten(2))
@@ -136,7 +187,7 @@ def restoration_loss(
 ) -> tuple[Tensor, Tensor]:
     """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
 
-    restored (B, T, K, 2), x (B, T, K, 3), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
+    restored (B, T, K, 2), x (B, T, K, C), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
     landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
     Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
     and it is what carries the signs. totals (4,): what to divide by, of restoration_weights(); None: the batch's own.

@@ -121,12 +121,16 @@ def _sizes(content: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 def _built(stage: str, config: dict, folder: Path) -> nn.Module:
     if stage == "skeleton":
-        return SkeletonModel(**config)
+        return _skeleton(config)
     return _temporal(config) if stage == "temporal" else _translator(config, folder)
 
 
+def _skeleton(config: dict) -> SkeletonModel:
+    return SkeletonModel(**{"reads_confidence": True} | config)  # models of before 2026-11-30 do not name it
+
+
 def _temporal(config: dict) -> TemporalModel:
-    return TemporalModel(SkeletonModel(**config["skeleton"]), **{k: v for k, v in config.items() if k != "skeleton"})
+    return TemporalModel(_skeleton(config["skeleton"]), **{k: v for k, v in config.items() if k != "skeleton"})
 
 
 def _translator(config: dict, folder: Path) -> Translator:

@@ -46,7 +46,7 @@ class TemporalModel(nn.Module):
         self.project = mlp(width, 128, width)  # for the two-view contrast
 
     def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (B, T, K, 3) normalised keypoints, mask (B, T) bool -> representations (B, S, D), their mask (B, S)."""
+        """x (B, T, K, C) normalised keypoints, mask (B, T) bool -> representations (B, S, D), their mask (B, S)."""
         features = self.skeleton.encode(x, mask, hidden)
         if short := -x.shape[1] % self.stride:
             features, mask = F.pad(features, (0, 0, 0, short)), F.pad(mask, (0, short))

@@ -57,7 +57,7 @@ class Translator(nn.Module):
         self.tokenizer, self.generation, self.finetuned = tokenizer, generation, finetuned
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, T, K, 3), mask (B, T) -> representations (B, S, D), their mask (B, S)."""
+        """x (B, T, K, 3 or 4), mask (B, T) -> representations (B, S, D), their mask (B, S)."""
         return self.temporal.encode(x, mask)
 
     @torch.no_grad()

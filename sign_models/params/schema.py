@@ -71,7 +71,10 @@ class Augment(Closed):
     rotate: NonNegative = Field(description="Largest rotation in the picture's plane, in degrees.")
     yaw: NonNegative = Field(
         description="Largest rotation of the camera around the body's vertical axis, in degrees. Narrows x by its "
-        "cosine."
+        "cosine; with depth, landmarks move by how deep they are."
+    )
+    pitch: NonNegative = Field(
+        description="Largest rotation of the camera up or down, in degrees. Only of clips with depth."
     )
     shear: NonNegative = Field(description="Largest shear of x by y, as a factor.")
     scale: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -96,6 +99,7 @@ class Augment(Closed):
         "quarter)."
     )
     drop_hand: Fraction = Field(description="Largest share of frames in which a hand is unseen, in spans.")
+    drop_depth: Fraction = Field(description="Share of clips with depth whose depth is unseen.")
     drop_frames: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="Largest share of frames that are left out. One share per batch."
     )

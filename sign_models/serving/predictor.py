@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sign_models.keypoints.normalise import normalise
-from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.keypoints.sequence import KeypointSequence, with_channels
 from sign_models.keypoints.windows import Window
 from sign_models.keypoints.windows import windows as cut_up
 from sign_models.models.precision import inference_autocast
@@ -159,8 +159,10 @@ class Predictor:
 
 
 def pad(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(T_i, K, 3) arrays -> (B, T, K, 3) float32 and mask (B, T)."""
+    """(T_i, K, 3 or 4) arrays -> (B, T, K, 3 or 4) float32 and mask (B, T)."""
     lengths = torch.tensor([len(clip) for clip in clips])
+    most = max(clip.shape[-1] for clip in clips)
+    clips = [with_channels(clip, most) for clip in clips]
     x = nn.utils.rnn.pad_sequence([torch.from_numpy(clip).float() for clip in clips], batch_first=True)
     return x.to(device), (torch.arange(x.shape[1]) < lengths.unsqueeze(1)).to(device)
 

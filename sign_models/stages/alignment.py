@@ -98,6 +98,7 @@ class AlignmentTask:
         given = params.generation.model_dump()
         if given["ctc_weight"] is None:
             given["ctc_weight"] = USUAL_CTC
+        temporal.skeleton.parts.depth.requires_grad_(self.frames.deep)
         if not params.finetune:
             temporal.requires_grad_(False)
         # a beam that has lost its way would go on to the end

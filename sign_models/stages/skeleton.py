@@ -99,6 +99,7 @@ class SkeletonTask(FixedTask):
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
+        self.objective.model.parts.depth.requires_grad_(self.frames.deep)
 
     def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         """What the host draws for a process's `part` of a micro-batch of a step."""
@@ -161,7 +162,7 @@ def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, 
     # the frame in which most is hidden
     rows = torch.arange(len(batch.x), device=batch.x.device)
     middle = (hidden.landmarks & (batch.x[..., 2] > 0)).sum(-1).argmax(1)
-    seen = batch.x[..., 2:]
+    seen = batch.x[..., 2:3]
     rebuilt = torch.cat([restored.float(), seen], -1)
     original, masked_, restored_ = (t[rows, middle].float().cpu().numpy() for t in (batch.x, masked, rebuilt))
     recorder.figure("pictures/restoration.png", restorations(original, masked_, restored_, title="validation frames"))

@@ -126,6 +126,7 @@ class TemporalTask(FixedTask):
             params,
             machine.process_group.gather,
         )
+        skeleton.parts.depth.requires_grad_(self.frames.deep)
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 

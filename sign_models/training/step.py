@@ -213,8 +213,8 @@ def _optimizer(
     cuda = machine.device.type == "cuda"
     for group in task.groups():
         for decay, chosen in (
-            (weight_decay, [p for p in group.parameters if p.ndim > 1]),
-            (0.0, [p for p in group.parameters if p.ndim < 2]),
+            (weight_decay, [p for p in group.parameters if p.ndim > 1 and p.requires_grad]),
+            (0.0, [p for p in group.parameters if p.ndim < 2 and p.requires_grad]),
         ):
             rate = torch.tensor(lr, device=machine.device)
             of_optimizer.append({"params": chosen, "weight_decay": decay, "lr": rate})

@@ -22,6 +22,7 @@ from sign_models.params.schema import Augment
 K = len(CANONICAL)
 LENGTHS = (3, 9, 14, 40, 40, 25, 1)
 STILL = {name: 0.0 for name in Augment.model_fields}
+OF_DEPTH = ("pitch", "drop_depth")  # tests/data/test_depth.py
 STRONG = STILL | {
     "rotate": 15,
     "yaw": 30,
@@ -269,7 +270,8 @@ def test_rows_of_a_step_are_varied_and_hidden_as_in_the_whole(frames: DeviceCorp
     clips = np.array([3, 4, 5, 2, 6])
     strengths = Augment(
         rotate=15, yaw=30, shear=0.1, scale=0.2, translate=0.1, limb_scale=0.1, mirror=0.5, tempo=0.5, drop_hand=0.5,
-        drop_frames=0.4, noise=0.03, arm_reach=0.3, hand_shift=0.1, landmark_jitter=0.05,
+        drop_frames=0.4, noise=0.03, arm_reach=0.3, hand_shift=0.1, landmark_jitter=0.05, pitch=15,
+        drop_depth=0.5,
     )  # fmt: skip
 
     def made(part: slice) -> list[torch.Tensor]:
@@ -299,7 +301,7 @@ def changed(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
     return augment(x.clone(), draw(*x.shape[:2], x.device, **strengths))
 
 
-@pytest.mark.parametrize("name", [name for name in STILL if name not in ("tempo", "drop_frames", "mirror")])
+@pytest.mark.parametrize("name", [name for name in STILL if name not in ("tempo", "drop_frames", "mirror", *OF_DEPTH)])
 def test_what_is_unseen_stays_unseen(name: str) -> None:
     x = clips()
     strength = max(getattr(resolve().temporal.augment, name), 0.3)

@@ -20,17 +20,18 @@ USUAL = resolve().temporal.augment.model_dump() | {"mirror": 0.5}
 STILL = dict.fromkeys(USUAL, 0.0)
 
 
-@pytest.fixture
-def frames(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> DeviceCorpus:
+@pytest.fixture(params=[3, 4], ids=["flat", "deep"])
+def frames(request: pytest.FixtureRequest, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> DeviceCorpus:
     """Clips with single landmarks and whole hands unseen, for which a kernel would be used if there were one."""
     monkeypatch.setattr(DeviceCorpus, "recordable", True)
     monkeypatch.setattr(batching, "RECORDED_LENGTHS", 10**6)  # as short as they may be: the interpreter is slow
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(sum(LENGTHS), K, 3))
+    x = rng.normal(size=(sum(LENGTHS), K, request.param))
     x[..., 2] = (rng.random(x.shape[:2]) > 0.2) * rng.uniform(0.1, 1, x.shape[:2])
     for part in ("left_hand", "right_hand"):
         x[rng.random(len(x)) < 0.3, PARTS[part], 2] = 0
-    x[..., :2] *= x[..., 2:] > 0
+    x[..., :2] *= x[..., 2:3] > 0
+    x[..., 3:] *= (x[..., 2:3] > 0) & (rng.random((*x.shape[:2], 1)) > 0.1)
     nothing: list = [None] * len(LENGTHS)
     offsets = np.cumsum([0, *LENGTHS])
     ids = [str(i) for i in CLIPS]
@@ -96,9 +97,10 @@ def test_the_kernel_is_what_is_compared(frames: DeviceCorpus, monkeypatch: pytes
 
 
 def test_a_corpus_of_more_than_two_to_the_31_numbers(frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    few, far = frames.frames, 2**31 // (3 * K) + 1
+    few = frames.frames
+    far = 2**31 // few[0].numel() + 1
     near, _ = both(frames, USUAL, monkeypatch)
-    frames.frames = few.new_empty(far + len(few), K, 3)  # 4.3 GB, of which a CPU touches the last pages only
+    frames.frames = few.new_empty(far + len(few), *few.shape[1:])  # 4.3 GB, of which a CPU touches the last pages only
     frames.frames[far:] = few
     frames.corpus.offsets += far
     assert torch.equal(both(frames, USUAL, monkeypatch)[0].x, near.x)

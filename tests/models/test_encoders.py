@@ -11,7 +11,7 @@ from sign_models.data.masking import mask_keypoints
 from sign_models.keypoints.layouts import CANONICAL, PARTS
 from sign_models.models import attention
 from sign_models.models.blocks import Dropout
-from sign_models.models.skeleton import HAND_SCALE, LANDMARK_ANCHOR, LANDMARK_SHARE, restoration_loss
+from sign_models.models.skeleton import HAND_SCALE, LANDMARK_ANCHOR, LANDMARK_SHARE, SkeletonModel, restoration_loss
 from sign_models.models.temporal import contrast_loss, pool
 from tests.models import clips
 
@@ -213,3 +213,19 @@ def test_pooling_leaves_padding_out() -> None:
     y, mask = torch.ones(2, 3, 4), torch.tensor([[True, True, False], [False, False, False]])
     y[0, 2] = 100
     assert torch.equal(pool(y, mask), torch.stack([torch.ones(4), torch.zeros(4)]))
+
+
+@pytest.mark.parametrize("factor", [0.01, 0.4, 0.9])
+def test_how_sure_a_detector_is_changes_nothing(factor: float) -> None:
+    """What it sees does."""
+    torch.manual_seed(0)
+    model = SkeletonModel(part_width=8, width=32, layers=1, context=1, dropout=0.0).eval()
+    x = torch.randn(2, 6, len(CANONICAL), 3)
+    x[..., 2] = torch.rand(x.shape[:-1]) * (torch.rand(x.shape[:-1]) > 0.3)
+    x[..., :2] *= x[..., 2:] > 0
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    doubtful, fewer = x.clone(), x.clone()
+    doubtful[..., 2] *= factor * torch.rand(x.shape[:-1])
+    fewer[:, :, :30] = 0
+    assert torch.equal(model.encode(doubtful, mask), model.encode(x, mask))
+    assert not torch.equal(model.encode(fewer, mask), model.encode(x, mask))

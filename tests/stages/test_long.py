@@ -59,7 +59,8 @@ def translator() -> Translator:
     """Random, and writes another text for nearly every clip; its window is 64 frames."""
     model = clips.translator()
     torch.manual_seed(1)
-    for weights in model.temporal.parameters():
+    of_depth = {id(weights) for weights in model.temporal.skeleton.parts.depth.values()}  # which these clips lack
+    for weights in (weights for weights in model.temporal.parameters() if id(weights) not in of_depth):
         torch.nn.init.normal_(weights, std=3 / weights.shape[-1] ** 0.5 if weights.ndim > 1 else 0.0)
     model.alignment.ctc.weight.data *= 20
     model.generation = replace(model.generation, ctc_weight=1.0)

@@ -51,6 +51,7 @@ def clip(
     kept apart. nan: landmarks at NaN that the caller has made unseen. What the file says (layout, unit, size, fps)
     goes before `options`, except for the layout's name. Raises DataError.
     """
+    apart = confidence is not None
     points, confidence, unseen = channels(keypoints, confidence, source)
     count = points.shape[1]
     name = options.layout or (_told_by_count(count, id, source) if layout is None else layout)
@@ -96,7 +97,26 @@ def clip(
         source=source,
         nan=nan + unseen,
         fitting=fitting,
+        depth=_depth(np.asarray(keypoints), seen, apart),
     )
+
+
+def _depth(array: np.ndarray, seen: np.ndarray, apart: bool) -> np.ndarray | None:
+    """The depth among the channels of an array that `channels` has taken; None where all that is seen (T, K) has the
+    same, which tells nothing.
+
+    apart: whether the confidence is kept apart.
+    """
+    if array.shape[2] != 4 and not (array.shape[2] == 3 and (apart or not _scored(array))):
+        return None
+    depth = _float32(array[..., 2])
+    known = depth[seen]
+    return depth if known.min() < known.max() else None
+
+
+def _scored(array: np.ndarray) -> bool:
+    """Whether the last of three channels is a confidence."""
+    return is_score(array[..., 2][~np.isnan(array[..., :2]).any(-1)])
 
 
 def _told_by_count(count: int, id: str, source: str) -> str:
@@ -139,7 +159,7 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
                 wanted=f"{points.shape[:2]}, as keypoints",
                 remedy="leave it out, or save one number a landmark and frame",
             )
-    elif array.shape[2] == 4 or (array.shape[2] == 3 and is_score(array[..., 2][~lost])):
+    elif array.shape[2] == 4 or (array.shape[2] == 3 and _scored(array)):
         sure = _float32(array[..., -1])
     else:
         if array.shape[2] == 3:
