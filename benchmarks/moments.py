@@ -36,8 +36,14 @@ MOMENTS = {  # module -> what is watched in it
 
 
 def watched(folder: Path, root: Path, hold: str = "") -> dict[str, str]:
-    """Environment of a command whose moments go to `folder`/moments. It stands still where `hold` (name and number
-    of the time, as in "_save 2") begins, until it is killed."""
+    """Environment of a command whose moments go to `folder`/moments.
+
+    Args:
+        folder: The command's working directory.
+        root: Of this project.
+        hold: A moment, which time it begins, and for how many seconds the command stands still there, as in
+            "_save 2 1.5"; without the last, until it is killed.
+    """
     (folder / "sitecustomize.py").write_text("from benchmarks import moments\nmoments.install()\n")
     return {FILE: str(folder / "moments"), HOLD: hold, "PYTHONPATH": os.pathsep.join([str(folder), str(root)])}
 
@@ -70,7 +76,8 @@ class _Finder:
 
 def _marked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     file = os.open(os.environ[FILE], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    held, _, number = os.environ.get(HOLD, "").partition(" ")
+    hold = os.environ.get(HOLD, "").split()
+    held, number, seconds = [*hold, *("", "0", "inf")[len(hold) :]]
     times = 0
 
     @functools.wraps(function)
@@ -81,8 +88,9 @@ def _marked(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         stage = next((a for a in arguments if isinstance(a, str) and a in STAGES), "")
         os.write(file, f"{os.getpid()} + {name} {stage}\n".encode())
         times += 1
-        while name == held and times == int(number):
-            time.sleep(0.1)
+        began = time.monotonic()
+        while name == held and times == int(number) and time.monotonic() - began < float(seconds):
+            time.sleep(0.05)
         try:
             return function(*arguments, **named)
         finally:

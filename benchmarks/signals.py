@@ -25,7 +25,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.stores import Store, command, environment, orphans
+from benchmarks import moments
+from benchmarks.stores import ROOT, Aim, Store, command, due, environment, orphans
 from tests import tiny
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -84,14 +85,19 @@ def statuses(store: Store) -> dict[str, str]:
     return dict(read(store, "SELECT run_uuid, status FROM runs"))
 
 
-def run(name: str, typed: list[str], store: Store, sent: signal.Signals | None = None, at_s: float = 0.0) -> Ended:
-    """Run a command, to its end where nothing is `sent` after `at_s` seconds."""
+def run(
+    name: str, typed: list[str], store: Store, sent: signal.Signals | None = None, at_s: float = 0.0, moment: str = ""
+) -> Ended:
+    """Run a command, to its end where nothing is `sent` after `at_s` seconds, or at a `moment`, where it waits."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: commands would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    watched = moments.watched(store.folder, ROOT, f"{moment} 1") if moment else {}
     known = statuses(store) if (store.folder / "mlflow.db").exists() else {}
     with (store.folder / "log").open("w+") as log:
         process = subprocess.Popen(
             typed,
             cwd=store.folder,
-            env=environment(store),
+            env=environment(store) | watched,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -99,6 +105,9 @@ def run(name: str, typed: list[str], store: Store, sent: signal.Signals | None =
         began = time.monotonic()
         before: dict[str, int] = {}
         if sent is not None:
+            aim = Aim(sent, 0.0, moment.partition(" ")[0], int(moment.partition(" ")[2] or 1))
+            while moment and process.poll() is None and not due(aim, store.folder / "moments", began):
+                time.sleep(0.01)
             try:
                 process.wait(at_s)
             except subprocess.TimeoutExpired:

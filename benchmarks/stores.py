@@ -122,7 +122,7 @@ def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") 
         )
         began, sent, stage, inside = time.monotonic(), None, "", ""
         while process.poll() is None and time.monotonic() - began < PATIENCE:
-            if aim is not None and _due(aim, store.folder / "moments", began):
+            if aim is not None and due(aim, store.folder / "moments", began):
                 stage, inside = _position(store.folder / "moments")
                 process.send_signal(aim.signal)
                 sent = aim.signal
@@ -136,7 +136,8 @@ def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") 
         return End(process.wait(), seconds, stage, inside, looked, sent, log.read())
 
 
-def _due(aim: Aim, file: Path, began: float) -> bool:
+def due(aim: Aim, file: Path, began: float) -> bool:
+    """Whether the moment of an aim has come, in a command that tells its moments to `file`."""
     if not aim.moment:
         return time.monotonic() - began > aim.delay
     if not file.exists() or len([x for x in _lines(file) if x[1:3] == ["+", aim.moment]]) < aim.number:
