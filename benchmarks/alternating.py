@@ -36,7 +36,7 @@ class Alternating(Unkept):
         self._round, self._began, self._next = 0, time.perf_counter(), 0
 
     def metrics(self, values: dict[str, float], step: int) -> None:
-        if "train.loss" not in values:
+        if "train/loss" not in values:
             return
         roofline.wait(self.device)
         self.whole.append(time.perf_counter() - self._began)

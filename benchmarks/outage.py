@@ -24,7 +24,7 @@ from sign_models.training.loop import LOG_STEPS
 from tests import tiny
 from tests.tracking.servers import Server
 
-METRIC = "train.loss"
+METRIC = "train/loss"
 
 
 def measure(folder: Path, away: float, steps: int, minutes: float) -> str:

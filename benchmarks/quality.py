@@ -107,7 +107,7 @@ class Quiet(Unkept):
         self.dev_loss: float | None = None
 
     def metrics(self, values: dict[str, float], step: int) -> None:
-        found = [loss for loss in (self.dev_loss, values.get("validation.text")) if loss is not None]
+        found = [loss for loss in (self.dev_loss, values.get("validation/text")) if loss is not None]
         self.dev_loss = min(found, default=None)
         if self.run is not None:
             self.run.log_metrics({f"{self.name}.{k}": v for k, v in values.items()}, step)

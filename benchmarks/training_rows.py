@@ -271,5 +271,5 @@ def _through_command(b: Bench, corpus: Corpus, params: PipelineParams, *options:
     run(b.command("temporal", *line, temporal__training__batch_size=training.batch_size), b.folder)
     client = MlflowClient(f"sqlite:///{b.folder / 'mlflow.db'}")
     found = client.search_runs(["0"], order_by=["attributes.start_time DESC"], max_results=1)[0]
-    points = sorted(client.get_metric_history(found.info.run_id, "train.loss"), key=lambda point: point.step)
+    points = sorted(client.get_metric_history(found.info.run_id, "train/loss"), key=lambda point: point.step)
     return [(after.timestamp - before.timestamp) / 1000 for before, after in pairwise(points)]

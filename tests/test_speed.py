@@ -51,8 +51,8 @@ def test_only_what_counts_is_timed_beside_the_others() -> None:
     heard: list[int] = []
     recorder = Alternating(torch.device("cpu"), [2, 4], [lambda place: heard.append(place) or float(place)])
     for report in range(6):
-        recorder.metrics({"train.loss": 1.0}, report * LOG_STEPS + LOG_STEPS - 1)
-        recorder.metrics({"validation.loss": 1.0}, report)  # no report of training
+        recorder.metrics({"train/loss": 1.0}, report * LOG_STEPS + LOG_STEPS - 1)
+        recorder.metrics({"validation/loss": 1.0}, report)  # no report of training
     assert recorder.steps == [range(2 * LOG_STEPS, 3 * LOG_STEPS), range(4 * LOG_STEPS, 5 * LOG_STEPS)]
     assert len(recorder.seconds) == 2 and len(recorder.whole) == 6
     assert heard == [0, 2, 4] and recorder.rates == [[2.0], [4.0]]  # the first call is to warm up

@@ -12,6 +12,7 @@ from sign_models.errors import ParamsError
 from sign_models.params.load import nearest
 from sign_models.pipeline.registry import FIGURES, SPLITS, TRANSLATOR, LineageOptions, PromoteOptions, PruneOptions
 from sign_models.tracking import promotion
+from sign_models.tracking.metrics import current_name
 from sign_models.tracking.registration import CANDIDATE
 from sign_models.tracking.registry import stage_of
 
@@ -22,14 +23,14 @@ def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
     data = path(given, "data")
     if back and (others := [n for n in ("version", "metric", "force", "data", "scoring") if given[n]]):
         raise ParamsError(f"{', '.join(others)} beside it", place="rollback", remedy="leave them out")
-    model, metric = given["model"] or TRANSLATOR, given["metric"]
-    split, _, figure = metric.rpartition(".")
-    known = [f"{split}.{name}" for split in SPLITS for name in FIGURES]
+    model, metric = given["model"] or TRANSLATOR, current_name(given["metric"]) if given["metric"] else ""
+    split = metric.partition("/")[0]
+    known = [f"{split}/{name}" for split in SPLITS for name in FIGURES]
     promotion.check_alias(given["alias"] or promotion.CHAMPION)
     if stage_of(model) == "translator" and metric and metric not in known:
         near = nearest(metric, known)
         raise ParamsError(
-            f"'{metric}'", place="metric", wanted="a split and a figure, such as test.chrf or dev.bleu4",
+            f"'{given['metric']}'", place="metric", wanted="a split and a figure, such as test/chrf or dev/bleu4",
             remedy=f"did you mean '{near}'?" if near else "",
         )  # fmt: skip
     return PromoteOptions(

@@ -27,12 +27,13 @@ logger = logging.getLogger(__name__)
 class Output:
     """What a stage made in a run, or made earlier and would make again.
 
-    model: the version that it registered; None for a stage that registers none.
+    model: the version that it registered; None for a stage that registers none. skipped: it was there already.
     """
 
     stage: Stage
     run_id: str
     model: ModelRef | None = None
+    skipped: bool = False
 
 
 @dataclass(frozen=True)

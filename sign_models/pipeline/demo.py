@@ -15,7 +15,7 @@ from sign_models.tracking.runs import connect
 from sign_models.video.browser import browser_extractor, browser_files
 from sign_models.video.models import model_files
 
-SCORES = ("test.chrf", "test.bleu4", "dev.chrf", "dev.bleu4")
+SCORES = ("test/chrf", "test/bleu4", "dev/chrf", "dev/bleu4")
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,9 @@ def run_evaluate(options: EvaluateOptions) -> None:
         preset = resolve_preset(o.params.scoring, [reference for part in parts for reference in part.references])
         rows = [row for part in parts for row in figures(part, preset)]
         _log(run, parts, rows)
-        print(as_text(rows, preset))
+        text = as_text(rows, preset)
+        run.describe(f"Score versions or files of sentences side by side.\n\n```\n{text}\n```")
+        print(text)
         print(f"\nrun {run.id}\nlook   mlflow ui   (or make ui): evaluation_table.json and translations_table.json")
 
 
@@ -234,8 +236,8 @@ def _log(run: Run, parts: list[Part], rows: list[Row]) -> None:
 
 
 def metric_name(row: Row, name: str) -> str:
-    """`champion.test.chrf`, in the characters that MLflow allows."""
-    return re.sub(r"[^\w./ -]", "_", f"{row.system}.{row.split}.{name}")
+    """`test/champion.chrf`, in the characters that MLflow allows."""
+    return f"{row.split}/" + re.sub(r"[^\w. -]", "_", f"{row.system}.{name}")
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

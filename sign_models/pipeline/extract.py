@@ -93,6 +93,7 @@ def _extract(o: ExtractOptions, videos: list[Video]) -> None:
         profile = {"clips": len(results) - totals["videos_failed"], "frames": totals["frames"]}
         run.log_dataset("keypoints", _digest(results), "extract", profile, str(o.videos))
         run.log_artifacts(folder, "report")
+        run.describe(f"Videos of `{o.videos}` to keypoint files in `{o.out}`.\n\n{report.markdown(results)}")
         run.log_metrics(report.metrics(results) | {"frames_per_second": read / seconds}, 0)
         print(report.markdown(results))
         print(f"{o.out}: {profile['clips']} files, {read} frames read at {read / seconds:.1f} frames/s")

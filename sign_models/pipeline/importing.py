@@ -62,6 +62,7 @@ def run_import(options: ImportOptions) -> None:
         digest, profile = store_digest(o.out), {name: report.numbers[name] for name in ("clips", "frames")}
         run.log_dataset("store", digest, "import", profile, str(o.source))
         run.log_artifacts(o.out / "report", "report")
+        run.describe(f"Keypoints of `{o.source}` to the store `{o.out}`.\n\n{report.markdown()}")
         run.log_metrics(report.metrics() | {"frames_per_second": read / seconds}, 0)
     print(report.markdown())
     print(f"{o.out}: {profile['clips']} clips, digest {digest[:12]}")

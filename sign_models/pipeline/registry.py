@@ -53,7 +53,9 @@ def run_promote(options: PromoteOptions) -> None:
 
         def done(said: promotion.Promotion) -> None:
             """Say what has moved before anything else can go wrong."""
-            print(_told(said, run.id), flush=True)
+            told = _told(said, run.id)
+            print(told, flush=True)
+            run.describe(f"Move an alias, behind a gate or back.\n\n```\n{told}\n```")
             run.link_inputs([resolve(str(said.version), stage_of(said.name)).model_id])
             run.set_tags({"sign.promoted": f"models:/{said.name}/{said.version}", "sign.promoted.alias": said.alias})
             run.log_dict(asdict(said), "promotion.json")
@@ -126,6 +128,7 @@ def run_lineage(options: LineageOptions) -> None:
         run.log_dict(asdict(node), "lineage.json")
         run.log_figure(lineage.picture(node), "lineage.png")
         run.log_metrics({"missing": len(missing)}, 0)
+        run.describe(f"Where a version comes from.\n\n```\n{text}\n```")
         print(text)
         print("\n" + ("missing: " + "; ".join(missing) if missing else "nothing is missing"))
         print(f"run {run.id}")
@@ -146,6 +149,8 @@ def run_prune(options: PruneOptions) -> None:
         found = prune.prune(partial(print, flush=True)) if options.yes else prune.plan()
         run.log_dict({"deleted": options.yes, **asdict(found)}, "prune.json")
         run.log_metrics({"checkpoints": len(found.checkpoints), "versions": len(found.versions)}, 0)
+        done = "Deleted" if options.yes else "Could be deleted"
+        run.describe(f"{done}, since nothing needs it any more:\n\n```\n{found.as_text()}\n```")
         if not options.yes or not (found.checkpoints or found.versions):
             print(found.as_text())
         if found.checkpoints or found.versions:

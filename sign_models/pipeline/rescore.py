@@ -17,7 +17,7 @@ from sign_models.errors import DataError
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
 from sign_models.pipeline.evaluate import HELD_OUT, TRANSLATING, scored_splits, translate
-from sign_models.tracking.fingerprint import FIELDS
+from sign_models.tracking.fingerprint import fields_of
 from sign_models.tracking.registry import UPSTREAM, ModelRef, run_params
 
 SELF_SUPERVISED = {"skeleton": "keypoints", "temporal": "videos"}  # stage -> the input that it is scored on
@@ -51,13 +51,14 @@ def score_again(
         splits = ["dev"]
     scores = translate(version, corpus, inputs.texts, params, splits).scores
     if version.stage == "alignment":  # by dev, as in training, where there is one
-        return scores[splits[-1]].metrics() | {"score": scores[splits[-1]].chrf}
-    return {f"{split}.{name}": value for split in splits for name, value in scores[split].metrics().items()}
+        found = scores[splits[-1]].metrics() | {"score": scores[splits[-1]].chrf}
+        return {f"validation/{name}": value for name, value in found.items()}
+    return {f"{split}/{name}": value for split in splits for name, value in scores[split].metrics().items()}
 
 
 def own_splits(versions: Sequence[ModelRef]) -> list[str]:
     """The splits that all versions were told to be scored on; [] where that is no common one."""
-    said = [json.loads(v.tags.get(FIELDS, "{}")).get("params.generate.splits", "") for v in versions]
+    said = [(fields_of(version) or {}).get("params.generate.splits", "") for version in versions]
     found = [re.findall(r"\w+", text) for text in said]
     return [split for split in found[0] if all(split in other for other in found)]
 
@@ -115,4 +116,5 @@ def _restoration(version: ModelRef, versions: Sequence[ModelRef], corpus: Corpus
     task.validation = common_held_out(versions, corpus, None)
     task.objective.model = model
     with torch.inference_mode():
-        return task.evaluate(task.objective.to(device.device).eval())
+        found = task.evaluate(task.objective.to(device.device).eval())
+    return {f"validation/{name}": value for name, value in found.items()}

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,18 +18,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tqdm import tqdm
+
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import UpstreamError
 from sign_models.kernels import set_eager
 from sign_models.keypoints.extractor import short_name
 from sign_models.params.load import flatten
-from sign_models.pipeline import sources, summary
+from sign_models.pipeline import presentation, sources, summary
 from sign_models.pipeline.context import Context, Output, Upstream
 from sign_models.pipeline.options import Options
 from sign_models.stages.declaration import STAGES, Stage, by_role
 from sign_models.stages.work import Result, Work
 from sign_models.tracking.artifacts import fetch, find_finished
-from sign_models.tracking.fingerprint import Fingerprint, find_done, find_trained, find_unfinished
+from sign_models.tracking.fingerprint import FILE, Fingerprint, find_done, find_trained, find_unfinished
 from sign_models.tracking.process import launched, worker_context
 from sign_models.tracking.registry import UPSTREAM
 from sign_models.tracking.runs import Run, stage_run
@@ -41,9 +44,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+class _AboveBars(logging.Handler):
+    """Writes to standard error, above the bars of progress that stand there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        tqdm.write(self.format(record), file=sys.stderr)
+
+
 def to_terminal() -> None:
     """Our own messages on standard error, a line each; the libraries' only where they warn."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_AboveBars()])
     logging.getLogger("sign_models").setLevel(logging.INFO)
     for library in ("mlflow", "alembic", "transformers", "accelerate"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -65,19 +76,22 @@ def run_single(name: str, options: Options) -> None:
 def _pipeline(options: Options) -> None:
     stages = chosen_stages(options)
     to_terminal()
-    with stage_run("pipeline", experiment=options.experiment or None) as parent:
+    began = time.monotonic()
+    with stage_run("pipeline", experiment=options.experiment or None, preset=options.preset) as parent:
         context = Context(options, stages, nested=True)
         wanted = context.pipeline_fingerprint()
         done = find_done(wanted, parent.experiment_id, parent.id)
-        parent.set_tags({"sign.data.source": context.inputs.source, "sign.preset": options.preset, **wanted.tags()})
+        parent.set_tags({"sign.data.source": context.inputs.source, **wanted.tags()})
+        parent.log_dict(dict(wanted.fields), FILE)
         parent.log_code_state()
+        presentation.pipeline_begins(parent, context)
         made: dict[str, Output] = {}
         for stage in stages:
             made[stage.made_role] = run_stage(stage, context, made, done)
         outputs = list(made.values())
-        if report := summary.read_report(outputs):
-            parent.log_metrics(report.metrics(), 0)
-        summary.show(outputs, report, parent.id)
+        report = summary.read_report(outputs)
+        presentation.pipeline_ended(parent, context, outputs, report)
+        summary.show(outputs, report, parent.id, time.monotonic() - began, options.preset)
 
 
 def chosen_stages(options: Options) -> tuple[Stage, ...]:
@@ -94,8 +108,10 @@ def chosen_stages(options: Options) -> tuple[Stage, ...]:
 def _single(stage: Stage, options: Options) -> None:
     to_terminal()
     connect(options.experiment or None)
+    began = time.monotonic()
     output = run_stage(stage, Context(options, (stage,)), {})
-    summary.show([output], summary.read_report([output]), output.run_id)
+    report = summary.read_report([output])
+    summary.show([output], report, output.run_id, time.monotonic() - began, options.preset)
 
 
 # Several processes ----------------------------------------------------------------------------------------------------
@@ -164,6 +180,9 @@ def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: 
         return found
     with _open_run(stage, context, wanted) as run:
         describe(run, stage, context, upstream)
+        run.log_dict(dict(wanted.fields), FILE)
+        sizes = {part: _profile(context.inputs, part) for part in stage.reads}
+        presentation.stage_begins(run, stage, context, upstream, sizes)
         from sign_models.tracking.recorder import RunRecorder
 
         if stage.trains and launched():
@@ -177,8 +196,11 @@ def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: 
         if result.model is None:
             run.log_metrics(result.metrics, result.step)
             logger.info("%s: %s of run %s", stage.name, stage.writes or "done", run.id)
-            return Output(stage, run.id)
-        return _register(run, stage, context, upstream, wanted, result)
+            output = Output(stage, run.id)
+        else:
+            output = _register(run, stage, context, upstream, wanted, result)
+        presentation.stage_ended(run, result, output)
+        return output
 
 
 def _finished(stage: Stage, context: Context, wanted: Fingerprint, done: Set[str]) -> Output | None:
@@ -188,10 +210,10 @@ def _finished(stage: Stage, context: Context, wanted: Fingerprint, done: Set[str
         return None
     if stage.registers:
         model, reasons = find_trained(wanted)
-        found = Output(stage, model.run_id, model) if model else None
+        found = Output(stage, model.run_id, model, skipped=True) if model else None
     else:
         run_id, reasons = find_finished(wanted), [f"no {stage.name} run did this work"]
-        found = Output(stage, run_id) if run_id else None
+        found = Output(stage, run_id, skipped=True) if run_id else None
     if found and (skip or found.run_id in done):
         what = found.model.uri if found.model else f"run {found.run_id}"
         logger.info("%s: skipped, %s is what it would give again", stage.name, what)
@@ -205,7 +227,14 @@ def _finished(stage: Stage, context: Context, wanted: Fingerprint, done: Set[str
 def _open_run(stage: Stage, context: Context, wanted: Fingerprint) -> Iterator[Run]:
     """The stage's run: one that was cut off while it did this very work goes on, else a new one."""
     experiment = context.options.experiment or None
-    start = partial(stage_run, stage.name, experiment=experiment, nested=context.nested, tags=wanted.tags())
+    start = partial(
+        stage_run,
+        stage.name,
+        experiment=experiment,
+        nested=context.nested,
+        preset=context.options.preset,
+        tags=wanted.tags(),
+    )
     unfinished = None
     if "MLFLOW_RUN_ID" not in os.environ:  # else `mlflow run` says which run it is
         unfinished = find_unfinished(wanted, connect(experiment))

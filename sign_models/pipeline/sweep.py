@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 POLL_S = 1.0  # between two looks at a training's curve
 GRACE_S = 10.0  # for a training that was told to stop, before it is killed
-SCORE = "score"  # validation's, higher is better; every training logs it
+SCORE = "validation/score"  # higher is better; every training logs it
 UNSIGNED_S = 5.0  # after which a trial that no process signed is one whose sweep was killed as it began
 LINES = 20  # of a failed training's last words that are kept
 
@@ -285,7 +285,7 @@ def _conclude(study: optuna.Study, run: Run, role: str) -> None:
     version = resolve(best.user_attrs["run_id"], role)
     move_candidate(version)
     run.set_tags({"sign.sweep.best": version.uri, "sign.sweep.best.run_id": version.run_id})
-    run.log_metrics({"best": float(best.value)}, 0)
+    run.log_metrics({"trials/best": float(best.value)}, 0)
     print(f"{len(complete)} trials ended, {by_state.get('pruned', 0)} were pruned, {by_state.get('fail', 0)} failed")
     print(f"best: {version.uri}, score {best.value:.4g}, {_shown(best.params)}; {CANDIDATE} is this version now")
     print(f"run {run.id}")

@@ -397,7 +397,7 @@ def train(
         recorder.note(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")
     elif params.generation.ctc_weight is None and machine.process_group.first:
         model.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
-        recorder.metrics({"validation.ctc_weight": model.generation.ctc_weight}, progress.step)
+        recorder.metrics({"validation/ctc_weight": model.generation.ctc_weight}, progress.step)
         recorder.note(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
     model = model.cpu()
     model.alignment.text.merge()

@@ -147,7 +147,7 @@ mlflow run . -e skeleton -P epochs=20 -P model.width=256
 """,
             reads=("keypoints",),
             registers="sign-skeleton",
-            metrics=("score",),
+            metrics=("validation/score",),
             trains=True,
         ),
         Stage(
@@ -162,7 +162,7 @@ mlflow run . -e temporal -P skeleton_model=3 -P model.layers=6
             reads=("videos", "texts"),
             upstream=("skeleton",),
             registers="sign-temporal",
-            metrics=("score",),
+            metrics=("validation/score",),
             trains=True,
         ),
         Stage(
@@ -200,7 +200,7 @@ mlflow run . -e alignment -P epochs=50 -P finetune=false
             needs_texts=True,
             check="sign_models.stages.alignment:check",
             registers="sign-alignment",
-            metrics=("score",),
+            metrics=("validation/score",),
             trains=True,
         ),
         Stage(
@@ -219,7 +219,7 @@ mlflow run . -e generate -P alignment_model=champion -P beams=8
             execution=("batch_size",),
             registers="sign-translator",
             role="translator",
-            metrics=("test.chrf", "dev.chrf", "none.chrf"),
+            metrics=("test/chrf", "dev/chrf", "none/chrf"),
             report="generation_results.json",
             inference=True,
             options=("batch_size",),

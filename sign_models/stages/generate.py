@@ -64,7 +64,7 @@ def run(work: Work) -> Result:
     columns = {name: [row[name] for row in found.rows] for name in found.rows[0] if name != "windows"}
     return Result(
         model.cpu(),
-        metrics={f"{split}.{name}": value for split, of in report["scores"].items() for name, value in of.items()},
+        metrics={f"{split}/{name}": value for split, of in report["scores"].items() for name, value in of.items()},
         tags={"sign.scoring": report["scoring"]} | {f"sign.signature.{k}": v for k, v in report["signatures"].items()},
         tables={"generation_results_table.json": columns},
     )

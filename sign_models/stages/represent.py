@@ -36,7 +36,13 @@ def run(work: Work) -> Result:
     count = write_representations(work.writes, arrays)
     seconds = time.monotonic() - began
     frames = int(corpus.offsets[-1])
-    return Result(metrics={"videos": count, "frames": frames, "frames_per_second": frames / seconds})
+    return Result(
+        metrics={
+            "represent/videos": count,
+            "represent/frames": frames,
+            "represent/frames_per_second": frames / seconds,
+        }
+    )
 
 
 def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterator[tuple[str, np.ndarray]]:

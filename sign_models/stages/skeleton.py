@@ -43,7 +43,8 @@ class Trained:
         p = self.progress
         tags: dict[str, object] = {"sign.parameters": self.parameters, "sign.best_step": p.best_step}
         tags |= {f"sign.data.{name}": fact for name, fact in self.facts.items()}
-        return Result(self.model, p.best_metrics, p.best_step, tags)
+        metrics = {f"validation/{name}": value for name, value in p.best_metrics.items()}
+        return Result(self.model, metrics, p.best_step, tags)
 
 
 class Masked(NamedTuple):

@@ -15,7 +15,9 @@ from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import client
 from sign_models.tracking.store_errors import translate_store_errors
 
-SHA, FIELDS = "sign.fingerprint", "sign.fingerprint.fields"
+SHA = "sign.fingerprint"
+FILE = "fingerprint.json"  # artifact of the run: what the fingerprint is made of
+FIELDS = "sign.fingerprint.fields"  # tag that held it until 0.1.0
 SHOWN = 3  # versions whose differences are told
 
 
@@ -29,7 +31,7 @@ class Fingerprint:
 
     def tags(self) -> dict[str, str]:
         """For the run and the version that it trains."""
-        return {SHA: self.sha256, FIELDS: json.dumps(self.fields, sort_keys=True, separators=(",", ":"))}
+        return {SHA: self.sha256}
 
 
 def fingerprint(
@@ -61,7 +63,7 @@ def find_trained(wanted: Fingerprint) -> tuple[ModelRef | None, list[str]]:
             try:
                 found = ready(version, wanted.sha256[:12], wanted.stage)
                 if not same:
-                    reasons.append(f"version {version.version}: {_difference(version.tags.get(FIELDS), wanted.fields)}")
+                    reasons.append(f"version {version.version}: {_difference(fields_of(found), wanted.fields)}")
                 elif _cut_off(found.run_id):
                     reasons.append(f"version {version.version}: its run was cut off")  # and no alias may have moved
                 elif found.has_files():
@@ -84,10 +86,23 @@ def _cut_off(run_id: str) -> bool:
         return False  # deleted for good, as a finished run may be
 
 
-def _difference(stored: str | None, wanted: Mapping[str, str]) -> str:
-    if stored is None:
+def fields_of(version: ModelRef) -> dict[str, str] | None:
+    """What a version's fingerprint was made of, from its run; None where that is gone, or never said so."""
+    if (text := version.tags.get(FIELDS)) is None:
+        from sign_models.tracking.artifacts import fetch  # which imports this module
+
+        try:
+            with fetch(version.run_id, FILE) as path:
+                text = path.read_text(encoding="utf-8")
+        except UpstreamError:
+            return None
+    fields: dict[str, str] = json.loads(text)
+    return fields
+
+
+def _difference(fields: Mapping[str, str] | None, wanted: Mapping[str, str]) -> str:
+    if fields is None:
         return "it has no fingerprint"
-    fields: dict[str, str] = json.loads(stored)
     differing = sorted(k for k in fields.keys() | wanted.keys() if fields.get(k) != wanted.get(k))
     return "; ".join(_told(name, fields.get(name), wanted.get(name)) for name in differing)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sign_models.keypoints.extractor import short_name
 from sign_models.stages.declaration import Stage, by_role, model_names
+from sign_models.tracking.metrics import current_name
 from sign_models.tracking.registry import (
     UPSTREAM,
     has_files,
@@ -171,9 +172,9 @@ def _missing(run: Run | None) -> tuple[str, ...]:
 def _scores(model: LoggedModel | None, run: Run | None) -> dict[str, float]:
     points = (model.metrics or []) if model else []
     if points:
-        return {point.key: point.value for point in sorted(points, key=lambda point: (point.key, point.step))}
-    metrics = {} if run is None else run.data.metrics
-    return {k: v for k, v in sorted(metrics.items()) if k.startswith(("validation.", "test."))}
+        return {current_name(p.key): p.value for p in sorted(points, key=lambda point: (point.key, point.step))}
+    metrics = {} if run is None else {current_name(name): value for name, value in run.data.metrics.items()}
+    return {k: v for k, v in sorted(metrics.items()) if k.startswith(("validation/", "test/"))}
 
 
 def _telling(params: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ BATCH = 1000  # points a call: MLflow's own limit
 INTERVAL = 5.0  # s between two calls
 BOUND = 200_000  # points held while the store is away; about 50 MB
 PATIENCE = 600.0  # s without one success, after which the run is stopped
+OLD_NAME = re.compile(r"(train|validation|test|dev|none)\.(\w+)")
 PAUSE = 2.0  # s between two tries, beside the waiting that MLflow's HTTP client does itself
 
 
@@ -137,6 +139,17 @@ class MetricLog:
 
 
 def stored_points(client: MlflowClient, run_id: str) -> set[tuple[str, int]]:
-    """(name, step) of every point the run has."""
+    """(name, step) of every point the run has, by its name and by the one that it has today."""
     names = client.get_run(run_id).data.metrics
-    return {(name, point.step) for name in names for point in client.get_metric_history(run_id, name)}
+    steps = {name: [point.step for point in client.get_metric_history(run_id, name)] for name in names}
+    return {(same, step) for name, found in steps.items() for same in (name, current_name(name)) for step in found}
+
+
+def current_name(name: str) -> str:
+    """The name today of a metric of any version.
+
+    Until 0.1.0 curves were `train.loss`, scores `test.chrf`, and what stands beside a trained model had no group.
+    """
+    if old := OLD_NAME.fullmatch(name):
+        return f"{old[1]}/{old[2]}"
+    return name if "/" in name or "." in name else f"validation/{name}"

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from sign_models import interruption
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.stages.declaration import by_role, model_names
-from sign_models.tracking.fingerprint import FIELDS
+from sign_models.tracking.fingerprint import fields_of
 from sign_models.tracking.locks import store_lock
+from sign_models.tracking.metrics import current_name
 from sign_models.tracking.registration import CANDIDATE, smoke_test
 from sign_models.tracking.registry import ModelRef, aliases_of, move_alias, resolve, stage_of
 from sign_models.tracking.store import client
@@ -166,7 +167,7 @@ def previous_of(alias: str) -> str:
 def scored_alike(a: ModelRef, b: ModelRef) -> bool:
     """Whether two versions were made, and so scored, on inputs of the same digests, by the same preset."""
     digests = [{k: v for k, v in model.tags.items() if k.startswith(DATA)} for model in (a, b)]
-    presets = [json.loads(model.tags.get(FIELDS, "{}")).get("params.generate.scoring") for model in (a, b)]
+    presets = [(fields_of(model) or {}).get("params.generate.scoring") for model in (a, b)]
     return bool(digests[0]) and digests[0] == digests[1] and presets[0] == presets[1]
 
 
@@ -199,8 +200,9 @@ def _compare(chosen: ModelRef, holder: ModelRef, metric: str, score: Score | Non
             wanted="scores on the same data by the same preset",
             remedy="give data=DIR to score both on, or promote with force=true and a reason",
         )
-    ours, theirs = (score(m) if again and score else m.metrics() for m in (chosen, holder))
-    wanted = (metric,) if metric else by_role()[chosen.stage].metrics
+    found = (score(m) if again and score else m.metrics() for m in (chosen, holder))
+    ours, theirs = ({current_name(name): value for name, value in scores.items()} for scores in found)
+    wanted = tuple(map(current_name, (metric,) if metric else by_role()[chosen.stage].metrics))
     common = [name for name in wanted if name in ours and name in theirs]
     if not common:
         if force:

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from sign_models import interruption
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.keypoints.example import example_clips
-from sign_models.stages.declaration import model_names
+from sign_models.stages.declaration import by_role, model_names
+from sign_models.tracking import notes
 from sign_models.tracking.locks import store_lock
 from sign_models.tracking.registry import (
     CONFIG,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE = "candidate"
+VERSIONS = "mlflow.modelVersions"  # by it the UI knows that a logged model is registered
+CREATED_BY = ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
 REQUIRED = ("mlflow", "numpy", "torch", "transformers", "safetensors", "pydantic", "PyYAML", "pose-format")
 
 
@@ -86,6 +89,7 @@ def register(
             _link(run, model.model_id, metrics, upstream, step)
             version = _create_version(name, model.model_id, run.id, said)
         registered = ready(version, CANDIDATE, stage)
+        _present(run, stage, registered, metrics, upstream)
     if candidate:
         move_candidate(registered)
     return registered
@@ -126,7 +130,8 @@ def _log_model(run: Run, name: str, directory: Path, tags: dict[str, str]) -> tu
     from sign_models.serving.served_model import clip_of, search_params
 
     store = client()
-    params = store.get_run(run.id).data.params
+    of_run = store.get_run(run.id).data
+    params, tags = of_run.params, {k: v for k, v in of_run.tags.items() if k in CREATED_BY} | tags
     extractors = trained_on(tags)
     extractor = extractors[0] if len(extractors) == 1 else None  # a served example needs no warning
     clips = [clip_of(replace(clip, extractor=extractor)) for clip in example_clips()]
@@ -155,6 +160,27 @@ def _log_model(run: Run, name: str, directory: Path, tags: dict[str, str]) -> tu
         if folder_digest(stored) != digest:
             raise ResourceError("the store gives back other files than it was given", place=place)
     return store.finalize_logged_model(model.model_id, "READY"), digest
+
+
+def _present(
+    run: Run, role: str, version: ModelRef, metrics: Mapping[str, float], upstream: Mapping[str, ModelRef]
+) -> None:
+    """What the UI shows of a version: its card, and that its logged model is registered."""
+    store, stage = client(), by_role()[role]
+    held = json.loads(store.get_logged_model(version.model_id).tags.get(VERSIONS, "[]"))
+    this = {"name": version.name, "version": str(version.version)}
+    if not any(str(other["version"]) == this["version"] and other["name"] == this["name"] for other in held):
+        store.set_logged_model_tags(version.model_id, {VERSIONS: json.dumps([*held, this])})
+    found = store.get_run(run.id)
+    data = {}
+    for entry in found.inputs.dataset_inputs if found.inputs else []:
+        sizes = ", ".join(f"{value} {name}" for name, value in json.loads(entry.dataset.profile or "{}").items())
+        data[entry.dataset.name] = f"{sizes} (`{json.loads(entry.dataset.source or '{}').get('uri', '')}`)"
+    lineage = {below: model.uri for below, model in upstream.items()}
+    card = notes.card(stage, version.uri, data=data, lineage=lineage, metrics=metrics, tags=found.data.tags)
+    store.update_model_version(version.name, str(version.version), card)
+    if not store.get_registered_model(version.name).description:
+        store.update_registered_model(version.name, notes.model_description(stage))
 
 
 def _try_package(packed: Path, place: str) -> None:

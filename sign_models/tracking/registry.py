@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.stages.declaration import by_role, model_names
+from sign_models.tracking.metrics import current_name
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy
 from sign_models.tracking.store_errors import translate_store_errors
@@ -103,10 +104,10 @@ class ModelRef:
             return has_files(self.location)
 
     def metrics(self) -> dict[str, float]:
-        """What the model scored when it was registered."""
+        """What the model scored when it was registered, by the names of today."""
         with translate_store_errors(self.uri):
             points = client().get_logged_model(self.model_id).metrics or []
-        return {point.key: point.value for point in sorted(points, key=lambda point: point.step)}
+        return {current_name(point.key): point.value for point in sorted(points, key=lambda point: point.step)}
 
     def _fetch(self, path: str) -> Path:
         import mlflow

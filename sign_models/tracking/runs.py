@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import traceback
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sign_models import interruption
-from sign_models.errors import ParamsError, ResourceError, UpstreamError
-from sign_models.tracking import process
+from sign_models.errors import ParamsError, ResourceError, SignError, UpstreamError
+from sign_models.tracking import notes, process
 from sign_models.tracking.locks import store_lock
 from sign_models.tracking.metrics import MetricLog, stored_points
 from sign_models.tracking.sources import code_state
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "connect", "stage_run"]
 logger = logging.getLogger(__name__)
-STAGE = "sign.stage"
+STAGE, ERROR = "sign.stage", "sign.error"
+LOG_LINES = 20_000  # messages of a run that are kept, the last ones
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000
 PARAMS_A_CALL = 100
 _open_runs: list[str] = []  # of this process, parents first
@@ -37,6 +42,21 @@ class Run:
 
     def __init__(self, run_id: str, experiment_id: str, stage: str, resumed: bool) -> None:
         self.id, self.experiment_id, self.stage, self.resumed = run_id, experiment_id, stage, resumed
+        self.note = ""
+
+    def describe(self, text: str) -> None:
+        """The run's note in the UI, in Markdown, in place of what it was."""
+        self.note = text
+        self.set_tags({notes.NOTE: text})
+
+    def explain_end(self, error: BaseException, killed: bool) -> None:
+        """Say why the run ends early: a tag, a line of its note, and the whole message as an artifact."""
+        found = f"{type(error).__name__}: {error}".strip(": ")
+        text = found if isinstance(error, SignError) else "".join(traceback.format_exception(error))
+        word = "KILLED: type the same command again to go on from the last checkpoint" if killed else "FAILED"
+        self.set_tags({ERROR: found})
+        self.describe(f"{self.note}\n\n**{word}**\n\n```\n{found[:2000]}\n```\n".lstrip())
+        self.log_text(text, "error.txt")
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Store resolved params under dotted names; values beyond MLflow's 6000 characters are cut, and say so.
@@ -142,6 +162,15 @@ class Run:
             self._metrics.close(patience)
 
 
+def whereabouts(run_id: str) -> tuple[str, str]:
+    """The tracking store that holds a run, without user names and passwords, and the ID of the run's experiment."""
+    import mlflow
+
+    uri = re.sub(r"://[^/\s@]*@", "://", mlflow.get_tracking_uri().rstrip("/"))
+    with translate_store_errors(f"run {run_id}"):
+        return uri, str(client().get_run(run_id).info.experiment_id)
+
+
 def _cut(text: str, longest: int) -> str:
     note = f" ... [cut from {len(text)} characters]"
     return text if len(text) <= longest else text[: longest - len(note)] + note
@@ -161,9 +190,10 @@ def stage_run(
     run_id: str | None = None,
     nested: bool = False,
     run_name: str | None = None,
+    preset: str = "",
     tags: Mapping[str, object] | None = None,
 ) -> Iterator[Run]:
-    """The run of one stage, as MLflow's active run.
+    """The run of one stage, as MLflow's active run, named by stage, preset and number where nobody named it.
 
     It is the run that `mlflow run` made for this process, else `run_id` opened again, else a new one: of `experiment`
     (see connect), or a child of the active run where `nested`. It ends FINISHED, FAILED on any exception, KILLED on
@@ -174,39 +204,100 @@ def stage_run(
     experiment_id = None if nested else connect(experiment)
     import mlflow
 
-    signature = {STAGE: stage, **process.identity(), **(tags or {})}
+    signature = {STAGE: stage, **process.identity(), "sign.preset": preset, **(tags or {})}
     resumed = False
     with translate_store_errors(f"run of stage {stage}"):
         if run_id is None:
-            opened = mlflow.start_run(None, experiment_id, run_name or stage, nested=nested, tags=signature)
+            with store_lock(mlflow.get_tracking_uri()):  # of two that start at once, each gets a number
+                name = run_name or os.environ.get("MLFLOW_RUN_NAME") or _new_name(stage, preset, experiment_id)
+                opened = mlflow.start_run(None, experiment_id, name, nested=nested, tags=signature)
         else:
             if nested and (parent := mlflow.active_run()) is not None:
                 signature["mlflow.parentRunId"] = parent.info.run_id
             with store_lock(mlflow.get_tracking_uri()):  # of two that resume one run, the second finds it signed
-                resumed = STAGE in _tags_of_run(run_id, stage)
+                stored = _tags_of_run(run_id, stage)
+                resumed = STAGE in stored
+                if ERROR in stored:  # it goes on
+                    client().delete_tag(run_id, ERROR)
                 _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
+                if not resumed:
+                    _rename(run_id, stage, preset)
             opened = mlflow.start_run(run_id, nested=nested)
             os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
         run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
         _open_runs.append(run.id)
         interruption.at_forced_end(_kill_open_runs)
+    log = _Log()
+    logging.getLogger("sign_models").addHandler(log)
     try:
         with translate_disk_errors(f"run {run.id} of stage {stage}"):
+            if not nested:
+                with translate_store_errors(f"experiment {run.experiment_id}"):
+                    notes.describe_experiment(run.experiment_id)
             yield run
             with interruption.deferred():  # its work is done: what remains is to say so
                 run.flush()
+                log.store(run)
     except BaseException as error:
         # whatever was raised once the process was asked to stop may come of that, such as a worker's end by Ctrl-C
-        killed = interruption.requested() or isinstance(error, KeyboardInterrupt | interruption.Terminated)
+        killed = bool(interruption.requested()) or isinstance(error, KeyboardInterrupt | interruption.Terminated)
         try:
-            _end(run, "KILLED" if killed else "FAILED")
-        except ResourceError as trouble:  # the first error is the one to tell
-            logger.warning("%s; the next command on this store will close the run", trouble)
+            _explain(run, error, killed, log)
+        finally:  # whatever happens to the explanation
+            try:
+                _end(run, "KILLED" if killed else "FAILED")
+            except ResourceError as trouble:  # the first error is the one to tell
+                logger.warning("%s; the next command on this store will close the run", trouble)
         raise
     else:
         _end(run, "FINISHED")
         if not _open_runs:
             interruption.complete()
+    finally:
+        logging.getLogger("sign_models").removeHandler(log)
+
+
+def _explain(run: Run, error: BaseException, killed: bool, log: _Log) -> None:
+    """Why the run ends early, as far as the store takes it: the error itself is the one to tell."""
+    try:
+        with interruption.deferred():
+            run.explain_end(error, killed)
+            log.store(run)
+    except Exception as trouble:
+        logger.warning("run %s does not say why it ended: %s", run.id, trouble)
+
+
+class _Log(logging.Handler):
+    """Keeps this project's messages while a run is open, for its artifacts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: deque[str] = deque(maxlen=LOG_LINES)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.began = datetime.now(UTC)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one message."""
+        self.lines.append(self.format(record))
+
+    def store(self, run: Run) -> None:
+        """The messages so far, in a file of its own for each time that the run was open."""
+        if self.lines:
+            run.log_text("\n".join(self.lines) + "\n", f"logs/{self.began:%Y-%m-%dT%H-%M-%S}.txt")
+
+
+def _new_name(stage: str, preset: str, experiment_id: str | None) -> str:
+    import mlflow
+
+    parent = mlflow.active_run()
+    return notes.run_name(stage, preset, experiment_id or (parent.info.experiment_id if parent else "0"))
+
+
+def _rename(run_id: str, stage: str, preset: str) -> None:
+    """The run that `mlflow run` made has a name of MLflow's, unless the user gave it one."""
+    found = client().get_run(run_id).info
+    if not found.run_name or notes.is_random(found.run_name):
+        client().update_run(run_id, name=notes.run_name(stage, preset, found.experiment_id))
 
 
 def _kill_open_runs() -> None:

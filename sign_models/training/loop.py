@@ -28,6 +28,7 @@ from sign_models.training.device import Device
 from sign_models.training.step import TrainStep
 from sign_models.training.task import Progress, Recorder, Task
 
+HEARTBEAT_S = 60.0  # a log that is no terminal gets a line at least so often
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
 
 
@@ -104,7 +105,8 @@ def fit(
     silent = not (process_group.first and sys.stderr.isatty())
     bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=silent)
     pending: list[Tensor] = []
-    saved = clock = time.monotonic()
+    saved = clock = noted = started = time.monotonic()
+    began = progress.step
     while progress.step < total and not _enough(progress, patience):
         interruption.check()
         step = progress.step
@@ -122,6 +124,10 @@ def fit(
             _record(recorder, logged, lr * rate, progress, task.epoch_steps, step)
             bar.set_postfix(loss=f"{logged['loss']:.3f}")
             clock = time.monotonic()
+            if bar.disable and clock - noted > HEARTBEAT_S:
+                done = f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}"
+                recorder.note(f"{done}  about {_remaining(clock - started, progress.step - began, total - began)} left")
+                noted = clock
         if progress.step % every == 0 or last:
             metrics = process_group.broadcast_object(partial(_evaluate, task, averaged, machine))
             _check_finite("validation score", metrics["score"], step)
@@ -134,21 +140,25 @@ def fit(
                 best = {k: v.detach().clone() for k, v in averaged.state_dict().items()}
             if not last:
                 _advance(task, averaged, machine, progress.step / total)
-            recorder.metrics({f"validation.{k}": v for k, v in metrics.items()}, step)
-            progress.epoch_metrics |= {f"epoch.validation.{k}": v for k, v in metrics.items()}
-            if bar.disable:
-                shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
-                recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
+            recorder.metrics({f"validation/{k}": v for k, v in metrics.items()}, step)
+            shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
+            recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
+            noted = time.monotonic()
             if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
                 if process_group.first:
                     _save(recorder, task, averaged, stepper.optimizer, best, progress)
                 saved = time.monotonic()
             clock = time.monotonic()
     bar.close()
-    recorder.metrics(progress.epoch_metrics, progress.epoch)
     task.objective.load_state_dict(best)
     task.objective.eval()
     return progress
+
+
+def _remaining(seconds: float, done: int, total: int) -> str:
+    """Time that `total - done` more steps take, as `done` took `seconds`."""
+    left = seconds / done * (total - done)
+    return f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min" if left < 7200 else f"{left / 3600:.1f} h"
 
 
 def _enough(progress: Progress, patience: int) -> bool:
@@ -177,16 +187,12 @@ def _record(
     recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int
 ) -> None:
     _check_finite("loss", logged["loss"], step)
-    recorder.metrics(
-        {f"train.{k}": v for k, v in logged.items()}
-        | {"train.learning_rate": rate, "train.frames_per_second": progress.frames_per_second},
-        step,
-    )
-    epoch = 1 + step // epoch_steps
-    if epoch > progress.epoch:  # the one before is over
-        recorder.metrics(progress.epoch_metrics, progress.epoch)
-        progress.epoch, progress.epoch_metrics = epoch, {}
-    progress.epoch_metrics |= {f"epoch.train.{k}": v for k, v in logged.items()}
+    of_loop = {
+        "learning_rate": rate,
+        "frames_per_second": progress.frames_per_second,
+        "epoch": (step + 1) / epoch_steps,
+    }
+    recorder.metrics({f"train/{k}": v for k, v in (logged | of_loop).items()}, step)
 
 
 def _check_finite(name: str, value: float, step: int) -> None:
@@ -218,7 +224,8 @@ def _save(
 def _restore(
     folder: Path, task: Task, averaged: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor]]:
-    progress = Progress(**json.loads((folder / "progress.json").read_text()))
+    content = json.loads((folder / "progress.json").read_text())
+    progress = Progress(**{k: v for k, v in content.items() if k in Progress.__annotations__})  # earlier ones had more
     tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))
     shapes = {name: value.shape for name, value in task.objective.state_dict().items()}
 

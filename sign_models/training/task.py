@@ -157,8 +157,6 @@ class Progress:
     parts: int = 1  # micro-batches a step; grows when memory ends
     seconds: float = 0.0
     frames: int = 0
-    epoch: int = 0  # of the last step, counted from 1
-    epoch_metrics: dict[str, float] = field(default_factory=dict)  # the latest of this epoch: its point of the curves
 
     @property
     def frames_per_second(self) -> float:

@@ -143,7 +143,7 @@ def test_epochs_and_other_shorts_are_what_the_run_used(pipeline) -> None:
     run = runs("alignment")[0]
     given = {"epochs": "2.0", "batch_size": "5", "lr": "0.003", "seed": "7", "steps": "null"}
     assert {k: run.data.params[f"alignment.training.{k}"] for k in given} == given
-    steps = [p.step for p in client().get_metric_history(run.info.run_id, "train.loss")]
+    steps = [p.step for p in client().get_metric_history(run.info.run_id, "train/loss")]
     assert steps[-1] == 2 * 3 - 1  # 12 clips in batches of 5 are 3 steps
 
 

@@ -112,7 +112,7 @@ def test_a_training_whose_blank_was_token_0_goes_on(tmp_path: Path, train) -> No
     assert trained.model.alignment.blank == trained.model.alignment.vocabulary
     # the loss goes on where it was, and does not begin anew
     before = json.loads((FOLDER / "checkpoint" / "progress.json").read_text())["best_metrics"]
-    assert recorder.points["validation.ctc"][11] < 1.05 * before["ctc"]
+    assert recorder.points["validation/ctc"][11] < 1.05 * before["ctc"]
 
 
 def test_what_token_0_was_to_ctc_is_the_own_blank_s() -> None:

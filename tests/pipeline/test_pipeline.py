@@ -111,20 +111,17 @@ def test_curves_go_by_step_and_by_epoch(stage: str, tiny_data: Path) -> None:
     training = getattr(load.resolve(None, "", tiny_data / "tiny.yaml"), stage).training
     every = training.steps // training.evaluations
     evaluated = [every * (i + 1) - 1 for i in range(training.evaluations)]
-    for name in ("train.loss", "train.learning_rate", "train.frames_per_second", "train.gradient_norm"):
+    for name in ("train/loss", "train/learning_rate", "train/frames_per_second", "train/gradient_norm"):
         assert set(curve(run, name)) >= set(evaluated), name
-    assert curve(run, "validation.score") == evaluated
+    assert curve(run, "validation/score") == evaluated
     clips = {"skeleton": 10 - 1, "temporal": 14, "alignment": 14}[stage]
-    epochs = -(-training.steps // -(-clips // training.batch_size))
-    for name in ("epoch.train.loss", "epoch.validation.score"):
-        by_epoch = curve(run, name)
-        assert by_epoch == sorted(set(by_epoch)) and by_epoch[-1] == epochs, name
-    assert run.data.metrics["train.frames_per_second"] > 0
+    assert run.data.metrics["train/epoch"] == training.steps / -(-clips // training.batch_size)
+    assert run.data.metrics["train/frames_per_second"] > 0
 
 
 @pytest.mark.parametrize("stage", TRAINED)
 def test_the_learning_rate_rises_and_falls(stage: str) -> None:
-    rates = [p.value for p in client().get_metric_history(run_of(stage).info.run_id, "train.learning_rate")]
+    rates = [p.value for p in client().get_metric_history(run_of(stage).info.run_id, "train/learning_rate")]
     assert rates == sorted(rates, reverse=True) and rates[-1] > 0
 
 
@@ -200,8 +197,8 @@ def test_results_hold_every_video_its_text_and_the_scores() -> None:
     run = run_of("generate")
     for split in tiny.SPLITS:
         assert names <= found["scores"][split].keys()
-        assert {f"{split}.{name}": run.data.metrics[f"{split}.{name}"] for name in found["scores"][split]} == {
-            f"{split}.{name}": value for name, value in found["scores"][split].items()
+        assert {f"{split}/{name}": run.data.metrics[f"{split}/{name}"] for name in found["scores"][split]} == {
+            f"{split}/{name}": value for name, value in found["scores"][split].items()
         }
     assert "version:" in found["signatures"]["bleu"] and found["signatures"]["rouge_l"]
     assert {k: run.data.tags[f"sign.signature.{k}"] for k in found["signatures"]} == found["signatures"]

@@ -65,8 +65,8 @@ def three(built: Path, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory
         assert exit_code("generate", "--data", tiny_data, *override) == 0
         assert exit_code("generate", "--data", other, *override, "--alignment-model", 1) == 0
         metrics = [resolve(version, "translator").metrics() for version in "123"]
-    assert all(metrics[1][name] < metrics[0][name] for name in ("test.chrf", "dev.chrf"))
-    assert metrics[2]["test.chrf"] != metrics[0]["test.chrf"]
+    assert all(metrics[1][name] < metrics[0][name] for name in ("test/chrf", "dev/chrf"))
+    assert metrics[2]["test/chrf"] != metrics[0]["test/chrf"]
     return folder
 
 
@@ -103,7 +103,7 @@ assert not heavy, heavy
     [
         ("promote", "--model sign-translater", "did you mean 'sign-translator'"),
         ("promote", "--alias latest", "not candidate, latest, previous or a version"),
-        ("promote", "--metric test.chfr", "did you mean 'test.chrf'"),
+        ("promote", "--metric test/chfr", "did you mean 'test/chrf'"),
         ("promote", "--metric chrf", "wanted a split and a figure"),
         ("promote", "--force perhaps", "wanted true or false"),
         ("promote", "--scoring casd", "did you mean 'cased'"),
@@ -151,9 +151,9 @@ def test_promoting_refusing_forcing_and_going_back(tool: Tool) -> None:
     kept = json.loads(resolve("champion", "translator").tags["sign.promotion.champion"])
     assert kept == fetched(run_of("promote"), "promotion.json")
     assert (kept["reason"], kept["forced"], kept["metric"], kept["scored_again"]) == (
-        "it is smaller", True, "test.chrf", False,
+        "it is smaller", True, "test/chrf", False,
     )  # fmt: skip
-    metrics = [resolve(version, "translator").metrics()["test.chrf"] for version in "21"]
+    metrics = [resolve(version, "translator").metrics()["test/chrf"] for version in "21"]
     assert [run_of("promote").data.metrics[name] for name in ("score", "previous_score")] == metrics
 
     done = tool("promote", "--rollback", "--reason", "complaints")
@@ -173,21 +173,21 @@ def test_versions_of_different_data_are_scored_again_on_the_same(
     assert done.code == 0 and "both scored again" in done.out
     said, run = fetched(run_of("promote"), "promotion.json"), run_of("promote")
     assert said["scored_again"] and aliases() == {"champion": 3, "previous": 1}
-    assert said["score"] == said["previous_score"] == resolve("1", "translator").metrics()["test.chrf"]  # same weights
+    assert said["score"] == said["previous_score"] == resolve("1", "translator").metrics()["test/chrf"]  # same weights
     digests = [resolve("1", "translator").tags[f"sign.data.generate.{part}"] for part in ("videos", "texts")]
     assert [run.data.tags[f"sign.data.promote.{part}"] for part in ("videos", "texts")] == digests
     assert tool("promote", "--version", "3", "--data", tiny_data).code == 0 and "was not read" in caplog.text
-    done = tool("promote", "--version", "2", "--data", tiny_data, "--metric", "dev.chrf")
-    assert done.code == 2 and "dev.chrf" in done.err
+    done = tool("promote", "--version", "2", "--data", tiny_data, "--metric", "dev/chrf")
+    assert done.code == 2 and "dev/chrf" in done.err
 
 
 def test_a_version_made_on_the_embedded_data_needs_no_folder(tool: Tool) -> None:
     assert tool("promote", "--version", "1").code == 0
     assert tool("generate", "--alignment-model", "1", "--splits", "dev").code == 0
-    done = tool("promote", "--metric", "dev.chrf")
+    done = tool("promote", "--metric", "dev/chrf")
     said = fetched(run_of("promote"), "promotion.json")
-    assert done.code == 0 and said["scored_again"] and said["metric"] == "dev.chrf"
-    assert said["score"] == resolve("4", "translator").metrics()["dev.chrf"]
+    assert done.code == 0 and said["scored_again"] and said["metric"] == "dev/chrf"
+    assert said["score"] == resolve("4", "translator").metrics()["dev/chrf"]
 
 
 @pytest.mark.parametrize("stage", ["skeleton", "temporal", "alignment"])
@@ -223,8 +223,9 @@ def test_versions_side_by_side_score_what_generate_scored(
     metrics = run.data.metrics
     for system, version in (("champion", "1"), ("2", "2"), ("sign-alignment/1", "1")):
         for name, value in resolve(version, "translator").metrics().items():
-            if not name.startswith("train."):
-                assert metrics[f"{system}.{name}"] == value, name
+            split, _, figure = name.partition("/")
+            if split != "train":
+                assert metrics[f"{split}/{system.replace('/', '_')}.{figure}"] == value, name
     table = fetched(run, "evaluation_table.json")
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     assert [(row["split"], row["system"]) for row in rows] == [
@@ -232,7 +233,7 @@ def test_versions_side_by_side_score_what_generate_scored(
     ]
     for row in rows:
         assert 0 <= row["chrf_low"] <= row["chrf_high"] <= 100 and row["sentences"] == tiny.SPLITS[row["split"]]
-        assert metrics[f"{row['system']}.{row['split']}.chrf_low"] == pytest.approx(row["chrf_low"])
+        assert metrics[f"{row['split']}/{row['system'].replace('/', '_')}.chrf_low"] == pytest.approx(row["chrf_low"])
         assert (row["chrf_p"] is None) == (row["system"] == "champion")
     texts = fetched(run, "translations_table.json")
     assert texts["columns"] == ["split", "id", "reference", "champion", "2", "sign-alignment/1"]
@@ -255,7 +256,7 @@ def test_splits_scoring_and_beams_are_what_is_asked_for(
     assert (params.splits, params.beams, params.length_penalty, params.batch_size) == (["train"], 3, 0.5, 2)
     run = run_of("evaluate")
     assert run.data.tags["sign.scoring"] == "glofe" and run.data.params["evaluate.beams"] == "3"
-    assert "candidate.train.chrf" in run.data.metrics and "candidate.test.chrf" not in run.data.metrics
+    assert "train/candidate.chrf" in run.data.metrics and "test/candidate.chrf" not in run.data.metrics
 
 
 def test_videos_without_texts_cannot_be_scored(tool: Tool, tiny_data: Path) -> None:
@@ -278,9 +279,9 @@ def test_files_get_the_numbers_of_the_peers_own_scripts(tool: Tool, preset: str,
     files = ["--hypotheses", "ours.txt,empty.txt,same.txt", "--references", "references.txt"]
     assert tool("evaluate", *files, "--scoring", preset).code == 0
     run = run_of("evaluate")
-    assert run.data.metrics["ours.txt.files.bleu4"] == pytest.approx(bleu4, abs=1e-4)
-    assert run.data.metrics["empty.txt.files.bleu4"] == 0 and run.data.metrics["empty.txt.files.bleu4_p"] < 0.5
-    assert run.data.metrics["same.txt.files.bleu4_p"] == run.data.metrics["same.txt.files.chrf_p"] == 1
+    assert run.data.metrics["files/ours.txt.bleu4"] == pytest.approx(bleu4, abs=1e-4)
+    assert run.data.metrics["files/empty.txt.bleu4"] == 0 and run.data.metrics["files/empty.txt.bleu4_p"] < 0.5
+    assert run.data.metrics["files/same.txt.bleu4_p"] == run.data.metrics["files/same.txt.chrf_p"] == 1
     names = {entry.dataset.name for entry in run.inputs.dataset_inputs}
     assert names == {"ours.txt", "empty.txt", "same.txt", "references.txt"}
 
@@ -347,7 +348,7 @@ def test_pruning_lists_then_deletes_and_the_champion_goes_on(tool: Tool, tiny_da
     assert not any(any(folder.iterdir()) for folder in checkpoints if folder.exists())
     assert "nothing to prune" in tool("prune").out
     assert tool("evaluate", "--models", "champion,candidate", "--data", tiny_data).code == 0
-    assert run_of("evaluate").data.metrics["champion.test.chrf"] == resolve("1", "translator").metrics()["test.chrf"]
+    assert run_of("evaluate").data.metrics["test/champion.chrf"] == resolve("1", "translator").metrics()["test/chrf"]
     served = mlflow.pyfunc.load_model("models:/sign-translator@champion")
     assert all(answer["text"] is not None for answer in served.predict(served.input_example))
 

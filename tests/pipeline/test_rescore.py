@@ -105,7 +105,7 @@ def test_texts_without_test_and_dev_are_those_that_both_held_out(train: Train, m
 
     monkeypatch.setattr(rescore, "translate", translate)
     params = load.resolve().generate
-    assert [rescore.score_again(v, versions, inputs, params) for v in versions] == [{"dev.chrf": 1.0}] * 2
+    assert [rescore.score_again(v, versions, inputs, params) for v in versions] == [{"dev/chrf": 1.0}] * 2
     held_out = hold_out(corpus(), 0.1, 3, [f"word {i}" for i in range(40)])
     assert asked == [(held_out.validation.tolist(), ["dev"])] * 2
     assert not any(inputs.videos.splits[i] == "dev" for i in range(40))  # the inputs stay as they are

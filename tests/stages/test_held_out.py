@@ -35,6 +35,6 @@ def test_one_clip_alone_chooses_no_weight_of_ctc(inputs, tmp_path: Path) -> None
     one = {name: text for name, text in inputs.texts.items() if name == "train_0"}
     recorder = Memory(tmp_path / "x")
     trained = alignment.train(params, inputs.videos, one, clips.temporal(), recorder, "cased")
-    assert trained.model.generation.ctc_weight == USUAL_CTC and "validation.ctc_weight" not in recorder.points
+    assert trained.model.generation.ctc_weight == USUAL_CTC and "validation/ctc_weight" not in recorder.points
     assert any("no clip is held out to choose it by" in note for note in recorder.notes)
     assert any("the clip that trains validates too" in note for note in recorder.notes)

@@ -66,7 +66,7 @@ def test_a_weight_that_is_given_stays(
     recorder = Memory(tmp_path / "x")
     model = train("alignment", recorder, alignment__training__steps=2, alignment__generation__ctc_weight=given).model
     assert isinstance(model, Translator) and model.generation.ctc_weight == (0.9 if given is None else given)
-    assert ("validation.ctc_weight" in recorder.points) == (given is None)
+    assert ("validation/ctc_weight" in recorder.points) == (given is None)
 
 
 @torch.no_grad()

@@ -75,8 +75,8 @@ def test_a_step_in_micro_batches_learns_what_it_learns_at_once(train, tmp_path: 
     apart, together = Memory(tmp_path / "apart"), Memory(tmp_path / "together")
     train("alignment", apart, alignment__max_frames=13, **still)
     train("alignment", together, alignment__max_frames=512, **still)
-    for at, loss in together.points["train.loss"].items():
-        assert apart.points["train.loss"][at] == pytest.approx(loss, rel=1e-3)
+    for at, loss in together.points["train/loss"].items():
+        assert apart.points["train/loss"][at] == pytest.approx(loss, rel=1e-3)
 
 
 def test_a_video_without_memory_for_it_is_left_out_counted_and_named(

@@ -28,10 +28,13 @@ Train = Callable[..., ModelRef]
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
     def train(
-        chrf: float, data: str = "same", stage: str = "translator", weight: float = 1.0, scoring: str = "cased"
-    ) -> ModelRef:
+        chrf: float, data: str = "same", stage: str = "translator", weight: float = 1.0, scoring: str = "cased",
+        old_names: bool = False,
+    ) -> ModelRef:  # fmt: skip
         folder = fakes.write(tmp_path / "out", stage, weight)
-        metrics = {"test.chrf": chrf, "test.character_error_rate": 100 - chrf, "score": chrf}
+        metrics = {"test/chrf": chrf, "test/character_error_rate": 100 - chrf, "validation/score": chrf}
+        if old_names:
+            metrics = {"test.chrf": chrf, "test.character_error_rate": 100 - chrf, "score": chrf}
         with stage_run(stage, tags={"sign.data.training": data}) as run:
             return register(
                 run, stage, folder, metrics=metrics, upstream={}, step=1,
@@ -52,7 +55,7 @@ def test_a_better_version_takes_over_and_the_old_one_is_kept(train: Train) -> No
     train(60.0)
     second = promote("translator", reason="better on test")
     assert aliases() == {"champion": 2, "previous": 1}
-    assert (second.metric, second.score, second.previous_score) == ("test.chrf", 60.0, 50.0)
+    assert (second.metric, second.score, second.previous_score) == ("test/chrf", 60.0, 50.0)
     kept = json.loads(resolve("champion", "translator").tags["sign.promotion.champion"])
     assert kept["reason"] == "better on test" and kept["by"] and kept["at"] and kept["score"] == 60.0
 
@@ -61,7 +64,7 @@ def test_a_worse_version_is_refused_unless_forced_for_a_reason(train: Train) -> 
     for chrf in (50.0, 40.0):
         train(chrf)
     promote(NAME, "1")
-    with pytest.raises(UpstreamError, match="test.chrf 40, the present champion \\(version 1\\) has 50"):
+    with pytest.raises(UpstreamError, match="test/chrf 40, the present champion \\(version 1\\) has 50"):
         promote(NAME)
     with pytest.raises(UpstreamError, match="test.character_error_rate 60.*has 50"):  # lower is better
         promote(NAME, metric="test.character_error_rate")
@@ -81,6 +84,22 @@ def test_an_equal_version_may_take_over_and_the_same_one_stays(train: Train) -> 
     assert aliases() == {"champion": 2, "previous": 1}
     promote(NAME, "2")
     assert aliases() == {"champion": 2, "previous": 1}
+
+
+@pytest.mark.parametrize("stage", ["translator", "skeleton"])
+@pytest.mark.parametrize("metric", ["", "today's", "of 0.1.0"])
+def test_versions_scored_under_earlier_names_are_compared(train: Train, stage: str, metric: str) -> None:
+    new, old = ("test/chrf", "test.chrf") if stage == "translator" else ("validation/score", "score")
+    asked = {"": "", "today's": new, "of 0.1.0": old}[metric]
+    name = train(50.0, stage=stage, old_names=True).name
+    promote(name)
+    train(40.0, stage=stage)
+    with pytest.raises(UpstreamError, match=f"{new} 40, the present champion .* has 50"):
+        promote(name, metric=asked)
+    train(60.0, stage=stage, old_names=True)
+    assert promote(name, metric=asked).metric == new
+    train(70.0, stage=stage)
+    assert promote(name, metric=asked).previous_score == 60.0
 
 
 def test_scores_of_other_data_are_not_compared(train: Train) -> None:
@@ -108,7 +127,7 @@ def test_a_metric_that_one_lacks_is_named(train: Train) -> None:
     for _ in range(2):
         train(50.0)
     promote(NAME, "1")
-    with pytest.raises(UpstreamError, match="not both scored by test.bleu.*test.chrf"):
+    with pytest.raises(UpstreamError, match="not both scored by test.bleu.*test/chrf"):
         promote(NAME, metric="test.bleu")
 
 

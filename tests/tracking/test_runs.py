@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import mlflow
 import pytest
 
 from sign_models import interruption
 from sign_models.errors import DataError, ParamsError, UpstreamError
+from sign_models.tracking.notes import NOTE
 from sign_models.tracking.runs import stage_run
 
 pytestmark = pytest.mark.usefixtures("tracking")
@@ -130,3 +134,101 @@ def test_artifacts_of_each_kind_are_stored(tmp_path) -> None:
     client = mlflow.MlflowClient()
     names = {f.path for f in client.list_artifacts(run.id)} | {f.path for f in client.list_artifacts(run.id, "copied")}
     assert names == {"pictures", "report.txt", "params.json", "results.json", "copied", "copied/inner.txt", "inner.txt"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("train.loss", "train/loss"), ("validation.chrf", "validation/chrf"), ("score", "validation/score")],
+)
+def test_a_run_of_earlier_names_goes_on_where_it_was(old: str, new: str) -> None:
+    with pytest.raises(KeyboardInterrupt), stage_run("skeleton") as run:
+        for step in (1, 2, 3):
+            run.log_metrics({old: float(step)}, step)
+        raise KeyboardInterrupt
+    with stage_run("skeleton", run_id=run.id) as again:
+        for step in (2, 3, 4):
+            again.log_metrics({new: float(step)}, step)
+    points = {name: mlflow.MlflowClient().get_metric_history(run.id, name) for name in (old, new)}
+    assert [[point.step for point in points[name]] for name in (old, new)] == [[1, 2, 3], [4]]
+
+
+# Names, notes and reasons ---------------------------------------------------------------------------------------------
+
+
+def test_runs_are_numbered_by_stage_and_name_their_preset() -> None:
+    names = []
+    for stage, preset in (
+        ("alignment", ""),
+        ("alignment", "quick"),
+        ("skeleton", "embedded"),
+        ("alignment", "tiny, quick"),
+    ):
+        with stage_run(stage, preset=preset) as run:
+            pass
+        names.append(the_run(run.id).info.run_name)
+    assert names == ["alignment 1", "alignment quick 2", "skeleton 1", "alignment tiny quick 3"]
+    with stage_run("pipeline") as parent, stage_run("alignment", nested=True, preset="quick") as child:
+        pass
+    assert [the_run(run.id).info.run_name for run in (parent, child)] == ["pipeline 1", "alignment quick 4"]
+
+
+@pytest.mark.parametrize("given", [None, "my best run", "big-lora-12"])
+def test_the_name_that_mlflow_run_made_up_is_replaced_and_the_users_is_kept(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    made = mlflow.MlflowClient().create_run("1", run_name=given).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", made)
+    with stage_run("skeleton", preset="quick"):
+        pass
+    assert the_run(made).info.run_name == (given or "skeleton quick 1")
+    with stage_run("skeleton", run_id=made):  # resumed
+        pass
+    assert the_run(made).info.run_name == (given or "skeleton quick 1")
+
+
+def stored_text(run_id: str, path: str) -> str:
+    return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path)).read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "traceback"),
+    [
+        (DataError("is empty", place="clips.pkl", remedy="copy it again"), "FAILED", False),
+        (ZeroDivisionError("by hand"), "FAILED", True),
+        (KeyboardInterrupt(), "KILLED", True),
+    ],
+)
+def test_a_run_that_ends_early_says_why(error: BaseException, status: str, traceback: bool) -> None:
+    logging.getLogger("sign_models").setLevel(logging.INFO)
+    with pytest.raises(type(error)), stage_run("pipeline") as parent, stage_run("skeleton", nested=True) as run:
+        run.describe("What it does.")
+        logging.getLogger("sign_models.stages").info("it began")
+        raise error
+    for ended in (run, parent):
+        found = the_run(ended.id)
+        assert found.info.status == status
+        assert (
+            found.data.tags["sign.error"].startswith(type(error).__name__)
+            and str(error) in found.data.tags["sign.error"]
+        )
+        assert status in found.data.tags[NOTE] and str(error) in found.data.tags[NOTE]
+        text = stored_text(ended.id, "error.txt")
+        assert str(error) in text and ("Traceback" in text) == traceback
+        [log] = [file.path for file in mlflow.MlflowClient().list_artifacts(ended.id, "logs")]
+        assert "INFO it began" in stored_text(ended.id, log)
+    assert the_run(run.id).data.tags[NOTE].startswith("What it does.")
+
+
+def test_a_run_that_ends_well_has_no_error() -> None:
+    with pytest.raises(DataError), stage_run("skeleton") as run:
+        raise DataError("x")
+    with stage_run("skeleton", run_id=run.id):
+        pass
+    assert "sign.error" not in the_run(run.id).data.tags
+
+
+def test_an_experiment_that_somebody_described_stays_as_it_is() -> None:
+    mlflow.MlflowClient().set_experiment_tag("1", NOTE, "ours")
+    with stage_run("skeleton"):
+        pass
+    assert mlflow.MlflowClient().get_experiment("1").tags[NOTE] == "ours"

@@ -81,5 +81,5 @@ def test_a_training_on_a_cpu_is_the_same_either_way(train, tmp_path: Path) -> No
     train("skeleton", first)
     kernels.set_eager(True)
     train("skeleton", second)
-    assert first.points["train.loss"] == second.points["train.loss"]
+    assert first.points["train/loss"] == second.points["train/loss"]
     assert any("neither CUDA graphs" in note for note in second.notes)

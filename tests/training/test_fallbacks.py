@@ -39,7 +39,7 @@ def test_memory_that_ends_in_a_captured_step_is_told_once(
     assert "from step 0 on no step is captured" in said and "times as long" in said
     monkeypatch.setattr(TrainStep, "__init__", made)
     train("skeleton", plain)
-    assert recorder.points["train.loss"] == plain.points["train.loss"]
+    assert recorder.points["train/loss"] == plain.points["train/loss"]
 
 
 @pytest.mark.parametrize("free", [0, 1000, 2**60])

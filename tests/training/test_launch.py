@@ -36,7 +36,7 @@ def test_two_processes_train_in_one_run(start: Start) -> None:
     assert done.stderr.count("step 6/6") == done.stderr.count("registered") == 1
     [run] = mlflow.MlflowClient().search_runs(["0"])
     assert run.info.status == "FINISHED" and run.data.tags["sign.processes"] == "2"
-    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train.loss")
+    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train/loss")
     assert [point.step for point in points] == [1, 3, 5]
     assert len(mlflow.MlflowClient().search_model_versions("name = 'sign-skeleton'")) == 1
 

@@ -54,8 +54,8 @@ def test_recorded_steps_train_as_the_steps_themselves(
     unrecorded = lambda self, work, drawn: work(cuda_graphs.to_device(drawn, torch.device("cuda")))  # noqa: E731
     monkeypatch.setattr(cuda_graphs.CudaGraphCache, "__call__", unrecorded)
     train(stage, plain, **length)
-    for at, loss in plain.points["train.loss"].items():
-        assert recorded.points["train.loss"][at] == pytest.approx(loss, rel=0.02)
+    for at, loss in plain.points["train/loss"].items():
+        assert recorded.points["train/loss"][at] == pytest.approx(loss, rel=0.02)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: graphs are its own")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import cast
 
@@ -25,7 +26,7 @@ from tests.models.clips import batch
 from tests.stages.recorders import Memory, Stopped
 
 STAGES = ("skeleton", "temporal", "alignment")
-CLOCKS = {"train.frames_per_second", "epoch.train.frames_per_second"}
+CLOCKS = {"train/frames_per_second"}
 
 
 def equal(a, b) -> bool:
@@ -48,7 +49,7 @@ def test_a_pretraining_stage_restores_what_it_has_often_seen(train, tmp_path: Pa
     mask = {f"{stage}__mask__{name}": 0.1 for name in ("joints", "parts", "frames")}
     length = {"steps": 150, "batch_size": 16, "lr": 1e-2, "evaluations": 1, "ema": 0.9}
     train(stage, recorder, **(still(stage) | mask), **{f"{stage}__training__{k}": v for k, v in length.items()})
-    for name, share in (("train.loss", 0.3), ("train.distance", 0.6)):  # the first points are means over 20 steps
+    for name, share in (("train/loss", 0.3), ("train/distance", 0.6)):  # the first points are means over 20 steps
         curve = recorder.points[name]
         assert curve[max(curve)] < share * curve[min(curve)], name
 
@@ -83,7 +84,7 @@ def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path
     asked = GenerateParams(splits=["train"], scoring="cased", beams=2, length_penalty=None, window=None, batch_size=8)
     found = generate(trained.model, inputs.videos, inputs.texts, asked)
     assert found.scores["train"].exact_match > 90  # 12 texts
-    assert recorder.points["train.token_accuracy"][299] > 0.99
+    assert recorder.points["train/token_accuracy"][299] > 0.99
 
 
 # resuming -------------------------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ def test_self_training_goes_on_with_the_texts_it_had(train, tmp_path: Path, monk
     cut, without = Memory(tmp_path / "cut"), Memory(tmp_path / "without")
     assert equal(train("alignment", cut, **more), unbroken)
     train("alignment", without, **more | {"alignment__self_training__share": 0})
-    after = [points.points["train.text"][8] for points in (whole, cut, without)]
+    after = [points.points["train/text"][8] for points in (whole, cut, without)]
     assert after[0] == after[1] != after[2]
 
 
@@ -151,7 +152,7 @@ def test_a_training_that_was_cut_off_after_its_last_step_is_not_trained_again(tr
         train("skeleton", Memory(tmp_path / "cut", stop_after=3))
     again = Memory(tmp_path / "cut")
     assert equal(train("skeleton", again), unbroken)
-    assert "train.loss" not in again.points
+    assert "train/loss" not in again.points
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -212,9 +213,9 @@ def test_full_memory_halves_the_batch_and_keeps_the_effective_one(train, full, t
     said = [note for note in tight.notes if "out of memory" in note]
     assert len(said) == guard.times
     assert f"batches of {4 // parts} clips, {parts} of them a step; the effective batch stays 4" in said[-1]
-    for step, loss in roomy.points["train.loss"].items():
-        assert tight.points["train.loss"][step] == pytest.approx(loss, rel=1e-3)  # losses are divided by the step's
-    assert tight.points["train.learning_rate"] == roomy.points["train.learning_rate"]
+    for step, loss in roomy.points["train/loss"].items():
+        assert tight.points["train/loss"][step] == pytest.approx(loss, rel=1e-3)  # losses are divided by the step's
+    assert tight.points["train/learning_rate"] == roomy.points["train/learning_rate"]
     assert found.progress.frames == wanted.progress.frames
 
 
@@ -269,18 +270,25 @@ def test_epochs_are_steps_of_the_sampler() -> None:
     assert loop.total_steps(7, None, 0, sampler.steps) == 7
 
 
-def test_curves_by_epoch_have_a_point_an_epoch(train, tmp_path: Path) -> None:
-    for share, epochs, last in ((0, [1, 2, 3], 5), (1, [1, 2], 3)):  # 12 clips, or 14 with the unlabelled, in fours
-        train(
-            "alignment",
-            recorder := Memory(tmp_path / f"{share}"),
-            alignment__training__steps=7,
-            alignment__training__evaluations=7,
-            alignment__self_training__share=share,
-        )
-        points = recorder.points["epoch.validation.score"]
-        assert list(points) == epochs
-        assert points[epochs[-2]] == recorder.points["validation.score"][last]
+def test_curves_are_grouped_and_none_is_there_twice(train, tmp_path: Path) -> None:
+    train("alignment", recorder := Memory(tmp_path / "x"), alignment__training__steps=7)
+    assert {name.split("/")[0] for name in recorder.points} == {"train", "validation"}
+    assert all(name.count("/") == 1 for name in recorder.points)
+    epochs = recorder.points["train/epoch"]
+    assert list(epochs.values()) == [(step + 1) / 4 for step in epochs]  # 14 clips in fours
+
+
+def test_a_log_hears_of_a_training_between_two_evaluations(
+    train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for every, count in ((-1.0, 3), (3600.0, 0)):
+        monkeypatch.setattr(loop, "HEARTBEAT_S", every)
+        recorder = Memory(tmp_path / f"{every}")
+        train("skeleton", recorder, skeleton__training__steps=80, skeleton__training__evaluations=1)
+        beats = [
+            line for line in recorder.notes if re.search(r"step \d+/80  train loss [\d.]+  about \d+ s left", line)
+        ]
+        assert len(beats) >= count and bool(beats) == bool(count)
 
 
 def test_a_device_computes_in_half_precision_where_it_multiplies_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

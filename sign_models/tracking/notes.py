@@ -1,0 +1,134 @@
+"""What people read in MLflow's UI: names of runs, their notes, and the cards of registered models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from sign_models.stages.declaration import STAGES, Stage, by_role
+from sign_models.tracking.store import client
+
+NOTE, KIND = "mlflow.note.content", "mlflow.experimentKind"
+LONGEST_CARD = 5000  # characters of a description in MLflow's database
+UNNAMED_PRESET = "embedded"  # taken where no data is given; says nothing about the models
+EXPERIMENT = """Sign-language keypoints to text. A `pipeline` run has a child for each stage; the order is {order}.
+Each run says in its note what it did, on which data and models, and what to do next. Metrics are grouped: `train/`,
+`validation/`, and `test/`, `dev/` for scores of generated text. Compare runs of one stage. Models: {models}."""
+LIMITS = """It knows the signs, signers, cameras and texts of its training data and no others. Scores hold for data like
+theirs. Texts can be fluent and wrong: have a signer check them before anyone relies on them."""
+
+
+def run_name(stage: str, preset: str, experiment_id: str) -> str:
+    """`alignment quick 3`: stage, preset and the next number among the stage's runs in the experiment."""
+    runs = client().search_runs(
+        [experiment_id], f"tags.`sign.stage` = '{stage}'", max_results=100, order_by=["attributes.start_time DESC"]
+    )
+    numbers = [int(found[1]) for run in runs if (found := re.fullmatch(rf"{stage}\b.* (\d+)", run.info.run_name or ""))]
+    named = [part.strip() for part in preset.split(",")]
+    words = [part for part in named if part not in ("", UNNAMED_PRESET)]
+    return " ".join([stage, *words, str(max(numbers, default=0) + 1)])
+
+
+def is_random(name: str) -> bool:
+    """Whether MLflow made the name up, as it does for runs of `mlflow run`."""
+    from mlflow.utils import name_utils
+
+    predicate, _, rest = name.partition("-")
+    noun = rest.rpartition("-")[0]
+    return predicate in _lower(name_utils._GENERATOR_PREDICATES) and noun in _lower(name_utils._GENERATOR_NOUNS)
+
+
+def _lower(words: Iterable[str]) -> set[str]:
+    return {word.lower() for word in words}
+
+
+def describe_experiment(experiment_id: str) -> None:
+    """Say what the experiment holds, where nobody has said so, and have the UI open it among trained models."""
+    store = client()
+    tags = store.get_experiment(experiment_id).tags
+    models = ", ".join(stage.registers for stage in STAGES.values() if stage.registers)
+    texts = {NOTE: EXPERIMENT.format(order=", ".join(STAGES), models=models), KIND: "custom_model_development"}
+    for name in texts.keys() - tags.keys():
+        store.set_experiment_tag(experiment_id, name, texts[name])
+
+
+def table(rows: Mapping[str, object]) -> str:
+    """Names and values in Markdown; rows of empty values are left out."""
+    shown = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items() if str(value)]
+    return "\n".join(["| | |", "|---|---|", *shown])
+
+
+def scores(metrics: Mapping[str, float], signatures: Mapping[str, str] | None = None) -> str:
+    """Scores of each split in Markdown, with the recipes that give them."""
+    splits: dict[str, list[str]] = {}
+    for name, value in metrics.items():
+        split, _, figure = name.rpartition("/")
+        splits.setdefault(split, []).append(f"{figure} {value:.4g}")
+    lines = [f"- **{split or 'scores'}**: {', '.join(found)}" for split, found in splits.items()]
+    return "\n".join(lines + [f"- recipe of {name}: `{text}`" for name, text in (signatures or {}).items()])
+
+
+def link(run_id: str, experiment_id: str, text: str) -> str:
+    """A run's page in the UI."""
+    return f"[{text}](#/experiments/{experiment_id}/runs/{run_id})"
+
+
+def model_description(stage: Stage) -> str:
+    """What a registered model is, for all of its versions."""
+    below = ", ".join(f"`{by_role()[role].registers}`" for role in stage.upstream)
+    built = f" It is built on {below}." if below else ""
+    promote = f"mlflow run . -e promote -P model={stage.registers}"
+    aliases = (
+        "Aliases: `candidate` is the newest successful training, `champion` the one that was promoted "
+        f"(`{promote}`), `previous` the champion before it."
+    )
+    return f"{stage.help}{built}\n\n{aliases}\n\n{LIMITS}"
+
+
+def card(
+    stage: Stage,
+    uri: str,
+    *,
+    data: Mapping[str, str],
+    lineage: Mapping[str, str],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> str:
+    """The model card of one version.
+
+    Args:
+        stage: What made it.
+        uri: Of the version.
+        data: What it was trained or scored on: input -> its size and source.
+        lineage: Role of a model that it was built on -> version.
+        metrics: Its scores.
+        tags: Of its run.
+    """
+    signatures = {k.rpartition(".")[2]: v for k, v in tags.items() if k.startswith("sign.signature.")}
+    facts = {
+        "version": f"`{uri}`",
+        "preset": tags.get("sign.preset", ""),
+        "code": f"commit `{tags.get('sign.commit', 'unknown')}`, changed: {tags.get('sign.dirty', 'unknown')}",
+        "license": tags.get("sign.license", "not stated; the terms of the training data apply"),
+        **{f"data: {name}": found for name, found in data.items()},
+        **{f"built on: {role}": f"`{version}`" for role, version in lineage.items()},
+    }
+    parts = [stage.help, table(facts), "**Scores**", scores(metrics, signatures), "**Limits**", LIMITS]
+    text = "\n\n".join([*parts, "**How to call it**", _call(stage, uri)])
+    return text if len(text) <= LONGEST_CARD else text[: LONGEST_CARD - 4] + " ..."
+
+
+def _call(stage: Stage, uri: str) -> str:
+    if stage.made_role == "translator":
+        lines = [
+            "import sign_models as sm",
+            f'for segment in sm.load("{uri}").translate("clip.pose"):',
+            "    print(segment.start, segment.end, segment.text)",
+        ]
+        code = "\n".join(lines)
+        return f"```python\n{code}\n```\nor `mlflow models serve -m {uri} --env-manager local -p 5001`"
+    following = next((s.name for s in STAGES.values() if stage.made_role in s.upstream), "")
+    if not following:
+        return f'```python\nmlflow.pyfunc.load_model("{uri}").predict(clips)\n```'
+    version = uri.rpartition("/")[2]
+    return f"`mlflow run . -e {following} -P {stage.made_role}_model={version}`"
