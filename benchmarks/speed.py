@@ -1,7 +1,8 @@
 """How fast every part is, beside peers in the same run and beside the hardware's limit.
 
 usage: python -m benchmarks.speed [--rows temporal,generate,...] [--peer unisign=CHECKOUT] [--peer mska=CHECKOUT]
-           [--preset NAME] [--set NAME=VALUE ...] [--rounds N] [--out FILE] [--picture FILE] [--no-log]
+           [--preset NAME] [--set NAME=VALUE ...] [--rounds N] [--processes N ...] [--out FILE] [--picture FILE]
+           [--no-log]
 
 Clips are generated: a store with PHOENIX14T's lengths (mean 117, 95 % below 208 frames) and texts of 14 words. Training
 is a stage's own `train`: reading, varying, masking, optimiser and averaging are counted. Between two of its reports
@@ -9,8 +10,8 @@ is a stage's own `train`: reading, varying, masking, optimiser and averaging are
 in one run. Frames are real ones, without padding; warm-up is not counted; figures are medians (least - most). Roofs:
 products counted by torch, bytes as unfused operations move them, beside a product and a copy measured on the device.
 Rows: temporal, alignment, generate, represent, clip, cpu (temporal and clip on 2 cores), start, entry, processes (one
-GPU and two), loader, memory, scaling, kernels (each Triton kernel left out alone). Results go to MLflow (--no-log:
-not), as JSON to --out, as a table to standard output.
+and each number of --processes), loader, memory, scaling, kernels (each Triton kernel left out alone). Results go to
+MLflow (--no-log: not), as JSON to --out, as a table to standard output.
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--alignment-batches", type=int, nargs="+", default=[8, 64])
+    parser.add_argument("--processes", type=int, nargs="+", default=[2], help="of the row processes, beside one")
     parser.add_argument("--scaling", default="frames,length,weights")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path, help="of the row scaling, as PNG")

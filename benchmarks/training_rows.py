@@ -31,6 +31,7 @@ from sign_models.training.task import Task
 
 ENTRY_REPORTS = {"cuda": 20, "cpu": 5}  # that are compared, after those that are not counted and two more, in which
 # the first points are stored
+PROCESSES_GOALS = {2: 1.85, 4: 3.7, 8: 7.2}  # times one, with as many clips a GPU
 LARGE_RATE = 1e-4  # of a text model of mT5-base's size, from random weights; the default is for small ones
 
 
@@ -229,13 +230,15 @@ def entry(b: Bench) -> Iterator[Figure]:
 
 
 def processes(b: Bench) -> Iterator[Figure]:
-    """Temporal training through its command in one process and in two, with a GPU each: with as many clips a process,
-    and with as many a step. Of so many clips that batches of either size are of like length."""
+    """Temporal training through its command in one process and in each number of `--processes`, with a GPU each where
+    there are GPUs: with as many clips a process, and with as many a step. Of so many clips that batches of every size
+    are of like length."""
     _needs_mlflow()
-    if torch.cuda.device_count() < 2:
-        raise Skipped("needs two GPUs")
+    most = max(b.given.processes)
+    if torch.cuda.is_available() and torch.cuda.device_count() < most:
+        raise Skipped(f"needs {most} GPUs")
     size = b.params().temporal.training.batch_size
-    corpus = b.corpus(lengths_like_phoenix(2 * size * BATCHES))
+    corpus = b.corpus(lengths_like_phoenix(most * size * BATCHES))
     run(b.command("skeleton", f"--data={corpus.sources}", "--steps=2"), b.folder)
 
     def rates(count: int, clips: int) -> list[float]:
@@ -248,13 +251,15 @@ def processes(b: Bench) -> Iterator[Figure]:
         frames = [stored_frames(sampler, p.max_frames, of_round) for of_round in steps]
         return [n / seconds[place - 1] for n, place in zip(frames, rounds, strict=True)]
 
-    store_lock = rates(1, size)
-    yield Figure("processes.1", tuple(store_lock), "frames/s", about=f"{size} clips a step")
-    for name, clips, goal in (("2", 2 * size, 1.85), ("2_same_batch", size, None)):
-        together = rates(2, clips)
-        yield Figure(f"processes.{name}", tuple(together), "frames/s", about=f"{clips} clips a step")
-        times = statistics.median(together) / statistics.median(store_lock)
-        yield Figure(f"processes.{name}.times", (times,), "times one", goal)
+    alone = rates(1, size)
+    yield Figure("processes.1", tuple(alone), "frames/s", about=f"{size} clips a step")
+    for count in b.given.processes:
+        goal = PROCESSES_GOALS.get(count) if torch.cuda.is_available() else None
+        for name, clips, wanted in ((f"{count}", count * size, goal), (f"{count}_same_batch", size, None)):
+            together = rates(count, clips)
+            yield Figure(f"processes.{name}", tuple(together), "frames/s", about=f"{clips} clips a step")
+            times = statistics.median(together) / statistics.median(alone)
+            yield Figure(f"processes.{name}.times", (times,), "times one", wanted)
 
 
 def _needs_mlflow() -> None:
