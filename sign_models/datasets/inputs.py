@@ -81,7 +81,7 @@ class Inputs:
     def _shared(self) -> bool:
         return self.videos_path is not None and self.keypoints_path in (None, self.videos_path)
 
-    @property
+    @cached_property
     def videos(self) -> Corpus:
         """Videos with the splits that they or their texts name."""
         return self._divided[0]
