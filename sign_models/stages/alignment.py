@@ -27,7 +27,7 @@ from sign_models.models.text import IGNORED, read_pretrained
 from sign_models.models.translator import Generation, Hypothesis, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.generate import by_window, stack, text_of
-from sign_models.stages.labels import LABEL_BUCKET, label_table, text_side, too_short
+from sign_models.stages.labels import LABEL_BUCKET, label_table, labelled_clips, text_side, too_short
 from sign_models.stages.objective import Labelled, Translation
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.stages.work import Result, Work
@@ -331,19 +331,6 @@ class AlignmentTask:
         if self.params.finetune:
             yield Group(list(model.temporal.parameters()), self.params.encoder_lr, self.params.encoder_start)
         yield Group([p for p in model.alignment.parameters() if p.requires_grad])
-
-
-def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> int:
-    """Labelled clips a step.
-
-    Where every video has a text, more labelled ones take the places of those of self-training, in as many steps
-    (docs/experiments.md); not where clips are so few that min_steps goes through them more often than epochs says.
-    """
-    t = params.training
-    if unlabelled or t.epochs is None:
-        return t.batch_size
-    most = round(t.batch_size * (1 + params.self_training.share))
-    return max(t.batch_size, min(most, int(t.epochs * labelled / max(1, t.min_steps))))
 
 
 def check(params: AlignmentParams) -> None:

@@ -1,4 +1,4 @@
-"""Texts as the tokens that alignment learns.
+"""Texts as the tokens that alignment learns, and how many clips with a text a step has.
 
 N clips, L tokens.
 """
@@ -70,3 +70,16 @@ def too_short(
         return {}
     said = f"{len(short)} of {len(clips)} {name} videos are too short for CTC to tell their texts and have no part in"
     return {f"too_short.{name}": f"{said} its loss: {named(corpus, short)}"}
+
+
+def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> int:
+    """Labelled clips a step.
+
+    Where every video has a text, more labelled ones take the places of those of self-training, in as many steps
+    (docs/experiments.md); not where clips are so few that min_steps goes through them more often than epochs says.
+    """
+    t = params.training
+    if unlabelled or t.epochs is None:
+        return t.batch_size
+    most = round(t.batch_size * (1 + params.self_training.share))
+    return max(t.batch_size, min(most, int(t.epochs * labelled / max(1, t.min_steps))))
