@@ -94,6 +94,17 @@ def complete() -> None:
     _state.complete = True
 
 
+def finish() -> None:
+    """The exit code is decided: signals are ignored from now on.
+
+    Python puts back the default handlers before it takes its modules down, which can take a second with torch loaded. A
+    signal in that second would end a command that is done, and has said so, as if it had been interrupted.
+    """
+    complete()
+    for signum in _handlers:
+        signal.signal(signum, signal.SIG_IGN)
+
+
 def prolong(grace_s: float) -> None:
     """Let this process go on for `grace_s` after a signal."""
     _state.grace_s = grace_s

@@ -223,3 +223,18 @@ thread.join()
 sys.exit(5 if found else 1)
 """
     assert run(code)[0] == 5
+
+
+@pytest.mark.parametrize("exit_code", [0, 130])
+def test_a_signal_while_python_takes_itself_down_changes_no_exit_code(exit_code: int) -> None:
+    code = f"""
+class Last:
+    def __del__(self, kill=os.kill, me=me): kill(me, SIGNUM)
+last = Last()
+interruption.guard()
+interruption.finish()
+sys.exit({exit_code})
+"""
+    assert run(code)[0] == exit_code
+    if not exit_code:
+        assert run(code.replace("interruption.finish()", ""))[0] == -signal.SIGTERM  # so that this test can fail

@@ -294,7 +294,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
     except (KeyboardInterrupt, click.Abort, interruption.Terminated):
         _end_interrupted()
     finally:
-        interruption.complete()
+        interruption.finish()
     sys.exit(0)
 
 
