@@ -26,6 +26,7 @@ from pose_format.utils.openpose import OpenPose_Components
 
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 from sign_models.keypoints.layouts import LAYOUTS
+from tests.keypoints.eaf import Eaf
 from tests.keypoints.signer import pixels, signer
 
 FRAMES = 6
@@ -100,6 +101,15 @@ def seed_hdf5(folder: Path) -> Path:
         file["train/clip"] = scored("openpose_137")
         file["train/clip"].attrs["text"] = TEXT
     return folder / "all.h5"
+
+
+def elan(folder: Path) -> Path:
+    np.savez(folder / "clip.npz", keypoints=scored("openpose_137"), fps=np.array(25.0))
+    eaf = Eaf("clip.mp4")
+    eaf.timed("Gloss", [(0, 120, "GUTEN"), (120, 240, "MORGEN")])
+    eaf.timed("Translation", [(0, 240, TEXT)])
+    (folder / "clip.eaf").write_text(str(eaf), encoding="utf-8")
+    return folder
 
 
 def seed_json(folder: Path) -> Path:
@@ -380,6 +390,7 @@ EXAMPLES: dict[str, Example] = {
     "parts npz": Example(parts_npz, "parts", "mediapipe_75"),
     "pyskl": Example(pyskl_pickle, "pyskl", "coco_wholebody_133", text="7", split="dev"),
     "seed npz": Example(seed_npz, "seed", "openpose_137"),
+    "elan": Example(elan, "seed", "openpose_137", ("clip/0.000-0.240",), TEXT),
     "seed json": Example(seed_json, "seed", COCO),
     "pose openpose": Example(pose_openpose, "pose", "openpose_137"),
     "pose coco": Example(pose_coco, "pose", COCO),

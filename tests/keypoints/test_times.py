@@ -124,6 +124,14 @@ def test_a_clip_that_is_cut_already_stays_whole(tmp_path: Path) -> None:
     assert [(s.id, s.text, len(s)) for s in read(tmp_path)] == [("c0", "text 0", 50), ("c1", "text 1", 80)]
 
 
+def test_a_sentence_as_long_as_its_recording_is_named_and_labelled(tmp_path: Path) -> None:
+    recording(tmp_path)
+    eaf = Eaf()
+    eaf.timed("Translation", [(0, 10_000, "all of it")])
+    write(tmp_path, eaf)
+    assert [(s.id, s.text, len(s)) for s in read(tmp_path)] == [("rec/0.000-10.000", "all of it", FRAMES)]
+
+
 def test_one_sentence_of_a_recording_has_its_name(tmp_path: Path) -> None:
     recording(tmp_path)
     (tmp_path / "labels.csv").write_text("id,text,start,end\nrec,good morning,0.4,2.4\n")

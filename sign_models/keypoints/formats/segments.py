@@ -95,7 +95,9 @@ class Segments:
             yield recording
             return
         if len(found) == 1 and _is_cut_already(recording, found[0], self._unit):
-            yield recording
+            one = found[0]
+            named = replace(recording, id=one.id, text=one.text, split=one.split, group=one.group or recording.group)
+            yield recording if set(forms(one.id)) & set(names) else named
             return
         for segment in sorted(found, key=lambda s: s.start):
             try:
