@@ -45,13 +45,15 @@ BatchPlan = dict[str, Tensor]  # what the host says of a batch; the shapes say w
 @dataclass(frozen=True)
 class Batch:
     """x (B, T, K, C) float32, mask (B, T) bool, lengths (B,): frames of each clip. rows: of the step's whole batch.
-    plain: x without augment(), where that was asked for. C is 3, or 4 in a corpus with depth."""
+    plain: x without augment(), again: x varied another time, where that was asked for. C is 3, or 4 in a corpus with
+    depth."""
 
     x: Tensor
     mask: Tensor
     lengths: Tensor
     rows: RngSlice = ALL
     plain: Tensor | None = None
+    again: Tensor | None = None
 
 
 class DeviceCorpus:
@@ -298,10 +300,10 @@ def cut(
 
 
 @torch.no_grad()
-def vary(frames: DeviceCorpus, drawn: BatchPlan, strengths: Augment, plain: bool = False) -> Batch:
+def vary(frames: DeviceCorpus, drawn: BatchPlan, strengths: Augment, plain: bool = False, twice: bool = False) -> Batch:
     """The training batch that `drawn` (of cut(), on the device) says, at a wandering tempo, after augment().
 
-    plain: give the same moments of the clips as they are too, but in the same mirror.
+    plain: give the same moments of the clips as they are too, but in the same mirror. twice: vary them a second time.
 
     Draws from torch's generator, which the caller has seeded.
     """
@@ -315,16 +317,19 @@ def vary(frames: DeviceCorpus, drawn: BatchPlan, strengths: Augment, plain: bool
             where = drop(where, count, kept, length, rows)
         at = between(drawn["offsets"], drawn["frames"], where, kept)
         wanted = strengths.model_dump(exclude={"tempo", "drop_frames"})
-        variation = draw(len(where), length, frames.device, **wanted, rows=rows, deep=frames.deep)
-        unvaried = Variation(mirrored=variation.mirrored)
+        first, *other = (
+            draw(len(where), length, frames.device, **wanted, rows=rows, deep=frames.deep) for _ in range(1 + twice)
+        )
+        unvaried = Variation(mirrored=first.mirrored)
         if frames.recordable and fused():
-            x = frames.gather_varied(at, variation)
+            x, *again = (frames.gather_varied(at, variation) for variation in (first, *other))
             as_is = frames.gather_varied(at, unvaried) if plain else None
         else:
             x = frames.gather(at)
             as_is = augment(x.clone(), unvaried) if plain else None
-            x = augment(x, variation)
-        return Batch(x, at.mask, kept, rows, as_is)
+            again = [augment(x.clone(), variation) for variation in other]
+            x = augment(x, first)
+        return Batch(x, at.mask, kept, rows, as_is, *again)
 
 
 def warp(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: RngSlice = ALL) -> Tensor:

@@ -40,6 +40,7 @@ class AlignmentLosses:
     ctc: Tensor
     contrast: Tensor | None
     token_accuracy: Tensor
+    agreement: Tensor | None = None
 
 
 class Candidates(NamedTuple):
@@ -70,6 +71,15 @@ def _joint(written: Tensor, read: Tensor | None, ctc_weight: float) -> Tensor:
     if not ctc_weight or read is None:
         return written
     return (1 - ctc_weight) * written + ctc_weight * read
+
+
+def divergence(one: Tensor, other: Tensor) -> Tensor:
+    """The mean of both Kullback-Leibler divergences of log probabilities (..., V) -> (...).
+
+    Each follows the other, which stays where it is: both would else agree on whatever is easiest.
+    """
+    a, b = one.detach(), other.detach()
+    return (b.exp() * (b - one) + a.exp() * (a - other)).sum(-1) / 2
 
 
 class AlignmentModel(nn.Module):
@@ -108,6 +118,7 @@ class AlignmentModel(nn.Module):
         label_smoothing: float,
         contrasted: bool = True,
         totals: Tensor | None = None,
+        pairs: bool = False,
         gather: Gather = itself,
     ) -> AlignmentLosses:
         """Of clips and their texts.
@@ -119,6 +130,7 @@ class AlignmentModel(nn.Module):
             label_smoothing: Of the text loss.
             contrasted: Whether that loss is wanted.
             totals: (2,) tokens and clips to divide by, of weights(); None: those of `labels`.
+            pairs: Whether row B / 2 + i is another view of row i: both heads are then to read both alike.
             gather: Rows of this batch -> those of all clips that are to be told apart, where these are only some.
         """
         prefix, ctc = self.read(representations, mask)
@@ -133,7 +145,18 @@ class AlignmentModel(nn.Module):
             ctc=self.ctc_loss(ctc, mask, labels).sum() / clips,
             contrast=self.contrast(prefix, mask, labels, gather) * (len(labels) / clips) if contrasted else None,
             token_accuracy=((logits.argmax(-1) == labels) & known).sum() / tokens,
+            agreement=self._agreement(ctc, mask, logits, labels, tokens / 2, clips / 2) if pairs else None,
         )
+
+    def _agreement(
+        self, ctc: Tensor, mask: Tensor, logits: Tensor, labels: Tensor, tokens: Tensor, clips: Tensor
+    ) -> Tensor:
+        """How far two views are from being read alike: by CTC (Yao et al. 2024), a word, and by the text model (Liang
+        et al. 2021), a token. tokens, clips: to divide by."""
+        labels, mask = labels.chunk(2)[0], mask.chunk(2)[0]
+        read, words = divergence(*ctc.chunk(2)) * mask, self.spoken(labels).sum(1).clamp(min=1)
+        written = divergence(*logits.log_softmax(-1).chunk(2)) * (labels != IGNORED)
+        return (read.sum(1) / words).sum() / clips + written.sum() / tokens
 
     def weights(self, labels: Tensor) -> Tensor:
         """(2,) tokens and clips of labels (B, L): what losses are means over."""

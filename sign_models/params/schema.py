@@ -218,6 +218,10 @@ class Losses(Closed):
     contrast_weight: NonNegative = Field(
         description="Weight of the contrastive loss between the vectors of a video and of its text. 0: none."
     )
+    agreement_weight: NonNegative = Field(
+        description="Weight of the divergence between what is read from two variations of a clip, which are then both "
+        "trained on. Only where self-training uses no pseudo-labels, and without contrast. 0: none."
+    )
 
 
 class SelfTraining(Closed):

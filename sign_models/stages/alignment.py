@@ -90,6 +90,8 @@ class AlignmentTask:
         videos = of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
+        pseudo = bool(params.self_training.share and len(self.unlabelled))
+        self.twice = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
         torch.manual_seed(params.training.seed)
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
         self.labels = label_table(tokenizer, self.texts, text)
@@ -255,7 +257,7 @@ class AlignmentTask:
         if self.representations is not None:
             read = drawn["representations"], drawn["mask"]
             return Labelled(read, labels, rows, contrasted), drawn["frames"].sum()
-        batch = vary(self.frames, drawn, self.params.augment)
+        batch = vary(self.frames, drawn, self.params.augment, twice=self.twice)
         return Labelled(batch, labels, rows, contrasted), batch.lengths.sum()
 
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:

@@ -6,8 +6,10 @@ B clips, S vectors, D width, L tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from sign_models.data.batching import Batch
@@ -29,6 +31,7 @@ class Labelled(NamedTuple):
         contrasted: Whether they are told from all others of the step, and not only some of it that memory was chosen
             for.
         hidden: What of the clips is masked, in training.
+        pairs: Whether its second half shows the clips of the first once more, varied and masked in another way.
     """
 
     clips: Batch | tuple[Tensor, Tensor]
@@ -36,6 +39,7 @@ class Labelled(NamedTuple):
     rows: RngSlice = ALL
     contrasted: bool = True
     hidden: MaskedBatch | None = None
+    pairs: bool = False
 
 
 class Translation(nn.Module):
@@ -62,7 +66,16 @@ class Translation(nn.Module):
         clips = batch.clips
         if not self.training or not isinstance(clips, Batch):
             return batch
-        return batch._replace(hidden=mask_keypoints(clips.x, **self.params.mask.model_dump(), rows=clips.rows))
+        views = [clips.x] if clips.again is None else [clips.x, clips.again]
+        masked = [mask_keypoints(x, **self.params.mask.model_dump(), rows=clips.rows) for x in views]
+        if len(views) == 1:
+            return batch._replace(hidden=masked[0])
+        return batch._replace(
+            clips=replace(clips, mask=torch.cat([clips.mask] * 2)),
+            labels=torch.cat([batch.labels] * 2),
+            hidden=MaskedBatch(*map(torch.cat, zip(*masked, strict=True))),
+            pairs=True,
+        )
 
     def weights(self, batch: Labelled) -> Tensor:
         """Tokens and clips of a batch, (2,)."""
@@ -76,7 +89,8 @@ class Translation(nn.Module):
             totals: (2,), of weights(): what the losses are divided by. None: the batch is all there is.
 
         Returns:
-            Scalars: "loss", their weighted sum, and "text", "ctc", "token_accuracy" and, if asked for, "contrast".
+            Scalars: "loss", their weighted sum, and "text", "ctc", "token_accuracy" and, if asked for, "contrast" and
+            "agreement".
         """
         p, clips = self.params.losses, batch.clips
         alone = totals is None or not batch.contrasted
@@ -92,6 +106,7 @@ class Translation(nn.Module):
             label_smoothing=p.label_smoothing,
             contrasted=bool(p.contrast_weight),
             totals=totals,
+            pairs=batch.pairs,
             gather=itself if alone else lambda mine: self.gather(mine, batch.rows),
         )
         loss = losses.text + p.ctc_weight * losses.ctc
@@ -99,4 +114,7 @@ class Translation(nn.Module):
         if losses.contrast is not None:
             out["contrast"] = losses.contrast if batch.contrasted else 0 * losses.contrast
             loss = loss + p.contrast_weight * out["contrast"]
+        if losses.agreement is not None:
+            out["agreement"] = losses.agreement
+            loss = loss + p.agreement_weight * losses.agreement
         return {"loss": loss, **out}
