@@ -119,7 +119,7 @@ def card(
 
 
 def _call(stage: Stage, uri: str) -> str:
-    if stage.made_role == "translator":
+    if stage.report:  # texts: its model is a translator
         lines = [
             "import sign_models as sm",
             f'for segment in sm.load("{uri}").translate("clip.pose"):',
