@@ -125,13 +125,13 @@ def guard() -> None:
     if _wakeup is not None:
         return
     _state = _State()
+    _wakeup = os.pipe()
+    os.set_blocking(_wakeup[1], False)
+    signal.set_wakeup_fd(_wakeup[1], warn_on_full_buffer=False)
     for signum in SIGNALS:
         if (before := signal.getsignal(signum)) != signal.SIG_IGN:
             _handlers[signum] = before
             signal.signal(signum, _request)
-    _wakeup = os.pipe()
-    os.set_blocking(_wakeup[1], False)
-    signal.set_wakeup_fd(_wakeup[1], warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(_wakeup[0], _state), name="signals", daemon=True).start()
 
 

@@ -238,3 +238,18 @@ sys.exit({exit_code})
     assert run(code)[0] == exit_code
     if not exit_code:
         assert run(code.replace("interruption.finish()", ""))[0] == -signal.SIGTERM  # so that this test can fail
+
+
+def test_a_signal_before_a_command_has_imported_anything_is_not_lost(tmp_path: Path) -> None:
+    """A library that swallows what Python's own handler raises is imported first."""
+    (tmp_path / "click.py").write_text(
+        "import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(0.1)\n"
+        "except BaseException:\n    pass\ntime.sleep(30)\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "entrypoints.lineage"], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )  # fmt: skip
+    assert done.returncode == 128 + signal.SIGINT and "interrupted" in done.stderr, done.stderr
+    assert time.monotonic() - began < 25
