@@ -6,13 +6,13 @@
     for segment in translator.translate("clip.pose"):
         print(segment.start, segment.end, segment.text, segment.confidence)
 
-`read` gives the clips of a file. Everything else may change between versions.
+`read` gives the clips of a file, `train` runs the pipeline. Everything else may change between versions.
 """
 
 from importlib import import_module
 
 __version__ = "0.2.0"
-__all__ = ["Segment", "Translator", "load", "read"]
+__all__ = ["Segment", "Translator", "load", "read", "train"]
 
 
 def __getattr__(name: str) -> object:

@@ -81,6 +81,33 @@ def test_an_installed_package_translates_clips_as_the_pipeline_did(run, site: Pa
     assert len(best["n_best"]) == 2 and len({best["text"], *best["n_best"]}) == 3
 
 
+TRAIN = """
+import json, sys
+import sign_models as sm
+
+data, params = sys.argv[1:]
+made = sm.train(data, stage="skeleton", params=json.loads(params), experiment="notebook")
+again = sm.train(data, stage="skeleton", params=json.loads(params), experiment="notebook", skip_trained=True)
+print(json.dumps([made, again]))
+for wrong in ({"stage": "skeletn"}, {"params": {"skeleton.training.lrr": 1}}, {"preset": "quikc"}):
+    try:
+        sm.train(data, **wrong)
+    except Exception as error:
+        assert type(error).__name__ == "ParamsError", error
+    else:
+        raise AssertionError(wrong)
+"""
+
+
+def test_an_installed_package_trains(run, tmp_path: Path, tiny_data: Path) -> None:
+    sizes = {"part_width": 8, "width": 8, "layers": 1}
+    params = {"training.steps": 2, "training.batch_size": 4, **{f"model.{name}": size for name, size in sizes.items()}}
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    said = run("-c", TRAIN, tiny_data, json.dumps(params), MLFLOW_TRACKING_URI=store).splitlines()
+    made, again = json.loads(next(line for line in said if line.startswith("[")))
+    assert made == again == {"skeleton": "models:/sign-skeleton/1"}
+
+
 def test_every_command_is_there_with_its_parameters(run, site: Path, root: Path) -> None:
     entries = yaml.safe_load((root / "MLproject").read_text())["entry_points"].keys() - {"main"}
     script = site / "bin" / "sign-models"

@@ -228,6 +228,15 @@ def test_readme_tells_commands_that_work(name: str, tmp_path: Path, monkeypatch:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "docs/running.md", "docs/registry.md"])
+def test_no_command_needs_a_champion_before_one_is_promoted(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    lines = "".join(re.findall(r"```(?:bash|python)\n(.*?)```", text, re.S)).splitlines()
+    needs = [i for i, line in enumerate(lines) if re.search(r"champion|rollback", line.split("  #")[0])]
+    promotes = [i for i, line in enumerate(lines) if "-e promote" in line and "rollback" not in line]
+    assert not needs or promotes and promotes[0] < needs[0], lines[needs[0]]
+
+
 def test_readmes_show_the_same_commands() -> None:
     def commands(name: str) -> list[str]:
         blocks = re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)

@@ -23,7 +23,7 @@ from sign_models.cli.scratch import scratch_folder
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
 from sign_models.params.describe import parameters
-from sign_models.pipeline.options import DEFAULT_ALIAS, Options
+from sign_models.pipeline.options import DEFAULT_ALIAS, EMBEDDED, Options
 from sign_models.stages.declaration import STAGES, TRAINING_OPTIONS, by_role, option_name, params_schema
 from sign_models.tracking.process import guard_process, launched
 
@@ -32,7 +32,6 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 # `mlflow run -P batch_size=8` arrives as `--batch_size 8`.
 SETTINGS: dict[str, Any] = {"max_content_width": 120, "token_normalize_func": lambda name: name.replace("_", "-")}
 
-EMBEDDED = "embedded"  # preset of commands without data of their own
 TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 

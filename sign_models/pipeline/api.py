@@ -1,11 +1,11 @@
-"""What `import sign_models` offers to Python programs and notebooks: load, translate, read."""
+"""What `import sign_models` offers to Python programs and notebooks: load, translate, read, train."""
 
 from __future__ import annotations
 
 import json
 import logging
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,10 @@ from sign_models.errors import DataError, ParamsError, UpstreamError
 from sign_models.keypoints import formats
 from sign_models.keypoints.extractor import check_extractor
 from sign_models.keypoints.sequence import KeypointSequence, Unit
+from sign_models.params.load import resolve as resolve_params
+from sign_models.pipeline.options import EMBEDDED, Options
 from sign_models.pipeline.translate import CHAMPION, clips, segments
+from sign_models.stages.declaration import STAGES, params_schema
 from sign_models.tracking.registry import CONFIG, resolve, trained_on
 from sign_models.tracking.store import load_mlflow
 from sign_models.video.captions import Segment
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from sign_models.serving.predictor import Predictor
 
 logger = logging.getLogger(__name__)
-__all__ = ["Segment", "Translator", "load", "read"]
+__all__ = ["Segment", "Translator", "load", "read", "train"]
 
 
 class Translator:
@@ -124,3 +127,54 @@ def read(
         with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
             return [clip.sequence for clip in clips(Path(path), Path(scratch))]
     return list(formats.read(path, layout=layout, fps=fps, unit=unit, size=size))
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    stage: str | None = None,
+    preset: str = "",
+    params: Mapping[str, object] | None = None,
+    skip_trained: bool = False,
+    experiment: str = "",
+) -> dict[str, str]:
+    """Train the stages, or one of them, as one MLflow run, and register what they make.
+
+    Args:
+        data: Folder with the three input files. None: the embedded corpus.
+        stage: The only stage to run. None: all, in order.
+        preset: Settings kept under a name, such as "quick" or "base"; several are joined by commas.
+        params: Value by dotted name, such as {"alignment.training.lr": 1e-4}; docs/parameters.md lists them.
+        skip_trained: Leave out a stage where the registry holds what it would give again.
+        experiment: Name of the MLflow experiment. "": MLflow's default.
+
+    Returns:
+        URI of the registered version by role: "skeleton", "temporal", "alignment" and "translator".
+
+    Raises:
+        ParamsError: A stage, preset or parameter does not exist or has a wrong value. Nothing has run.
+        DataError: The data cannot be used.
+    """
+    from sign_models.pipeline.runner import run_pipeline
+
+    if stage is not None and stage not in STAGES:
+        raise ParamsError(f"{stage!r} does not exist", place="stage", wanted=f"one of {', '.join(STAGES)}")
+    presets = ",".join(filter(None, (EMBEDDED if data is None else "", preset)))
+    sets = {name: _text(value) for name, value in (params or {}).items()}
+    options = Options(
+        params=resolve_params(stage, presets, None, sets, (), params_schema()),
+        data=None if data is None else Path(data),
+        stage=stage,
+        skip_trained=skip_trained,
+        experiment=experiment,
+        preset=presets,
+    )
+    made = run_pipeline(options)
+    return {output.stage.made_role: output.model.uri for output in made if output.model}
+
+
+def _text(value: object) -> str:
+    """A parameter's value as it would be typed."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sign_models.params.schema import PipelineParams
 
+EMBEDDED = "embedded"  # preset of commands without data of their own
 DEFAULT_ALIAS = "candidate"  # every successful training moves it
 
 

@@ -63,17 +63,17 @@ def to_terminal() -> None:
 # Commands -------------------------------------------------------------------------------------------------------------
 
 
-def run_pipeline(options: Options) -> None:
-    """All stages in order, or the one of options.stage, as children of one run."""
-    _lead(_pipeline, options)
+def run_pipeline(options: Options) -> list[Output]:
+    """All stages in order, or the one of options.stage, as children of one run -> what each made."""
+    return _lead(_pipeline, options)
 
 
-def run_single(name: str, options: Options) -> None:
-    """The stage `name`, in a run of its own."""
-    _lead(partial(_single, STAGES[name]), options)
+def run_single(name: str, options: Options) -> list[Output]:
+    """The stage `name`, in a run of its own -> what it made."""
+    return _lead(partial(_single, STAGES[name]), options)
 
 
-def _pipeline(options: Options) -> None:
+def _pipeline(options: Options) -> list[Output]:
     stages = chosen_stages(options)
     to_terminal()
     began = time.monotonic()
@@ -92,6 +92,7 @@ def _pipeline(options: Options) -> None:
         report = summary.read_report(outputs)
         presentation.pipeline_ended(parent, context, outputs, report)
         summary.show(outputs, report, parent.id, time.monotonic() - began, options.preset)
+        return outputs
 
 
 def chosen_stages(options: Options) -> tuple[Stage, ...]:
@@ -105,13 +106,14 @@ def chosen_stages(options: Options) -> tuple[Stage, ...]:
     return tuple(stage for stage in STAGES.values() if stage in training or stage.made_role in read)
 
 
-def _single(stage: Stage, options: Options) -> None:
+def _single(stage: Stage, options: Options) -> list[Output]:
     to_terminal()
     connect(options.experiment or None)
     began = time.monotonic()
     output = run_stage(stage, Context(options, (stage,)), {})
     report = summary.read_report([output])
     summary.show([output], report, output.run_id, time.monotonic() - began, options.preset)
+    return [output]
 
 
 # Several processes ----------------------------------------------------------------------------------------------------
@@ -127,7 +129,7 @@ class Request:
     resumed: bool
 
 
-def _lead(command: Callable[[Options], None], options: Options) -> None:
+def _lead(command: Callable[[Options], list[Output]], options: Options) -> list[Output]:
     """Run `command`; where torchrun has started several processes, in the first of them.
 
     The others train the models with it that it trains, and leave the rest to it.
@@ -140,11 +142,12 @@ def _lead(command: Callable[[Options], None], options: Options) -> None:
     to_terminal()
     with init_distributed() as process_group:
         if process_group.first:
-            command(options)
+            outputs = command(options)
             process_group.send_object(None)
-        else:
-            with worker_context():
-                _follow(Context(options, ()), process_group)
+            return outputs
+        with worker_context():
+            _follow(Context(options, ()), process_group)
+        return []
 
 
 def _follow(context: Context, process_group: ProcessGroup) -> None:

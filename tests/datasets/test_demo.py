@@ -2,7 +2,9 @@ import json
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,3 +187,16 @@ def test_building_it_imports_neither_torch_nor_the_package():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_docs_count_as_the_code_does(root: Path) -> None:
+    corpus, page = demo.demo_corpus(), " ".join((root / "docs" / "demo-corpus.md").read_text(encoding="utf-8").split())
+    count = Counter(row["split"] for row in corpus.texts)
+    lengths = [len(video) for video in corpus.videos]
+    assert (
+        f"{count['train']} phrases for training, {count['dev']} for dev, {count['test']} for test "
+        f"({sum(lengths):,} frames, {min(lengths)} to {max(lengths)} a phrase) and {len(corpus.keypoints) // 26} varied copies"
+    ) in page
+    words = sum(map(len, demo.word_lists().values()))
+    assert f"`sign_models/datasets/words.txt`, {words} common English words" in page
+    assert (root / "sign_models" / "datasets" / "words.txt").is_file()
