@@ -264,3 +264,15 @@ def test_a_row_a_landmark_in_other_words(tmp_path: Path, header: str, kinds: tup
 )
 def test_other_columns_are_no_landmarks(name: str) -> None:
     assert cell_of(name) is None
+
+
+def test_a_table_of_scores_alone_is_refused_and_one_odd_column_does_not_decide(tmp_path: Path) -> None:
+    (tmp_path / "scores.csv").write_text("frame,pose_0_c,pose_1_c,pose_2_c,pose_3_c\n0,1,1,1,1\n")
+    with pytest.raises(DataError, match=r"scores\.csv: no landmark with x and y"):
+        list(read(tmp_path / "scores.csv"))
+    values = pixels("coco_17", 2)
+    columns = [f"{axis}{k}" for k in range(17) for axis in "xy"]
+    rows = [",".join(map(str, [*v.ravel(), 1])) for v in values]
+    (tmp_path / "a.csv").write_text("\n".join([",".join([*columns, "nose_c"]), *rows]) + "\n")
+    (sequence,) = read(tmp_path / "a.csv")
+    assert sequence.layout == "coco_17"

@@ -187,9 +187,12 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
     if set(columns) >= LONG:
         score = next((name for name in SCORE if name in columns), None)
         return Shape("mediapipe_553", partial(_long_rows, score=score, place=place))
-    counted: list[re.Match[str]] = []
+
     cells: dict[tuple[int, str], str] = {}  # (place in the layout, axis) -> column
-    if wide := {name: cell for name in columns if not NAMED.fullmatch(name) and (cell := cell_of(name))}:
+    named = [found for name in columns if (found := NAMED.fullmatch(name))]
+    counted = [found for name in columns if (found := COUNTED.fullmatch(name))]
+    wide = {name: cell for name in columns if not NAMED.fullmatch(name) and (cell := cell_of(name))}
+    if wide and len(wide) >= max(len(named), len(counted)):  # else a column of another meaning sounds like one
         layout = "mediapipe_553"
         for name, cell in wide.items():
             where = OFFSETS[cell.part] + _index(cell.place, cell.part, place), cell.axis
@@ -197,12 +200,12 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
                 wanted = "each landmark once"
                 raise DataError(f"columns {cells[where]!r} and {name!r} are one landmark", place=place, wanted=wanted)
             cells[where] = name
-    elif counted := [found for name in columns if (found := COUNTED.fullmatch(name))]:
+    elif counted:
         first = min(int(found[2]) for found in counted)
         count = max(int(found[2]) for found in counted) - first + 1
         layout = given or ""
         cells = {(int(found[2]) - first, {"v": "c"}.get(found[1], found[1])): found[0] for found in counted}
-    elif named := [found for name in columns if (found := NAMED.fullmatch(name))]:
+    elif named:
         names = list(dict.fromkeys(found[1] for found in named))
         layout = name_of(names)
         cells = {(names.index(found[1]), found[2]): found[0] for found in named}
@@ -218,6 +221,8 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
             wanted="x and y of every landmark: x0, y0, x1, y1, ...",
             remedy="rename the columns; where x and y alternate in one run of numbers, x0, x1 are x0, y0",
         )
+    if not places:
+        raise DataError("no landmark with x and y", place=place, wanted="x and y of every landmark: x0, y0, ...")
     if counted and not given:
         layout = layout_of(count, place=place)
     return Shape(layout, partial(_frame_rows, places=places, cells=cells, place=place))
