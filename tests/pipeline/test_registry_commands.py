@@ -203,7 +203,7 @@ def test_every_stage_is_scored_again(tool: Tool, three: Path, tiny_data: Path, s
     forced = ("--force", "--reason", "a test", "--data", tiny_data)
     assert tool("promote", "--model", name, *forced).code == 0
     said = fetched(run_of("promote"), "promotion.json")
-    assert said["scored_again"] and said["metric"] == "score" and said["score"] != said["previous_score"]
+    assert said["scored_again"] and said["metric"] == "validation/score" and said["score"] != said["previous_score"]
     assert tool("promote", "--model", name, "--version", "1", *forced).code == 0
     back = fetched(run_of("promote"), "promotion.json")
     assert (back["score"], back["previous_score"]) == (said["previous_score"], said["score"])
