@@ -47,7 +47,7 @@ def test_a_translator_leads_back_to_the_data(made: dict[str, ModelRef]) -> None:
         (stage[0] + "0") * 32 for stage in ("skeleton", "temporal", "represent", "alignment", "generate")
     }
     assert all(n.commit and n.params == {f"{n.kind.replace('translator', 'generate')}.model.width": "8"} for n in nodes)
-    assert all(n.scores == {"score": 90.0} for n in nodes if n.uri)
+    assert all(n.scores == {"validation/score": 90.0} for n in nodes if n.uri)
 
 
 @pytest.mark.parametrize(
