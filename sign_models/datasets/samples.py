@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import re
-import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +17,13 @@ import numpy as np
 from sign_models.data.corpus import Clip, nfc, together
 from sign_models.data.memory import keep_freed_memory
 from sign_models.datasets.checks import measure
-from sign_models.datasets.handover import hand_over, take, widen
-from sign_models.errors import DataError, ResourceError, SignError
+from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import Options as Reading
 from sign_models.keypoints.formats.source import Source
+from sign_models.keypoints.isolation import Child, Died, at_work, isolated, told
 from sign_models.keypoints.sequence import KeypointSequence
 
 BLOCK = 16  # parts of a source, most of them files, that a reading process takes at a time
@@ -101,15 +98,15 @@ def read_samples(
     """The samples of a source from `begin` on, in a stable order, a bad one as the error that it is.
 
     Each comes with the place where reading goes on after it. workers: processes that read blocks of BLOCK parts in
-    turn; 0: this one reads. labels: filled with what the label files say. A file that nobody reads is a formats.Unread.
-    DataError where no file is of a known kind.
+    turn; at least one does, so that no file can end this process. labels: filled with what the label files say. A file
+    that nobody reads is a formats.Unread. DataError where no file is of a known kind.
     """
     root = formats.source_at(source)
     formats.loaded(reading)  # refuses an unknown layout before any process starts
-    bad: list[DataError] = []
-    with _read_by(workers, source, reading, begin) as read_with:
-        labels = formats.labels_of(root, bad.append, Labels(reading) if labels is None else labels)
-        read = read_with(labels.segments)  # the processes have been starting meanwhile
+    keep_freed_memory()
+    labels = Labels(reading) if labels is None else labels
+    bad = _read_labels(root, labels)
+    with _read_by(workers, source, reading, labels.segments, begin) as read:
         found = begin > BEGIN or bool(bad)
         for i, error in enumerate(bad, 1):
             if begin < (place := Place(0, i)):
@@ -123,6 +120,26 @@ def read_samples(
             yield place, sample if isinstance(sample, DataError) else _labelled(sample, labels, group)
     if not found:
         raise formats.unknown(root)
+
+
+def _read_labels(root: Source, labels: Labels) -> list[DataError]:
+    """Fill `labels` in another process. What is wrong with label files."""
+    dead: formats.Dead = {}
+    while True:
+        try:
+            for read, bad in isolated(_labels_and_errors, root, labels, dead):
+                vars(labels).update(vars(read))
+                return list(bad)
+        except Died as died:
+            error = died.error()
+            if died.at is None or died.at.key in dead:
+                raise error from died
+            dead[died.at.key] = error
+
+
+def _labels_and_errors(root: Source, labels: Labels, dead: formats.Dead) -> Iterator[tuple[Labels, list[DataError]]]:
+    bad: list[DataError] = []
+    yield formats.labels_of(root, bad.append, labels, dead), bad
 
 
 def prepared(
@@ -192,36 +209,50 @@ def _parts(source: Path, begin: Place) -> Iterator[tuple[int, Source | DataError
     )
 
 
+Dead = dict[int, tuple[int, DataError]]  # number of a part that ended a process -> number of its bad sample, its error
+
+
 def _sequences(
-    parts: Iterable[tuple[int, Source | DataError]], reading: Reading, begin: Place, segments: Segments
+    parts: Iterable[tuple[int, Source | DataError]], reading: Reading, begin: Place, segments: Segments, dead: Dead
 ) -> Iterator[tuple[Place, KeypointSequence | DataError]]:
     for number, part in parts:
         first = begin.sample if number == begin.part else 0
-        made = _of_part(part, reading)
+        if number in dead:
+            bad, error = dead[number]
+            if bad > first:
+                yield Place(number, bad), error
+            continue
+        name, size = "", 0
+        if isinstance(part, Source):
+            name, size = part.id or part.name, formats.size_of(part)
+            at_work(number, name, size)
+        made = _of_part(part, reading, name, size)
         if segments:  # how many samples a recording makes is known when it is read
-            found = chain.from_iterable(_cut(make, segments) for make in made)
+            found = chain.from_iterable(_cut(make, segments, name, size) for make in made)
             yield from ((Place(number, i), sample) for i, sample in islice(enumerate(found, 1), first, None))
             continue
         for i, make in islice(enumerate(made, 1), first, None):
             try:
                 yield Place(number, i), make if isinstance(make, DataError) else make()
-            except DataError as error:
-                yield Place(number, i), error
+            except (DataError, MemoryError) as error:
+                yield Place(number, i), told(error, name, size)
 
 
 def _cut(
-    make: Callable[[], KeypointSequence] | DataError, segments: Segments
+    make: Callable[[], KeypointSequence] | DataError, segments: Segments, name: str, size: int
 ) -> Iterator[KeypointSequence | DataError]:
     """The samples that label files tell in a recording, or what is wrong with it."""
     try:
         if isinstance(make, DataError):
             raise make
         yield from segments.cut(make())
-    except DataError as error:
-        yield error
+    except (DataError, MemoryError) as error:
+        yield told(error, name, size)
 
 
-def _of_part(part: Source | DataError, reading: Reading) -> Iterator[Callable[[], KeypointSequence] | DataError]:
+def _of_part(
+    part: Source | DataError, reading: Reading, name: str, size: int
+) -> Iterator[Callable[[], KeypointSequence] | DataError]:
     """What reads each sample, unread; a part that is bad as a whole is one bad sample."""
     try:
         if isinstance(part, DataError):
@@ -229,86 +260,82 @@ def _of_part(part: Source | DataError, reading: Reading) -> Iterator[Callable[[]
         yield from formats.clips(part, reading)
         if not formats.is_read(part):
             yield formats.Unread.of(part)
-    except DataError as error:
-        yield error
+    except (DataError, MemoryError) as error:
+        yield told(error, name, size)
 
 
 @contextmanager
-def _read_by(workers: int, source: Path, reading: Reading, begin: Place) -> Iterator[ReadWith]:
-    """What reads the samples, once it is told what to cut, by `workers` processes beside this one, if any."""
-    keep_freed_memory()
-    if not workers:
-        yield lambda cuts: prepared(_sequences(_parts(source, begin), formats.loaded(reading), begin, cuts))
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads and connections of MLflow
-    ends: list[Connection] = []
-    orders: list[Connection] = []
-    processes = []
-    for i in range(workers):
-        here, there = context.Pipe(duplex=False)
-        ordered, order = context.Pipe(duplex=False)
-        widen(there)
-        task = (there, ordered, source, reading, begin, i, workers)
-        processes.append(context.Process(target=_work, args=task, daemon=True, name=f"import-{i}"))
-        processes[-1].start()
-        there.close()
-        ordered.close()
-        ends.append(here)
-        orders.append(order)
-
-    def read_with(segments: Segments) -> Iterator[tuple[Place, Sample | DataError]]:
-        for order in orders:
-            with suppress(OSError):  # of a process that died, which is told when it is read
-                order.send(segments)
-        return _in_turn(ends, source, begin.part // BLOCK)
-
+def _read_by(
+    workers: int, source: Path, reading: Reading, segments: Segments, begin: Place
+) -> Iterator[Iterator[tuple[Place, Sample | DataError]]]:
+    """The samples, read by `workers` processes beside this one, at least one."""
+    count = max(1, workers)
+    readers = [_Reader(source, reading, segments, mine, count) for mine in range(count)]
     try:
-        yield read_with
+        for reader in readers:
+            reader.start(begin)
+        yield _in_turn(readers, begin.part // BLOCK)
     finally:
-        for end in [*ends, *orders]:
-            end.close()
-        for process in processes:
-            process.terminate()
-            process.join()
+        for reader in readers:
+            reader.end()
 
 
-def _in_turn(ends: list[Connection], source: Path, block: int) -> Iterator[tuple[Place, Sample | DataError]]:
-    while (samples := _receive(ends[block % len(ends)], source)) is not None:
+def _in_turn(readers: list[_Reader], block: int) -> Iterator[tuple[Place, Sample | DataError]]:
+    while (samples := readers[block % len(readers)].receive(block)) is not None:
         yield from samples
         block += not samples
 
 
+class _Reader:
+    """A reading process that reads every `count`th block of parts from `mine` on; started anew where a file ends it."""
+
+    def __init__(self, source: Path, reading: Reading, segments: Segments, mine: int, count: int) -> None:
+        self._task = source, reading, segments, mine, count
+        self._dead: Dead = {}
+        self._begin = BEGIN
+        self._child: Child | None = None
+
+    def start(self, begin: Place) -> None:
+        self._begin = begin
+        self._child = Child(_work, *self._task, begin, self._dead)
+
+    def receive(self, block: int) -> list[tuple[Place, Sample | DataError]] | None:
+        """Samples of `block`, an empty list at its end, None after the last block."""
+        assert self._child is not None
+        try:
+            found = self._child.receive()
+        except Died as died:
+            self._bury(died, block)
+            return self.receive(block)
+        if isinstance(found, StopIteration):
+            return None
+        samples: list[tuple[Place, Sample | DataError]] = found
+        if samples:
+            self._begin = samples[-1][0]
+        return samples
+
+    def _bury(self, died: Died, block: int) -> None:
+        """Go on behind the file that ended the process. Its error is raised where that is of no use."""
+        error = died.error()
+        number = died.at.key if died.at else None
+        if not isinstance(number, int) or number in self._dead:
+            raise error from died
+        begin = max(self._begin, Place(block * BLOCK, 0))
+        self._dead[number] = (begin.sample + 1 if number == begin.part else 1, error)
+        self.start(begin)
+
+    def end(self) -> None:
+        if self._child is not None:
+            self._child.end()
+
+
 def _work(
-    end: Connection, orders: Connection, source: Path, reading: Reading, begin: Place, mine: int, workers: int
-) -> None:
-    """A reading process: hands over samples, an empty list after each of its blocks, then None; or what ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that writes
+    source: Path, reading: Reading, segments: Segments, mine: int, count: int, begin: Place, dead: Dead
+) -> Iterator[list[tuple[Place, Sample | DataError]]]:
+    """In a reading process: samples, an empty list after each of its blocks."""
     keep_freed_memory()
-    try:
-        segments = orders.recv()
-        reading = formats.loaded(reading)
-        for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK):
-            if block % workers == mine:
-                for samples in _prepared_together(_sequences(parts, reading, begin, segments)):
-                    hand_over(end, samples)
-                hand_over(end, [])
-        hand_over(end, None)
-    except SignError as error:
-        hand_over(end, error)
-    except (OSError, EOFError):  # nobody listens any more
-        return
-
-
-def _receive(end: Connection, source: Path) -> list[tuple[Place, Sample | DataError]] | None:
-    try:
-        received = take(end)
-    except EOFError as error:
-        raise ResourceError(
-            "a process that read it died",
-            place=str(source),
-            wanted="memory for every reading process",
-            remedy="start the same import again with --workers 0: it goes on where it was",
-        ) from error
-    if isinstance(received, SignError):
-        raise received
-    return received
+    reading = formats.loaded(reading)
+    for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK):
+        if block % count == mine:
+            yield from _prepared_together(_sequences(parts, reading, begin, segments, dead))
+            yield []

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz_formats import Base, bases, damage, run
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import read
 from sign_models.keypoints.normalise import normalise
+from tests.keypoints import here
 from tests.keypoints.examples import EXAMPLES
 
 
@@ -33,7 +33,7 @@ def test_damage_to_any_format_is_read_or_refused(
     shutil.copytree(root, folder)
     (folder / base.victim.relative_to(root)).write_bytes(damage(base.victim.read_bytes(), chance))
     try:
-        for sequence in read(folder / base.path.relative_to(root)):
+        for sequence in here.read(folder / base.path.relative_to(root)):
             assert normalise(sequence).shape[0] == len(sequence)
     except DataError as error:
         assert error.found

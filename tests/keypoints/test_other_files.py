@@ -14,6 +14,7 @@ from sign_models.keypoints.formats import read
 from sign_models.keypoints.formats.labels import split_of
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.layouts import LAYOUTS
+from tests.keypoints import here
 from tests.keypoints.examples import (
     EXAMPLES,
     FRAMES,
@@ -253,7 +254,7 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
 def test_a_parquet_footer_that_promises_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sign_models.keypoints.formats.table_files.MAX_GROUP_BYTES", 1000)
     with pytest.raises(DataError, match="says it has 6 columns of up to"):
-        list(read(parquet(tmp_path / "a.parquet", landmark_rows())))
+        list(here.read(parquet(tmp_path / "a.parquet", landmark_rows())))
 
 
 def test_skels_lines_without_names_are_numbered(tmp_path: Path) -> None:

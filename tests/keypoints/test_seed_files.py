@@ -14,6 +14,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.formats.clip import unit_of
 from sign_models.keypoints.normalise import normalise
+from tests.keypoints import here
 from tests.keypoints.examples import dump, scored
 from tests.keypoints.signer import pixels, signer
 
@@ -155,7 +156,7 @@ def test_an_npz_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch:
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros((2**12, 75, 2), np.float32))
     assert (tmp_path / "a.npz").stat().st_size < 2**14
     with pytest.raises(DataError, match="unzips to 2,457,728 bytes"):
-        list(read(tmp_path / "a.npz"))
+        list(here.read(tmp_path / "a.npz"))
 
 
 def test_an_npy_header_is_believed_only_as_far_as_there_are_bytes(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ damaged = st.tuples(st.just(RECORD), st.dictionaries(fields, anything, max_size=
 def test_any_tree_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, tree: object) -> None:
     path = dump(tmp_path_factory.mktemp("any") / "a.pkl", tree)
     try:
-        for sequence in read(path):
+        for sequence in here.read(path):
             normalise(sequence)
     except DataError as error:
         assert "a.pkl" in str(error)
@@ -207,7 +208,7 @@ def test_any_tree_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, t
 def test_any_array_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, array: np.ndarray) -> None:
     path = dump(tmp_path_factory.mktemp("any") / "a.pkl", {"a": array})
     try:
-        (sequence,) = read(path)
+        (sequence,) = here.read(path)
     except DataError as error:
         assert str(error).startswith("a.pkl")
     else:

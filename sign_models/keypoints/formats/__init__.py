@@ -6,11 +6,12 @@ a Clip is a function that reads one sequence or raises DataError, so that one ba
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,17 @@ from sign_models.keypoints.formats import (
 from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.folders import check_regular
-from sign_models.keypoints.formats.labels import Labels
+from sign_models.keypoints.formats.labels import NEVER_LABELS, Labels
 from sign_models.keypoints.formats.plausible import Doubts
 from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import NUMBERED, Options, Source
+from sign_models.keypoints.isolation import Died, at_work, isolated, told
 from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 OnBad = Callable[[DataError], None] | None
+Dead = dict[Any, DataError]  # by what `at_work` said of the file that ended a process
+WALK, LABELS = "folder", "labels"  # begin a key of `at_work` that is of no clips
 BESIDE = (".files", ".text")  # of files that `skels` reads beside its own
 
 
@@ -98,22 +102,94 @@ def read(
     clip always raise.
     """
     source, options = source_at(path), loaded(Options(layout, fps, unit, size, **more))
-    labels = labels_of(source, on_bad, Labels(options)) if labelled else Labels()
     ids: dict[str, str] = {}
     doubts = Doubts()
-    for sequence in _sequences(source, options, on_bad, labels.segments):
-        sequence = replace(sequence, **vars(labels.of(sequence)))
-        if sequence.id in ids:
+    for found in _from_child(source, options, labelled):
+        if isinstance(found, DataError):
+            if on_bad is None:
+                raise found
+            on_bad(found)
+            continue
+        if found.id in ids:
             raise DataError(
-                f"id {sequence.id!r} again, after {ids[sequence.id]}",
-                place=sequence.source,
+                f"id {found.id!r} again, after {ids[found.id]}",
+                place=found.source,
                 wanted="each id once",
                 remedy="rename or remove one of the two",
             )
-        ids[sequence.id] = sequence.source
-        doubts.add(sequence.layout, sequence.fitting)
-        yield sequence
+        ids[found.id] = found.source
+        doubts.add(found.layout, found.fitting)
+        yield found
     doubts.check(source.name)
+
+
+def _from_child(source: Source, options: Options, labelled: bool) -> Iterator[KeypointSequence | DataError]:
+    """What `read_here` yields, read in another process; a file that ended the process as an error of its own."""
+    dead: Dead = {}
+    done = 0
+    while True:
+        try:
+            for found in islice(isolated(read_here, source, options, labelled, dead), done, None):
+                done += 1
+                yield found
+            return
+        except Died as died:
+            error = died.error()
+            if died.at is None or died.at.key in dead or died.at.key[0] == WALK:
+                raise error from died
+            dead[died.at.key] = error
+
+
+def read_here(
+    source: Source, options: Options, labelled: bool = True, dead: Dead | None = None
+) -> Iterator[KeypointSequence | DataError]:
+    """Every clip, and every DataError in place of a bad one, read in this process.
+
+    options: `loaded`. dead: files that are not read but are these errors.
+    """
+    dead, bad = dead or {}, list[DataError]()
+    labels = labels_of(source, bad.append, Labels(options), dead) if labelled else Labels()
+    yield from bad
+    found = bool(bad)
+    for part in parts(source):
+        if not isinstance(part, DataError):
+            part = dead.get(part_key(part), part)
+        if isinstance(part, DataError):  # a file that a reader knows and cannot use is told as such
+            found = True
+            yield part
+            continue
+        size = size_of(part)
+        at_work(part_key(part), part.id or part.name, size)
+        for made in _made(part, options, labels.segments, size):
+            found = True
+            if isinstance(made, DataError):
+                yield made
+            else:
+                yield replace(made, **vars(labels.of(made)))
+    if not found:
+        raise unknown(source)
+
+
+def _made(part: Source, options: Options, segments: Segments, size: int) -> Iterator[KeypointSequence | DataError]:
+    try:
+        for make in clips(part, options):
+            try:
+                yield from segments.cut(make())
+            except (DataError, MemoryError) as error:
+                yield told(error, part.name, size)
+    except (DataError, MemoryError) as error:
+        yield told(error, part.name, size)
+
+
+def part_key(part: Source) -> tuple[str, str]:
+    """What tells a part from the others of a source."""
+    return part.place, part.id
+
+
+def size_of(part: Source) -> int:
+    """Bytes of the files that a part is read from."""
+    files = [file.place for _, file in part.members] or (part.files if part.is_folder else [part.place])
+    return sum(os.stat(file).st_size for file in files)
 
 
 def loaded(options: Options) -> Options:
@@ -125,40 +201,21 @@ def loaded(options: Options) -> Options:
     return replace(options, layout=layout)
 
 
-def _sequences(source: Source, options: Options, on_bad: OnBad, segments: Segments) -> Iterator[KeypointSequence]:
-    found = False
-
-    def handed(error: DataError) -> None:
-        nonlocal found
-        found = True  # a file that a reader knows and cannot use is told as such
-        if on_bad is None:
-            raise error
-        on_bad(error)
-
-    for part in parts(source):
-        with _handing(handed):
-            if isinstance(part, DataError):
-                raise part
-            for make in clips(part, options):
-                found = True
-                with _handing(handed):
-                    for clip in segments.cut(make()):
-                        with _handing(handed):
-                            if isinstance(clip, DataError):
-                                raise clip
-                            yield clip
-    if not found:
-        raise unknown(source)
-
-
 def detect(path: Path | str) -> str:
     """The name of the reader of a file, or of the first file in a folder that any reader knows. DataError if none."""
-    source = source_at(path)
+    try:
+        return str(next(isolated(_detected, source_at(path))))
+    except Died as died:
+        raise died.error() from died
+
+
+def _detected(source: Source) -> Iterator[str]:
     for part in parts(source):
         if isinstance(part, DataError):
             raise part
+        at_work(part_key(part), part.id or part.name, size_of(part))
         if reader := _reader(part):
-            return reader.name
+            yield reader.name
     raise unknown(source)
 
 
@@ -183,17 +240,27 @@ def _reader(source: Source) -> Reader | None:
     return next((reader for reader in READERS if reader.detect(source)), None)
 
 
-def labels_of(source: Source, on_bad: OnBad = None, labels: Labels | None = None) -> Labels:
+def labels_of(source: Source, on_bad: OnBad = None, labels: Labels | None = None, dead: Dead | None = None) -> Labels:
     """What the label files among the files of a source, and those that lie elsewhere, say of its clips.
 
-    labels: what they are added to, with the options of reading.
+    labels: what they are added to, with the options of reading. dead: files that are not read but are these errors.
     """
     labels = Labels() if labels is None else labels
     paths: set[str] = set()
     for file in chain(_told(_files(source), paths), _elsewhere(labels)):
+        key, size = (LABELS, file.place), os.stat(file.place).st_size
         problems: list[DataError] = []
         with _handing(on_bad):
-            problems = labels.add(file)
+            if dead and key in dead:
+                raise dead[key]
+            if not file.name.lower().endswith(NEVER_LABELS):
+                at_work(key, file.id or file.name, size)
+            try:
+                problems = labels.add(file)
+            except MemoryError as error:
+                raise told(error, file.name, size) from error
+            except DataError as error:
+                raise told(error, file.name, size) from error.__cause__
         for problem in problems:
             with _handing(on_bad):
                 raise problem
@@ -225,6 +292,7 @@ def parts(source: Source) -> Iterator[Source | DataError]:
     No file's clips are read, so that processes can share the parts of a source.
     """
     if source.is_folder:
+        at_work((WALK, source.place), source.id or source.name, 0)
         yield from source.unreadable
         try:
             whole = _reader(source)

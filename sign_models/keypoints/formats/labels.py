@@ -34,7 +34,7 @@ from sign_models.keypoints.formats.segments import Segment, Segments, Unit, form
 from sign_models.keypoints.formats.source import AS_TOLD, Options, Source
 
 _SAMPLED = 8  # rows by which a file is told
-_NEVER = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
+NEVER_LABELS = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
 
 
@@ -299,7 +299,7 @@ def split_of(name: str) -> str | None:
 
 def _rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] | None:
     """(place, key or "", row) of a label file, None where the file is no label file."""
-    if source.name.lower().endswith(_NEVER):
+    if source.name.lower().endswith(NEVER_LABELS):
         return None
     if source.kind == "text":
         table = delimited.rows(source)

@@ -10,7 +10,7 @@ import threading
 import numpy as np
 import pytest
 
-from sign_models.datasets.handover import APART, hand_over, take, widen
+from sign_models.keypoints.handover import APART, hand_over, take, widen
 
 WHAT = [
     None,
