@@ -10,6 +10,16 @@ Entry points print a SignError as one message without a traceback and exit with 
 that escapes is a bug and keeps its traceback.
 """
 
+import re
+
+# Control characters but line feed, carriage return and tab; marks that turn the direction of writing.
+_STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with every character that would steer a terminal written as an escape, such as \\x1b or \\u202e."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
 
 class SignError(Exception):
     """`place: found; wanted WANTED; REMEDY`: where it is, what it is, what it should be, what to do.
@@ -25,7 +35,7 @@ class SignError(Exception):
             message += f"; wanted {wanted}"
         if remedy:
             message += f"; {remedy}"
-        super().__init__(message)
+        super().__init__(printable(message))
 
 
 class ParamsError(SignError):

@@ -20,6 +20,7 @@ import click
 
 from sign_models import interruption
 from sign_models.cli.scratch import scratch_folder
+from sign_models.cli.terminal import printable_streams
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
 from sign_models.params.describe import parameters
@@ -279,6 +280,11 @@ def refuse_file(name: str, value: str, base: Path = Path(), run_only: bool = Fal
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command and exits: 0 done, 2 a mistake of the user's, in one message, 130 interrupted, 143 terminated."""
     guard_process()
+    with printable_streams():
+        _run(command, arguments)
+
+
+def _run(command: click.Command, arguments: Sequence[str] | None) -> NoReturn:
     try:
         with scratch_folder():
             command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
@@ -357,7 +363,7 @@ def words(given: Mapping[str, Any]) -> list[str]:
 
 
 def _processes(value: str) -> int:
-    if value and not (value.isdecimal() and int(value) > 0):
+    if value and not (value.isdecimal() and len(value) < 6 and int(value) > 0):
         raise ParamsError(f"'{value}'", place="processes", wanted="a number from 1 on")
     return int(value or 1)
 

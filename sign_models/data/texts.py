@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.folders import check_regular
+from sign_models.keypoints.folders import check_regular
 from sign_models.keypoints.trees import check_json, parse_json
 
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}

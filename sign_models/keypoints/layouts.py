@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from sign_models.errors import DataError
 from sign_models.keypoints.landmarks import (
@@ -45,6 +44,7 @@ from sign_models.keypoints.landmarks import (
     prefixed,
     split,
 )
+from sign_models.keypoints.yaml_files import read_yaml
 
 _HANDS = LEFT_HAND + RIGHT_HAND
 _HAND_PARTS = ("left_hand", "right_hand")
@@ -299,8 +299,8 @@ def load_layout(path: Path | str) -> str:
     """
     path = Path(path)
     try:
-        names = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        names = read_yaml(path)
+    except (OSError, ValueError) as error:
         found = f"cannot be read as a layout ({type(error).__name__})"
         raise DataError(found, place=path.name, wanted="a YAML list of landmark names") from error
     if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):

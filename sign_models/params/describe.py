@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel
 
 from sign_models.params.load import flatten, kinds, resolve, section, sections
-from sign_models.params.schema import PipelineParams
+from sign_models.params.schema import MAX_COUNT, PipelineParams
 
 HEADER = """# Parameters
 
@@ -80,6 +80,7 @@ def _range(limits: list[Any]) -> str:
     """Of pydantic's limits; "" where there is none."""
     limits = [part for limit in limits for part in getattr(limit, "metadata", [limit])]
     bounds = {name: getattr(limit, name) for limit in limits for name in SIGNS if hasattr(limit, name)}
+    bounds = {name: bound for name, bound in bounds.items() if bound != MAX_COUNT}  # no limit that anybody meets
     if {"ge", "le"} <= bounds.keys():
         return f"from {bounds['ge']} to {bounds['le']}"
     return ", ".join(f"{SIGNS[name]} {bound}" for name, bound in bounds.items())

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from sign_models.errors import ParamsError
+from sign_models.errors import DataError, ParamsError
+from sign_models.keypoints import yaml_files
 from sign_models.params.schema import PipelineParams
 
 INSTALLED = Path(__file__).resolve().with_name("files")  # a copy of params/, made by setup.py
@@ -81,7 +82,7 @@ def resolve(
         put(_flat({name: read_yaml(file)}, None, _shown(file), mistakes, schema), _shown(file))
     for name in filter(None, (part.strip() for part in preset.split(","))):
         file = FOLDER / "presets" / f"{name}.yaml"
-        if not file.is_file():
+        if name not in presets():  # which a path out of the folder is not either
             mistakes.append(f"preset '{name}' does not exist; {_hint(name, presets())}")
             continue
         put(_flat(read_yaml(file), None, _shown(file), mistakes, schema), _shown(file))
@@ -158,11 +159,13 @@ def read_yaml(file: Path) -> dict[str, Any]:
             remedy=f"write {file.with_suffix('.yaml').name}, e.g. 'alignment: {{training: {{epochs: 50}}}}'",
         )
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml_files.read_yaml(file)
     except OSError as error:
         raise ParamsError(f"cannot be read: {error.strerror}", place=str(file), wanted="a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"is not YAML: {' '.join(str(error).split())}", place=str(file)) from error
+    except DataError as error:
+        raise ParamsError(error.found, place=str(file), wanted="a YAML file") from error
+    except ValueError as error:
+        raise ParamsError(f"is not YAML: {error}", place=str(file)) from error
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"holds a {type(content).__name__}"
         raise ParamsError(found, place=str(file), wanted="names and values, e.g. 'training: {epochs: 50}'")
@@ -187,7 +190,9 @@ def _walk(
     content: Any, model: type[BaseModel], path: str, place: str, mistakes: list[str], schema: type[PipelineParams]
 ) -> Iterator[tuple[str, Any]]:
     if not isinstance(content, dict):
-        mistakes.append(f"{place}: {path} is {content!r}; wanted a section with {', '.join(model.model_fields)}")
+        mistakes.append(
+            f"{place}: {path} is {reprlib.repr(content)}; wanted a section with {', '.join(model.model_fields)}"
+        )
         return
     for key, value in content.items():
         field = model.model_fields.get(key)
@@ -251,7 +256,7 @@ def _told(detail: Mapping[str, Any], values: Mapping[str, Any], places: Mapping[
     choices = re.findall(r"[\w-]+", wanted.removeprefix("one of ")) if wanted.startswith(("one of ", "'")) else []
     close = nearest(str(detail["input"]), choices)
     hint = f"; did you mean '{close}'?" if close else ""
-    return f"{places[name]}: {name} is {values[name]!r}; wanted {wanted}{hint}"
+    return f"{places[name]}: {name} is {reprlib.repr(values[name])}; wanted {wanted}{hint}"
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:

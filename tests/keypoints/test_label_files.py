@@ -140,3 +140,11 @@ def test_files_that_tell_different_things_of_a_clip_are_joined(tmp_path: Path) -
     (tmp_path / "signers.csv").write_text("id,text,signer\na,,s2\n")
     with pytest.raises(DataError, match="'a' again"):
         list(read(tmp_path))
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud83d"])
+def test_texts_that_cannot_be_written_are_refused(tmp_path: Path, value: str) -> None:
+    np.save(tmp_path / "clip.npy", pixels("mediapipe_75", 6))
+    (tmp_path / "labels.json").write_text(json.dumps([{"id": "clip", "text": value}]))
+    with pytest.raises(DataError, match=r"labels.json: row 1: its text holds the character"):
+        list(read(tmp_path))

@@ -213,3 +213,26 @@ def test_any_array_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, 
         assert str(error).startswith("a.pkl")
     else:
         assert np.isfinite(sequence.points[sequence.confidence > 0]).all()
+
+
+@pytest.mark.parametrize("field", ["id", "group", "split", "text"])
+@pytest.mark.parametrize("value", ["a\0b", "\ud83d", "x\udfff"])
+def test_characters_that_cannot_be_written_are_refused(tmp_path: Path, field: str, value: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps([{"id": "a", "keypoints": CLIP.tolist(), field: value}]))
+    with pytest.raises(DataError, match=f"its {field} holds the character "):
+        list(read(tmp_path / "a.json"))
+
+
+@pytest.mark.parametrize("id", ["", "x" * 70_000, "a\nb", "a\x1b[2J", "a\u202eb"])
+def test_ids_are_names(tmp_path: Path, id: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({id: CLIP.tolist()}))
+    with pytest.raises(DataError, match="its id ") as error:
+        list(read(tmp_path / "a.json"))
+    assert len(str(error.value)) < 2000
+
+
+@pytest.mark.parametrize("fps", [1e-320, 1e-9, -1, 1e9, float("nan"), float("inf")])
+def test_frame_rates_are_rates(tmp_path: Path, fps: float) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps([{"id": "a", "keypoints": CLIP, "fps": fps}]))
+    with pytest.raises(DataError, match=r"a frame rate .* from 0.01 to 10,000"):
+        list(read(tmp_path / "a.pkl"))

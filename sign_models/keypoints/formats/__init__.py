@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sign_models.errors import DataError
+from sign_models.keypoints.folders import check_regular
 from sign_models.keypoints.formats import (
     alphapose,
     glofe,
@@ -35,7 +36,6 @@ from sign_models.keypoints.formats import (
 )
 from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import Clip
-from sign_models.keypoints.formats.folders import check_regular
 from sign_models.keypoints.formats.labels import NEVER_LABELS, Labels
 from sign_models.keypoints.formats.plausible import Doubts
 from sign_models.keypoints.formats.segments import Segments

@@ -18,9 +18,13 @@ from sign_models.keypoints.trees import check_tree
 SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
 _SIDE = re.compile(r"(left|right)[_ -]?hand|hand[_ -]?(left|right)", re.IGNORECASE)
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 Clip = Callable[[], KeypointSequence]  # reads one clip; raises DataError
 
 MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
+MIN_FPS, MAX_FPS = 0.01, 10_000
+MAX_ID = 1024  # characters
 MAX_SIDE = 1e6  # pixels
 MIN_PERCENT, MAX_PERCENT = 10.0, 255.0  # a score's scale ends at 100 or 255; a depth in metres below 10
 PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
@@ -52,6 +56,9 @@ def clip(
     goes before `options`, except for the layout's name. Raises DataError.
     """
     apart = confidence is not None
+    check_id(id, source)
+    for what, told in (("text", text), ("split", split), ("group", group)):
+        check_characters(told, what, source)
     points, confidence, unseen = channels(keypoints, confidence, source)
     count = points.shape[1]
     name = options.layout or (_told_by_count(count, id, source) if layout is None else layout)
@@ -117,6 +124,28 @@ def _depth(array: np.ndarray, seen: np.ndarray, apart: bool) -> np.ndarray | Non
 def _scored(array: np.ndarray) -> bool:
     """Whether the last of three channels is a confidence."""
     return is_score(array[..., 2][~np.isnan(array[..., :2]).any(-1)])
+
+
+def check_id(id: str, source: str) -> None:
+    """DataError where an id is empty, longer than MAX_ID, or holds control characters or halves of surrogate pairs."""
+    check_characters(id, "id", source)
+    if not 0 < len(id) <= MAX_ID:
+        wanted = f"1 to {MAX_ID:,}, as a file's name has"
+        raise DataError(f"its id has {len(id):,} characters", place=source[:MAX_ID], wanted=wanted, remedy="rename it")
+
+
+def check_characters(value: Any, what: str, source: str) -> None:
+    """DataError where a text cannot be written in UTF-8, or an id or a name holds control characters such as NUL."""
+    if not isinstance(value, str):
+        return
+    unwritable = _CONTROLS if what != "text" else _UNWRITABLE
+    if found := unwritable.search(value):
+        raise DataError(
+            f"its {what} holds the character {ascii(found[0])}",
+            place=source[:MAX_ID],
+            wanted="characters that UTF-8 can write, and none that controls a terminal",
+            remedy=f"write the {what} anew",
+        )
 
 
 def _told_by_count(count: int, id: str, source: str) -> str:
@@ -285,11 +314,11 @@ def _size(size: Any, source: str) -> tuple[float, float] | None:
 def _rate(fps: Any, source: str) -> float | None:
     if fps is None:
         return None
-    if not isinstance(fps, int | float) or not 0 <= fps <= 10_000:
+    if not isinstance(fps, int | float) or not (fps == 0 or MIN_FPS <= fps <= MAX_FPS):
         raise DataError(
             "a frame rate that is no number of frames a second",
             place=source,
-            wanted="a number such as 25",
+            wanted=f"a number such as 25, from {MIN_FPS:g} to {MAX_FPS:,}",
             remedy="leave it out where it is unknown",
         )
     return float(fps) or None

@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import delimited, elan, subtitles
-from sign_models.keypoints.formats.clip import SPLITS
+from sign_models.keypoints.formats.clip import SPLITS, check_characters
 from sign_models.keypoints.formats.columns import (
     GROUP,
     ID,
@@ -198,6 +198,8 @@ class Labels:
         told = {kind: cell(row, first_of(row, names)) for kind, names in (("split", SPLIT), ("group", GROUP))}
         text = next((value for name in TEXT if (value := cell(row, first_of(row, (name,))))), None)
         try:
+            check_characters(text, "text", place)
+            check_characters(told["group"], "group", place)
             label = Label(text, split_named(told["split"], place) or split, told["group"])
         except DataError as error:
             return error

@@ -22,8 +22,8 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.folders import is_inside, listed
 from sign_models.keypoints.formats.encodings import decode, head_text, is_text
-from sign_models.keypoints.formats.folders import is_inside, listed
 from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
 from sign_models.keypoints.trees import check_json, parse_json

@@ -1,0 +1,49 @@
+"""YAML files that somebody else may have written: no aliases, which make bombs, and numbers that fit 64 bits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sign_models.keypoints.folders import check_regular
+
+MAX_BYTES = 2**20
+MAX_INTEGER = 2**63
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"alias {str(self.peek_event().anchor)[:40]!r}: write the values out")
+        return super().compose_node(parent, index)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        number = int(super().construct_yaml_int(node))
+        if abs(number) >= MAX_INTEGER:
+            raise yaml.YAMLError(f"a number of more than 64 bits in line {node.start_mark.line + 1}")
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        OSError: it cannot be read. DataError: it is no regular file.
+        ValueError: it is no YAML, too large, nested too deep, or holds aliases or numbers of more than 64 bits.
+    """
+    check_regular(path)
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"it holds more than {MAX_BYTES:,} bytes")
+    try:
+        return yaml.load(data.decode("utf-8-sig"), _Loader)  # noqa: S506  a SafeLoader
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, OverflowError) as error:
+        raise ValueError(" ".join(str(error).split())[:300]) from error
