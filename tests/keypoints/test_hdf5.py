@@ -8,6 +8,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import hdf5, read
+from tests.keypoints import here
 from tests.keypoints.signer import pixels
 
 h5py = pytest.importorskip("h5py", reason="the optional extra hdf5 is not installed")
@@ -157,6 +158,6 @@ def test_a_library_that_hangs_or_crashes_does_so_in_another_process(
     monkeypatch.setattr(hdf5, "PROBE", [sys.executable, "-c", program])
     monkeypatch.setattr(hdf5, "MAX_SECONDS", 0.5)
     with pytest.raises(DataError, match=rf"clip_0\.h5: is no readable HDF5 file \({message}"):
-        list(read(tmp_path))
+        list(here.read(tmp_path))
     monkeypatch.undo()
     assert found(tmp_path) == {"clip_0": ("mediapipe_75", None, None, None)}
