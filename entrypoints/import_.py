@@ -43,7 +43,13 @@ Examples:
 @option("--seed", "Of the splits by ratio.  [default: 0]", metavar="INTEGER")
 @option("--on-bad-sample", "stop or reject: leave it out and list it.  [default: stop]", metavar="CHOICE")
 @option("--on-leak", "stop or report: keep what two splits share.  [default: stop]", metavar="CHOICE")
-@option("--workers", "Processes that read; 0: none but the one that writes.  [default: as help]", metavar="INTEGER")
+@option(
+    "--mirror",
+    "auto: clips of signers whose left hand leads are mirrored, each by itself where no group is known; never.  "
+    "[default: auto]",
+    metavar="CHOICE",
+)
+@option("--workers", "Processes that read, one at least.  [default: as help]", metavar="INTEGER")
 @option("--verify", "Only check every byte of this store; takes no other option.", metavar="DIR")
 @option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME")
 @option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR")

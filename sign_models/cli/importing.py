@@ -16,6 +16,7 @@ from sign_models.pipeline.importing import ImportOptions
 
 FOLDERS: Literal["folders"] = "folders"  # in place of a file of texts: a clip's folder is named by its text
 CHOICES = {
+    "mirror": ("auto", "never"),
     "times": ("seconds", "ms", "frames"),
     "on_bad_sample": ("stop", "reject"),
     "on_leak": ("stop", "report"),

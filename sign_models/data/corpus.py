@@ -10,7 +10,7 @@ import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.normalise import half, normalise_joined
+from sign_models.keypoints.normalise import Handedness, Mirroring, half, mirror, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,9 @@ class Clip:
     """One normalised clip and what is known of it.
 
     values (T, K, 3) float16, of a clip with depth (T, K, 4); sha256: of their bytes. text: in NFC, otherwise as its
-    file has it. mirrored: its left hand leads, so that left and right have changed places. nan: landmarks that its
-    file gives as NaN, unseen here. extractor, cut, fitting: as in KeypointSequence.
+    file has it. left_leads: how far its left hand is above the right one on average, in shoulder widths, as its file
+    has it. mirrored: left and right have changed places, as `normalise.Handedness` decides for all clips of a signer.
+    nan: landmarks that its file gives as NaN, unseen here. extractor, cut, fitting: as in KeypointSequence.
     """
 
     id: str
@@ -117,6 +118,7 @@ class Clip:
     split: str | None = None
     group: str | None = None
     text: str | None = None
+    left_leads: float = 0.0
     mirrored: bool = False
     nan: int = 0
     extractor: str | None = None
@@ -125,10 +127,10 @@ class Clip:
 
     @classmethod
     def of(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
-        """Normalise several, which is faster than one by one; an error where a sequence shows nobody."""
+        """Normalise several, none mirrored, faster than one by one; an error where a sequence shows nobody."""
         if not sequences:
             return []
-        joined, errors, mirrored = normalise_joined(sequences)
+        joined, errors, leads = normalise_joined(sequences)
         values, end = half(joined), 0
         found: list[Clip | DataError] = []
         for i, s in enumerate(sequences):
@@ -136,15 +138,19 @@ class Clip:
             mine = values[begin:end]
             if mine.shape[-1] > 3 and not mine[..., 3].any():
                 mine = np.ascontiguousarray(mine[..., :3])
-            found.append(errors[i] if i in errors else cls._of(s, mine, bool(mirrored[i])))
+            found.append(errors[i] if i in errors else cls._of(s, mine, float(leads[i])))
         return found
 
     @classmethod
-    def _of(cls, s: KeypointSequence, values: np.ndarray, mirrored: bool) -> Clip:
+    def _of(cls, s: KeypointSequence, values: np.ndarray, lead: float) -> Clip:
         fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(values.data).hexdigest()
-        return cls(
-            s.id, values, sha256, fps, s.split, s.group, nfc(s.text), mirrored, s.nan, s.extractor, s.cut, s.fitting
-        )
+        told = (s.nan, s.extractor, s.cut, s.fitting)
+        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), lead, False, *told)
+
+    def turned(self) -> Clip:
+        """The same with left and right in each other's places."""
+        values = mirror(self.values)
+        return replace(self, values=values, sha256=hashlib.sha256(values.data).hexdigest(), mirrored=not self.mirrored)
 
 
 def concatenated(clips: Sequence[np.ndarray]) -> np.ndarray:
@@ -221,11 +227,10 @@ class Corpus:
         return self.frames[self.offsets[i] : self.offsets[i + 1]]
 
     @classmethod
-    def of(cls, sequences: Iterable[KeypointSequence], source: str = "") -> Corpus:
-        """Normalise and collect; DataError on a second clip of the same id or where there is none."""
-        clips: dict[str, np.ndarray] = {}
-        fps, splits, groups, texts = [], [], [], []
-        digest, changes, extractors = Digest(), Changes(), Counter[str | None]()
+    def of(cls, sequences: Iterable[KeypointSequence], source: str = "", mirroring: Mirroring = "auto") -> Corpus:
+        """Normalise, mirror and collect; DataError on a second clip of the same id or where there is none."""
+        clips: dict[str, Clip] = {}
+        hands, changes = Handedness(mirroring), Changes()
         groups_of = ((group, Clip.of(group)) for group in together(sequences, len))
         for sequence, clip in chain.from_iterable(zip(*pair, strict=True) for pair in groups_of):
             if sequence.id in clips:
@@ -237,20 +242,30 @@ class Corpus:
                 )
             if isinstance(clip, DataError):
                 raise clip
-            clips[clip.id] = clip.values
-            fps.append(clip.fps)
-            splits.append(clip.split)
-            groups.append(clip.group)
-            texts.append(clip.text)
-            known = (clip.fps, clip.split, clip.group, clip.text, clip.sha256, clip.extractor)
-            digest.add(clip.id, len(clip.values), *known)
-            extractors[clip.extractor] += 1
-            changes.add(clip)
-        changes.log(source)
+            clips[clip.id] = clip
+            hands.add(clip.group, clip.left_leads, len(clip.values))
         if not clips:
             raise DataError(
                 "no clip in it", place=source, wanted="at least one keypoint sequence", remedy="check the path"
             )
-        offsets = np.cumsum([0, *map(len, clips.values())], dtype=np.int64)
-        frames = concatenated(list(clips.values()))
-        return cls(list(clips), frames, offsets, fps, splits, groups, texts, str(digest), source, dict(extractors))
+        digest = Digest()
+        for clip in clips.values():
+            if hands.is_mirrored(clip.group, clip.left_leads):
+                clip = clips[clip.id] = clip.turned()
+            known = (clip.fps, clip.split, clip.group, clip.text, clip.sha256, clip.extractor)
+            digest.add(clip.id, len(clip.values), *known)
+            changes.add(clip)
+        changes.log(source)
+        found = list(clips.values())
+        return cls(
+            ids=list(clips),
+            frames=concatenated([clip.values for clip in found]),
+            offsets=np.cumsum([0, *(len(clip.values) for clip in found)], dtype=np.int64),
+            fps=[clip.fps for clip in found],
+            splits=[clip.split for clip in found],
+            groups=[clip.group for clip in found],
+            texts=[clip.text for clip in found],
+            digest=str(digest),
+            sources=source,
+            extractors=dict(Counter(clip.extractor for clip in found)),
+        )

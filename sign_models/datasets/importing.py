@@ -10,7 +10,6 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from sign_models.data.corpus import Changes
 from sign_models.data.splits import divide
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.datasets import checks, report
@@ -21,6 +20,7 @@ from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats, landmarks, layouts, normalise
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.plausible import Doubts
+from sign_models.keypoints.normalise import Handedness, Mirroring
 
 SPLITS = ("train", "dev", "test")
 AS_TOLD = Reading()
@@ -47,13 +47,15 @@ def import_corpus(
     on_bad_sample: OnBad = "stop",
     on_leak: OnLeak = "stop",
     workers: int | None = None,
+    mirroring: Mirroring = "auto",
     progress: Callable[[int], None] = lambda frames: None,
 ) -> report.Report:
     """Write the clips of `source` to the store `out`, whole or not at all; cut off and started again, it goes on.
 
     reading: what the files do not tell. texts: a text_data.json. group: what clips share a group by: "signer" or
     "video", as the files tell it; "id": nothing; a regular expression that finds it in the id; "": as told, else the
-    id. progress: told the frames of each clip. workers: reading processes; None: as many as help.
+    id. mirroring: "auto": the clips of those whose left hand leads are mirrored, by group where there is one; "never".
+    progress: told the frames of each clip. workers: reading processes; None: as many as help.
     Raises DataError on a bad sample or a leak that stops, and where no clip is left; ResourceError where another
     process writes `out`.
     """
@@ -68,6 +70,7 @@ def import_corpus(
         "reading": asdict(reading),
         "layout": _content(Path(reading.layout)) if reading.layout and Path(reading.layout).is_file() else None,
         "group": group,
+        "mirroring": mirroring,
         "texts": _content(texts) if texts else None,
         "labels": Files.of(Path(reading.labels)).sha256 if reading.labels else None,
         "code": [_content(Path(str(module.__file__))) for module in (landmarks, layouts, normalise)],
@@ -77,10 +80,11 @@ def import_corpus(
             labels = Labels(reading)
             samples = read_samples(source, reading, group, writer.position, files.workers(workers), labels)
             try:
-                write(writer, samples, rows, on_bad_sample, progress)
+                hands = write(writer, samples, rows, on_bad_sample, progress, mirroring)
             except SignError:
                 writer.flush()  # what was read so far need not be read again
                 raise
+            writer.mirror(hands)
             found = finish(writer, group, splitting, on_leak, rows, labels)
             (out / LOCK).unlink()
             return found
@@ -98,8 +102,14 @@ def write(
     rows: dict[str, TextRow],
     on_bad_sample: OnBad,
     progress: Callable[[int], None] = lambda frames: None,
-) -> None:
-    changes = Changes()
+    mirroring: Mirroring = "auto",
+) -> Handedness:
+    """Write the clips, mirrored as far as what came before them tells; returned is what all of them tell."""
+    hands = Handedness(mirroring)
+    for shard in writer.shards():  # of an import that was cut off
+        lengths = (shard.offsets[1:] - shard.offsets[:-1]).tolist()
+        for clip_of in zip(shard.known["groups"], shard.known["left_leads"], lengths, strict=True):
+            hands.add(*clip_of)
     for position, sample in samples:
         if isinstance(sample, formats.Unread):
             writer.reject(report.UNREAD + sample.place, position)
@@ -119,10 +129,13 @@ def write(
                     remedy="make the two agree",
                 )
             clip = replace(clip, text=row.text, split=row.split or clip.split)
+        hands.add(clip.group, clip.left_leads, len(clip.values))
+        if hands.is_mirrored(clip.group, clip.left_leads):
+            clip = clip.turned()
+            sample = sample._replace(measures=checks.measure([clip.values])[0])
         writer.add(sample._replace(clip=clip), position)
-        changes.add(clip)
         progress(len(clip.values))
-    changes.log(writer.made["source"])
+    return hands
 
 
 def finish(
@@ -172,6 +185,7 @@ def finish(
             remedy="split anew with --split-ratio, correct the files, or keep it all with --on-leak report",
         )
     made = report.Report.of(table, writer.shards, leaks, writer.rejected, textless)
+    made.changes().log(writer.made["source"])
     made.write(writer.path / "report", table, writer.frames())
     writer.finish(table.splits if splitting else None)
     check_store(writer.path)

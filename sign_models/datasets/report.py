@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import regex
 
-from sign_models.data.corpus import Frames
+from sign_models.data.corpus import Changes, Frames
 from sign_models.data.scripts import UNSPACED
 from sign_models.datasets import checks
 from sign_models.datasets.store import Shard
@@ -80,7 +80,8 @@ class Report:
                        "clips without it": int((column == 1).sum())}
                 for part, column in zip(PARTS, unseen.T, strict=True)
             },
-            "mirrored": {"clips": len(mirrored), "ids": mirrored[:LISTED]},
+            "mirrored": {"clips": len(mirrored), "decided by group": sum(group is not None for group in table.groups),
+                         "ids": mirrored[:LISTED]},
             "NaN taken as unseen": {"landmarks": sum(nan.values()), "clips": len(nan),
                                     "most first": dict(Counter(nan).most_common(LISTED))},
             "cut out of recordings": {
@@ -116,6 +117,10 @@ class Report:
             "mirrored": n["mirrored"]["clips"],
             "nan_landmarks": n["NaN taken as unseen"]["landmarks"],
         }
+
+    def changes(self) -> Changes:
+        mirrored, nan = self.numbers["mirrored"], self.numbers["NaN taken as unseen"]
+        return Changes(self.numbers["clips"], mirrored["clips"], nan["landmarks"], nan["clips"])
 
     def markdown(self) -> str:
         """The same for people: a line a finding, the first cases of each by id."""

@@ -46,6 +46,7 @@ COLUMNS = (
     "extractors",
     "cut",
     "fitting",
+    "left_leads",
 )
 
 
@@ -303,14 +304,14 @@ def verify(shard: Shard) -> str:
         checksum = hashlib.sha256(file.read(head)).hexdigest()
         sums = zip(shard.known["ids"], np.diff(shard.offsets).tolist(), shard.known["sha256"], strict=True)
         for id, length, sha256 in sums:
-            if _sha256_of_clip(file.read(length * CHANNEL_BYTES * shard.channels), shard.channels) != sha256:
+            if sha256_of_clip(file.read(length * CHANNEL_BYTES * shard.channels), shard.channels) != sha256:
                 raise _broken(shard.path, f"was changed: the checksum of clip {id!r} differs")
         if file.read(1):
             raise _broken(shard.path, "holds more than its clips")
     return checksum
 
 
-def _sha256_of_clip(frames: bytes, channels: int) -> str:
+def sha256_of_clip(frames: bytes, channels: int) -> str:
     """The checksum of a clip's own values, which have no depth where all of it is 0: data.corpus.Clip."""
     if channels == 4 and not (values := np.frombuffer(frames, np.float16).reshape(-1, 4))[:, 3].any():
         frames = np.ascontiguousarray(values[:, :3]).tobytes()

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from sign_models.data.corpus import Digest
+from sign_models.datasets.checks import measure
 from sign_models.datasets.samples import BEGIN, Place, Sample
 from sign_models.datasets.store import (
     COLUMNS,
@@ -27,10 +29,12 @@ from sign_models.datasets.store import (
     add_known,
     place_of_frames,
     seal,
+    sha256_of_clip,
     verify,
 )
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL
+from sign_models.keypoints.normalise import Handedness, mirror
 from sign_models.keypoints.sequence import with_channels
 
 LOCK = ".lock"  # held by the process that writes
@@ -112,7 +116,7 @@ class StoreWriter:
         self.ids[clip.id] = None
         self.position = position
         told = (clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256)
-        self._known.append((*told, clip.mirrored, clip.nan, clip.extractor, clip.cut, clip.fitting))
+        self._known.append((*told, clip.mirrored, clip.nan, clip.extractor, clip.cut, clip.fitting, clip.left_leads))
         self._measures.append(sample.measures)
         if length > len(self._frames):
             self._ends.append(length)
@@ -159,6 +163,29 @@ class StoreWriter:
         """The finished shards, one at a time, without their frames."""
         for entry in self._shards:
             yield Shard.read(self.path / entry["name"])
+
+    def mirror(self, hands: Handedness) -> None:
+        """Turn the clips of the finished shards that `hands`, which knows all clips by now, decides otherwise on."""
+        self.flush()
+        for i, entry in enumerate(self._shards):
+            shard = Shard.read(path := self.path / entry["name"])
+            known = shard.known
+            clips = zip(known["groups"], known["left_leads"], known["mirrored"], strict=True)
+            wrong = [k for k, (group, lead, now) in enumerate(clips) if hands.is_mirrored(group, lead) != now]
+            if not wrong:
+                continue
+            with safe_open(path, "np") as file:
+                frames, measures = file.get_tensor("frames"), file.get_tensor("measures")
+            for k in wrong:
+                part = frames[shard.offsets[k] : shard.offsets[k + 1]]
+                part[:] = mirror(part)
+                known["sha256"][k] = sha256_of_clip(part.tobytes(), shard.channels)
+                known["mirrored"][k] = not known["mirrored"][k]
+                measures[k] = measure([part])[0]
+            about = {"known": known, "rejected": shard.rejected, "position": shard.position}
+            tensors = {"frames": frames, "offsets": shard.offsets, "measures": measures}
+            self._shards[i] = _write_shard(tensors, json.dumps(about), self.path / f"frames-{i:05}.making")
+            path.unlink()
 
     def frames(self) -> StoredFrames:
         """Of the finished shards."""

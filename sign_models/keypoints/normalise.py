@@ -3,7 +3,8 @@
 One centre and one scale a clip: the middle of the shoulders and the width between them, so that pixels, fractions of
 the picture and coordinates that are already centred give the same numbers. Where the shoulders are never seen, or the
 signer stands sideways, other distances of the body serve, by fixed ratios. A signer whose left hand leads is mirrored:
-signs mean the same by either hand, and a model that has seen right-handers only would not know them.
+signs mean the same by either hand, and a model that has seen right-handers only would not know them. `Handedness`
+decides by signer where signers are known: a right-hander who points with the left hand stays as he is.
 
 Where a file tells depth, it is a fourth number of each landmark, in shoulder widths behind the middle of the shoulders.
 Detectors measure the depth of each hand from its own wrist and that of the body from its hips: so hands and face are
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Literal
 
 import numpy as np
 
@@ -30,6 +32,7 @@ FAR = 50.0  # shoulder widths; a landmark farther out than this is a detector's 
 LEADS = 0.25  # shoulder widths that the left hand is above the right one on average, where it leads
 RAISED, RESTING = -0.5, 1.5  # shoulder widths below the shoulders, between which a hand's height counts
 
+Mirroring = Literal["auto", "never"]
 Points = tuple[str, str]  # the point midway between two landmarks
 
 
@@ -87,27 +90,28 @@ _JOINED = {
 _UPRIGHT = [1, 2, 6, 7]  # torso, height of the head, hands: what turning sideways does not shorten
 
 
-def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT) -> np.ndarray:
+def normalise(sequence: KeypointSequence, *, aspect: float = ASPECT, mirroring: Mirroring = "auto") -> np.ndarray:
     """(T, len(CANONICAL), 3) float32: x, y in shoulder widths from the middle of the shoulders, y down; confidence.
     Of a sequence with depth (T, len(CANONICAL), 4): depth comes last. Left and right change places where the left hand
-    leads.
+    leads, unless `mirroring` is "never".
 
     aspect: width : height of the picture, for fractions of a picture of unknown size. Coordinates are 0 where
     confidence is 0. DataError where no landmark of ours is seen in any frame, or all that are seen lie in one place.
     """
-    out, errors, _ = normalise_joined([sequence], aspect=aspect)
+    out, errors, leads = normalise_joined([sequence], aspect=aspect)
     for error in errors.values():
         raise error
-    return out
+    return mirror(out) if mirroring == "auto" and leads[0] > LEADS else out
 
 
 def normalise_joined(
     sequences: Sequence[KeypointSequence], *, aspect: float = ASPECT
 ) -> tuple[np.ndarray, dict[int, DataError], np.ndarray]:
-    """Several clips one after another, (F, len(CANONICAL), 3), each to the bit as `normalise` gives it alone. Where any
-    has depth (F, len(CANONICAL), 4), with 0 for the depth of the others.
+    """Several clips one after another, (F, len(CANONICAL), 3), each to the bit as `normalise` gives it unmirrored.
+    Where any has depth (F, len(CANONICAL), 4), with 0 for the depth of the others.
 
-    Also what is wrong with a clip, by its place; its frames are then of no use. And (N,) bool: which are mirrored.
+    Also what is wrong with a clip, by its place; its frames are then of no use. And (N,) float64: how far the left hand
+    is above the right one on average, in shoulder widths; beyond LEADS it leads.
     """
     runs = [list(run) for _, run in groupby(sequences, lambda s: s.layout)]
     mapped = [joined_canonical([s.points for s in r], [s.confidence for s in r], r[0].layout) for r in runs]
@@ -136,12 +140,38 @@ def normalise_joined(
     for i in deep:
         place = slice(starts[i], starts[i] + lengths[i])
         out[place, :, 3] = _depth(sequences[i], seen[place], shapes[i] / scale[i])
-    mirrored = _left_leads(out, starts, lengths)
-    for i in np.flatnonzero(mirrored).tolist():
-        part = out[starts[i] : starts[i] + lengths[i]]
-        part[:] = part[:, MIRROR]
-        part[..., 0] = 0 - part[..., 0]  # and not its negative, which would be another zero where nothing is seen
-    return out, errors, mirrored
+    return out, errors, _left_leads(out, starts, lengths)
+
+
+def mirror(frames: np.ndarray) -> np.ndarray:
+    """Frames (T, len(CANONICAL), C) with left and right in each other's places. Twice gives the same bits again."""
+    out = frames.take(MIRROR, 1)
+    np.negative(out[..., 0], out=out[..., 0], where=out[..., 0] != 0)  # zeros keep their sign
+    return out
+
+
+class Handedness:
+    """Which clips are mirrored: those of a signer whose left hand leads in all of them together.
+
+    A clip whose signer is not known is decided by itself.
+    """
+
+    def __init__(self, mirroring: Mirroring = "auto") -> None:
+        self.mirroring = mirroring
+        self._of: dict[str, tuple[float, int]] = {}  # signer -> summed lead of the left hand, frames
+
+    def add(self, signer: str | None, lead: float, frames: int) -> None:
+        """A clip whose left hand is `lead` shoulder widths above the right one on average over its frames."""
+        if signer is not None:
+            total, count = self._of.get(signer, (0.0, 0))
+            self._of[signer] = total + lead * frames, count + frames
+
+    def is_mirrored(self, signer: str | None, lead: float) -> bool:
+        """Of a clip that was added, by all that were added so far."""
+        if signer is not None:
+            total, count = self._of[signer]
+            lead = total / max(1, count)
+        return self.mirroring == "auto" and lead > LEADS
 
 
 def _depth(sequence: KeypointSequence, seen: np.ndarray, unit: np.floating) -> np.ndarray:
@@ -169,15 +199,15 @@ def _depth(sequence: KeypointSequence, seen: np.ndarray, unit: np.floating) -> n
 
 
 def _left_leads(out: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Clips (N,) of normalised frames (F, K, 3) whose left hand is, on average, clearly above the right one: it leads
-    where one hand signs, and rests less where both do. A wrist that is not seen rests."""
+    """How far the left hand is above the right one on average, of clips (N,) of normalised frames (F, K, 3): the one
+    that leads is above where one hand signs, and rests less where both do. A wrist that is not seen rests."""
     height = {}
     for side in ("left", "right"):
         hand, body = out[:, PLACE[f"{side}_hand.wrist"]], out[:, PLACE[f"body.{side}_wrist"]]
         seen = np.where(hand[:, 2] > 0, hand[:, 1], np.where(body[:, 2] > 0, body[:, 1], RESTING))
         height[side] = np.clip(seen, RAISED, RESTING)
     ends = np.append(0, np.cumsum(height["right"] - height["left"], dtype=np.float64))
-    return (ends[starts + lengths] - ends[starts]) > LEADS * lengths
+    return np.asarray((ends[starts + lengths] - ends[starts]) / np.maximum(lengths, 1))
 
 
 def _width_to_height(sequence: KeypointSequence, aspect: float) -> float:

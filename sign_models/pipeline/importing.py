@@ -13,6 +13,7 @@ from sign_models import interruption
 from sign_models.datasets.importing import AS_TOLD, OnBad, OnLeak, Splitting, import_corpus
 from sign_models.datasets.store import open_store, store_digest
 from sign_models.keypoints.formats.source import Options as Reading
+from sign_models.keypoints.normalise import Mirroring
 from sign_models.tracking.runs import stage_run
 
 
@@ -29,6 +30,7 @@ class ImportOptions:
     on_bad_sample: OnBad = "stop"
     on_leak: OnLeak = "stop"
     workers: int | None = None
+    mirror: Mirroring = "auto"
     experiment: str = ""
 
 
@@ -56,6 +58,7 @@ def run_import(options: ImportOptions) -> None:
                 on_bad_sample=o.on_bad_sample,
                 on_leak=o.on_leak,
                 workers=o.workers,
+                mirroring=o.mirror,
                 progress=progress,
             )
         seconds = time.monotonic() - began

@@ -5,6 +5,7 @@ B clips, T frames, S vectors, K landmarks, D width.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Translator, joined, told
+
+logger = logging.getLogger(__name__)
 
 BATCH_FRAMES = 16_384  # padded frames at once
 ASKED = BATCH_FRAMES // 2  # frames that a caller asks about at once: the other half is for those who wait
@@ -107,14 +110,23 @@ class Predictor:
     def _answer_with_others(self, first: _Question) -> None:
         """Answer `first` and those that wait with the same options, as far as one batch holds them.
 
-        Where that fails only `first` fails: the others still wait, and ask for themselves.
+        Where that fails `first` is answered alone, so that it fails for no other's windows; the others still wait, and
+        ask for themselves.
         """
         together, frames = [first], first.frames
         for other in list(self._waiting):
             if other.options == first.options and frames + other.frames <= BATCH_FRAMES:
                 together.append(other)
                 frames += other.frames
-        found = iter(self._found([window for question in together for window in question.windows], *first.options))
+        try:
+            answers = self._found([window for question in together for window in question.windows], *first.options)
+        except Exception as error:
+            if len(together) == 1:
+                raise
+            logger.warning("a batch of %d requests failed (%s); each is answered alone", len(together), error)
+            together = [first]
+            answers = self._found(first.windows, *first.options)
+        found = iter(answers)
         for question in together:
             question.found = [next(found) for _ in question.windows]
         for other in together[1:]:

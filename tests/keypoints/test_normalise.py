@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from sign_models.data.corpus import Corpus
 from sign_models.datasets.importing import import_corpus
@@ -13,7 +14,7 @@ from sign_models.datasets.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE, mirrored
-from sign_models.keypoints.normalise import FAR, half, normalise, normalise_joined
+from sign_models.keypoints.normalise import FAR, half, mirror, normalise, normalise_joined
 from sign_models.keypoints.sequence import KeypointSequence
 from tests.keypoints.signer import pixels, signer
 
@@ -69,7 +70,7 @@ def test_clips_normalised_together_are_to_the_bit_those_normalised_alone(data) -
     ends = np.cumsum([len(clip) for clip in clips])
     for i, clip in enumerate(clips):
         try:
-            alone = normalise(clip)
+            alone = normalise(clip, mirroring="never")
         except DataError as error:
             assert str(errors[i]) == str(error)
         else:
@@ -134,6 +135,13 @@ def test_it_is_said_how_many_clips_are_mirrored(caplog: pytest.LogCaptureFixture
         import_corpus(tmp_path / "some.pkl", tmp_path / "store")
     assert caplog.text.count("some.pkl: 1 of 2 clips are mirrored") == 2
     assert open_store(tmp_path / "store").digest == memory.digest
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.float16, (3, len(CANONICAL), 3), elements=st.floats(-60, 60, width=16) | st.just(-0.0)))
+def test_mirroring_twice_gives_the_same_bits(frames: np.ndarray) -> None:
+    assert mirror(mirror(frames)).tobytes() == frames.tobytes()
+    assert (mirror(frames)[:, PLACE["left_hand.wrist"], 1] == frames[:, PLACE["right_hand.wrist"], 1]).all()
 
 
 @pytest.mark.parametrize(("by", "changes_places"), [(0.1, False), (0.6, True)])

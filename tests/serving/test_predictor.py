@@ -67,9 +67,22 @@ def test_no_more_is_joined_than_a_batch_holds(monkeypatch: pytest.MonkeyPatch) -
     assert all(max(batch) * len(batch) <= 12 for batch in model.batches)
 
 
-def test_a_batch_that_fails_fails_one_caller_and_the_others_ask_for_themselves() -> None:
+def test_a_batch_that_fails_once_fails_nobody() -> None:
     model = Counting(fail=(1,))
     futures = ask_at_once(model, ((3,), None), ((5,), None), ((6,), None))
-    failed = [f for f in futures if f.exception()]
-    assert len(failed) == 1 and not model._waiting
-    assert {f.result()[0]["frames"] for f in futures if f not in failed} < {3, 5, 6}
+    assert [f.result()[0]["frames"] for f in futures] == [3, 5, 6] and not model._waiting
+
+
+@pytest.mark.parametrize("poison", [5, 6, 7])
+def test_a_request_fails_for_its_own_windows_only(poison: int) -> None:
+    class Poisoned(Counting):
+        def _answer(self, x: Tensor, mask: Tensor, beams: int | None, n_best: int | None) -> list[dict[str, Any]]:
+            if poison in mask.sum(1).tolist():
+                self.batches.append([])
+                raise ValueError("poison")
+            return super()._answer(x, mask, beams, n_best)
+
+    model = Poisoned()
+    futures = ask_at_once(model, ((3,), None), ((5,), None), ((6,), None), ((7,), None))
+    told = [str(f.exception()) if f.exception() else f.result()[0]["frames"] for f in futures]
+    assert told == ["poison" if n == poison else n for n in (3, 5, 6, 7)] and not model._waiting
