@@ -325,8 +325,8 @@ def test_alike_finds_every_repeated_key(keys: list[int]) -> None:
 # The command ----------------------------------------------------------------------------------------------------------
 
 NOTHING = dict.fromkeys(
-    "source out texts labels tiers times layout fps unit size split_ratio group seed on_bad_sample on_leak workers verify experiment "
-    "relative_to".split(),
+    "source out texts labels tiers times layout fps unit size split_ratio group seed on_bad_sample on_leak workers mirror verify "
+    "experiment relative_to".split(),
     "",
 )
 
