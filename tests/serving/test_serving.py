@@ -219,8 +219,8 @@ def test_the_server_is_still_the_one_that_was_started(server: Server) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_request_of_the_readme_works_as_it_stands(server: Server, tmp_path: Path) -> None:
-    block = next(b for b in blocks("README.md", "bash") if "curl" in b)
+def test_the_first_request_of_the_docs_works_as_it_stands(server: Server, tmp_path: Path) -> None:
+    block = next(b for b in blocks("docs/serving.md", "bash") if "curl" in b)
     request = block[block.index("printf") :].replace(":5001", f":{server.port}")
     shutil.copy(POSE, tmp_path / "clip.pose")
     said = subprocess.run(["bash", "-c", request], cwd=tmp_path, capture_output=True, text=True, timeout=60).stdout
