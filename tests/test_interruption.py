@@ -79,7 +79,7 @@ def run(code: str, signum: int = signal.SIGTERM) -> tuple[int, float, str]:
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("place", SWALLOWED)
 def test_a_signal_is_not_lost(place: str, signum: signal.Signals) -> None:
-    code = f"interruption.guard()\n{SWALLOWED[place]}\ntry:\n    interruption.check()\nexcept BaseException as error:\n"
+    code = f"interruption.guard()\ninterruption.prolong(30)\n{SWALLOWED[place]}\ntry:\n    interruption.check()\nexcept BaseException as error:\n"
     returned, _, errors = run(f"{code}    sys.exit(7)\nsys.exit(1)", signum)
     assert returned == 7 and "ignored" not in errors, errors
 
