@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.data.corpus import Corpus
+from sign_models.data.splits import divide
 from sign_models.datasets.inputs import KEYPOINTS, TEXTS, VIDEOS
 from sign_models.datasets.store import is_store, open_store
 from sign_models.errors import DataError
@@ -25,6 +26,7 @@ from sign_models.keypoints.normalise import normalise
 
 RECIPE = "composed.json"
 SPLITS = ("train", "dev", "test")
+CHANNELS = 3  # x, y, confidence
 SPLIT_SHARES = (0.7, 0.1, 0.2)  # of the signers, or of each label's clips
 TRIES = 200  # draws of a text before the labels count as used up
 
@@ -57,14 +59,16 @@ class Composed:
     Attributes:
         sentences: Sentences of each split.
         signers: Signers of each split.
-        clips: Isolated clips that were used, and those left out for want of a label.
+        clips: Isolated clips with a label.
         unlabelled: Clips without a label.
+        deep: Clips whose depth was left out.
     """
 
     sentences: dict[str, int]
     signers: dict[str, int]
     clips: int
     unlabelled: int
+    deep: int
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
     """
     if out.exists() and any(out.iterdir()):
         raise DataError("holds files", place=str(out), wanted="a new or empty folder", remedy="name another")
-    found = _read(source)
+    found, deep = _read(source)
     clips = [clip for clip in found if clip.label]
     if not clips:
         raise DataError(
@@ -99,7 +103,7 @@ def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
             remedy="add labels; docs/formats/labels.md shows how",
         )
     rng = np.random.default_rng(recipe.seed)
-    by_split = _divided(clips, recipe, rng, str(source))
+    by_split = _divided(clips, recipe, str(source))
     drawn = _Sentences(by_split, recipe, rng, str(source)).draw()
     videos, rows, made = {}, [], {}
     for split in SPLITS:
@@ -122,6 +126,7 @@ def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
         {split: len({clip.signer for clip in by_split[split]}) for split in SPLITS},
         len(clips),
         len(found) - len(clips),
+        deep,
     )
 
 
@@ -214,63 +219,44 @@ def _text(signs: Sequence[str]) -> str:
     return " ".join(signs)
 
 
-def _read(source: Path) -> list[_Clip]:
+def _read(source: Path) -> tuple[list[_Clip], int]:
+    """All clips, and how many had a depth, which is left out."""
     if is_store(source):
         corpus: Corpus = open_store(source)
-        return [
-            _Clip(
-                id,
-                np.asarray(corpus.clip(i), np.float32),
-                corpus.texts[i] or "",
-                corpus.groups[i] or "",
-                corpus.splits[i],
-            )
-            for i, id in enumerate(corpus.ids)
+        told = [
+            (corpus.clip(i), id, corpus.texts[i], corpus.groups[i], corpus.splits[i]) for i, id in enumerate(corpus.ids)
         ]
-    return [_Clip(s.id, normalise(s), (s.text or "").strip(), s.group or "", s.split) for s in formats.read(source)]
+    else:
+        told = [(normalise(s), s.id, s.text, s.group, s.split) for s in formats.read(source)]
+    clips = [
+        _Clip(id, np.asarray(frames[..., :CHANNELS], np.float32), (text or "").strip(), group or "", split)
+        for frames, id, text, group, split in told
+    ]
+    return clips, sum(frames.shape[-1] > CHANNELS for frames, *_ in told)
 
 
-def _divided(clips: Sequence[_Clip], recipe: Recipe, rng: np.random.Generator, place: str) -> dict[str, list[_Clip]]:
+def _divided(clips: Sequence[_Clip], recipe: Recipe, place: str) -> dict[str, list[_Clip]]:
     """Clips by split: as they tell it, else whole signers, else a share of each label's clips."""
     if any(clip.split for clip in clips):
-        split_of = {clip.id: clip.split or "train" for clip in clips}
-    elif recipe.by_signer:
-        signers = sorted({clip.signer for clip in clips})
-        if len(signers) < len(SPLITS):
+        return {split: [clip for clip in clips if (clip.split or "train") == split] for split in SPLITS}
+    by_label: dict[str, list[_Clip]] = defaultdict(list)
+    for clip in clips:
+        by_label["" if recipe.by_signer else clip.label].append(clip)
+    found: dict[str, list[_Clip]] = {split: [] for split in SPLITS}
+    for label, some in sorted(by_label.items()):
+        keys = [clip.signer if recipe.by_signer else clip.id for clip in some]
+        if (count := len(set(keys))) < len(SPLITS):
             raise DataError(
-                f"{len(signers)} signer{'s' if len(signers) != 1 else ''}",
+                f"{count} signers" if recipe.by_signer else f"{count} clips of {label!r}",
                 place=place,
                 wanted="at least three, so that train, dev and test have different ones",
-                remedy="name the signers in a label file, or set by_signer to false",
+                remedy="name the signers in a label file, or set by_signer to false"
+                if recipe.by_signer
+                else "leave the sign out, or add clips of it",
             )
-        order = [signers[i] for i in rng.permutation(len(signers))]
-        ends = _ends(len(order))
-        of_signer = {who: SPLITS[int(np.searchsorted(ends, i, "right"))] for i, who in enumerate(order)}
-        split_of = {clip.id: of_signer[clip.signer] for clip in clips}
-    else:
-        split_of = {}
-        by_label: dict[str, list[_Clip]] = defaultdict(list)
-        for clip in clips:
-            by_label[clip.label].append(clip)
-        for label, some in sorted(by_label.items()):
-            if len(some) < len(SPLITS):
-                raise DataError(
-                    f"{len(some)} clips of {label!r}", place=place, wanted="at least three of each sign",
-                    remedy="leave the sign out, or add clips of it",
-                )  # fmt: skip
-            ends = _ends(len(some))
-            split_of |= {
-                some[j].id: SPLITS[int(np.searchsorted(ends, i, "right"))]
-                for i, j in enumerate(rng.permutation(len(some)))
-            }
-    return {split: [clip for clip in clips if split_of[clip.id] == split] for split in SPLITS}
-
-
-def _ends(count: int) -> np.ndarray:
-    """Where train and dev end among `count` items: each split has at least one."""
-    test = max(1, round(count * SPLIT_SHARES[2]))
-    dev = max(1, round(count * SPLIT_SHARES[1]))
-    return np.array([count - test - dev, count - test])
+        for clip, part in zip(some, divide(keys, SPLIT_SHARES, str(recipe.seed)), strict=True):
+            found[SPLITS[part]].append(clip)
+    return found
 
 
 def _signer(ids: Sequence[str], clips: Sequence[_Clip]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,22 @@ def test_a_pipeline_reads_what_was_composed(source: Path, tmp_path: Path) -> Non
     compose(source, tmp_path / "out", SMALL)
     inputs = Inputs.of(tmp_path / "out", None, None, None)
     assert len(inputs.videos) == 22 and len(inputs.texts) == 22 and len(inputs.keypoints) > 0
+
+
+def test_clips_with_and_without_depth_are_composed_and_depth_is_counted(source: Path, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    shutil.copytree(source, mixed)
+    for file in sorted(mixed.glob("s0_*.npy")):
+        points = np.load(file)
+        depth = np.linspace(-1, 1, points[..., 0].size).reshape(*points.shape[:2], 1)
+        np.save(file, np.concatenate([points, depth, np.ones_like(depth)], -1).astype(np.float32))
+    made = compose(mixed, tmp_path / "out", SMALL)
+    assert made.deep == len(SIGNS) * 3
+    plain = compose(source, tmp_path / "plain", SMALL)
+    assert plain.deep == 0
+    one, other = ({s.id: normalise(s) for s in read(tmp_path / name / VIDEOS)} for name in ("out", "plain"))
+    for name, video in one.items():
+        np.testing.assert_allclose(video, other[name], atol=1e-5)
 
 
 def test_a_transition_is_linear_and_shows_what_both_sides_show() -> None:
