@@ -9,6 +9,7 @@ Only the standard library is used here: every room may import this module.
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import signal
@@ -95,14 +96,14 @@ def complete() -> None:
 
 
 def finish() -> None:
-    """The exit code is decided: signals are ignored from now on.
+    """The exit code is decided: from here until the process is gone, a signal changes nothing.
 
     Python puts back the default handlers before it takes its modules down, which can take a second with torch loaded. A
-    signal in that second would end a command that is done, and has said so, as if it had been interrupted.
+    signal in that second would end a command that is done, and has said so, as if it had been interrupted. Signals are
+    ignored from Python's own end on, not from here: a caller of a command within a process that goes on keeps its own.
     """
     complete()
-    for signum in _handlers:
-        signal.signal(signum, signal.SIG_IGN)
+    atexit.register(_ignore_all)
 
 
 def prolong(grace_s: float) -> None:
@@ -140,12 +141,18 @@ def release() -> None:
     global _wakeup
     if _wakeup is None:
         return
+    atexit.unregister(_ignore_all)
     signal.set_wakeup_fd(-1)
     for signum, before in _handlers.items():
         signal.signal(signum, before)
     _handlers.clear()
     os.close(_wakeup[1])  # the watching thread reads the end of the pipe, and closes the other one
     _wakeup = None
+
+
+def _ignore_all() -> None:
+    for signum in _handlers:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 def _request(signum: int, frame: object) -> None:

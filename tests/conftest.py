@@ -10,13 +10,14 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
 
+from sign_models import interruption
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +50,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if missing := [name for name in BUNDLES if not (cache_folder() / name).is_file()]:
             pytest.skip(f"{', '.join(missing)} not in the cache folder: make video")
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A command that a test ran in this process leaves no handler: children inherit a signal that is ignored."""
+    before = {signum: signal.getsignal(signum) for signum in interruption.SIGNALS}
+    yield
+    interruption.release()
+    assert {signum: signal.getsignal(signum) for signum in interruption.SIGNALS} == before
 
 
 @pytest.fixture

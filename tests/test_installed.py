@@ -68,10 +68,12 @@ print(json.dumps({"file": sm.__file__, "found": found, "several": several, "uri"
 
 
 @pytest.mark.usefixtures("pipeline")
-def test_an_installed_package_translates_clips_as_the_pipeline_did(run, site: Path, tiny_data: Path) -> None:
+def test_an_installed_package_translates_clips_as_the_pipeline_did(
+    run, site: Path, tiny_data: Path, built: Path
+) -> None:
     said = json.loads(run("-c", TRANSLATE, tiny_data / "video_sequences.pkl"))
     assert Path(said["file"]).is_relative_to(site) and said["uri"] == "models:/sign-translator/1"
-    results = next(tiny_data.parents[1].glob("**/generation_results.json"))
+    results = next(built.glob("**/generation_results.json"))
     texts = {row["id"]: row["text"] for row in json.loads(results.read_text(encoding="utf-8"))["results"]}
     assert said["found"].keys() == texts.keys()
     for name, segments in said["found"].items():
