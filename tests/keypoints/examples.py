@@ -118,10 +118,14 @@ def seed_json(folder: Path) -> Path:
     return path
 
 
-def write_pose(path: Path, components: list[PoseHeaderComponent], values: np.ndarray, size=SIZE) -> Path:
+def write_pose(
+    path: Path, components: list[PoseHeaderComponent], values: np.ndarray, size=SIZE, depth: np.ndarray | None = None
+) -> Path:
     width = max(len(component.format) for component in components) - 1
     data = np.zeros((len(values), 1, values.shape[1], width), np.float32)
     data[:, 0, :, :2] = values[..., :2]
+    if depth is not None:
+        data[:, 0, :, 2] = depth
     header = PoseHeader(0.2, PoseHeaderDimensions(*size, 0), components)
     buffer = BytesIO()
     Pose(header, NumPyPoseBody(25.0, np.ma.masked_array(data), values[:, None, :, 2])).write(buffer)

@@ -174,3 +174,16 @@ def test_every_truncation_is_refused(write, tmp_path: Path) -> None:
         (tmp_path / "clip.pose").write_bytes(data[:length])
         with pytest.raises(DataError, match="^clip.pose: "):
             list(read(tmp_path / "clip.pose"))
+
+
+def test_depth_is_kept_where_every_component_has_it(tmp_path: Path) -> None:
+    values = scored("mediapipe_543")
+    depth = np.random.default_rng(0).normal(size=values.shape[:2]).astype(np.float32)
+    flat, deep = tmp_path / "flat.pose", tmp_path / "deep.pose"
+    write_pose(flat, holistic(468, world=False), values)
+    write_pose(deep, holistic(468, world=False), values, depth=depth)
+    (without,), (found,) = read(flat), read(deep)
+    assert without.depth is None
+    np.testing.assert_array_equal(found.depth, depth)
+    np.testing.assert_array_equal(found.points, without.points)
+    np.testing.assert_array_equal(normalise(found)[..., :3], normalise(without))

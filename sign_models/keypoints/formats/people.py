@@ -44,7 +44,7 @@ def in_time(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> t
 
 
 def follow(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(T, P, K, 2) and (T, P, K) -> (T, K, 2) and (T, K): the same person in every frame.
+    """(T, P, K, C) and (T, P, K) -> (T, K, C) and (T, K): the same person in every frame, told by x and y.
 
     The largest in the first frame; then the one nearest to where the last was seen, or the largest where nobody is
     nearer than a body's length.
@@ -53,7 +53,7 @@ def follow(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.n
     if people == 1:
         return points[:, 0], confidence[:, 0]
     chosen = np.zeros(frames, np.intp)
-    seen = confidence > 0
+    seen, plane = confidence > 0, points[..., :2]
     last: tuple[np.ndarray, np.ndarray] | None = None
     for t in range(frames):
         present = np.flatnonzero(seen[t].any(1))
@@ -62,13 +62,13 @@ def follow(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.n
         if len(present) == 1:
             chosen[t] = present[0]
         else:
-            sizes = np.array([_size(points[t, p][seen[t, p]]) for p in present])
+            sizes = np.array([_size(plane[t, p][seen[t, p]]) for p in present])
             chosen[t] = present[sizes.argmax()]
             if last is not None:
-                distances = np.array([_distance(*last, points[t, p], seen[t, p]) for p in present])
+                distances = np.array([_distance(*last, plane[t, p], seen[t, p]) for p in present])
                 if distances.min() < sizes[distances.argmin()]:
                     chosen[t] = present[distances.argmin()]
-        last = points[t, chosen[t]], seen[t, chosen[t]]
+        last = plane[t, chosen[t]], seen[t, chosen[t]]
     every = np.arange(frames)
     return points[every, chosen], confidence[every, chosen]
 

@@ -110,9 +110,10 @@ def _read(source: Source, options: Options) -> KeypointSequence:
     if set(names) == {IGNORED}:
         found = ", ".join(component.name for component in pose.header.components)
         raise DataError(f"components {found}", place=place, wanted="one of " + ", ".join(_COMPONENTS))
-    points = np.ma.getdata(pose.body.data)[..., :2].astype(np.float32)
+    deep = all(component.format.startswith("XYZ") for component in pose.header.components)
+    points = np.ma.getdata(pose.body.data)[..., : 3 if deep else 2].astype(np.float32)
     confidence = np.asarray(pose.body.confidence, np.float32)
-    lost = np.asarray(np.isnan(points).any(axis=-1))  # unseen, whatever confidence the file gives it
+    lost = np.asarray(np.isnan(points[..., :2]).any(axis=-1))  # unseen, whatever confidence the file gives it
     nan = int(np.count_nonzero(lost & (confidence != 0)))
     if lost.any():
         points[lost], confidence = 0, np.where(lost, np.float32(0), confidence)
