@@ -228,7 +228,7 @@ def test_every_parameter_says_what_it_means_and_accepts(stage: str) -> None:
     for name, parameter in told.items():
         assert parameter.meaning.endswith(".") and len(parameter.meaning) > 10, name
         assert parameter.meaning[0].isupper() or parameter.meaning.startswith("null"), name
-        assert parameter.accepts.split()[0].strip(",") in {*describe.NAMES.values(), "list", "auto", "true"}, name
+        assert parameter.accepts.split()[0].strip(",") in {*describe.TYPE_NAMES.values(), "list", "auto", "true"}, name
 
 
 def test_the_page_of_parameters_is_the_one_that_the_schema_makes(root: Path) -> None:

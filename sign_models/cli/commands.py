@@ -24,8 +24,9 @@ from sign_models.cli.terminal import printable_streams
 from sign_models.errors import ParamsError, SignError, UpstreamError
 from sign_models.params import load
 from sign_models.params.describe import parameters
+from sign_models.params.schema import TRAINING_OPTIONS
 from sign_models.pipeline.options import DEFAULT_ALIAS, EMBEDDED, Options
-from sign_models.stages.declaration import STAGES, TRAINING_OPTIONS, by_role, option_name, params_schema
+from sign_models.stages.declaration import STAGES, by_role, option_name, params_schema
 from sign_models.tracking.process import guard_process, launched
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -240,8 +241,8 @@ def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) ->
     """
     base = Path(given["relative_to"] or ".")
     chosen = _stage(given.get("stage", "")) or stage
-    accepted = tuple(name for name in given if name not in load.SHORT)
-    sets = {name: given[name] for name in load.SHORT if given.get(name)} | _pairs(overrides)
+    accepted = tuple(name for name in given if name not in TRAINING_OPTIONS)
+    sets = {name: given[name] for name in TRAINING_OPTIONS if given.get(name)} | _pairs(overrides)
     override = _path(given["config_override"], base)
     upstream = {role: given[option_name(role)] for role in (STAGES[stage].upstream_roles if stage else ())}
     for role, value in upstream.items():

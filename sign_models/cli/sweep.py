@@ -64,9 +64,9 @@ def _arguments(stage: str, given: Mapping[str, str], overrides: Sequence[str]) -
 def _check(stage: str, space: Space, arguments: Sequence[str]) -> None:
     """Parse the command of a trial at each end of each range, so that no trial is refused after hours."""
     command = commands.stage_command(stage)
-    for name, place in space.places.items():
-        for corner in place.corners():
-            words = [*arguments, f"--{name}={corner}"]
+    for name, domain in space.domains.items():
+        for value in domain.boundary_values():
+            words = [*arguments, f"--{name}={value}"]
             given = dict(command.make_context(stage, words).params)
             commands.parse(stage, given, given.pop("overrides"))
 

@@ -31,7 +31,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Generation:
-    """How text is looked for; params.schema.Generation says what each value means. window: frames of the longest clips
+    """How text is looked for, by params.schema.GenerationParams. window: frames of the longest clips
     that training saw; longer ones are translated in windows."""
 
     beams: int

@@ -1,1 +1,1 @@
-"""Typed, closed parameters: schema.py says what there is, load.py resolves YAML, presets, override file and -P."""
+"""Typed parameters: schema.py declares them, load.py resolves YAML, presets, override file and command line (-P)."""

@@ -21,12 +21,19 @@ Every parameter of every stage. This page is made from `sign_models/params/schem
 Set one with `-P alignment.training.lr=1e-4` (MLflow), `--alignment.training.lr 1e-4` (command) or in a YAML file with
 `config_override`. A command of one stage takes the names without the stage. Presets (`params/presets`) change defaults.
 """
-SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): "null"}
+COMPARISONS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+TYPE_NAMES = {int: "integer", float: "number", bool: "true or false", str: "text", type(None): "null"}
 
 
 class Parameter(NamedTuple):
-    """One parameter: dotted name with the stage, accepted values, default, meaning."""
+    """One parameter as the documentation shows it.
+
+    Attributes:
+        name: Dotted name with the stage in front.
+        accepts: Accepted values in words.
+        default: Value in params/*.yaml, as MLflow shows it.
+        meaning: Description in the schema.
+    """
 
     name: str
     accepts: str
@@ -35,7 +42,15 @@ class Parameter(NamedTuple):
 
 
 def parameters(stage: str, schema: type[PipelineParams] = PipelineParams) -> list[Parameter]:
-    """The parameters of a stage, in the order of its YAML file."""
+    """Describe the parameters of a stage.
+
+    Args:
+        stage: Section of the schema.
+        schema: Type of all parameters.
+
+    Returns:
+        The parameters in the order of the schema, sections flattened.
+    """
     defaults = flatten(getattr(resolve(schema=schema), stage), stage)
     return [
         Parameter(name, accepts, str(defaults[name]), meaning)
@@ -44,7 +59,11 @@ def parameters(stage: str, schema: type[PipelineParams] = PipelineParams) -> lis
 
 
 def markdown() -> str:
-    """The page docs/parameters.md."""
+    """Write the page docs/parameters.md.
+
+    Returns:
+        The page in Markdown: a table for each stage.
+    """
     lines = [HEADER]
     for stage in sections():
         lines += [f"## {stage}", "", "| name | accepts | default | meaning |", "|---|---|---|---|"]
@@ -63,7 +82,14 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
 
 
 def accepted(annotation: Any) -> str:
-    """In words: `integer > 0`, `number from 0 to 1 or null`, `auto, word or char`."""
+    """Say in words what an annotation accepts.
+
+    Args:
+        annotation: Type annotation of a parameter, with its limits (`Annotated`).
+
+    Returns:
+        Words such as `integer > 0`, `number from 0 to 1 or null` or `auto, word or char`.
+    """
     if get_origin(annotation) is Annotated:
         kind, *limits = get_args(annotation)
         return " ".join(filter(None, (accepted(kind), _range(limits))))
@@ -73,17 +99,17 @@ def accepted(annotation: Any) -> str:
     if get_origin(annotation) is list:
         return f"list of {accepted(get_args(annotation)[0])}"
     alternatives = get_args(annotation) if len(kinds(annotation)) > 1 else ()
-    return " or ".join(map(accepted, alternatives)) if alternatives else NAMES[annotation]
+    return " or ".join(map(accepted, alternatives)) if alternatives else TYPE_NAMES[annotation]
 
 
 def _range(limits: list[Any]) -> str:
-    """Of pydantic's limits; "" where there is none."""
+    """Words for pydantic's limits, or "" without limits."""
     limits = [part for limit in limits for part in getattr(limit, "metadata", [limit])]
-    bounds = {name: getattr(limit, name) for limit in limits for name in SIGNS if hasattr(limit, name)}
-    bounds = {name: bound for name, bound in bounds.items() if bound != MAX_COUNT}  # no limit that anybody meets
+    bounds = {name: getattr(limit, name) for limit in limits for name in COMPARISONS if hasattr(limit, name)}
+    bounds = {name: bound for name, bound in bounds.items() if bound != MAX_COUNT}  # not worth telling
     if {"ge", "le"} <= bounds.keys():
         return f"from {bounds['ge']} to {bounds['le']}"
-    return ", ".join(f"{SIGNS[name]} {bound}" for name, bound in bounds.items())
+    return ", ".join(f"{COMPARISONS[name]} {bound}" for name, bound in bounds.items())
 
 
 def _code(default: str) -> str:

@@ -1,8 +1,8 @@
 """From files and command lines to checked parameters.
 
-Layers, a later one winning: params/<stage>.yaml, presets, the override file, single values of the command line (-P).
-Every layer is flattened to dotted names with the stage in front, `alignment.training.lr`, checked by name on the way,
-and the merged values are checked by type and range at the end, so that one message lists every mistake.
+The layers are params/<stage>.yaml, presets, the override file and single values of the command line (-P). Later layers
+win. Each layer is flattened to dotted names with the stage in front, such as `alignment.training.lr`. Names are checked
+layer by layer, types and ranges after merging. One message lists every mistake.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pydantic import BaseModel, ValidationError
 
 from sign_models.errors import DataError, ParamsError
 from sign_models.keypoints import yaml_files
-from sign_models.params.schema import PipelineParams
+from sign_models.params.schema import TRAINING_OPTIONS, PipelineParams
 
 INSTALLED = Path(__file__).resolve().with_name("files")  # a copy of params/, made by setup.py
 FOLDER = INSTALLED if INSTALLED.is_dir() else Path(__file__).resolve().parents[2] / "params"
-# Old name of a parameter -> the name that took its place: an old file is told what to write, not only that it is wrong.
+# Old name of a parameter -> its name today, which the error message suggests.
 RENAMED = {
     "augment.turn": "augment.yaw",
     "augment.proportions": "augment.limb_scale",
@@ -31,7 +31,6 @@ RENAMED = {
     "augment.place": "augment.hand_shift",
     "augment.build": "augment.landmark_jitter",
 }
-SHORT = ("epochs", "steps", "batch_size", "lr", "seed")  # stand for training.<name>
 
 Scalar = str | int | float | bool
 
@@ -44,87 +43,198 @@ def resolve(
     options: Sequence[str] = (),
     schema: type[PipelineParams] = PipelineParams,
 ) -> PipelineParams:
-    """The parameters of every stage, checked.
+    """Merge all layers and check the result.
 
-    stage     whose parameters a name without a stage in front means; None: those of every stage that has the name.
-    preset    names of files in params/presets, comma separated, the last one winning.
-    override  YAML file, by stage (`alignment: {training: {lr: 1e-4}}`) or, for a single stage, without the stage.
-    sets      name -> value as typed; names are dotted, with or without the stage in front, or one of SHORT.
-    options   other names the command accepts, so that a misspelt one of these gets its hint too.
-    schema    type of the answer: a section for each stage. A stage without a file has the values of its type.
+    Args:
+        stage: Stage that names without a stage in front belong to. None: every stage that has the name.
+        preset: Names of files in params/presets, separated by commas. Later ones win.
+        override: YAML file with sections by stage (`alignment: {training: {lr: 1e-4}}`). With `stage`, the section
+            may be left out.
+        sets: Name -> value as typed. Names are dotted, with or without the stage in front, or in TRAINING_OPTIONS.
+        options: Other names that the command accepts. They are suggested where a name is misspelt.
+        schema: Type of the result, with a section for each stage. A stage without a file has the defaults of its type.
 
-    Raises ParamsError with all mistakes, each with its place and the nearest valid name.
+    Returns:
+        The parameters of every stage.
+
+    Raises:
+        ParamsError: Some names or values are not accepted. The message lists every mistake with its place and the
+            nearest valid name.
     """
-    values: dict[str, Any] = {}
-    places: dict[str, str] = {}
-    mistakes: list[str] = []
+    layers = _Layers(schema)
+    layers.add_defaults()
+    layers.add_presets(preset)
+    if override is not None:
+        layers.add_content(read_yaml(override), stage, str(override))
+    layers.add_command_line(sets or {}, stage, options)
+    return layers.checked()
 
-    def put(layer: Iterable[tuple[str, Any]], place: str) -> None:
-        fresh = dict(layer)
-        for name, value in fresh.items():
-            values[name], places[name] = value, place
-        for name, value in fresh.items():  # the layer that says how long wins whole: 3 epochs end an earlier 800 steps
+
+class _Layers:
+    """The values of all layers so far, the place that each value comes from, and every mistake."""
+
+    def __init__(self, schema: type[PipelineParams]) -> None:
+        self.schema = schema
+        self.stages = sections(schema)
+        self.annotations = names(schema)
+        self.values: dict[str, Any] = {}
+        self.places: dict[str, str] = {}
+        self.mistakes: list[str] = []
+
+    def add_defaults(self) -> None:
+        """The file of every stage that has one."""
+        for name in self.stages:
+            file = FOLDER / f"{name}.yaml"
+            if file.is_file():
+                self.add_content({name: read_yaml(file)}, None, _display_path(file))
+
+    def add_presets(self, preset: str) -> None:
+        """The files of the presets, whose names are separated by commas."""
+        for name in filter(None, (part.strip() for part in preset.split(","))):
+            file = FOLDER / "presets" / f"{name}.yaml"
+            if name not in presets():  # which a path out of the folder is not either
+                self.mistakes.append(f"preset '{name}' does not exist; {_hint(name, presets())}")
+                continue
+            self.add_content(read_yaml(file), None, _display_path(file))
+
+    def add_content(self, content: Mapping[str, Any], stage: str | None, place: str) -> None:
+        """The content of a YAML file, by stage or, for `stage`, without it."""
+        self._add(dict(self._flat(content, stage, place)), place)
+
+    def add_command_line(self, sets: Mapping[str, str], stage: str | None, options: Sequence[str]) -> None:
+        """Single values as typed."""
+        self._add(dict(self._typed(sets, stage, options)), "command line")
+
+    def checked(self) -> PipelineParams:
+        """The merged values as the schema's type; ParamsError with every mistake."""
+        for name in self.stages:
+            steps, epochs = f"{name}.training.steps", f"{name}.training.epochs"
+            if self.values.get(steps, 0) is None and self.values.get(epochs, 0) is None:
+                self.mistakes.append(f"{self.places[epochs]}: {steps} and {epochs} are both null; wanted one of them")
+        for name, annotation in self.annotations.items():  # the schema alone would read `true` as the number 1
+            value = self.values.get(name)
+            if isinstance(value, bool) and bool not in kinds(annotation):
+                self.mistakes.append(f"{self.places[name]}: {name} is {str(value).lower()}; wanted no truth value")
+        try:
+            params = self.schema.model_validate({name: {} for name in self.stages} | _nested(self.values))
+        except ValidationError as error:
+            self.mistakes += [self._invalid(dict(detail)) for detail in error.errors()]
+        if self.mistakes:
+            count = len(self.mistakes)
+            raise ParamsError(self.mistakes[0] if count == 1 else "\n  ".join([f"{count} mistakes", *self.mistakes]))
+        return params
+
+    def _add(self, layer: Mapping[str, Any], place: str) -> None:
+        """Lay one layer over the values so far."""
+        for name, value in layer.items():
+            self.values[name], self.places[name] = value, place
+        for name, value in layer.items():  # the layer that says how long wins whole: 3 epochs end an earlier 800 steps
             section, _, leaf = name.rpartition(".")
             twin = f"{section}.{'epochs' if leaf == 'steps' else 'steps'}"
-            if section.endswith(".training") and leaf in ("steps", "epochs") and value is not None:
-                if twin not in fresh:
-                    values[twin], places[twin] = None, place
-                    if f"{section}.min_steps" not in fresh:  # who asks for 3 epochs gets 3
-                        values[f"{section}.min_steps"] = 0
-                elif fresh[twin] is not None and leaf == "steps":
-                    mistakes.append(f"{place}: {section} has both steps and epochs; wanted one; leave the other out")
+            if not section.endswith(".training") or leaf not in ("steps", "epochs") or value is None:
+                continue
+            if twin not in layer:
+                self.values[twin], self.places[twin] = None, place
+                if f"{section}.min_steps" not in layer:  # who asks for 3 epochs gets 3
+                    self.values[f"{section}.min_steps"] = 0
+            elif layer[twin] is not None and leaf == "steps":
+                self.mistakes.append(f"{place}: {section} has both steps and epochs; wanted one; leave the other out")
 
-    stages = sections(schema)
-    for name in stages:
-        file = FOLDER / f"{name}.yaml"
-        if not file.is_file():
-            continue
-        put(_flat({name: read_yaml(file)}, None, _shown(file), mistakes, schema), _shown(file))
-    for name in filter(None, (part.strip() for part in preset.split(","))):
-        file = FOLDER / "presets" / f"{name}.yaml"
-        if name not in presets():  # which a path out of the folder is not either
-            mistakes.append(f"preset '{name}' does not exist; {_hint(name, presets())}")
-            continue
-        put(_flat(read_yaml(file), None, _shown(file), mistakes, schema), _shown(file))
-    if override is not None:
-        put(_flat(read_yaml(override), stage, str(override), mistakes, schema), str(override))
-    put(_typed(sets or {}, stage, options, mistakes, schema), "command line")
+    def _flat(self, content: Mapping[str, Any], stage: str | None, place: str) -> Iterator[tuple[str, Any]]:
+        """Dotted name and value of all in `content` that is a parameter."""
+        for key, value in content.items():
+            if key in self.stages:
+                yield from self._walk(value, self.stages[key], key, place)
+            elif stage is not None:
+                yield from self._walk({key: value}, self.stages[stage], stage, place)
+            else:
+                self.mistakes.append(f"{place}: '{key}' is no stage; {_hint(str(key), self.stages)}")
 
-    for name in stages:
-        steps, epochs = f"{name}.training.steps", f"{name}.training.epochs"
-        if values.get(steps, 0) is None and values.get(epochs, 0) is None:
-            mistakes.append(f"{places[epochs]}: {steps} and {epochs} are both null; wanted one of them")
-    for name, kind in names(schema).items():  # the schema alone would read `true` as the number 1
-        if isinstance(values.get(name), bool) and bool not in kinds(kind):
-            mistakes.append(f"{places[name]}: {name} is {str(values[name]).lower()}; wanted no truth value")
-    try:
-        params = schema.model_validate({name: {} for name in stages} | _nested(values))
-    except ValidationError as error:
-        mistakes += [_told(dict(detail), values, places) for detail in error.errors()]
-    if mistakes:
-        raise ParamsError(mistakes[0] if len(mistakes) == 1 else "\n  ".join([f"{len(mistakes)} mistakes", *mistakes]))
-    return params
+    def _walk(self, content: Any, model: type[BaseModel], path: str, place: str) -> Iterator[tuple[str, Any]]:
+        """Dotted name and value of all in the section `path` that is a parameter of `model`."""
+        if not isinstance(content, dict):
+            self.mistakes.append(
+                f"{place}: {path} is {reprlib.repr(content)}; wanted a section with {', '.join(model.model_fields)}"
+            )
+            return
+        for key, value in content.items():
+            field = model.model_fields.get(key)
+            name = f"{path}.{key}"
+            if field is None:
+                self.mistakes.append(f"{place}: {name} is no parameter; {self._hint_in(model, path, str(key))}")
+            elif inner := section(field.annotation):
+                yield from self._walk(value, inner, name, place)
+            else:
+                yield name, value
+
+    def _hint_in(self, model: type[BaseModel], path: str, key: str) -> str:
+        """What to write in place of the unknown `key` of the section `path`."""
+        if renamed := _renamed(f"{path}.{key}"):
+            return renamed
+        here = [f"{path}.{known}" for known in model.model_fields]
+        if close := nearest(key, [*here, *(self.stages if "." not in path else ())]):
+            return f"did you mean '{close}'?"
+        stage = path.partition(".")[0]
+        return _hint(key, [known for known in self.annotations if known.startswith(f"{stage}.")])
+
+    def _typed(self, sets: Mapping[str, str], stage: str | None, options: Sequence[str]) -> Iterator[tuple[str, Any]]:
+        """Full name and value of what was typed; a name that several stages share is given once for each."""
+        own = (f"{stage}.", "execution.")  # a command of one stage has its own names, and those of all commands
+        mine = [full.split(".", 1) for full in self.annotations if stage is None or full.startswith(own)]
+        for name, text in sorted(sets.items(), key=lambda item: item[0].count(".")):  # the more exact name wins
+            head, _, rest = name.partition(".")
+            named, tail = (head, rest) if head in self.stages else (None, name)
+            tails = (f"training.{tail}", tail) if tail in TRAINING_OPTIONS else (tail,)
+            targets = [f"{its}.{leaf}" for its, leaf in mine if leaf in tails and named in (None, its)]
+            if not targets:
+                shorts = [s for s in TRAINING_OPTIONS if any(leaf in (s, f"training.{s}") for _, leaf in mine)]
+                choices = [*options, *shorts, *(".".join(full) if stage is None else full[1] for full in mine)]
+                of_stage = f" of {stage}" if stage else ""
+                hint = f"it belongs to {head}" if name in self.annotations else _hint(name, choices)
+                self.mistakes.append(f"'{name}' is no option or parameter{of_stage}; {_renamed(name) or hint}")
+            for target in targets:
+                yield target, _parsed(text, self.annotations[target])
+
+    def _invalid(self, detail: Mapping[str, Any]) -> str:
+        """One mistake that the schema found, as `place: name is value; wanted ...`."""
+        parts = [str(part) for part in detail["loc"]]
+        paths = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+        name = next((path for path in paths if path in self.values), None)
+        if name is None:
+            return f"params/{parts[0]}.yaml: {'.'.join(parts)} is missing; give it a value"
+        wanted = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+        wanted = wanted.partition(", unable")[0]
+        choices = re.findall(r"[\w-]+", wanted.removeprefix("one of ")) if wanted.startswith(("one of ", "'")) else []
+        close = nearest(str(detail["input"]), choices)
+        hint = f"; did you mean '{close}'?" if close else ""
+        return f"{self.places[name]}: {name} is {reprlib.repr(self.values[name])}; wanted {wanted}{hint}"
 
 
 def presets() -> list[str]:
-    """Names of the files in params/presets."""
+    """Names of the presets: the files in params/presets without their suffix."""
     return sorted(file.stem for file in (FOLDER / "presets").glob("*.yaml"))
 
 
 def names(schema: type[PipelineParams] = PipelineParams) -> dict[str, Any]:
-    """Dotted name, the stage in front -> type annotation of every parameter."""
+    """Type annotations of all parameters by dotted name, with the stage in front."""
     return dict(_leaves(schema))
 
 
 def sections(schema: type[PipelineParams] = PipelineParams) -> dict[str, type[BaseModel]]:
-    """Stage -> type of its parameters."""
+    """Types of the stages' parameters by stage."""
     return {name: model for name, field in schema.model_fields.items() if (model := section(field.annotation))}
 
 
 def flatten(params: BaseModel, prefix: str) -> dict[str, Scalar]:
-    """Dotted name -> value, for MLflow: `alignment.finetune`. Always has a dot, which no MLproject parameter has.
+    """Parameters as MLflow logs them.
 
-    A list becomes its items joined by commas, None becomes "null".
+    Args:
+        params: Section whose values are flattened.
+        prefix: First part of every name, such as the stage.
+
+    Returns:
+        Values by dotted name, such as `alignment.finetune`. Every name has a dot, unlike the parameters of MLproject.
+        A list is its items joined by commas, None is "null".
     """
     flat: dict[str, Scalar] = {}
     for key, value in params:
@@ -138,7 +248,15 @@ def flatten(params: BaseModel, prefix: str) -> dict[str, Scalar]:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `name`, by the whole or by the part after its last dot; None where none is alike."""
+    """Find the name that was probably meant.
+
+    Args:
+        name: Misspelt name, dotted or not.
+        choices: Valid names. They are compared whole and by the part after their last dot.
+
+    Returns:
+        The most similar choice, or None where none is similar.
+    """
     by_leaf: dict[str, str] = {}
     for choice in choices:
         by_leaf.setdefault(choice, choice)
@@ -150,7 +268,17 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds."""
+    """Read a mapping of names to values.
+
+    Args:
+        file: YAML file.
+
+    Returns:
+        The values by name. A section is a mapping in turn.
+
+    Raises:
+        ParamsError: The file cannot be read, is not YAML or does not hold a mapping.
+    """
     if file.suffix == ".py":
         raise ParamsError(
             "a Python file is not read, since reading it would run it",
@@ -172,70 +300,6 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
-def _flat(
-    content: Mapping[str, Any], stage: str | None, place: str, mistakes: list[str], schema: type[PipelineParams]
-) -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of a file's content; what is not a parameter goes to `mistakes`."""
-    stages = sections(schema)
-    for key, value in content.items():
-        if key in stages:
-            yield from _walk(value, stages[key], key, place, mistakes, schema)
-        elif stage is not None:
-            yield from _walk({key: value}, stages[stage], stage, place, mistakes, schema)
-        else:
-            mistakes.append(f"{place}: '{key}' is no stage; {_hint(str(key), stages)}")
-
-
-def _walk(
-    content: Any, model: type[BaseModel], path: str, place: str, mistakes: list[str], schema: type[PipelineParams]
-) -> Iterator[tuple[str, Any]]:
-    if not isinstance(content, dict):
-        mistakes.append(
-            f"{place}: {path} is {reprlib.repr(content)}; wanted a section with {', '.join(model.model_fields)}"
-        )
-        return
-    for key, value in content.items():
-        field = model.model_fields.get(key)
-        name = f"{path}.{key}"
-        if field is None:
-            whole = [known for known in names(schema) if known.startswith(path.partition(".")[0] + ".")]
-            here = [f"{path}.{known}" for known in model.model_fields]
-            close = nearest(str(key), [*here, *(sections(schema) if "." not in path else ())])
-            hint = f"did you mean '{close}'?" if close else _hint(str(key), whole)
-            hint = _renamed(name) or hint
-            mistakes.append(f"{place}: {name} is no parameter; {hint}")
-        elif inner := section(field.annotation):
-            yield from _walk(value, inner, name, place, mistakes, schema)
-        else:
-            yield name, value
-
-
-def _typed(
-    sets: Mapping[str, str],
-    stage: str | None,
-    options: Sequence[str],
-    mistakes: list[str],
-    schema: type[PipelineParams],
-) -> Iterator[tuple[str, Any]]:
-    """Full name and value of what was typed; a name that several stages share is given once for each."""
-    known, stages = names(schema), sections(schema)
-    own = (f"{stage}.", "execution.")  # a command of one stage has its own names, and those of all commands
-    mine = [full.split(".", 1) for full in known if stage is None or full.startswith(own)]
-    for name, text in sorted(sets.items(), key=lambda item: item[0].count(".")):  # the more exact name wins
-        head, _, rest = name.partition(".")
-        named, tail = (head, rest) if head in stages else (None, name)
-        tails = (f"training.{tail}", tail) if tail in SHORT else (tail,)
-        targets = [f"{its}.{leaf}" for its, leaf in mine if leaf in tails and named in (None, its)]
-        if not targets:
-            shorts = [short for short in SHORT if any(leaf in (short, f"training.{short}") for _, leaf in mine)]
-            choices = [*options, *shorts, *(".".join(full) if stage is None else full[1] for full in mine)]
-            whose = f" of {stage}" if stage else ""
-            hint = _renamed(name) or (f"it belongs to {head}" if name in known else _hint(name, choices))
-            mistakes.append(f"'{name}' is no option or parameter{whose}; {hint}")
-        for target in targets:
-            yield target, _parsed(text, known[target])
-
-
 def _parsed(text: str, annotation: Any) -> Any:
     """A typed value as far as its text alone decides; numbers are left to the schema, which reads `1e-3` rightly."""
     accepted = kinds(annotation)
@@ -244,19 +308,6 @@ def _parsed(text: str, annotation: Any) -> Any:
     if any(get_origin(kind) is list for kind in accepted):
         return [item.strip() for item in text.strip("[] ").split(",") if item.strip()]
     return text
-
-
-def _told(detail: Mapping[str, Any], values: Mapping[str, Any], places: Mapping[str, str]) -> str:
-    """One mistake that the schema found, as `place: name is value; wanted ...`."""
-    parts = [str(part) for part in detail["loc"]]
-    name = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in values), None)
-    if name is None:
-        return f"params/{parts[0]}.yaml: {'.'.join(parts)} is missing; give it a value"
-    wanted = str(detail["msg"]).removeprefix("Input should be ").removeprefix("Value error, ").partition(", unable")[0]
-    choices = re.findall(r"[\w-]+", wanted.removeprefix("one of ")) if wanted.startswith(("one of ", "'")) else []
-    close = nearest(str(detail["input"]), choices)
-    hint = f"; did you mean '{close}'?" if close else ""
-    return f"{places[name]}: {name} is {reprlib.repr(values[name])}; wanted {wanted}{hint}"
 
 
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -279,12 +330,26 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def section(annotation: Any) -> type[BaseModel] | None:
-    """The model of a section of parameters; None where the annotation is that of one parameter."""
+    """Tell a section of parameters from a single parameter.
+
+    Args:
+        annotation: Type annotation of a field of the schema.
+
+    Returns:
+        The type of the section, or None for a single parameter.
+    """
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
 def kinds(annotation: Any) -> list[Any]:
-    """The alternatives of a union, without their ranges."""
+    """Split an annotation into the types that it accepts.
+
+    Args:
+        annotation: Type annotation of a parameter: a type, a union, or either with limits (`Annotated`).
+
+    Returns:
+        The types of the union, or the one type. Limits are removed.
+    """
     if get_origin(annotation) is Annotated:
         return kinds(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
@@ -306,5 +371,5 @@ def _renamed(name: str) -> str:
     return f"it is called '{name.removesuffix(old)}{RENAMED[old]}' now" if old else ""
 
 
-def _shown(file: Path) -> str:
+def _display_path(file: Path) -> str:
     return str(Path("params", file.relative_to(FOLDER)))

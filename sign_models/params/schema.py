@@ -16,7 +16,11 @@ MAX_COUNT = 2**31 - 1  # what seeds and counts may be wherever they go: numpy, t
 Positive = Annotated[int, Field(gt=0, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "lr", "seed")  # each is short for training.<name>
 
 
 def _preset(name: str) -> str:
@@ -26,6 +30,8 @@ def _preset(name: str) -> str:
 
 
 class Closed(BaseModel):
+    """A section of parameters: immutable, with finite numbers, and without keys that it does not declare."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -35,7 +41,7 @@ class Training(Closed):
     steps: Positive | None = Field(
         description="Optimizer steps. null: epochs says how long training takes. Exactly one of the two is given."
     )
-    epochs: Annotated[float, Field(gt=0)] | None = Field(
+    epochs: PositiveFloat | None = Field(
         description="Passes over the training clips. null: steps says how long training takes."
     )
     min_steps: Count = Field(
@@ -46,23 +52,21 @@ class Training(Closed):
         description="Clips (skeleton: windows) per optimizer step, over all devices. Split into micro-batches where "
         "memory runs out."
     )
-    lr: Annotated[float, Field(gt=0)] = Field(description="Peak learning rate of AdamW.")
+    lr: PositiveFloat = Field(description="Peak learning rate of AdamW.")
     weight_decay: NonNegative = Field(description="Weight decay of AdamW.")
     warmup: Fraction = Field(
         description="Share of the steps in which the learning rate rises linearly from 0. A cosine then lowers it to 0."
     )
-    clip_norm: Annotated[float, Field(gt=0)] = Field(
+    clip_norm: PositiveFloat = Field(
         description="Largest norm of the gradients. Larger gradients are scaled down to it."
     )
-    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+    ema: Rate = Field(
         description="Decay of the exponential moving average of the weights, which is what is scored and kept. 0: "
         "no average."
     )
     evaluations: Positive = Field(description="How many times the validation split is scored during training.")
     patience: Count = Field(description="Stop after this many evaluations without a better score. 0: never stop early.")
-    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
-        description="Least time between two checkpoints, in minutes."
-    )
+    checkpoint_minutes: PositiveFloat = Field(description="Least time between two checkpoints, in minutes.")
     seed: Count = Field(description="Seed of all random choices in training.")
 
 
@@ -78,13 +82,9 @@ class Augment(Closed):
         description="Largest rotation of the camera up or down, in degrees. Only of clips with depth."
     )
     shear: NonNegative = Field(description="Largest shear of x by y, as a factor.")
-    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="Scaling of x and of y: each is multiplied by a factor of 1 +- this."
-    )
+    scale: Rate = Field(description="Scaling of x and of y: each is multiplied by a factor of 1 +- this.")
     translate: NonNegative = Field(description="Largest shift of the whole body, in shoulder widths.")
-    limb_scale: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="Length of arms and hands: multiplied by a factor of 1 +- this."
-    )
+    limb_scale: Rate = Field(description="Length of arms and hands: multiplied by a factor of 1 +- this.")
     mirror: Fraction = Field(description="Share of clips whose left and right sides are swapped.")
     tempo: NonNegative = Field(
         description="Playback speed: up to 1 + this times as fast or as slow, changing within a clip. All clips of "
@@ -101,9 +101,7 @@ class Augment(Closed):
     )
     drop_hand: Fraction = Field(description="Largest share of frames in which a hand is unseen, in spans.")
     drop_depth: Fraction = Field(description="Share of clips with depth whose depth is unseen.")
-    drop_frames: Annotated[float, Field(ge=0, lt=1)] = Field(
-        description="Largest share of frames that are left out. One share per batch."
-    )
+    drop_frames: Rate = Field(description="Largest share of frames that are left out. One share per batch.")
     noise: NonNegative = Field(
         description="Largest standard deviation of Gaussian noise on each coordinate and frame, in shoulder widths."
     )
@@ -118,34 +116,40 @@ class Mask(Closed):
     span: Positive = Field(description="Length of a masked span, in frames.")
 
 
-class SkeletonModel(Closed):
+class SkeletonModelParams(Closed):
+    """Architecture of the skeleton model, which encodes single frames and their neighbours."""
+
     part_width: Positive = Field(description="Width of a body part's token.")
     width: Positive = Field(description="Width of a frame's feature vector.")
     layers: Positive = Field(description="Number of convolution blocks.")
     context: Positive = Field(description="Frames on either side that a frame's feature vector sees.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Dropout rate.")
+    dropout: Rate = Field(description="Dropout rate.")
 
 
 class SkeletonParams(Closed):
-    model: SkeletonModel
+    """Stage skeleton: self-supervised training of the frame encoder."""
+
+    model: SkeletonModelParams
     mask: Mask
     augment: Augment
     window: Positive = Field(description="Length of a training window, in frames.")
     velocity_weight: NonNegative = Field(
         description="Weight of the loss on frame-to-frame motion. The loss on coordinates has weight 1."
     )
-    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+    validation: OpenFraction = Field(
         description="Share of clips that are held out for validation where the data has no splits."
     )
     training: Training
 
 
-class TemporalModel(Closed):
+class TemporalModelParams(Closed):
+    """Architecture of the temporal model, a transformer over the frame features of a clip."""
+
     width: Positive = Field(description="Width of the representation vectors.")
     layers: Positive = Field(description="Number of transformer blocks.")
     heads: Positive = Field(description="Number of attention heads. They divide the width into even shares.")
     stride: Positive = Field(description="Frames per representation vector.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Dropout rate.")
+    dropout: Rate = Field(description="Dropout rate.")
 
     @field_validator("heads")
     @classmethod
@@ -157,7 +161,9 @@ class TemporalModel(Closed):
 
 
 class TemporalParams(Closed):
-    model: TemporalModel
+    """Stage temporal: self-supervised training of the clip encoder."""
+
+    model: TemporalModelParams
     mask: Mask
     augment: Augment
     max_frames: Positive = Field(
@@ -173,24 +179,30 @@ class TemporalParams(Closed):
     skeleton_lr: NonNegative = Field(
         description="Learning rate of the skeleton model, as a share of training.lr. 0: frozen."
     )
-    validation: Annotated[float, Field(gt=0, lt=1)] = Field(
+    validation: OpenFraction = Field(
         description="Share of clips that are held out for validation where the data has no splits."
     )
     training: Training
 
 
 class RepresentParams(Closed):
+    """Stage represent: vectors of every video, written to a file."""
+
     batch_frames: Positive = Field(description="Frames per batch. Changes memory and speed only, not the result.")
 
 
-class Tokenizer(Closed):
+class TokenizerParams(Closed):
+    """Tokenizer of a decoder trained from scratch."""
+
     kind: Literal["auto", "word", "char", "bpe"] = Field(
         description="Unit of the tokens. auto: by the script, and by how many words of dev are new."
     )
     vocabulary: Positive = Field(description="Largest number of tokens.")
 
 
-class Decoder(Closed):
+class DecoderParams(Closed):
+    """Text decoder, either pretrained or trained from scratch."""
+
     pretrained: str = Field(
         description='Hugging Face name or local folder of a sequence-to-sequence or causal language model. "": a '
         "decoder trained from scratch."
@@ -203,7 +215,7 @@ class Decoder(Closed):
     width: Positive = Field(description="Width of the decoder trained from scratch.")
     layers: Positive = Field(description="Number of its transformer blocks.")
     heads: Positive = Field(description="Number of its attention heads. They divide the width into even shares.")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(description="Dropout rate.")
+    dropout: Rate = Field(description="Dropout rate.")
 
     @field_validator("prune", "lora")
     @classmethod
@@ -214,7 +226,9 @@ class Decoder(Closed):
 
 
 class Losses(Closed):
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = Field(description="Label smoothing of the text loss.")
+    """Losses of the alignment stage."""
+
+    label_smoothing: Rate = Field(description="Label smoothing of the text loss.")
     ctc_weight: NonNegative = Field(description="Weight of the CTC loss on the text's words. 0: none.")
     contrast_weight: NonNegative = Field(
         description="Weight of the contrastive loss between the vectors of a video and of its text. 0: none."
@@ -236,7 +250,9 @@ class SelfTraining(Closed):
     confidence: Fraction = Field(description="Least mean token probability of a pseudo-label.")
 
 
-class Generation(Closed):
+class GenerationParams(Closed):
+    """Beam search by which texts are generated."""
+
     beams: Positive = Field(description="Beam width of the search.")
     max_length: Positive = Field(
         description="Longest text, in tokens. Never more than 1.5 times the longest training text."
@@ -252,11 +268,13 @@ class Generation(Closed):
 
 
 class AlignmentParams(Closed):
+    """Stage alignment: supervised training of the text decoder."""
+
     finetune: bool = Field(description="Train the temporal model too. false: train on its frozen representations.")
     encoder_lr: NonNegative = Field(description="Learning rate of the temporal model, as a share of training.lr.")
     encoder_start: Fraction = Field(description="Share of training before which the temporal model is frozen.")
-    tokenizer: Tokenizer
-    decoder: Decoder
+    tokenizer: TokenizerParams
+    decoder: DecoderParams
     losses: Losses
     self_training: SelfTraining
     mask: Mask
@@ -265,11 +283,13 @@ class AlignmentParams(Closed):
         description="Frames that a batch holds per clip. Longer videos are trained whole, fewer at once: the memory of "
         "batch_size clips of this length."
     )
-    generation: Generation
+    generation: GenerationParams
     training: Training
 
 
 class GenerateParams(Closed):
+    """Stage generate: texts of videos and their scores."""
+
     splits: list[Literal["train", "dev", "test", "none"]] = Field(
         description="Splits whose videos are translated. Empty: every video."
     )
@@ -291,12 +311,16 @@ class GenerateParams(Closed):
 
 
 class Execution(Closed):
+    """How the stages are executed. Changes speed, not the result."""
+
     eager: bool = Field(
         description="On a GPU, run each step operation by operation: no CUDA graphs, no own kernels. For debugging."
     )
 
 
 class PipelineParams(Closed):
+    """The parameters of all stages, one section each."""
+
     skeleton: SkeletonParams
     temporal: TemporalParams
     represent: RepresentParams

@@ -15,67 +15,87 @@ WANTED = "{low: NUMBER, high: NUMBER, log: true|false} or a list of values"
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from low to high; whole ones where both are. log: drawn evenly by their logarithm."""
+    """An interval of numbers.
+
+    Attributes:
+        low: Least value.
+        high: Largest value. Only integers are sampled where both are integers.
+        log: Whether the logarithm is sampled uniformly, not the value.
+    """
 
     low: float
     high: float
     log: bool = False
 
     @property
-    def whole(self) -> bool:
-        """Whether only whole numbers are drawn."""
+    def integer(self) -> bool:
+        """Whether only integers are sampled."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def corners(self) -> tuple[Any, ...]:
-        """Values by which the whole range is checked."""
+    def boundary_values(self) -> tuple[Any, ...]:
+        """Values that are valid for the schema only if the whole range is."""
         return self.low, self.high
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values."""
+    """A list of values, of which one is sampled.
+
+    Attributes:
+        values: Distinct values, numbers, texts or truth values.
+    """
 
     values: tuple[str | int | float | bool, ...]
 
-    def corners(self) -> tuple[Any, ...]:
-        """Values by which the choice is checked."""
+    def boundary_values(self) -> tuple[Any, ...]:
+        """All values, since each may be invalid for the schema by itself."""
         return self.values
 
 
 @dataclass(frozen=True)
 class Space:
-    """Parameters of a stage, without the stage in front, and where each is searched."""
+    """The search space of a sweep.
 
-    places: Mapping[str, Range | Choice]
+    Attributes:
+        domains: Range or choice by the name of the parameter, without the stage in front.
+    """
 
-    def told(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return {name: asdict(place) for name, place in self.places.items()}
+    domains: Mapping[str, Range | Choice]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The space as JSON can hold it: the fields of each domain by the name of the parameter."""
+        return {name: asdict(domain) for name, domain in self.domains.items()}
 
 
 def read_space(file: Path) -> Space:
-    """The space of a YAML file.
+    """Read the search space of a sweep.
+
+    Args:
+        file: YAML file that maps each parameter to a list of values or to {low, high, log}.
+
+    Returns:
+        The space. Whether the parameters exist is not checked here.
 
     Raises:
-        ParamsError: The file is no such space; every mistake is named.
+        ParamsError: The file is not such a space. The message lists every mistake.
     """
     content = read_yaml(file)
     mistakes: list[str] = []
-    places: dict[str, Range | Choice] = {}
+    domains: dict[str, Range | Choice] = {}
     for name, value in content.items():
-        place = _place(value)
-        if place is None:
+        domain = _domain(value)
+        if domain is None:
             mistakes.append(f"{file.name}: {name} is {value!r:.60}; wanted {WANTED}")
         else:
-            places[str(name)] = place
+            domains[str(name)] = domain
     if not content:
         mistakes.append(f"{file.name}: names no parameter; wanted at least one, e.g. training.lr: {WANTED}")
     if mistakes:
         raise ParamsError("\n  ".join(mistakes))
-    return Space(places)
+    return Space(domains)
 
 
-def _place(value: Any) -> Range | Choice | None:
+def _domain(value: Any) -> Range | Choice | None:
     if isinstance(value, list) and value and all(isinstance(item, str | int | float | bool) for item in value):
         return Choice(tuple(value))
     if not isinstance(value, dict) or not {"low", "high"} <= value.keys() <= {"low", "high", "log"}:
@@ -87,7 +107,7 @@ def _place(value: Any) -> Range | Choice | None:
 
 
 def _number(value: Any) -> float | None:
-    """YAML reads 1e-4 as text."""
+    """A number, also where YAML reads it as text (1e-4); else None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

@@ -78,7 +78,7 @@ class SweepOptions:
         """The study's name: as given, else by all that was asked but the number of trials."""
         if self.study:
             return self.study
-        asked = json.dumps([self.stage, self.space.told(), self.arguments, self.seed])
+        asked = json.dumps([self.stage, self.space.as_dict(), self.arguments, self.seed])
         return f"sweep-{self.stage}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
 
 
@@ -92,7 +92,7 @@ def run_sweep(options: SweepOptions) -> None:
     to_terminal()
     with stage_run("sweep", experiment=o.experiment or None) as run:
         run.log_params({"sweep.stage": o.stage, "sweep.trials": o.trials, "sweep.study": o.name, "sweep.seed": o.seed})
-        run.log_dict(o.space.told(), "space.json")
+        run.log_dict(o.space.as_dict(), "space.json")
         run.log_code_state()
         study = _study(o, run)
         _close_dead_trials(study, run.experiment_id)
@@ -133,7 +133,7 @@ class Training:
         """
         import optuna
 
-        chosen = {name: _suggested(trial, name, place) for name, place in self.space.places.items()}
+        chosen = {name: _suggested(trial, name, domain) for name, domain in self.space.domains.items()}
         trial.set_user_attr("process", process.identity())
         run_id = self._child_run(trial)
         trial.set_user_attr("run_id", run_id)
@@ -208,12 +208,12 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _suggested(trial: optuna.Trial, name: str, place: Range | Choice) -> Any:
-    if isinstance(place, Choice):
-        return trial.suggest_categorical(name, place.values)
-    if place.whole:
-        return trial.suggest_int(name, int(place.low), int(place.high), log=place.log)
-    return trial.suggest_float(name, place.low, place.high, log=place.log)
+def _suggested(trial: optuna.Trial, name: str, domain: Range | Choice) -> Any:
+    if isinstance(domain, Choice):
+        return trial.suggest_categorical(name, domain.values)
+    if domain.integer:
+        return trial.suggest_int(name, int(domain.low), int(domain.high), log=domain.log)
+    return trial.suggest_float(name, domain.low, domain.high, log=domain.log)
 
 
 def _shown(chosen: Mapping[str, Any]) -> str:

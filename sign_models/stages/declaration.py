@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, create_model
 
 from sign_models.params.schema import (
+    TRAINING_OPTIONS,
     AlignmentParams,
     GenerateParams,
     PipelineParams,
@@ -24,8 +25,6 @@ from sign_models.params.schema import (
 
 if TYPE_CHECKING:
     from sign_models.stages.work import Result, Work
-
-TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "lr", "seed")
 
 
 def _never(params: Any, configs: Mapping[str, Mapping[str, Any]]) -> bool:

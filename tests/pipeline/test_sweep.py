@@ -31,9 +31,9 @@ def test_a_space_has_ranges_and_choices(tmp_path: Path) -> None:
     file = space(
         tmp_path, "training.lr: {low: 1e-4, high: 1e-2, log: true}\nmodel.layers: {low: 1, high: 3}\nseed: [0, 1]"
     )
-    places = read_space(Path(file)).places
-    assert places == {"training.lr": Range(1e-4, 1e-2, True), "model.layers": Range(1, 3), "seed": Choice((0, 1))}
-    assert places["model.layers"].whole and not places["training.lr"].whole
+    domains = read_space(Path(file)).domains
+    assert domains == {"training.lr": Range(1e-4, 1e-2, True), "model.layers": Range(1, 3), "seed": Choice((0, 1))}
+    assert domains["model.layers"].integer and not domains["training.lr"].integer
 
 
 @pytest.mark.parametrize(
