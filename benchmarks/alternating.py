@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import roofline
 from benchmarks.recorder import Unkept
-from sign_models.data.batching import Sampler
+from sign_models.data.sampler import Sampler
 from sign_models.training.task import Progress
 
 

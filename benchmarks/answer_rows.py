@@ -29,7 +29,7 @@ def generate(b: Bench) -> Iterator[Figure]:
         params = b.params(generate__batch_size=256)
         corpus = b.corpus(lengths_like_phoenix(clips if gpu else clips // 32))
         model = translator(params, big, TOKENS, BEAMS, b.device)
-        few = DeviceCorpus(corpus, b.device).whole(np.arange(COUNTED))
+        few = DeviceCorpus(corpus, b.device).unaugmented(np.arange(COUNTED))
         work = roofline.count(lambda m=model, x=few: len(m.translate(*m(x.x, x.mask))))
         peers = [UniSign(b.peers["unisign"], b.device, whole=True)] if big and "unisign" in b.peers else []
         asked = [(peer, batch) for peer in peers for _, batch in b.batches(peer, corpus, 64, 1)]
@@ -55,7 +55,7 @@ def represent(b: Bench) -> Iterator[Figure]:
     params = b.params()
     corpus = b.corpus(lengths_like_phoenix(8192 if gpu else 256))
     model = encoder(params).to(b.device)
-    few = DeviceCorpus(corpus, b.device).whole(np.arange(COUNTED))
+    few = DeviceCorpus(corpus, b.device).unaugmented(np.arange(COUNTED))
     with torch.no_grad():
         work = roofline.count(lambda: (model.encode(few.x, few.mask), float(few.lengths.sum()))[1])
     peers = b.encoders()

@@ -59,7 +59,7 @@ def reading(path: Path) -> Command:
         "from sign_models.errors import SignError\n"
         "from sign_models.keypoints import formats\n"
         "try:\n"
-        "    print(len(Corpus.of(formats.read(sys.argv[1]), sys.argv[1])), 'clips')\n"
+        "    print(len(Corpus.from_sequences(formats.read(sys.argv[1]), sys.argv[1])), 'clips')\n"
         "except SignError as error:\n"
         "    print(error, file=sys.stderr), sys.exit(2)\n"
     )

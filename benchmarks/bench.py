@@ -20,8 +20,8 @@ from benchmarks.figures import Figure
 from benchmarks.generated import stored
 from benchmarks.peers import LONGEST, MSKA, Batch, Peer, UniSign
 from benchmarks.roofline import Ceiling
-from sign_models.data.batching import Sampler
 from sign_models.data.corpus import Corpus
+from sign_models.data.sampler import Sampler
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
 from sign_models.training.cuda_graphs import SYNCHRONISED_FIRST, Shapes, shapes_of

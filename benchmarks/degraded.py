@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import of_split
+from sign_models.data.splits import clips_of_split
 from sign_models.keypoints.layouts import PARTS
 
 
@@ -50,7 +50,9 @@ KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 def degraded(corpus: Corpus, split: str, kind: str) -> Corpus:
     """The clips of `split` alone, degraded."""
     rng = np.random.default_rng(0)
-    return part_of(corpus, of_split(corpus, split), lambda x: KINDS[kind](x.astype(np.float32), rng).astype(np.float16))
+    return part_of(
+        corpus, clips_of_split(corpus, split), lambda x: KINDS[kind](x.astype(np.float32), rng).astype(np.float16)
+    )
 
 
 def part_of(corpus: Corpus, places: Sequence[int] | np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> Corpus:

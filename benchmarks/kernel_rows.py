@@ -12,8 +12,8 @@ from benchmarks.bench import Bench, Skipped
 from benchmarks.figures import Figure
 from benchmarks.generated import encoder, lengths_like_phoenix
 from sign_models.data import batching
-from sign_models.data.batching import Sampler
-from sign_models.data.splits import of_split
+from sign_models.data.sampler import Sampler
+from sign_models.data.splits import clips_of_split
 from sign_models.kernels import fused
 from sign_models.models import blocks, rotary, skeleton
 from sign_models.stages.temporal import train as train_temporal
@@ -54,6 +54,6 @@ def _rate(b: Bench, name: str) -> float:
             stack.enter_context(mock.patch.object(module, attribute, value))
         trained = train_temporal(params.temporal, corpus, encoder(params).skeleton, recorder)
     p = params.temporal
-    sampler = Sampler(corpus.lengths, of_split(corpus, "train"), p.training.batch_size, p.training.seed)
+    sampler = Sampler(corpus.lengths, clips_of_split(corpus, "train"), p.training.batch_size, p.training.seed)
     frames = recorder.frames(sampler, p.max_frames, trained.progress)
     return statistics.median(n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True))

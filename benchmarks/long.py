@@ -26,7 +26,7 @@ import torch
 
 from benchmarks.generated import translator
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import of_split
+from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
 from sign_models.keypoints.layouts import PARTS, PLACE
 from sign_models.keypoints.sequence import of_canonical
@@ -46,7 +46,7 @@ FPS = 25.0
 
 def sentences(data: Path | None) -> list[np.ndarray]:
     videos = Inputs.of(data, None, None, None).videos
-    return [np.asarray(videos.clip(i)) for i in of_split(videos, "test")]
+    return [np.asarray(videos.clip(i)) for i in clips_of_split(videos, "test")]
 
 
 def long_clip(parts: list[np.ndarray], frames: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
@@ -88,7 +88,7 @@ def one(name: str, frames: int, uri: str, data: Path | None) -> dict[str, Any]:
     clip, known = long_clip(parts, frames)
 
     def corpus(values: np.ndarray) -> Corpus:
-        return Corpus.of([replace(of_canonical("long", values), fps=FPS)])
+        return Corpus.from_sequences([replace(of_canonical("long", values), fps=FPS)])
 
     predictor = Predictor(model)
     works: dict[str, Callable[[np.ndarray], list[dict[str, Any]]]] = {

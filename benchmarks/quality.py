@@ -37,7 +37,7 @@ from benchmarks.degraded import KINDS, degraded, part_of
 from benchmarks.recorder import Unkept
 from sign_models.cli.commands import EMBEDDED
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import of_split
+from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
 from sign_models.evaluation.metrics import score
 from sign_models.models.skeleton import SkeletonModel
@@ -119,7 +119,7 @@ class Quiet(Unkept):
 def labelled(inputs: Inputs, count: int, seed: int) -> dict[str, str]:
     """The texts of all splits but for those of training videos beyond `count` of them, drawn by the seed."""
     videos = inputs.videos
-    train = [i for i in of_split(videos, "train", None) if videos.ids[i] in inputs.texts]
+    train = [i for i in clips_of_split(videos, "train", None) if videos.ids[i] in inputs.texts]
     left_out = {videos.ids[i] for i in np.random.default_rng(1000 + seed).permutation(train)[count:]}
     return {name: text for name, text in inputs.texts.items() if name not in left_out}
 
@@ -168,7 +168,7 @@ def aligned(
     """The alignment stage on a copy of `base`; without self-training in as many steps as with it."""
     model, own = copy.deepcopy(base), params.alignment
     if not own.self_training.share and own.training.epochs is not None:
-        passed = len(of_split(inputs.videos, "train", None)) / own.training.batch_size
+        passed = len(clips_of_split(inputs.videos, "train", None)) / own.training.batch_size
         least = max(own.training.min_steps, round(own.training.epochs * passed))
         own = own.model_copy(update={"training": own.training.model_copy(update={"min_steps": least})})
     arrays = None
@@ -198,7 +198,7 @@ def of_peer(
 
     def translate(corpus: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
         shown = clips if not kind else clips.of(corpus)
-        places = np.array([i for i in of_split(corpus, split) if corpus.ids[i] in texts])
+        places = np.array([i for i in clips_of_split(corpus, split) if corpus.ids[i] in texts])
         return list(zip(peer.translate(shown, places), [texts[corpus.ids[i]] for i in places], strict=True))
 
     return Trained(translate, {"training": peer.seconds}, peer.weights)

@@ -20,7 +20,7 @@ import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import struct
 
-from sign_models.data.splits import of_split
+from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
 from sign_models.keypoints.sequence import KeypointSequence, of_canonical
 from sign_models.models.storage import load
@@ -60,7 +60,7 @@ def main() -> None:
     videos = inputs.videos
     clips = [
         of_canonical(videos.ids[i], np.asarray(videos.frames[videos.offsets[i] : videos.offsets[i + 1]]))
-        for i in of_split(videos, "test")
+        for i in clips_of_split(videos, "test")
     ]
     with tempfile.TemporaryDirectory() as scratch:
         start = time.monotonic()

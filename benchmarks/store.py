@@ -124,7 +124,7 @@ def import_generated(frames: int, store: Path) -> tuple[float, int, np.ndarray]:
 
 def measure_read(_: int, store: Path, reader: int = 0) -> None:
     """Every `READERS`th batch of an epoch, as half-precision arrays padded to the longest clip."""
-    from sign_models.data.batching import Sampler, bucket
+    from sign_models.data.sampler import Sampler, bucket
 
     keep_freed_memory(-1)  # as a training does
     corpus = open_store(store)
@@ -145,13 +145,14 @@ def measure_batches(_: int, store: Path) -> None:
     """An epoch of single-precision batches with masks, as evaluation gets them on a CPU."""
     import torch
 
-    from sign_models.data.batching import DeviceCorpus, Sampler
+    from sign_models.data.batching import DeviceCorpus
+    from sign_models.data.sampler import Sampler
 
     torch.set_num_threads(1)
     corpus = open_store(store)
     device_corpus = DeviceCorpus(corpus, torch.device("cpu"))
     sampler, began = Sampler(corpus.lengths, np.arange(len(corpus)), BATCH, seed=0), time.perf_counter()
-    frames = sum(int(device_corpus.whole(sampler[step]).lengths.sum()) for step in range(sampler.steps))
+    frames = sum(int(device_corpus.unaugmented(sampler[step]).lengths.sum()) for step in range(sampler.steps))
     tell(frames, began)
 
 

@@ -96,7 +96,9 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     clips = [(str(i), tiny.clip(i, 12 + 7 * (i % 5))) for i in range(256)]
-    corpus = Corpus.of(KeypointSequence(name, c[..., :2], c[..., 2], tiny.LAYOUT, fps=tiny.FPS) for name, c in clips)
+    corpus = Corpus.from_sequences(
+        KeypointSequence(name, c[..., :2], c[..., 2], tiny.LAYOUT, fps=tiny.FPS) for name, c in clips
+    )
     for size, (whole, steps) in SIZES.items():
         fixed = {"steps": steps, "epochs": None, "evaluations": 1, "ema": EMA}
         params = whole.skeleton.model_copy(update={"training": whole.skeleton.training.model_copy(update=fixed)})

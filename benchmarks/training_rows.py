@@ -17,9 +17,9 @@ from benchmarks.figures import Figure
 from benchmarks.generated import decoder_folder, encoder, lengths_like_phoenix
 from benchmarks.peers import Peer, UniSign
 from benchmarks.roofline import Work
-from sign_models.data.batching import BATCHES, Sampler
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import of_split
+from sign_models.data.sampler import MIN_POOL_BATCHES, Sampler
+from sign_models.data.splits import clips_of_split
 from sign_models.params.schema import PipelineParams
 from sign_models.stages.alignment import AlignmentTask
 from sign_models.stages.alignment import train as train_alignment
@@ -64,7 +64,7 @@ def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, recorder: 
     """-> frames a second, one a measured round; what was trained."""
     p = params.temporal
     trained = train_temporal(p, corpus, encoder(params).skeleton, recorder)
-    sampler = Sampler(corpus.lengths, of_split(corpus, "train"), p.training.batch_size, p.training.seed)
+    sampler = Sampler(corpus.lengths, clips_of_split(corpus, "train"), p.training.batch_size, p.training.seed)
     frames = recorder.frames(sampler, p.max_frames, trained.progress)
     rates = [n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True)]
     return rates, f"{weights(trained.model)}, {p.training.batch_size} clips a step"
@@ -115,7 +115,7 @@ def alignment(b: Bench) -> Iterator[Figure]:
         p = b.training("alignment", rounds[-1] + 1, **own).alignment
         recorder = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
         trained = train_alignment(p, corpus, texts, encoder(params), recorder, "split")
-        sampler = Sampler(corpus.lengths, of_split(corpus, "train"), size, p.training.seed)
+        sampler = Sampler(corpus.lengths, clips_of_split(corpus, "train"), size, p.training.seed)
         frames = recorder.frames(sampler, p.max_frames, trained.progress)
         rates = [n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True)]
         name, about = f"alignment.batch_{size}", f"{weights(trained.model)}, {size} clips a step"
@@ -238,7 +238,7 @@ def processes(b: Bench) -> Iterator[Figure]:
     if torch.cuda.is_available() and torch.cuda.device_count() < most:
         raise Skipped(f"needs {most} GPUs")
     size = b.params().temporal.training.batch_size
-    corpus = b.corpus(lengths_like_phoenix(most * size * BATCHES))
+    corpus = b.corpus(lengths_like_phoenix(most * size * MIN_POOL_BATCHES))
     run(b.command("skeleton", f"--data={corpus.sources}", "--steps=2"), b.folder)
 
     def rates(count: int, clips: int) -> list[float]:
@@ -246,7 +246,7 @@ def processes(b: Bench) -> Iterator[Figure]:
         params, rounds = _long_enough(b, corpus, 4 * b.rounds, temporal__training__batch_size=clips)
         seconds = _through_command(b, corpus, params, f"--processes={count}")
         p = params.temporal
-        sampler = Sampler(corpus.lengths, of_split(corpus, "train"), clips, p.training.seed)
+        sampler = Sampler(corpus.lengths, clips_of_split(corpus, "train"), clips, p.training.seed)
         steps = [range(LOG_STEPS * place, LOG_STEPS * (place + 1)) for place in rounds]
         frames = [stored_frames(sampler, p.max_frames, of_round) for of_round in steps]
         return [n / seconds[place - 1] for n, place in zip(frames, rounds, strict=True)]

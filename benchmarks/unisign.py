@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer, get_scheduler
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import of_split
+from sign_models.data.splits import clips_of_split
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score as metrics_score
@@ -198,7 +198,9 @@ def train(
     torch.manual_seed(seed)
     corpus = clips.corpus
     written = np.array([name in texts for name in corpus.ids])
-    train, dev = (places[written[places]] for places in (of_split(corpus, "train", None), of_split(corpus, "dev")))
+    train, dev = (
+        places[written[places]] for places in (clips_of_split(corpus, "train", None), clips_of_split(corpus, "dev"))
+    )
     dev = dev[np.random.default_rng(seed).permutation(len(dev))[:EVALUATED]] if len(dev) else train[:EVALUATED]
     references = [texts[corpus.ids[i]] for i in dev]
     for i in (*train, *dev):  # their loader does this beside the training, in eight processes

@@ -1,0 +1,1 @@
+"""Corpora of normalised clips: texts, splits, batches on the device, augmentation, masking, tokenizer."""

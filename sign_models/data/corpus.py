@@ -1,6 +1,7 @@
-"""Normalised clips, one after another in one array: what every stage reads.
+"""A corpus of normalised clips, concatenated in one array, which every stage reads.
 
-F frames of all clips, N clips, K landmarks of keypoints.layouts.CANONICAL.
+F frames of all clips, N clips, T frames of a clip, K landmarks of keypoints.layouts.CANONICAL, C channels: x, y,
+confidence and, in a corpus with depth, depth.
 """
 
 from __future__ import annotations
@@ -26,56 +27,80 @@ logger = logging.getLogger(__name__)
 
 
 class FramesOnDisk(Protocol):
-    """(F, K, C) float16 in the files of a store. Gives copies, of a slice or of whole numbers (B, T) of which each row
-    lies within one clip."""
+    """(F, K, C) float16 in the files of a store, read as an array is read."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(F, K, C)."""
+        ...
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Size of all frames, in bytes."""
+        ...
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: Any, /) -> np.ndarray: ...
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """Copy a slice of frames, or the frames of an integer array (B, T) each row of which is within one clip."""
+        ...
 
-    def read_into(self, start: int, out: np.ndarray) -> None: ...
+    def read_into(self, start: int, out: np.ndarray) -> None:
+        """Copy frames from `start` on into `out` (T, K, C)."""
+        ...
 
 
 Frames = np.ndarray | FramesOnDisk
 
 
 def read_into(frames: Frames, start: int, out: np.ndarray) -> None:
-    """Frames `start` to `start + len(out)`; memory that is used again is written many times as fast as new memory."""
+    """Copy frames into a buffer. Reusing a buffer avoids page faults.
+
+    Args:
+        frames: (F, K, C) float16, in memory or in a store.
+        start: First frame to copy.
+        out: (T, K, C) float16 buffer that is filled.
+    """
     if isinstance(frames, np.ndarray):
         out[:] = frames[start : start + len(out)]
     else:
         frames.read_into(start, out)
 
 
-TOGETHER = 2048  # frames that are normalised at a time
+CHUNK_FRAMES = 2048  # normalised at a time
 T = TypeVar("T")
 
 
-def together(items: Iterable[T], frames: Callable[[T], int]) -> Iterator[list[T]]:
-    """Items in their order, as many at a time as have TOGETHER frames."""
-    waiting, count = list[T](), 0
+def in_chunks(items: Iterable[T], frames: Callable[[T], int]) -> Iterator[list[T]]:
+    """Group items into chunks of about CHUNK_FRAMES frames.
+
+    Args:
+        items: Sequences or the like.
+        frames: Number of frames of an item.
+
+    Yields:
+        Items in their order, as many as reach CHUNK_FRAMES.
+    """
+    chunk, count = list[T](), 0
     for item in items:
-        waiting.append(item)
+        chunk.append(item)
         count += frames(item)
-        if count >= TOGETHER:
-            yield waiting
-            waiting, count = [], 0
-    if waiting:
-        yield waiting
+        if count >= CHUNK_FRAMES:
+            yield chunk
+            chunk, count = [], 0
+    if chunk:
+        yield chunk
 
 
 @dataclass
 class Changes:
-    """What reading has changed in the clips of a source: nothing is replaced in silence.
+    """What reading has changed in the clips of a source, which is logged.
 
-    clips: read. mirrored: of them, those in which the left hand leads. nan, nan_clips: landmarks, counted in every
-    frame, that were NaN and are unseen now, and clips with such.
+    Attributes:
+        clips: Clips that were read.
+        mirrored: Clips that were mirrored because the left hand leads.
+        nan: Landmarks that were NaN and count as unseen, summed over frames.
+        nan_clips: Clips with such landmarks.
     """
 
     clips: int = 0
@@ -84,13 +109,22 @@ class Changes:
     nan_clips: int = 0
 
     def add(self, clip: Clip) -> None:
+        """Count a clip.
+
+        Args:
+            clip: As it is kept.
+        """
         self.clips += 1
         self.mirrored += clip.mirrored
         self.nan += clip.nan
         self.nan_clips += clip.nan > 0
 
     def log(self, source: str) -> None:
-        """A line for each kind of change that there is."""
+        """Log a line for each kind of change that occurred.
+
+        Args:
+            source: Path of the file or folder that was read.
+        """
         name = Path(source).name
         if self.mirrored:
             logger.info(
@@ -103,12 +137,22 @@ class Changes:
 
 @dataclass(frozen=True)
 class Clip:
-    """One normalised clip and what is known of it.
+    """One normalised clip and its metadata.
 
-    values (T, K, 3) float16, of a clip with depth (T, K, 4); sha256: of their bytes. text: in NFC, otherwise as its
-    file has it. left_leads: how far its left hand is above the right one on average, in shoulder widths, as its file
-    has it. mirrored: left and right have changed places, as `normalise.Handedness` decides for all clips of a signer.
-    nan: landmarks that its file gives as NaN, unseen here. extractor, cut, fitting: as in KeypointSequence.
+    Attributes:
+        id: Unique within a corpus.
+        values: (T, K, C) float16. C is 4 for a clip with depth, else 3.
+        sha256: Hash of the bytes of `values`.
+        fps: Frames per second, None where unknown.
+        split: "train", "dev", "test" or None.
+        group: Signer or source video, None where unknown.
+        text: Text in NFC, otherwise as its file has it.
+        left_leads: How far the left hand is above the right one on average as its file has it, in shoulder widths.
+        mirrored: Whether left and right have been swapped, as `normalise.Handedness` decides for a signer.
+        nan: Landmarks that its file gives as NaN, summed over frames. They count as unseen.
+        extractor: As in KeypointSequence.
+        cut: As in KeypointSequence.
+        fitting: As in KeypointSequence.
     """
 
     id: str
@@ -126,8 +170,15 @@ class Clip:
     fitting: tuple[str, ...] | None = None
 
     @classmethod
-    def of(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
-        """Normalise several, none mirrored, faster than one by one; an error where a sequence shows nobody."""
+    def normalised(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
+        """Normalise several sequences at once, which is faster than one by one. None is mirrored.
+
+        Args:
+            sequences: As their files give them.
+
+        Returns:
+            For each sequence its clip, or the error where it shows nobody.
+        """
         if not sequences:
             return []
         joined, errors, leads = normalise_joined(sequences)
@@ -135,38 +186,58 @@ class Clip:
         found: list[Clip | DataError] = []
         for i, s in enumerate(sequences):
             begin, end = end, end + len(s)
-            mine = values[begin:end]
-            if mine.shape[-1] > 3 and not mine[..., 3].any():
-                mine = np.ascontiguousarray(mine[..., :3])
-            found.append(errors[i] if i in errors else cls._of(s, mine, float(leads[i])))
+            clip = values[begin:end]
+            if clip.shape[-1] > 3 and not clip[..., 3].any():
+                clip = np.ascontiguousarray(clip[..., :3])
+            found.append(errors[i] if i in errors else cls._of(s, clip, float(leads[i])))
         return found
 
     @classmethod
     def _of(cls, s: KeypointSequence, values: np.ndarray, lead: float) -> Clip:
         fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(values.data).hexdigest()
-        told = (s.nan, s.extractor, s.cut, s.fitting)
-        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), lead, False, *told)
+        metadata = (s.nan, s.extractor, s.cut, s.fitting)
+        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), lead, False, *metadata)
 
-    def turned(self) -> Clip:
-        """The same with left and right in each other's places."""
+    def flipped(self) -> Clip:
+        """Swap left and right.
+
+        Returns:
+            The mirrored clip, or the original of a mirrored one.
+        """
         values = mirror(self.values)
         return replace(self, values=values, sha256=hashlib.sha256(values.data).hexdigest(), mirrored=not self.mirrored)
 
 
-def concatenated(clips: Sequence[np.ndarray]) -> np.ndarray:
-    """(T, K, 3 or 4) each -> (F, K, 3), or (F, K, 4) where any has depth, with 0 for that of the others."""
+def concatenate(clips: Sequence[np.ndarray]) -> np.ndarray:
+    """Concatenate clips with and without depth.
+
+    Args:
+        clips: (T, K, 3 or 4) each.
+
+    Returns:
+        (F, K, 4) where any clip has depth, with depth 0 for the others, else (F, K, 3).
+    """
     channels = {clip.shape[-1] for clip in clips}
     return np.concatenate([with_channels(clip, max(channels)) for clip in clips] if len(channels) > 1 else clips)
 
 
 def nfc(text: str | None) -> str | None:
+    """Normalise a text to Unicode's form NFC.
+
+    Args:
+        text: Text, or None.
+
+    Returns:
+        The same text in NFC, or None.
+    """
     return None if text is None else unicodedata.normalize("NFC", text)
 
 
 class Digest:
-    """The digest of a corpus: sha256 over what is known of each clip, its values by their own sha256."""
+    """Digest of a corpus: a sha256 over the metadata of all clips and the sha256 of their values."""
 
     def __init__(self) -> None:
+        """Start without clips."""
         self._sum = hashlib.sha256()
 
     def add(
@@ -180,8 +251,20 @@ class Digest:
         sha256: str,
         extractor: str | None = None,
     ) -> None:
-        told = () if extractor is None else (extractor,)  # data of before extractors were told keep their digest
-        self._sum.update(repr((id, length, fps, split, group, text, sha256, *told)).encode())
+        """Add a clip. The order of clips matters.
+
+        Args:
+            id: As in Clip.
+            length: Its frames.
+            fps: As in Clip.
+            split: As in Clip.
+            group: As in Clip.
+            text: As in Clip.
+            sha256: As in Clip.
+            extractor: As in Clip.
+        """
+        known = () if extractor is None else (extractor,)  # without one, the digest of earlier versions is kept
+        self._sum.update(repr((id, length, fps, split, group, text, sha256, *known)).encode())
 
     def __str__(self) -> str:
         return self._sum.hexdigest()
@@ -189,14 +272,21 @@ class Digest:
 
 @dataclass
 class Corpus:
-    """Clip i is frames[offsets[i]:offsets[i + 1]].
+    """Clips of which clip i is frames[offsets[i]:offsets[i + 1]].
 
-    frames   (F, K, 3) float16: x, y in shoulder widths from the middle of the shoulders, confidence; where any clip
-             has depth (F, K, 4): depth, 0 in clips without.
-    offsets  (N + 1,) int64.
-    fps, splits, groups, texts: one a clip, None where unknown.
-    extractors  as in KeypointSequence -> how many clips come from it.
-    digest   of ids, values and what is known of each clip: the same data gives the same, in memory or in a store.
+    Attributes:
+        ids: Id of each clip.
+        frames: (F, K, 3) float16: x and y in shoulder widths from the middle of the shoulders, and confidence. Where
+            any clip has depth (F, K, 4), with depth 0 in clips without.
+        offsets: (N + 1,) int64.
+        fps: Frames per second of each clip, None where unknown.
+        splits: Split of each clip, None where it has none.
+        groups: Signer or source video of each clip, None where unknown.
+        texts: Text of each clip, None where it has none.
+        digest: Digest of ids, values and metadata. The same data gives the same, in memory or in a store.
+        sources: Path that was read, for messages.
+        extractors: Number of clips by extractor.
+        index: Index of a clip by its id.
     """
 
     ids: list[str]
@@ -219,20 +309,41 @@ class Corpus:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """(N,) frames a clip."""
+        """(N,) frames of each clip."""
         return np.diff(self.offsets)
 
     def clip(self, i: int) -> np.ndarray:
-        """(T, K, 3 or 4) float16."""
+        """Values of a clip.
+
+        Args:
+            i: Index of the clip.
+
+        Returns:
+            (T, K, C) float16.
+        """
         return self.frames[self.offsets[i] : self.offsets[i + 1]]
 
     @classmethod
-    def of(cls, sequences: Iterable[KeypointSequence], source: str = "", mirroring: Mirroring = "auto") -> Corpus:
-        """Normalise, mirror and collect; DataError on a second clip of the same id or where there is none."""
+    def from_sequences(
+        cls, sequences: Iterable[KeypointSequence], source: str = "", mirroring: Mirroring = "auto"
+    ) -> Corpus:
+        """Normalise and collect sequences, and mirror those of left-handed signers.
+
+        Args:
+            sequences: As their files give them.
+            source: Path that they come from, for messages.
+            mirroring: "auto" mirrors clips of signers whose left hand leads, "never" none.
+
+        Returns:
+            The corpus in memory.
+
+        Raises:
+            DataError: An id appears twice, a sequence shows nobody, or there is no sequence.
+        """
         clips: dict[str, Clip] = {}
         hands, changes = Handedness(mirroring), Changes()
-        groups_of = ((group, Clip.of(group)) for group in together(sequences, len))
-        for sequence, clip in chain.from_iterable(zip(*pair, strict=True) for pair in groups_of):
+        chunks = ((chunk, Clip.normalised(chunk)) for chunk in in_chunks(sequences, len))
+        for sequence, clip in chain.from_iterable(zip(*pair, strict=True) for pair in chunks):
             if sequence.id in clips:
                 raise DataError(
                     f"id {sequence.id!r} appears twice",
@@ -251,7 +362,7 @@ class Corpus:
         digest = Digest()
         for clip in clips.values():
             if hands.is_mirrored(clip.group, clip.left_leads):
-                clip = clips[clip.id] = clip.turned()
+                clip = clips[clip.id] = clip.flipped()
             known = (clip.fps, clip.split, clip.group, clip.text, clip.sha256, clip.extractor)
             digest.add(clip.id, len(clip.values), *known)
             changes.add(clip)
@@ -259,7 +370,7 @@ class Corpus:
         found = list(clips.values())
         return cls(
             ids=list(clips),
-            frames=concatenated([clip.values for clip in found]),
+            frames=concatenate([clip.values for clip in found]),
             offsets=np.cumsum([0, *(len(clip.values) for clip in found)], dtype=np.int64),
             fps=[clip.fps for clip in found],
             splits=[clip.split for clip in found],

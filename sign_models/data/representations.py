@@ -1,4 +1,7 @@
-"""Representations on disk: an npz with one (S, D) float32 array a video, named by the video's id."""
+"""Representations on disk: an npz file with one array a video, named by the video's id.
+
+S vectors of a video, D width.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,15 @@ FOLDER, FILE = "temporal_representations_all", "all_representations.npz"
 
 
 def write_representations(path: Path, arrays: Iterable[tuple[str, np.ndarray]]) -> int:
-    """Write one array at a time; memory does not grow. np.load reads the file. -> number of videos."""
+    """Write representations one by one, so that memory does not grow. np.load reads the file.
+
+    Args:
+        path: File to write. Its folder is made.
+        arrays: Id of a video and its (S, D) vectors, written as float32.
+
+    Returns:
+        Number of videos.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     count = 0
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
@@ -26,7 +37,17 @@ def write_representations(path: Path, arrays: Iterable[tuple[str, np.ndarray]]) 
 
 
 def read_representations(path: Path) -> dict[str, np.ndarray]:
-    """All arrays by video id. DataError where the file is none of ours."""
+    """Read all representations of a file.
+
+    Args:
+        path: File written by `write_representations`.
+
+    Returns:
+        (S, D) float32 vectors by the id of the video.
+
+    Raises:
+        DataError: The file cannot be read or holds other arrays.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

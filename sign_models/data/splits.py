@@ -1,6 +1,6 @@
 """Which clips train, which validate, which test.
 
-What splits clips is `divide`: by signer or source video where there are enough of them, else by text, else one by one.
+Clips are divided by signer or source video where there are enough of them, else by text, else one by one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from sign_models.data.corpus import Corpus
 from sign_models.errors import DataError
 
-MOST_HELD_OUT = 0.5  # of the clips, by whole groups or texts: beyond, too few would be left to train on
+MAX_HELD_OUT_SHARE = 0.5  # of the clips, by groups or texts: with more, too few would be left to train on
 WAYS = {  # what clips are divided by -> how that is said
     "group": "whole groups (signers, source videos)",
     "text": "whole texts: their signers are in training too",
@@ -26,13 +26,13 @@ WAYS = {  # what clips are divided by -> how that is said
 def divide(keys: Sequence[str], shares: Sequence[float], seed: str) -> np.ndarray:
     """Divide clips by their keys: clips of equal keys stay together.
 
-    Keys are taken in the order of a hash, into each part but the first as long as that brings it nearer to its share;
-    what is left makes the first one. The same keys, shares and seed give the same parts on every machine.
+    Each part but the first takes keys in the order of a hash as long as that brings it nearer to its share. The first
+    part takes the rest. The same keys, shares and seed give the same parts on every machine.
 
     Args:
-        keys: One a clip.
-        shares: Share of the clips of each part. A part of share 0 gets no clip, any other at least one key.
-        seed: Another one gives other parts.
+        keys: Key of each clip.
+        shares: Share of the clips in each part. A part of share 0 gets no clip, any other at least one key.
+        seed: Changes the order of keys.
 
     Returns:
         (N,) number of each clip's part.
@@ -64,20 +64,20 @@ def divide(keys: Sequence[str], shares: Sequence[float], seed: str) -> np.ndarra
 def divide_clips(
     corpus: Corpus, clips: np.ndarray, shares: Sequence[float], seed: str, texts: Sequence[str | None]
 ) -> tuple[np.ndarray, str]:
-    """Divide clips so that parts share as little as can be.
+    """Divide clips so that parts have as few signers and texts in common as possible.
 
-    By group where groups are enough for all parts and no more than MOST_HELD_OUT is taken from the first; else by text,
-    under the same condition; else clip by clip.
+    Clips are divided by group where there are enough groups for all parts and at most MAX_HELD_OUT_SHARE is taken from
+    the first. Else they are divided by text under the same condition. Else they are divided one by one.
 
     Args:
-        corpus: Tells groups and ids.
-        clips: (N,) places of the clips.
+        corpus: Corpus of the clips.
+        clips: (N,) indices of the clips.
         shares: As in `divide`.
         seed: As in `divide`.
-        texts: One a clip of the corpus, None where it has none.
+        texts: Text of each clip of the corpus, None where it has none.
 
     Returns:
-        (N,) number of each clip's part, and by what: a key of WAYS.
+        (N,) number of each clip's part, and what the clips were divided by, a key of WAYS.
 
     Raises:
         ValueError: There are fewer clips than parts.
@@ -86,54 +86,80 @@ def divide_clips(
         keys = [f"clip {corpus.ids[i]}" if known[i] is None else f"{by} {known[i]}" for i in clips]
         if any(known[i] is not None for i in clips) and len(set(keys)) >= sum(share > 0 for share in shares):
             part = divide(keys, shares, seed)
-            if (part != 0).mean() <= MOST_HELD_OUT:
+            if (part != 0).mean() <= MAX_HELD_OUT_SHARE:
                 return part, by
     return divide([corpus.ids[i] for i in clips], shares, seed), "clip"
 
 
-def of_split(corpus: Corpus, *splits: str | None) -> np.ndarray:
-    """Places of the clips of these splits; None stands for clips without one."""
+def clips_of_split(corpus: Corpus, *splits: str | None) -> np.ndarray:
+    """Index the clips of some splits.
+
+    Args:
+        corpus: The corpus.
+        *splits: Names of splits. None stands for clips without one.
+
+    Returns:
+        Rising int64 indices of the clips.
+    """
     return np.array([i for i, split in enumerate(corpus.splits) if split in splits], dtype=np.int64)
 
 
-def named(corpus: Corpus, clips: np.ndarray, shown: int = 10) -> str:
-    """Clips by their ids and lengths, of many the first ones."""
+def describe_clips(corpus: Corpus, clips: np.ndarray, shown: int = 10) -> str:
+    """List clips by id and length, for messages.
+
+    Args:
+        corpus: Corpus of the clips.
+        clips: Indices of the clips.
+        shown: How many are listed. Others are counted.
+
+    Returns:
+        The list as text.
+    """
     some = ", ".join(f"{corpus.ids[i]!r} ({corpus.lengths[i]} frames)" for i in clips[:shown])
     return some if len(clips) <= shown else f"{some} and {len(clips) - shown} more"
 
 
-class HeldOut(NamedTuple):
-    """Places of the clips that train and of those that validate. said: how they were told apart, "" where the data says
-    so itself. apart: whether none of them is both."""
+class Holdout(NamedTuple):
+    """Training and validation clips.
+
+    Attributes:
+        train: Indices of the clips that train.
+        validation: Indices of the clips that validate.
+        explanation: How they were divided. "" where the data says so itself.
+        disjoint: Whether no clip does both.
+    """
 
     train: np.ndarray
     validation: np.ndarray
-    said: str = ""
-    apart: bool = True
+    explanation: str = ""
+    disjoint: bool = True
 
     @property
     def facts(self) -> dict[str, str]:
-        """For the log and the run's tags."""
-        return {"held_out": self.said} if self.said else {}
+        """The explanation, for the log and the run's tags. Empty without one."""
+        return {"held_out": self.explanation} if self.explanation else {}
 
 
-def hold_out(corpus: Corpus, share: float, seed: int, texts: Sequence[str | None] | None = None) -> HeldOut:
-    """Which clips train and which validate.
+def hold_out(corpus: Corpus, share: float, seed: int, texts: Sequence[str | None] | None = None) -> Holdout:
+    """Divide the clips of a corpus into training and validation clips.
 
-    Clips of split dev validate where there are any. Else a share of the training clips does and does not train: whole
-    groups, else whole texts, else single clips (`divide_clips`). Test clips are in neither.
+    Clips of split dev validate if there are any. Else a share of the training clips validates and does not train
+    (`divide_clips`). Test clips do neither.
 
     Args:
-        corpus: Clips without a split count as training clips.
-        share: Of the training clips, where there are no dev clips.
-        seed: Chooses them.
-        texts: One a clip; where given, clips without a text are in neither. None: the corpus tells them, and clips
-            without one count too.
+        corpus: The corpus. Clips without a split count as training clips.
+        share: Share of the training clips that validates without dev clips.
+        seed: Selects them.
+        texts: Text of each clip of the corpus. Clips without one are left out. None: the texts of the corpus, and no
+            clip is left out.
+
+    Returns:
+        The training and validation clips.
 
     Raises:
         DataError: There is no training clip.
     """
-    train, dev = of_split(corpus, "train", None), of_split(corpus, "dev")
+    train, dev = clips_of_split(corpus, "train", None), clips_of_split(corpus, "dev")
     if texts is not None:
         train, dev = (np.array([i for i in clips if texts[i] is not None], dtype=np.int64) for clips in (train, dev))
     with_text = "" if texts is None else " with a text"
@@ -145,11 +171,11 @@ def hold_out(corpus: Corpus, share: float, seed: int, texts: Sequence[str | None
             remedy="give some clips the split train" if texts is None else "add their ids to text_data.json",
         )
     if len(dev):
-        return HeldOut(train, dev)
+        return Holdout(train, dev)
     missing = f"no clip{with_text} of split dev"
     if len(train) == 1:
-        return HeldOut(train, train, f"{missing}, and one to train on: the clip that trains validates too", False)
+        return Holdout(train, train, f"{missing}, and one to train on: the clip that trains validates too", False)
     part, by = divide_clips(corpus, train, (1 - share, share), str(seed), corpus.texts if texts is None else texts)
     chosen = part == 1
-    said = f"{missing}: {chosen.sum()} of {len(train)} training clips validate and do not train, {WAYS[by]}"
-    return HeldOut(train[~chosen], train[chosen], said)
+    explanation = f"{missing}: {chosen.sum()} of {len(train)} training clips validate and do not train, {WAYS[by]}"
+    return Holdout(train[~chosen], train[chosen], explanation)

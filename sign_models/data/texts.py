@@ -16,7 +16,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.folders import check_regular
 from sign_models.keypoints.trees import check_json, parse_json
 
-SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
+SPLIT_ALIASES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 FORMS = '{"id": "text", ...} or [{"id": ..., "text": ..., "split": "train|dev|test" where known}, ...]'
 
 SCHEMA, AGAIN = "see docs/formats/texts.md", "copy or export it again"
@@ -25,7 +25,13 @@ ADD, ONE = "add texts, or leave the file out to pretrain only", "keep one of the
 
 @dataclass(frozen=True)
 class TextRow:
-    """The text of one video, in NFC and otherwise as the file has it. split: train, dev, test or None."""
+    """The text of one video.
+
+    Attributes:
+        id: Id of the video.
+        text: Text in NFC, otherwise as the file has it.
+        split: "train", "dev", "test" or None.
+    """
 
     id: str
     text: str
@@ -33,10 +39,17 @@ class TextRow:
 
 
 def read_texts(path: Path | str) -> list[TextRow]:
-    """Rows in the order of the file.
+    """Read the texts of videos.
 
-    Raises DataError where the file cannot be read as UTF-8 JSON of one of FORMS, or holds no row, an empty text, an id
-    twice, an id in two splits or an unknown split.
+    Args:
+        path: JSON file in UTF-8, in one of FORMS.
+
+    Returns:
+        Rows in the order of the file.
+
+    Raises:
+        DataError: The file cannot be read, is of another form or has no row. Or it has an empty text, an id twice, an
+            id in two splits, or an unknown split.
     """
     path = Path(path)
     rows = [_row(entry, place) for entry, place in _entries(_load(path), path.name)]
@@ -51,9 +64,9 @@ def read_texts(path: Path | str) -> list[TextRow]:
         )
     if repeated := [name for name, count in Counter(row.id for row in rows).items() if count > 1]:
         splits = {name: {row.split for row in rows if row.id == name} for name in repeated[:100]}
-        if torn := [name for name, found in splits.items() if len(found) > 1]:
+        if conflicting := [name for name, found in splits.items() if len(found) > 1]:
             raise DataError(
-                f"ids in more than one split: {_some(torn)}",
+                f"ids in more than one split: {_some(conflicting)}",
                 place=path.name,
                 wanted="one split for an id",
                 remedy="keep each in one of them",
@@ -100,7 +113,7 @@ def _load(path: Path) -> Any:
 
 
 def _object(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of a key given twice json itself would silently keep the last."""
+    """A JSON object without repeated keys, of which `json` would silently keep the last."""
     if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
         raise DataError(
             f"keys given more than once: {_some(repeated)}", place=place, wanted="one text for an id", remedy=ONE
@@ -150,9 +163,9 @@ def _row(entry: dict[str, Any], place: str) -> TextRow:
 def _split(value: Any, place: str) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and value in SPLITS:
-        return SPLITS[value]
-    near = get_close_matches(value.lower(), SPLITS, 1) if isinstance(value, str) else []
+    if isinstance(value, str) and value in SPLIT_ALIASES:
+        return SPLIT_ALIASES[value]
+    near = get_close_matches(value.lower(), SPLIT_ALIASES, 1) if isinstance(value, str) else []
     raise DataError(
         f"split {value!r}",
         place=place,

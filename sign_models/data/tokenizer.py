@@ -1,6 +1,6 @@
 """The tokenizer that the alignment stage trains on its own corpus, built on Hugging Face tokenizers.
 
-Every kind gives back exactly the text it was given, as long as its characters were in the training texts.
+Every kind decodes to exactly the text that was encoded if all its characters were in the training texts.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sign_models.data.scripts import pattern, run_together
+from sign_models.data.scripts import is_unspaced, pattern
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -19,12 +19,17 @@ MANY_UNSEEN, FEW_UNSEEN = 0.5, 0.1  # shares of unseen dev words that decide bet
 
 
 def choose_kind(train: list[str], dev: list[str]) -> str:
-    """word where training shows nearly all words of dev, char where it shows few of them or where nothing tells words
-    apart (a clause of Chinese would be one word, and one piece of bpe), bpe between.
+    """Choose a kind of tokenizer.
 
-    Where there is no dev text, every tenth training text stands for it.
+    Args:
+        train: Training texts.
+        dev: Validation texts. Without any, every tenth training text is used.
+
+    Returns:
+        "word" where nearly all words of dev are in training, "char" where few are, "bpe" between. "char" for unspaced
+        scripts too: a clause would be one word, or one piece of BPE.
     """
-    if run_together(train):
+    if is_unspaced(train):
         return "char"
     if not dev:
         dev = train[::10]
@@ -36,8 +41,17 @@ def choose_kind(train: list[str], dev: list[str]) -> str:
 
 
 def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
-    """train, dev: texts (dev only serves `kind` auto). vocabulary: most entries. -> tokenizer; its ids 0-3 are
-    SPECIAL."""
+    """Train a tokenizer. Words and characters are a unigram model, BPE is after Sennrich et al. (2016).
+
+    Args:
+        train: Training texts.
+        dev: Validation texts, which only decide the kind "auto".
+        kind: "auto", "word", "char" or "bpe".
+        vocabulary: Number of tokens at most.
+
+    Returns:
+        The tokenizer. Its ids 0 to 3 are SPECIAL.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -51,9 +65,9 @@ def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int
     pre_tokenizer = pre_tokenizers.Sequence(split)
     if kind != "bpe":
         counts = Counter(piece for text in train for piece, _ in pre_tokenizer.pre_tokenize_str(text))
-        room = max(0, vocabulary - len(SPECIAL) - len(characters))
-        pieces = [piece for piece, _ in counts.most_common() if len(piece) > 1][:room] if kind == "word" else []
-        # a whole word always scores better than its characters, which are there for words never seen
+        word_count = max(0, vocabulary - len(SPECIAL) - len(characters))
+        pieces = [piece for piece, _ in counts.most_common() if len(piece) > 1][:word_count] if kind == "word" else []
+        # a word always scores better than its characters, which are for words that training does not have
         scored = [(s, 0.0) for s in SPECIAL] + [(c, -100.0) for c in sorted(characters)] + [(p, -1.0) for p in pieces]
         tokenizer = Tokenizer(models.Unigram(scored, unk_id=SPECIAL.index(UNKNOWN), byte_fallback=False))
     tokenizer.normalizer = normalizers.NFC()
@@ -79,5 +93,5 @@ def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int
 
 
 def _words(text: str) -> list[str]:
-    """Split as the tokenizer splits: at spaces and punctuation."""
+    """Words of a text, split at spaces and punctuation as the tokenizer does."""
     return list(pattern(r"[^\s\p{P}\p{S}]+").findall(text.casefold()))

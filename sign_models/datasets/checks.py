@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sign_models.data.texts import SPLITS
+from sign_models.data.texts import SPLIT_ALIASES
 from sign_models.datasets.store import Shard
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 
@@ -122,7 +122,7 @@ class Leaks:
 def leaks(table: Table) -> Leaks:
     places = {None: 0} | {name: i for i, name in enumerate(sorted({s for s in table.splits if s}), 1)}
     split = np.fromiter((places[name] for name in table.splits), np.intp)
-    bare = (_key("/".join(part for part in id.split("/") if part.lower() not in SPLITS)) for id in table.ids)
+    bare = (_key("/".join(part for part in id.split("/") if part.lower() not in SPLIT_ALIASES)) for id in table.ids)
     groups = (_key(group) for group in table.groups)
     keys = (np.fromiter(bare, np.uint64), table.content, np.fromiter(groups, np.uint64), table.text)
     return Leaks(*([rows for rows in alike(key, split > 0) if len(set(split[rows])) > 1] for key in keys))

@@ -131,7 +131,7 @@ def write(
             clip = replace(clip, text=row.text, split=row.split or clip.split)
         hands.add(clip.group, clip.left_leads, len(clip.values))
         if hands.is_mirrored(clip.group, clip.left_leads):
-            clip = clip.turned()
+            clip = clip.flipped()
             sample = sample._replace(measures=checks.measure([clip.values])[0])
         writer.add(sample._replace(clip=clip), position)
         progress(len(clip.values))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import WAYS, divide_clips, of_split
+from sign_models.data.splits import WAYS, clips_of_split, divide_clips
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.datasets import demo
 from sign_models.datasets.store import is_store, open_store, store_digest
@@ -74,7 +74,7 @@ class Inputs:
     def keypoints(self) -> Corpus:
         """Clips for the skeleton stage; the videos, with their splits, where there are no others."""
         if self.embedded:
-            return Corpus.of(self._demo.keypoints, "embedded clips")
+            return Corpus.from_sequences(self._demo.keypoints, "embedded clips")
         return self.videos if self._shared else _read(self.keypoints_path, KEYPOINTS)
 
     @property
@@ -93,7 +93,11 @@ class Inputs:
 
     @cached_property
     def _divided(self) -> tuple[Corpus, str]:
-        corpus = Corpus.of(self._demo.videos, "embedded phrases") if self.embedded else _read(self.videos_path, VIDEOS)
+        corpus = (
+            Corpus.from_sequences(self._demo.videos, "embedded phrases")
+            if self.embedded
+            else _read(self.videos_path, VIDEOS)
+        )
         said = _join(corpus, self._rows, str(self.texts_path or TEXTS))
         if said:
             logger.info("%s: %s", Path(corpus.sources).name, said)
@@ -110,7 +114,7 @@ class Inputs:
     def check_training_texts(self) -> None:
         """DataError where no video to train on has a text."""
         videos, texts = self.videos, self.texts
-        if not any(texts.get(videos.ids[i]) for i in of_split(videos, "train", None)):
+        if not any(texts.get(videos.ids[i]) for i in clips_of_split(videos, "train", None)):
             raise DataError(
                 "no video of the training split has a text",
                 place=str(self.texts_path or videos.sources),
@@ -172,7 +176,7 @@ def _read(path: Path | None, usual: str) -> Corpus:
     if is_store(path):
         return open_store(path)
     sequences: Iterable[KeypointSequence] = formats.read(path)
-    return Corpus.of(sequences, str(path))
+    return Corpus.from_sequences(sequences, str(path))
 
 
 def _missing(path: Path | None, usual: str) -> DataError:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sign_models.data.corpus import Clip, nfc, together
+from sign_models.data.corpus import Clip, in_chunks, nfc
 from sign_models.data.memory import keep_freed_memory
 from sign_models.datasets.checks import measure
 from sign_models.errors import DataError
@@ -152,13 +152,13 @@ def prepared(
 def _prepared_together(
     read: Iterable[tuple[Place, KeypointSequence | DataError]],
 ) -> Iterator[list[tuple[Place, Sample | DataError]]]:
-    for group in together(read, lambda placed: 1 if isinstance(placed[1], DataError) else len(placed[1])):
+    for group in in_chunks(read, lambda placed: 1 if isinstance(placed[1], DataError) else len(placed[1])):
         yield list(_prepare(group))
 
 
 def _prepare(read: list[tuple[Place, KeypointSequence | DataError]]) -> Iterator[tuple[Place, Sample | DataError]]:
     sequences = [sequence for _, sequence in read if isinstance(sequence, KeypointSequence)]
-    clips = Clip.of(sequences)
+    clips = Clip.normalised(sequences)
     good = [clip.values for clip in clips if isinstance(clip, Clip)]
     measures, both = iter(measure(good) if good else ()), zip(clips, sequences, strict=True)
     for place, sample in read:

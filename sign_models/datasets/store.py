@@ -254,7 +254,7 @@ def store_digest(path: Path) -> str:
 
 
 def add_known(digest: Digest, lengths: np.ndarray, known: dict[str, list[Any]]) -> None:
-    """Add clips by what is known of them, as `Corpus.of` adds the same clips in memory."""
+    """Add clips by what is known of them, as `Corpus.from_sequences` adds the same clips in memory."""
     columns = (known[name] for name in ("fps", "splits", "groups", "texts", "sha256", "extractors"))
     for clip in zip(known["ids"], lengths.tolist(), *columns, strict=True):
         digest.add(*clip)

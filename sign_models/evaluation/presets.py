@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from sign_models.data.scripts import HAN, UNSPACED, share
+from sign_models.data.scripts import HAN, UNSPACED, script_share
 from sign_models.errors import ParamsError
 from sign_models.evaluation.text import (
     characters,
@@ -127,9 +127,9 @@ def resolve_preset(preset: str, references: Sequence[str]) -> str:
     """The preset that `auto` stands for, by the script of the references; any other as it is."""
     if preset != AUTO:
         return preset
-    if share(UNSPACED, references) <= 0.5:
+    if script_share(UNSPACED, references) <= 0.5:
         return "cased"
-    return "chinese" if share(HAN, references) > 0.5 else "characters"
+    return "chinese" if script_share(HAN, references) > 0.5 else "characters"
 
 
 def find_preset(name: str) -> Preset:

@@ -116,7 +116,7 @@ def gather_varied(
 
     mirrored (B,): whose landmarks come from those at `mirror` (K,), their x turned round; landmark_jitter (B, K, 2):
     added; stretch (B, 2, 2): factors of groups 0 and 1, as `groups` (K,) says; moved (B, T, G, 2): added to the groups
-    below G; camera (B, 4 or 9): as data.augment.Variation says; shift (B, 2): added; noise (B, T, K, C - 1) times (B,):
+    below G; camera (B, 4 or 9): as data.augment says; shift (B, 2): added; noise (B, T, K, C - 1) times (B,):
     added; lost (B, 2, T): where groups 0 and 1 are unseen; flat (B,): where depth is lost. What is unseen has
     coordinates of 0. Axes of length 1 may stand between.
     """

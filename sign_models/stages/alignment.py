@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
+from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
 from sign_models.data.representations import read_representations
-from sign_models.data.rows import RngSlice
-from sign_models.data.splits import hold_out, named, of_split
-from sign_models.data.windows import in_windows
+from sign_models.data.rng import RngSlice
+from sign_models.data.sampler import Sampler, batches_by_length
+from sign_models.data.splits import clips_of_split, describe_clips, hold_out
+from sign_models.data.windows import split_long_clips
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score
 from sign_models.evaluation.presets import resolve_preset
@@ -85,13 +86,13 @@ class AlignmentTask:
         self.texts = [texts.get(name) for name in corpus.ids]
         labelled = np.array([text is not None for text in self.texts])
         held_out = hold_out(corpus, HELD_OUT, params.training.seed, self.texts)
-        train, dev, self.facts, self.held_out = held_out.train, held_out.validation, held_out.facts, held_out.apart
+        train, dev, self.facts, self.held_out = held_out.train, held_out.validation, held_out.facts, held_out.disjoint
         self.dev = dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]]
-        videos = of_split(corpus, "train", None)
+        videos = clips_of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
         pseudo = bool(params.self_training.share and len(self.unlabelled))
-        self.twice = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
+        self.two_views = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
         torch.manual_seed(params.training.seed)
         tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
         self.labels = label_table(tokenizer, self.texts, text)
@@ -100,7 +101,7 @@ class AlignmentTask:
         given = params.generation.model_dump()
         if given["ctc_weight"] is None:
             given["ctc_weight"] = USUAL_CTC
-        temporal.skeleton.parts.depth.requires_grad_(self.frames.deep)
+        temporal.skeleton.parts.depth.requires_grad_(self.frames.has_depth)
         if not params.finetune:
             temporal.requires_grad_(False)
         # a beam that has lost its way would go on to the end
@@ -113,7 +114,7 @@ class AlignmentTask:
         # one clip that tells a whole story makes no other one a story
         usual = np.quantile(corpus.lengths[train], USUAL_SHARE)
         model.generation = self.generation = replace(self.generation, window=round(LONGER * usual))
-        self.cut = in_windows(corpus, self.dev, self.generation.window)
+        self.cut = split_long_clips(corpus, self.dev, self.generation.window)
         spoken = alignment.spoken(self.labels)
         for name, clips in (("training", train), ("validation", self.dev)):
             self.facts |= too_short(corpus, clips, name, self.labels, spoken, temporal.stride)
@@ -147,7 +148,7 @@ class AlignmentTask:
             if len(long := clips[lengths[clips] > longest]):
                 self.facts[f"left_out.{name}"] = (
                     f"{len(long)} of {len(clips)} {name} videos are longer than the {longest} frames that this device "
-                    f"has the memory to train on, and are left out: {named(self.frames.corpus, long)}"
+                    f"has the memory to train on, and are left out: {describe_clips(self.frames.corpus, long)}"
                 )
         if max(lengths[train].min(), lengths[self.dev].min()) > longest:
             raise DataError(
@@ -187,8 +188,8 @@ class AlignmentTask:
         end = model.alignment.text.model.config.eos_token_id
         rows = torch.full((len(self.unlabelled), self.labels.shape[1]), IGNORED)
         place = {int(clip): i for i, clip in enumerate(self.unlabelled)}
-        for clips in in_order(self.frames.corpus, self.unlabelled, EVALUATION_FRAMES):
-            batch = self.frames.whole(clips)
+        for clips in batches_by_length(self.frames.corpus, self.unlabelled, EVALUATION_FRAMES):
+            batch = self.frames.unaugmented(clips)
             agreed = model.alignment.agreed(
                 *model(batch.x, batch.mask),
                 ctc_weight=self.generation.ctc_weight,
@@ -224,7 +225,7 @@ class AlignmentTask:
     @property
     def recordable(self) -> bool:
         """Whether `batch` does without the host."""
-        return self.representations is None and self.frames.recordable
+        return self.representations is None and self.frames.capturable
 
     def micro_batches(self, step: int) -> list[slice]:
         """As many clips at a time as take the memory of so many of max_frames, or one longer one."""
@@ -248,7 +249,7 @@ class AlignmentTask:
             read = {"representations": representations, "mask": mask, "frames": frames}
             return read | {"before": before, "after": after} | labels
         rng = np.random.default_rng([p.training.seed, step, *([micro_batch.start] if micro_batch.start else [])])
-        return cut(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
+        return sample_windows(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
 
     def batch(self, drawn: BatchPlan) -> tuple[Labelled, Tensor]:
         """The clips as the objective wants them, on the device, and their real frames."""
@@ -257,13 +258,13 @@ class AlignmentTask:
         if self.representations is not None:
             read = drawn["representations"], drawn["mask"]
             return Labelled(read, labels, rows, contrasted), drawn["frames"].sum()
-        batch = vary(self.frames, drawn, self.params.augment, twice=self.twice)
+        batch = augment_batch(self.frames, drawn, self.params.augment, two_views=self.two_views)
         return Labelled(batch, labels, rows, contrasted), batch.lengths.sum()
 
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
         """The clips as they are, or what represent made of them."""
         if self.representations is None:
-            return self.frames.whole(clips)
+            return self.frames.unaugmented(clips)
         found = stack([self.representations[self.frames.corpus.ids[i]] for i in clips])
         return found[0].to(self.frames.device), found[1].to(self.frames.device)
 
@@ -275,7 +276,7 @@ class AlignmentTask:
     def evaluate(self, objective: Any) -> dict[str, float]:
         """Losses, and scores of texts found by greedy search; the beam is for the end."""
         sums = np.zeros(3)
-        for clips in in_order(self.frames.corpus, self.dev, EVALUATION_FRAMES):
+        for clips in batches_by_length(self.frames.corpus, self.dev, EVALUATION_FRAMES):
             out = objective(Labelled(self._whole(clips), self._labels(clips).to(self.frames.device)))
             sums += len(clips) * np.array([1.0, float(out["text"]), float(out["ctc"])])
         model, greedy = objective.model, replace(self.generation, beams=1)
@@ -286,7 +287,7 @@ class AlignmentTask:
 
     def _by_window(self, model: Translator, translate: Callable[[Tensor, Tensor], list[T]]) -> dict[int, T]:
         """What is said of the validation videos, in the windows in which generation reads them."""
-        frames = self.frames.as_clips(self.cut.corpus)
+        frames = self.frames.with_clips(self.cut.corpus)
         return dict(by_window(model, frames, self.cut, self.dev, translate, EVALUATION_FRAMES, self.representations))
 
     def _references(self) -> list[str]:

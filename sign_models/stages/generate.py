@@ -13,11 +13,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sign_models import interruption
-from sign_models.data.batching import DeviceCorpus, in_order
+from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
 from sign_models.data.representations import read_representations
-from sign_models.data.splits import of_split
-from sign_models.data.windows import Windowed, in_windows
+from sign_models.data.sampler import batches_by_length
+from sign_models.data.splits import clips_of_split
+from sign_models.data.windows import WindowedCorpus, split_long_clips
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
@@ -95,7 +96,7 @@ def generate(
     model = model.to(device).eval()
     wanted = generation(model.generation, params)
     splits: set[str | None] = {None if split == "none" else split for split in params.splits}
-    clips = of_split(corpus, *(splits or {*corpus.splits}))
+    clips = clips_of_split(corpus, *(splits or {*corpus.splits}))
     if not len(clips):
         raise DataError(
             f"no video of split {', '.join(params.splits)}",
@@ -103,7 +104,7 @@ def generate(
             wanted=f"splits that there are: {', '.join(sorted({split or 'none' for split in corpus.splits}))}",
             remedy='name one of these with generate.splits, or give videos a "split" in text_data.json',
         )
-    cut = in_windows(corpus, clips, wanted.window)
+    cut = split_long_clips(corpus, clips, wanted.window)
     frames = DeviceCorpus(cut.corpus, device)
 
     def best_of(y: Tensor, mask: Tensor) -> list[Hypothesis]:
@@ -115,9 +116,9 @@ def generate(
     return Generated(rows, scores(rows, params.scoring))
 
 
-def signed(cut: Windowed, clips: np.ndarray) -> np.ndarray:
+def signed(cut: WindowedCorpus, clips: np.ndarray) -> np.ndarray:
     """Which windows are of `clips` and show somebody who signs, (W,) bool."""
-    chosen: np.ndarray = np.isin(cut.owner, clips) & cut.signing
+    chosen: np.ndarray = np.isin(cut.clip_index, clips) & cut.signing
     return chosen
 
 
@@ -125,7 +126,7 @@ def signed(cut: Windowed, clips: np.ndarray) -> np.ndarray:
 def by_window(
     model: Translator,
     frames: DeviceCorpus,
-    cut: Windowed,
+    cut: WindowedCorpus,
     clips: np.ndarray,
     translate: Callable[[Tensor, Tensor], list[T]],
     batch_frames: int,
@@ -150,11 +151,11 @@ def by_window(
     read = whole & (cut.corpus.lengths <= model.temporal.window) & (representations is not None)
     # windows do not change the batches that whole clips are in
     for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
-        for places in in_order(cut.corpus, np.flatnonzero(chosen & group), batch_frames):
+        for places in batches_by_length(cut.corpus, np.flatnonzero(chosen & group), batch_frames):
             interruption.check()
             with inference_autocast(device):
                 if stored is None:
-                    batch = frames.whole(places)
+                    batch = frames.unaugmented(places)
                     y, mask = model(batch.x, batch.mask)
                 else:
                     padded = stack([stored[cut.corpus.ids[i]] for i in places])
@@ -163,17 +164,17 @@ def by_window(
             yield from zip(places.tolist(), said, strict=True)
 
 
-def text_of(cut: Windowed, clip: int, best: Mapping[int, Hypothesis]) -> Hypothesis:
+def text_of(cut: WindowedCorpus, clip: int, best: Mapping[int, Hypothesis]) -> Hypothesis:
     """The best texts of a clip's windows, as one."""
-    places = [int(i) for i in cut.of(clip) if int(i) in best]
+    places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
     [text] = joined([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
     return text
 
 
 def _row(
-    corpus: Corpus, clip: int, cut: Windowed, best: dict[int, Hypothesis], texts: dict[str, str]
+    corpus: Corpus, clip: int, cut: WindowedCorpus, best: dict[int, Hypothesis], texts: dict[str, str]
 ) -> dict[str, Any]:
-    places = [int(i) for i in cut.of(clip) if int(i) in best]
+    places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
     text = text_of(cut, clip, best)
     spans = [(int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i])) for i in places]
     return {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import named
+from sign_models.data.splits import describe_clips
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.models.text import IGNORED, TextModel, read_pretrained
 from sign_models.params.schema import AlignmentParams
@@ -69,7 +69,7 @@ def too_short(
     if not len(short):
         return {}
     said = f"{len(short)} of {len(clips)} {name} videos are too short for CTC to tell their texts and have no part in"
-    return {f"too_short.{name}": f"{said} its loss: {named(corpus, short)}"}
+    return {f"too_short.{name}": f"{said} its loss: {describe_clips(corpus, short)}"}
 
 
 def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sign_models.data.batching import Batch
 from sign_models.data.masking import MaskedBatch, mask_keypoints
-from sign_models.data.rows import ALL, RngSlice
+from sign_models.data.rng import ALL, RngSlice
 from sign_models.models.alignment import itself
 from sign_models.models.translator import Translator
 from sign_models.params.schema import AlignmentParams
@@ -66,7 +66,7 @@ class Translation(nn.Module):
         clips = batch.clips
         if not self.training or not isinstance(clips, Batch):
             return batch
-        views = [clips.x] if clips.again is None else [clips.x, clips.again]
+        views = [clips.x] if clips.second_view is None else [clips.x, clips.second_view]
         masked = [mask_keypoints(x, **self.params.mask.model_dump(), rows=clips.rows) for x in views]
         if len(views) == 1:
             return batch._replace(hidden=masked[0])

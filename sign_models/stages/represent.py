@@ -14,10 +14,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sign_models import interruption
-from sign_models.data.batching import bucket, in_order
 from sign_models.data.corpus import Corpus, read_into
 from sign_models.data.representations import write_representations
-from sign_models.data.windows import in_windows
+from sign_models.data.sampler import batches_by_length, bucket
+from sign_models.data.windows import split_long_clips
 from sign_models.models.precision import inference_autocast
 from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel
@@ -61,7 +61,7 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
-    cut = in_windows(corpus, np.arange(len(corpus)), model.window, model.stride)
+    cut = split_long_clips(corpus, np.arange(len(corpus)), model.window, model.stride)
 
     def encoded(chosen: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         for clips, packed, lengths in _represented(model, cut.corpus, chosen, batch_frames, device):
@@ -73,8 +73,8 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
         for place, array in encoded(np.flatnonzero(cut.whole)):
             yield cut.corpus.ids[place], array
             bar.update()
-        for clip in np.unique(cut.owner[~cut.whole]):
-            parts = dict(encoded(cut.of(clip)))
+        for clip in np.unique(cut.clip_index[~cut.whole]):
+            parts = dict(encoded(cut.windows_of(clip)))
             yield corpus.ids[clip], np.concatenate([parts[place] for place in sorted(parts)])
             bar.update()
 
@@ -139,7 +139,7 @@ def _represented(
             reading.extend(pool.submit(read, clips) for clips in stretches[place + 1 : place + 2])
             frames, start = frames.to(device, non_blocking=True), corpus.offsets[stretch[0]]
             with inference_autocast(device):  # of all its batches, so that weights are brought to half precision once
-                for clips in in_order(corpus, stretch, batch_frames):
+                for clips in batches_by_length(corpus, stretch, batch_frames):
                     interruption.check()
                     count = corpus.lengths[clips]
                     lengths = -(-count // model.stride)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
+from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import MaskedBatch, mask_keypoints
+from sign_models.data.sampler import Sampler, batches_by_length
 from sign_models.data.splits import hold_out
 from sign_models.keypoints.pictures import restorations
 from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
@@ -100,25 +101,25 @@ class SkeletonTask(FixedTask):
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
-        self.objective.model.parts.depth.requires_grad_(self.frames.deep)
+        self.objective.model.parts.depth.requires_grad_(self.frames.has_depth)
 
     def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         """What the host draws for a process's `part` of a micro-batch of a step."""
         p = self.params
         rng = np.random.default_rng([p.training.seed, step])
-        return cut(self.frames, self.sampler[step][micro_batch], part, rng, p.window, p.augment)
+        return sample_windows(self.frames, self.sampler[step][micro_batch], part, rng, p.window, p.augment)
 
     def batch(self, drawn: BatchPlan) -> tuple[Batch, Tensor]:
         """The clips, augmented on the device, and their real frames."""
-        batch = vary(self.frames, drawn, self.params.augment)
+        batch = augment_batch(self.frames, drawn, self.params.augment)
         return batch, batch.lengths.sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:
         """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance."""
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
-        for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
-            batch = self.frames.whole(clips, EVALUATION_FRAMES)
+        for clips in batches_by_length(self.frames.corpus, self.validation, EVALUATION_FRAMES):
+            batch = self.frames.unaugmented(clips, EVALUATION_FRAMES)
             out = objective(batch)
             sums += len(clips) * np.array([1.0, float(out["loss"]), float(out["distance"])])
         _, loss, distance = sums / sums[0]
@@ -155,7 +156,7 @@ def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained
 def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, mask: Mask, recorder: Recorder) -> None:
     """Record a picture of the middle frame of up to four validation clips: original, masked, restored."""
     torch.manual_seed(0)
-    batch = frames.whole(clips[:PICTURED], EVALUATION_FRAMES)
+    batch = frames.unaugmented(clips[:PICTURED], EVALUATION_FRAMES)
     hidden = mask_keypoints(batch.x, **mask.model_dump())
     restored = model(hidden.x, batch.mask, hidden.parts)
     restored = restored[0] if isinstance(restored, tuple) else restored

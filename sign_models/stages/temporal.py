@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
+from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import MaskedBatch, mask_keypoints
-from sign_models.data.rows import RngSlice
+from sign_models.data.rng import RngSlice
+from sign_models.data.sampler import Sampler, batches_by_length
 from sign_models.data.splits import hold_out
 from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
 from sign_models.models.storage import load
@@ -106,7 +107,7 @@ class TwoViews(nn.Module):
 
 def _wanted(batch: Batch) -> Tensor:
     """What is to be restored: the clips as they were before they were varied."""
-    return batch.x if batch.plain is None else batch.plain
+    return batch.x if batch.unaugmented is None else batch.unaugmented
 
 
 class TemporalTask(FixedTask):
@@ -126,7 +127,7 @@ class TemporalTask(FixedTask):
             params,
             machine.process_group.gather,
         )
-        skeleton.parts.depth.requires_grad_(self.frames.deep)
+        skeleton.parts.depth.requires_grad_(self.frames.has_depth)
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 
@@ -134,17 +135,17 @@ class TemporalTask(FixedTask):
         """What the host draws for a process's `part` of a micro-batch of a step."""
         p, clips = self.params, self.sampler[step][micro_batch]
         rng = np.random.default_rng([p.training.seed, step])
-        views = [cut(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
+        views = [sample_windows(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
         return {f"{name}{i}": values for i, drawn in enumerate(views) for name, values in drawn.items()}
 
     def batch(self, drawn: BatchPlan) -> tuple[list[Batch], Tensor]:
         """The views of the clips, augmented on the device, and their real frames."""
         views = [
-            vary(
+            augment_batch(
                 self.frames,
                 {n[:-1]: v for n, v in drawn.items() if n.endswith(str(i))},
                 self.params.augment,
-                plain=i == 0,
+                unaugmented=i == 0,
             )
             for i in range(self.views)
         ]
@@ -154,8 +155,8 @@ class TemporalTask(FixedTask):
         """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance."""
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
-        for clips in in_order(self.frames.corpus, self.validation, EVALUATION_FRAMES):
-            batch = self.frames.whole(clips, EVALUATION_FRAMES)
+        for clips in batches_by_length(self.frames.corpus, self.validation, EVALUATION_FRAMES):
+            batch = self.frames.unaugmented(clips, EVALUATION_FRAMES)
             out = objective([batch])
             sums += len(clips) * np.array([1.0, float(out["restoration"]), float(out["distance"])])
         _, loss, distance = sums / sums[0]

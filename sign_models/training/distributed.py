@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sign_models.data.rows import RngSlice
+from sign_models.data.rng import RngSlice
 
 T = TypeVar("T")
 # Rank 0 scores and saves while the others wait in a collective. torchrun notices a process that has ended.

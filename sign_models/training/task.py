@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sign_models.data.batching import BatchPlan, DeviceCorpus, Sampler
+from sign_models.data.batching import BatchPlan, DeviceCorpus
+from sign_models.data.sampler import Sampler
 
 ALL = slice(None)  # clips of a step
 
@@ -118,7 +119,7 @@ class FixedTask:
 
     @property
     def recordable(self) -> bool:
-        return self.frames.recordable
+        return self.frames.capturable
 
     @property
     def epoch_steps(self) -> int:

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sign_models.data import batching
-from sign_models.data.augment import augment, draw, spans
-from sign_models.data.batching import Batch, DeviceCorpus, Sampler, between, bucket, cut, drop, in_order, vary, warp
+from sign_models.data.augment import augment, random_spans, sample_augmentation
+from sign_models.data.batching import Batch, DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_sampling import drop_frames, interpolation_index, warp_time
 from sign_models.data.masking import mask_keypoints
+from sign_models.data.sampler import Sampler, batches_by_length, bucket
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
 from sign_models.keypoints.sequence import of_canonical
 from sign_models.params.load import resolve
@@ -52,7 +53,7 @@ def frames() -> DeviceCorpus:
 
 
 def _raw(sequences) -> Corpus:
-    """A corpus of clips as they are: Corpus.of would normalise them."""
+    """A corpus of clips as they are: Corpus.from_sequences would normalise them."""
     clips = [np.concatenate([s.points, s.confidence[..., None]], -1).astype(np.float16) for s in sequences]
     offsets = np.cumsum([0, *map(len, clips)])
     nothing: list = [None] * len(clips)
@@ -110,8 +111,8 @@ def test_large_batches_waste_no_more(size: int) -> None:
 
 
 def test_steps_of_a_large_store_read_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "POOL", 256)
-    monkeypatch.setattr(batching, "BLOCK", 16)
+    monkeypatch.setattr("sign_models.data.sampler.POOL_CLIPS", 256)
+    monkeypatch.setattr("sign_models.data.sampler.BLOCK_CLIPS", 16)
     lengths = np.random.default_rng(0).integers(5, 300, 1030)
     sampler = Sampler(lengths, np.arange(len(lengths)), 8, 0)
     epochs = [[sampler[epoch * sampler.steps + i] for i in range(sampler.steps)] for epoch in (0, 1)]
@@ -134,7 +135,7 @@ def test_evaluation_has_every_clip_once_within_its_frames(lengths: list[int], mo
     corpus = Corpus(
         [str(i) for i in range(len(lengths))], np.concatenate(clips), offsets, nothing, nothing, nothing, nothing, ""
     )
-    batches = list(in_order(corpus, np.arange(len(lengths)), most))
+    batches = list(batches_by_length(corpus, np.arange(len(lengths)), most))
     assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or bucket(corpus.lengths[batch].max()) * len(batch) <= most
@@ -145,7 +146,7 @@ def test_evaluation_has_every_clip_once_within_its_frames(lengths: list[int], mo
 
 def test_whole_clips_are_what_the_corpus_holds(frames: DeviceCorpus) -> None:
     clips = np.array([3, 0, 5])
-    batch = frames.whole(clips)
+    batch = frames.unaugmented(clips)
     assert batch.x.shape == (3, bucket(40), K, 3) and batch.mask.sum(1).tolist() == [40, 3, 25]
     for x, mask, i in zip(batch.x, batch.mask, clips, strict=True):
         assert torch.equal(x[mask], clip(frames, i)) and not x[~mask].any()
@@ -154,7 +155,7 @@ def test_whole_clips_are_what_the_corpus_holds(frames: DeviceCorpus) -> None:
 def test_between_two_frames_lies_what_lies_between_them(frames: DeviceCorpus) -> None:
     where = torch.tensor([[0.0, 0.5, 1.25, 7.0]])
     begin, length = (torch.from_numpy(a[[1]]) for a in (frames.corpus.offsets, frames.corpus.lengths))
-    x = frames.gather(between(begin, length, where, torch.tensor([4])))[0]
+    x = frames.gather(interpolation_index(begin, length, where, torch.tensor([4])))[0]
     source = clip(frames, 1)
     for position, found in zip(where[0].tolist(), x, strict=True):
         low, high = source[int(position)], source[min(int(position) + 1, 8)]
@@ -175,7 +176,7 @@ def test_warped_positions_stay_in_the_clip_and_go_forwards(frames_of_clip: int, 
     start = rng.uniform(0, 1, 3) * (frames_of_clip - span)
     count = rng.integers(1, 60, 3)
     length = int(count.max())
-    where = warp(*(torch.from_numpy(a).float() for a in (start, span)), torch.from_numpy(count), length, tempo)
+    where = warp_time(*(torch.from_numpy(a).float() for a in (start, span)), torch.from_numpy(count), length, tempo)
     for row, n in zip(where, count, strict=True):
         there = row[:n]
         assert there.min() >= -0.5 and there.max() <= frames_of_clip - 1 + 0.5 * (not tempo) + 1e-3
@@ -188,22 +189,22 @@ def test_dropped_frames_leave_others_in_their_order(length: int, share: float, s
     where = torch.arange(length, dtype=torch.float).expand(4, -1)
     count = torch.randint(1, length + 1, (4,))
     kept = (count * share).round().long().clamp(min=1)
-    left = drop(where, count, kept, int(kept.max()))
+    left = drop_frames(where, count, kept, int(kept.max()))
     assert left.shape == (4, kept.max())
     for row, n, before in zip(left, kept, count, strict=True):
         assert (row[:n].diff() > 0).all() and row[:n].max() < before and row[0] == 0
 
 
 def varied(frames: DeviceCorpus, clips: np.ndarray, part: slice, seed: int, longest: int, strengths: Augment) -> Batch:
-    drawn = cut(frames, clips, part, np.random.default_rng(seed), longest, strengths)
-    return vary(frames, drawn, strengths)
+    drawn = sample_windows(frames, clips, part, np.random.default_rng(seed), longest, strengths)
+    return augment_batch(frames, drawn, strengths)
 
 
 @pytest.mark.parametrize("times", [0.25, 1, 8])
 def test_training_has_few_shapes_and_little_padding(monkeypatch: pytest.MonkeyPatch, times: float) -> None:
     """A GPU records a graph for each: lengths of a corpus like PHOENIX14T, or so many times as long, played at any
     tempo, must not give many."""
-    monkeypatch.setattr(DeviceCorpus, "recordable", True)
+    monkeypatch.setattr(DeviceCorpus, "capturable", True)
     lengths = (times * np.clip(np.random.default_rng(0).gamma(4.5, 26, 7096).round(), 16, 475)).astype(int)
     nothing = [None] * len(lengths)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -214,7 +215,9 @@ def test_training_has_few_shapes_and_little_padding(monkeypatch: pytest.MonkeyPa
     strengths = Augment(**(STILL | {"tempo": 0.5, "drop_frames": 0.3}))
     shapes, real, padded = set(), 0, 0
     for step in range(1000):
-        drawn = cut(frames, sampler[step], slice(0, 32), np.random.default_rng(step), int(512 * times), strengths)
+        drawn = sample_windows(
+            frames, sampler[step], slice(0, 32), np.random.default_rng(step), int(512 * times), strengths
+        )
         shapes.add(tuple(values.shape for values in drawn.values()))
         real, padded = real + int(drawn["kept"].sum()), padded + 32 * len(drawn["steps"])
     assert 4 < len(shapes) <= 32
@@ -237,7 +240,7 @@ def test_a_training_batch_shows_frames_of_its_clips(frames: DeviceCorpus, longes
 def test_without_variation_a_batch_is_the_clips(frames: DeviceCorpus) -> None:
     clips = np.array([3, 4])
     batch = varied(frames, clips, slice(0, 2), 0, 100, Augment(**STILL))
-    whole = frames.whole(clips)
+    whole = frames.unaugmented(clips)
     assert torch.equal(batch.x[batch.mask], whole.x[whole.mask])
 
 
@@ -245,13 +248,13 @@ def test_beside_a_varied_batch_stand_the_same_moments_as_they_are(frames: Device
     clips = np.array([3, 4, 5, 2, 6])
     when = {"tempo": 0.5, "drop_frames": 0.4, "mirror": 0.5}  # what also says which moments, and in which mirror
     where = {"rotate": 15, "arm_reach": 0.3, "landmark_jitter": 0.05, "translate": 0.1, "drop_hand": 0.5, "noise": 0.03}
-    drawn = cut(frames, clips, slice(0, 5), np.random.default_rng(7), 100, Augment(**(STILL | when)))
+    drawn = sample_windows(frames, clips, slice(0, 5), np.random.default_rng(7), 100, Augment(**(STILL | when)))
     torch.manual_seed(3)
-    batch = vary(frames, drawn, Augment(**(STILL | when | where)), plain=True)
+    batch = augment_batch(frames, drawn, Augment(**(STILL | when | where)), unaugmented=True)
     torch.manual_seed(3)
-    moments = vary(frames, drawn, Augment(**(STILL | when)))
-    assert batch.plain is not None and moments.plain is None
-    assert torch.equal(batch.plain, moments.x) and not torch.equal(batch.plain, batch.x)
+    moments = augment_batch(frames, drawn, Augment(**(STILL | when)))
+    assert batch.unaugmented is not None and moments.unaugmented is None
+    assert torch.equal(batch.unaugmented, moments.x) and not torch.equal(batch.unaugmented, batch.x)
 
 
 def test_parts_of_a_step_show_the_windows_of_the_whole(frames: DeviceCorpus) -> None:
@@ -296,9 +299,7 @@ def clips(B: int = 3, T: int = 12, seed: int = 0) -> Tensor:
 
 def changed(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
     torch.manual_seed(seed)
-    wanted = STILL | strengths
-    strengths = {name: wanted[name] for name in wanted if name not in ("tempo", "drop_frames")}
-    return augment(x.clone(), draw(*x.shape[:2], x.device, **strengths))
+    return augment(x.clone(), sample_augmentation(*x.shape[:2], x.device, Augment(**(STILL | strengths))))
 
 
 @pytest.mark.parametrize("name", [name for name in STILL if name not in ("tempo", "drop_frames", "mirror", *OF_DEPTH)])
@@ -323,7 +324,6 @@ def test_mirroring_swaps_left_and_right_and_twice_is_nothing() -> None:
 def test_variation_follows_from_the_seed() -> None:
     x = clips()
     everything = STRONG | {"mirror": 0.5, "drop_hand": 0.3}
-    everything = {name: value for name, value in everything.items() if name not in ("tempo", "drop_frames")}
     assert torch.equal(changed(x, 1, **everything), changed(x, 1, **everything))
     assert not torch.equal(changed(x, 1, **everything), changed(x, 2, **everything))
 
@@ -376,7 +376,7 @@ def test_another_signer_moves_arms_elsewhere_and_is_built_otherwise() -> None:
 @given(st.floats(0, 0.9), st.integers(1, 12), st.integers(0, 20))
 def test_spans_hide_about_their_share(share: float, length: int, seed: int) -> None:
     torch.manual_seed(seed)
-    hidden = spans(8, 400, torch.full((8, 1), share), length, torch.device("cpu"))
+    hidden = random_spans(8, 400, torch.full((8, 1), share), length, torch.device("cpu"))
     assert hidden.shape == (8, 400) and hidden.dtype == torch.bool
     expected = 1 - (1 - share / length) ** length  # starts may overlap
     assert abs(hidden.float().mean().item() - expected) < 0.12

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import MOST_HELD_OUT, divide, hold_out
+from sign_models.data.splits import MAX_HELD_OUT_SHARE, divide, hold_out
 from sign_models.errors import DataError
 
 
@@ -45,7 +45,7 @@ def test_signers_are_held_out_where_there_are_several(signers: int, each: int, s
     corpus = corpus_of([f"signer {i}" for i, size in enumerate(sizes) for _ in range(size)])
     train, validation, said, apart = hold_out(corpus, 0.1, seed)
     assert apart and sorted([*train, *validation]) == [*range(len(corpus))]
-    assert len(train) and len(validation) and len(validation) <= MOST_HELD_OUT * len(corpus)
+    assert len(train) and len(validation) and len(validation) <= MAX_HELD_OUT_SHARE * len(corpus)
     assert {corpus.groups[i] for i in train}.isdisjoint(corpus.groups[i] for i in validation)
     assert f"{len(validation)} of {len(corpus)} training clips validate and do not train, whole groups" in said
 
@@ -77,7 +77,7 @@ def test_the_dev_split_validates_where_there_is_one_and_nothing_is_said() -> Non
 
 def test_one_clip_validates_as_it_trains_and_that_is_said() -> None:
     held_out = hold_out(corpus_of(["anna"]), 0.1, 0)
-    assert not held_out.apart and "the clip that trains validates too" in held_out.said
+    assert not held_out.disjoint and "the clip that trains validates too" in held_out.explanation
 
 
 def test_only_clips_with_a_text_count_where_texts_are_given() -> None:

@@ -18,8 +18,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sign_models.data.batching import DeviceCorpus, Sampler, between, bucket
+from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_sampling import interpolation_index
+from sign_models.data.sampler import Sampler, bucket
 from sign_models.datasets import store, store_writer
 from sign_models.datasets.samples import BEGIN, Place, Sample, prepared
 from sign_models.datasets.store import INDEX, UNFINISHED, is_store, open_store
@@ -55,7 +57,7 @@ def write(path: Path, clips, shard_bytes: int = SHARD, splits=None) -> StoreWrit
 
 @pytest.fixture(scope="module")
 def memory() -> Corpus:
-    return Corpus.of(all_sequences())
+    return Corpus.from_sequences(all_sequences())
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +173,7 @@ def test_batches_are_the_same_from_memory_and_from_disk(path: Path, memory: Corp
     places = torch.from_numpy(memory.offsets[clips]), torch.from_numpy(memory.lengths[clips])
     a, b = (c.whole(clips) for c in (on_disk, in_memory))
     assert torch.equal(a.x, b.x) and torch.equal(a.mask, b.mask) and torch.equal(a.lengths, b.lengths)
-    a, b = (c.gather(between(*places, where, lengths)) for c in (on_disk, in_memory))
+    a, b = (c.gather(interpolation_index(*places, where, lengths)) for c in (on_disk, in_memory))
     assert torch.equal(a, b)
 
 

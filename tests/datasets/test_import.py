@@ -45,7 +45,7 @@ def bad_file(folder: Path, name: str) -> None:
 
 def test_an_import_is_the_folder_read_in_place(source: Path, tmp_path: Path) -> None:
     import_corpus(source, tmp_path / "store", on_leak="report")
-    stored, memory = open_store(tmp_path / "store"), Corpus.of(formats.read(source))
+    stored, memory = open_store(tmp_path / "store"), Corpus.from_sequences(formats.read(source))
     assert stored.digest == memory.digest and stored.ids == memory.ids and len(stored) == COUNT
     assert stored.frames[:].tobytes() == memory.frames.tobytes()
     assert {file.name for file in (tmp_path / "store").iterdir()} > {"index.json", "report"}
@@ -86,7 +86,7 @@ def test_killed_midway_it_leaves_no_store_and_goes_on_when_run_again(source: Pat
         import_corpus(source, out, on_leak="report", progress=frames.append)
     assert len(frames) < COUNT - 3  # the finished shards were not read again
     assert all(file.stat().st_mtime_ns == written for file, written in finished.items())
-    assert open_store(out, full=True).digest == Corpus.of(formats.read(source)).digest
+    assert open_store(out, full=True).digest == Corpus.from_sequences(formats.read(source)).digest
 
 
 def test_a_source_that_changed_in_between_is_read_anew(source: Path, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_words_of_any_script(text: str, words: list[str]) -> None:
 
 def test_the_report_counts_what_is_there(source: Path, tmp_path: Path) -> None:
     found = import_corpus(source, tmp_path / "store", on_leak="report").numbers
-    corpus = Corpus.of(formats.read(source))
+    corpus = Corpus.from_sequences(formats.read(source))
     assert (found["clips"], found["frames"]) == (COUNT, len(corpus.frames))
     known = [i for i in range(COUNT) if corpus.fps[i]]
     assert found["hours"] == pytest.approx(corpus.lengths[known].sum() / 25 / 3600, abs=1e-4)

@@ -51,7 +51,7 @@ def told(samples: list[tuple[Place, Sample | DataError]]) -> list[tuple[Place, s
 
 def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[Place, Sample | DataError]]) -> None:
     bad: list[DataError] = []
-    corpus = Corpus.of(formats.read(mixed, on_bad=bad.append))
+    corpus = Corpus.from_sequences(formats.read(mixed, on_bad=bad.append))
     good = [sample.clip for _, sample in alone if isinstance(sample, Sample)]
     assert [clip.id for clip in good] == corpus.ids and len(good) == 80
     assert [clip.text for clip in good] == corpus.texts and corpus.texts[corpus.index["clip_0006"]] == "café"
@@ -115,7 +115,7 @@ def test_a_layout_of_ones_own_is_known_to_every_process(tmp_path: Path) -> None:
     for workers in (0, 2):
         out = tmp_path / f"store {workers}"
         import_corpus(folder, out, reading=Reading(layout=str(mine)), workers=workers, on_leak="report")
-        found, whole = open_store(out).frames[:], Corpus.of(sequences(4)).frames
+        found, whole = open_store(out).frames[:], Corpus.from_sequences(sequences(4)).frames
         assert np.array_equal(found[:, :13], whole[:, :13]) and found[:, 13:34, 2].any()
     with pytest.raises(DataError, match="unknown layout 'mein'"):
         import_corpus(folder, tmp_path / "third", reading=Reading(layout="mein"))

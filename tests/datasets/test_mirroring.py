@@ -65,7 +65,7 @@ def test_a_store_is_mirrored_by_signer_as_its_source_is_in_place(
     wanted = {id for id, (*_, told) in CLIPS.items() if told and mirroring == "auto"}
     with caplog.at_level("INFO", "sign_models"):
         found = import_corpus(source, source.parent / "store", mirroring=mirroring, on_leak="report")
-        memory = Corpus.of(formats.read(source), "clips.pkl", mirroring)
+        memory = Corpus.from_sequences(formats.read(source), "clips.pkl", mirroring)
     assert mirrored(source.parent / "store") == wanted
     stored = open_store(source.parent / "store", full=True)
     assert stored.digest == memory.digest and np.array_equal(stored.frames[:], memory.frames)
@@ -96,7 +96,7 @@ def test_an_import_that_was_cut_off_decides_the_same(source: Path, after: int, m
     with pytest.raises(KeyboardInterrupt):
         import_corpus(source, out, progress=cut_off, on_leak="report")
     import_corpus(source, out, on_leak="report")
-    assert open_store(out).digest == Corpus.of(formats.read(source)).digest
+    assert open_store(out).digest == Corpus.from_sequences(formats.read(source)).digest
     assert mirrored(out) == {id for id, (*_, told) in CLIPS.items() if told}
 
 

@@ -38,7 +38,7 @@ def clips(deep: set[int]) -> list[KeypointSequence]:
 @pytest.mark.parametrize("deep", WHICH.values(), ids=WHICH)
 @pytest.mark.parametrize("shard_bytes", [store.FRAME_BYTES, SHARD, 2**22])
 def test_in_memory_and_in_a_store_the_same(deep: set[int], shard_bytes: int, tmp_path: Path) -> None:
-    memory = Corpus.of(clips(deep))
+    memory = Corpus.from_sequences(clips(deep))
     path = write(tmp_path / "store", clips(deep), shard_bytes).path
     stored = open_store(path, full=True)
     assert stored.digest == memory.digest

@@ -118,7 +118,7 @@ def test_the_extractor_is_part_of_the_data_in_memory_and_in_a_store(tmp_path: Pa
         folder = tmp_path / name
         for seed in range(3):
             write(folder / f"clip{seed}.pose", record(line) if line else {}, seed)
-        corpus = Corpus.of(formats.read(folder), str(folder))
+        corpus = Corpus.from_sequences(formats.read(folder), str(folder))
         report = import_corpus(folder, tmp_path / f"{name}.store")
         store = open_store(tmp_path / f"{name}.store", full=True)
         assert corpus.extractors == store.extractors == {line: 3}

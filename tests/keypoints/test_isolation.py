@@ -186,7 +186,10 @@ def test_who_stops_listening_ends_the_process() -> None:
 
 def test_several_threads_may_read_at_once(corpus: Path) -> None:
     found: list[str] = []
-    threads = [threading.Thread(target=lambda: found.append(Corpus.of(formats.read(corpus)).digest)) for _ in range(4)]
+    threads = [
+        threading.Thread(target=lambda: found.append(Corpus.from_sequences(formats.read(corpus)).digest))
+        for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

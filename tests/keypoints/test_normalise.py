@@ -131,7 +131,7 @@ def test_it_is_said_how_many_clips_are_mirrored(caplog: pytest.LogCaptureFixture
         pickle.dumps({side: points.astype(np.float32) for side, points in clips.items()})
     )
     with caplog.at_level("INFO", "sign_models"):
-        memory = Corpus.of(formats.read(tmp_path / "some.pkl"), "some.pkl")
+        memory = Corpus.from_sequences(formats.read(tmp_path / "some.pkl"), "some.pkl")
         import_corpus(tmp_path / "some.pkl", tmp_path / "store")
     assert caplog.text.count("some.pkl: 1 of 2 clips are mirrored") == 2
     assert open_store(tmp_path / "store").digest == memory.digest

@@ -261,7 +261,7 @@ def test_nan_taken_as_unseen_is_counted_said_and_reported(
     write(source, missing)
     with caplog.at_level("INFO", "sign_models"):
         report = import_corpus(source, tmp_path / "store")
-        Corpus.of(read(source), "source")
+        Corpus.from_sequences(read(source), "source")
     assert caplog.text.count("source: 43 landmarks of 1 of 1 clips are NaN, taken as unseen") == 2
     assert report.numbers["NaN taken as unseen"] == {"landmarks": 43, "clips": 1, "most first": {"clip": 43}}
     assert "- 43 landmarks of 1 clips are NaN, taken as unseen: clip (43)" in report.markdown()

@@ -45,7 +45,7 @@ def train(tmp_path: Path) -> Train:
 def corpus(splits: str | None = "train", clips: int = 40) -> Corpus:
     example = example_clips()[0]
     named = [replace(example, id=f"clip {i}", split=splits, text=f"word {i}") for i in range(clips)]
-    return Corpus.of(named, "a test")
+    return Corpus.from_sequences(named, "a test")
 
 
 @pytest.mark.parametrize("stage", ["skeleton", "temporal", "alignment", "translator"])

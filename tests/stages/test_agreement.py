@@ -58,7 +58,7 @@ def task(texts: dict[str, str], **losses: float) -> AlignmentTask:
     given = given.model_copy(update={"losses": given.losses.model_copy(update=losses)})
     assert isinstance(given, AlignmentParams)
     torch.manual_seed(0)
-    corpus = Corpus.of(tiny_sequences())
+    corpus = Corpus.from_sequences(tiny_sequences())
     return AlignmentTask(given, corpus, texts, clips.temporal(), find_device(), "split", None)
 
 
@@ -85,13 +85,15 @@ def test_two_views_where_every_video_has_a_text(texts: dict[str, str], losses: d
     count = len(made.clips(0))
     labelled, _ = made.batch(made.draw(0, slice(0, count)))
     batch = labelled.clips
-    assert isinstance(batch, Batch) and (batch.again is not None) == wanted
+    assert isinstance(batch, Batch) and (batch.second_view is not None) == wanted
     prepared = made.objective.train().prepare(labelled)
     assert prepared.pairs == wanted and len(prepared.labels) == count * (1 + wanted)
     out = made.objective(prepared)
     assert ("agreement" in out) == wanted and torch.isfinite(out["loss"])
     if wanted:
-        assert not torch.equal(batch.again, batch.x) and not np.array_equal(*np.split(prepared.hidden.x.numpy(), 2))
-        assert torch.equal(batch.again.abs().sum((2, 3)) > 0, batch.mask)  # the same moments
+        assert not torch.equal(batch.second_view, batch.x) and not np.array_equal(
+            *np.split(prepared.hidden.x.numpy(), 2)
+        )
+        assert torch.equal(batch.second_view.abs().sum((2, 3)) > 0, batch.mask)  # the same moments
         assert made.objective.weights(prepared).tolist() == (2 * made.objective.weights(labelled)).tolist()
     assert made.objective.eval().prepare(labelled) is labelled

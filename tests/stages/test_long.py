@@ -47,7 +47,7 @@ def rest(frames: int) -> np.ndarray:
 
 
 def corpus(**named: np.ndarray) -> Corpus:
-    return Corpus.of(replace(of_canonical(name, clip), fps=FPS) for name, clip in named.items())
+    return Corpus.from_sequences(replace(of_canonical(name, clip), fps=FPS) for name, clip in named.items())
 
 
 def params(**given: object) -> GenerateParams:

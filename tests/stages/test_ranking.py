@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sign_models.data.batching import in_order
+from sign_models.data.sampler import batches_by_length
 from sign_models.datasets.inputs import Inputs
 from sign_models.models.alignment import AlignmentModel, Candidates
 from sign_models.models.skeleton import SkeletonModel
@@ -41,7 +41,7 @@ def test_the_weight_by_which_validation_videos_are_read_best_is_taken(
     first = SkeletonModel(**params.skeleton.model.model_dump())
     second = TemporalModel(first, **params.temporal.model.model_dump(), window=64)
     task = AlignmentTask(params.alignment, inputs.videos, inputs.texts, second, find_device(), "cased", None)
-    order = iter([i for batch in in_order(task.frames.corpus, task.dev, EVALUATION_FRAMES) for i in batch])
+    order = iter([i for batch in batches_by_length(task.frames.corpus, task.dev, EVALUATION_FRAMES) for i in batch])
     end = task.objective.model.alignment.text.model.config.eos_token_id
 
     def candidates(self: AlignmentModel, y: Tensor, mask: Tensor, **_: object) -> Candidates:

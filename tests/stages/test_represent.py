@@ -21,7 +21,7 @@ LENGTHS = (9, 30, 4, 200, 17, 64, 1, 33, 90, 8)  # 200 and 90 are longer than th
 def corpus() -> Corpus:
     x, _ = clips.batch(LENGTHS)
     arrays = [row[:n].numpy() for row, n in zip(x, LENGTHS, strict=True)]
-    return Corpus.of(replace(of_canonical(f"video {i}", a), fps=25.0) for i, a in enumerate(arrays))
+    return Corpus.from_sequences(replace(of_canonical(f"video {i}", a), fps=25.0) for i, a in enumerate(arrays))
 
 
 @pytest.mark.parametrize("batch_frames", [1, 20, 64, 10_000])
@@ -34,7 +34,7 @@ def test_a_video_is_represented_as_if_it_were_alone(corpus: Corpus, batch_frames
     for i, (name, length) in enumerate(zip(corpus.ids, LENGTHS, strict=True)):
         assert found[name].dtype == np.float32
         if length <= model.window:
-            batch = alone.whole(np.array([i]))
+            batch = alone.unaugmented(np.array([i]))
             with torch.no_grad():
                 y, mask = model.encode(batch.x, batch.mask)
             assert np.allclose(found[name], y[mask], atol=inexact)

@@ -30,7 +30,7 @@ def task_of(inputs, window: int, **more: object) -> AlignmentTask:
         tiny.params(**more).alignment, inputs.videos, inputs.texts, clips.temporal(), find_device(), "cased", None
     )
     task.generation = task.objective.model.generation = replace(task.generation, window=window)
-    task.cut = alignment.in_windows(inputs.videos, task.dev, window)
+    task.cut = alignment.split_long_clips(inputs.videos, task.dev, window)
     task.objective.model.alignment.ctc.weight.data *= 20  # another text for nearly every window
     task.objective.eval()
     return task

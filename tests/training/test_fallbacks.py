@@ -54,7 +54,7 @@ def test_frames_in_memory_go_to_a_gpu_only_where_they_fit(free: int, monkeypatch
 def test_frames_that_stay_with_the_host_are_told(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 2**61))
     frames = DeviceCorpus(inputs.videos, GPU)
-    assert not frames.recordable
+    assert not frames.capturable
     assert "stay with the host" in frames.facts["frames"] and "times as long" in frames.facts["frames"]
     assert DeviceCorpus(inputs.videos, torch.device("cpu")).facts == {}
 
@@ -64,5 +64,5 @@ def test_clips_are_read_from_frames_that_stay_with_the_host_as_from_others(input
     held = DeviceCorpus(inputs.videos, torch.device("cpu"))
     held.frames = inputs.videos.frames
     places = np.array([3, 0, 7])
-    one, other = whole.whole(places), held.whole(places)
+    one, other = whole.unaugmented(places), held.unaugmented(places)
     assert torch.equal(one.x, other.x) and torch.equal(one.mask, other.mask)

@@ -13,7 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sign_models.data.batching import Batch, Sampler
+from sign_models.data.batching import Batch
+from sign_models.data.sampler import Sampler
 from sign_models.errors import ResourceError
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.temporal import TemporalModel
