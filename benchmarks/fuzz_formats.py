@@ -30,7 +30,7 @@ from pathlib import Path
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import detect, read_here, source_at
-from sign_models.keypoints.formats.source import Options
+from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints.examples import EXAMPLES
 
@@ -141,7 +141,7 @@ def _damage_member(data: bytes, chance: random.Random) -> bytes:
 def _read_one(path: Path) -> str:
     """In this process, which the runner watches: `read` would ask another one."""
     try:
-        for found in read_here(source_at(path), Options()):
+        for found in read_here(source_at(path), ReadOptions()):
             if isinstance(found, DataError):
                 return "refused"
             normalise(found)

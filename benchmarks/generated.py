@@ -15,7 +15,7 @@ from benchmarks.store import LONGEST, MEAN, SHAPE, SHORTEST
 from sign_models.data.corpus import Clip, Corpus
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.datasets.checks import MEASURES
-from sign_models.datasets.samples import Place, Sample
+from sign_models.datasets.readers import Position, Sample
 from sign_models.datasets.store import open_store
 from sign_models.datasets.store_writer import StoreWriter
 from sign_models.keypoints.layouts import CANONICAL
@@ -58,7 +58,7 @@ def stored(folder: Path, lengths: Sequence[int]) -> Corpus:
         values = pool[(start := int(rng.integers(POOL - length))) : start + length]
         split = "train" if i < len(lengths) else "dev"
         clip = Clip(f"clip_{i:07}", values, hashlib.sha256(values.data).hexdigest(), 25.0, split, None, texts[i])
-        writer.add(Sample(clip, "canonical", np.zeros(len(MEASURES), np.float32), clip.id), Place(i + 1, 0))
+        writer.add(Sample(clip, "canonical", np.zeros(len(MEASURES), np.float32), clip.id), Position(i + 1, 0))
     writer.finish(None)
     return open_store(folder)
 

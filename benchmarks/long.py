@@ -45,7 +45,7 @@ FPS = 25.0
 
 
 def sentences(data: Path | None) -> list[np.ndarray]:
-    videos = Inputs.of(data, None, None, None).videos
+    videos = Inputs.from_paths(data, None, None, None).videos
     return [np.asarray(videos.clip(i)) for i in clips_of_split(videos, "test")]
 
 
@@ -102,9 +102,9 @@ def one(name: str, frames: int, uri: str, data: Path | None) -> dict[str, Any]:
     row = {"work": name, "frames": frames, "input": clip.nbytes / 2**20, "seconds": seconds, "grown": grown}
     windows = found.get("windows", [])
     if uri and windows:
-        store_lock = [answer["text"] for answer in predictor.predict([of_canonical("one", part) for part in parts])]
+        alone = [answer["text"] for answer in predictor.predict([of_canonical("one", part) for part in parts])]
         texts = [(place, [w["text"] for w in windows if w["frames"][0] <= m < w["frames"][1]]) for place, m in known]
-        row["alike"] = 100 * float(np.mean([said == [store_lock[place]] for place, said in texts]))
+        row["alike"] = 100 * float(np.mean([said == [alone[place]] for place, said in texts]))
     return row | {"windows": len(windows)}
 
 

@@ -60,7 +60,7 @@ class Load:
 
 def requests() -> list[bytes]:
     """The clips of the demo corpus whose lengths are nearest to FRAMES."""
-    videos = Inputs.of(None, None, None, None).videos
+    videos = Inputs.from_paths(None, None, None, None).videos
     nearest = np.argsort(abs(videos.lengths - FRAMES), kind="stable")[:CLIPS]
     clips = [(videos.ids[i], videos.frames[videos.offsets[i] : videos.offsets[i + 1]]) for i in nearest]
     return [json.dumps({"inputs": [clip_of(of_canonical(name, np.asarray(clip)))]}).encode() for name, clip in clips]

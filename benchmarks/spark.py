@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--cores", type=int, default=os.cpu_count())
     given = parser.parse_args()
-    inputs = Inputs.of(None, None, None, None)
+    inputs = Inputs.from_paths(None, None, None, None)
     videos = inputs.videos
     clips = [
         of_canonical(videos.ids[i], np.asarray(videos.frames[videos.offsets[i] : videos.offsets[i + 1]]))

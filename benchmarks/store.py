@@ -38,10 +38,12 @@ import numpy as np
 
 from sign_models.data.memory import keep_freed_memory
 from sign_models.datasets import report
-from sign_models.datasets.importing import AS_TOLD, finish, write
-from sign_models.datasets.samples import Files, Place, prepared, read_samples
+from sign_models.datasets.importing import finish_store, write_samples
+from sign_models.datasets.readers import Position, normalised_samples
+from sign_models.datasets.samples import Files, read_samples
 from sign_models.datasets.store import open_store
 from sign_models.datasets.store_writer import StoreWriter
+from sign_models.keypoints.formats.source import DEFAULT_OPTIONS
 from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133
@@ -106,19 +108,19 @@ def import_generated(frames: int, store: Path) -> tuple[float, int, np.ndarray]:
     began, making, writer = time.perf_counter(), 0.0, StoreWriter(store, {"source": "generated"})
     done, marks = 0, [0.0]  # seconds after each tenth of the frames
 
-    def sequences() -> Iterator[tuple[Place, KeypointSequence]]:
+    def sequences() -> Iterator[tuple[Position, KeypointSequence]]:
         nonlocal making, done
         clips, made = generated(frames), time.perf_counter()
         for i, sequence in enumerate(clips, 1):
             making += time.perf_counter() - made
-            yield Place(i, 0), sequence
+            yield Position(i, 0), sequence
             made, done = time.perf_counter(), done + len(sequence)
             if done >= len(marks) * frames / 10:
                 marks.append(made - began - making)
 
-    write(writer, prepared(sequences()), {}, "stop")
+    write_samples(writer, normalised_samples(sequences()), {}, "stop")
     with mock.patch.object(report, "figures", return_value={}):  # they take as long for any corpus
-        finish(writer, "", None, "stop")
+        finish_store(writer, "", None, "stop")
     return time.perf_counter() - began - making, len(writer.frames()), np.diff(marks) * 1e7 / frames
 
 
@@ -161,7 +163,7 @@ def measure_files(_: int, folder: Path, workers: int) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as out:
         began = time.perf_counter()
         writer = StoreWriter(Path(out) / "store", {"source": str(folder)})
-        write(writer, read_samples(folder, AS_TOLD, workers=workers), {}, "stop")
+        write_samples(writer, read_samples(folder, DEFAULT_OPTIONS, workers=workers), {}, "stop")
         writer.finish(None)
         tell(len(writer.frames()), began)
 
@@ -314,7 +316,7 @@ def beside(checkout: Path, frames: int, folder: Path, rounds: int) -> None:
         (clips / f"clip_{i:06}.pkl").write_bytes(pickle.dumps(clip))
     shutil.copy(clips / "clip_000000.pkl", few)
     os.sync()  # else the disk is at work on these files while the import waits for its own
-    files = Files.of(clips)
+    files = Files.scan(clips)
     print(f"{files.count} clips of Uni-Sign's layout, {frames:,} frames; frames a second, the best of {rounds} in turn")
     best: dict[tuple[str, int], float] = {}
     for _ in range(rounds):

@@ -71,7 +71,7 @@ class Outcome:
 
 def prepare(setup: Setup, source: Path) -> tuple[int, int]:
     """Read a set and keep it parsed; its frames and labelled training sentences."""
-    inputs = Inputs.of(source, None, None, None)
+    inputs = Inputs.from_paths(source, None, None, None)
     videos, texts = inputs.videos, inputs.texts
     labelled = sum(videos.splits[videos.index[name]] in ("train", None) for name in texts)
     frames = int(videos.lengths.sum() + inputs.keypoints.lengths.sum())

@@ -154,7 +154,7 @@ def test_videos_without_a_text_can_be_left_out(
 
         monkeypatch.setattr(module, "train", spy)
     run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", "default", "--labels", "4,6", "--only-labelled")
-    inputs = Inputs.of(tiny_data, None, None, None)
+    inputs = Inputs.from_paths(tiny_data, None, None, None)
     assert [corpus.ids for corpus in seen["skeleton"]] == [inputs.keypoints.ids] * 2
     for count, corpus in zip((4, 6), seen["temporal"], strict=True):
         texts = quality.labelled(inputs, count, 0)
@@ -209,7 +209,7 @@ def test_the_peer_sees_each_landmark_at_its_place(checkout: Path, tiny_data: Pat
     from sign_models.datasets.inputs import Inputs
     from sign_models.keypoints.layouts import CANONICAL
 
-    inputs = Inputs.of(tiny_data, None, None, None)
+    inputs = Inputs.from_paths(tiny_data, None, None, None)
     clips = unisign.Clips(unisign.Checkout(checkout), inputs.videos)
     body = clips[0]["body"]
     names = (

@@ -22,8 +22,8 @@ TEXT = "tea"
 
 def picture(text: str) -> Figure:
     """Frames of a fingerspelled text, evenly over its time, under them the text."""
-    points, confidence = demo.sign(text, np.random.default_rng(0))
-    clip = normalise(KeypointSequence(text, points, confidence, demo.LAYOUT, "pixel", demo.PICTURE, demo.FPS))
+    points, confidence = demo.fingerspell(text, np.random.default_rng(0))
+    clip = normalise(KeypointSequence(text, points, confidence, demo.LAYOUT, "pixel", demo.IMAGE_SIZE, demo.FPS))
     figure = Figure(figsize=(9, 2.4), layout="constrained")
     axes = figure.subplots(1, FRAMES)
     shown = clip[np.linspace(0, len(clip) - 1, FRAMES).astype(int)]

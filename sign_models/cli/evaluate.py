@@ -26,7 +26,7 @@ def parse(given: Mapping[str, str]) -> EvaluateOptions:
     base = Path(given["relative_to"] or ".")
     options = EvaluateOptions(
         models=tuple(dict.fromkeys(_items(given["models"]))) or (DEFAULT_ALIAS,),
-        inputs=Inputs.of(data, None, own_videos, texts),
+        inputs=Inputs.from_paths(data, None, own_videos, texts),
         params=scoring(given),
         hypotheses=tuple(dict.fromkeys(base / Path(name).expanduser() for name in _items(given["hypotheses"]))),
         references=path(given, "references"),

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from sign_models.cli.commands import experiment
 from sign_models.datasets.importing import Splitting
-from sign_models.datasets.samples import Reading
 from sign_models.errors import ParamsError
+from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.sequence import RENAMED_UNITS
 from sign_models.pipeline.importing import ImportOptions
 
@@ -53,7 +53,7 @@ def parse(given: Mapping[str, str]) -> ImportOptions:
         source=_path(given, "source"),
         out=_path(given, "out"),
         texts=_path(given, "texts") if given["texts"] not in ("", FOLDERS) else None,
-        reading=Reading(
+        reading=ReadOptions(
             layout or None,
             fps[0] if fps else None,
             unit,

@@ -41,7 +41,7 @@ def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
         force=force,
         reason=given["reason"],
         back=back,
-        inputs=Inputs.of(data, None, None, None) if data else None,
+        inputs=Inputs.from_paths(data, None, None, None) if data else None,
         params=scoring({"scoring": given["scoring"], "splits": split}),
         experiment=experiment(given),
     )

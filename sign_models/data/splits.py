@@ -15,6 +15,7 @@ import numpy as np
 from sign_models.data.corpus import Corpus
 from sign_models.errors import DataError
 
+SPLITS = ("train", "dev", "test")
 MAX_HELD_OUT_SHARE = 0.5  # of the clips, by groups or texts: with more, too few would be left to train on
 WAYS = {  # what clips are divided by -> how that is said
     "group": "whole groups (signers, source videos)",

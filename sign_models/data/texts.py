@@ -16,6 +16,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.folders import check_regular
 from sign_models.keypoints.trees import check_json, parse_json
 
+MAX_SHOWN = 5  # names in a message
 SPLIT_ALIASES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 FORMS = '{"id": "text", ...} or [{"id": ..., "text": ..., "split": "train|dev|test" where known}, ...]'
 
@@ -57,7 +58,7 @@ def read_texts(path: Path | str) -> list[TextRow]:
         raise DataError("no text in it", place=path.name, wanted=FORMS, remedy=ADD)
     if empty := [row.id for row in rows if not row.text.strip()]:
         raise DataError(
-            f"empty texts: {_some(empty)}",
+            f"empty texts: {some_names(empty)}",
             place=path.name,
             wanted="a text for each id",
             remedy="take them out; videos without a text still serve pretraining",
@@ -66,13 +67,16 @@ def read_texts(path: Path | str) -> list[TextRow]:
         splits = {name: {row.split for row in rows if row.id == name} for name in repeated[:100]}
         if conflicting := [name for name, found in splits.items() if len(found) > 1]:
             raise DataError(
-                f"ids in more than one split: {_some(conflicting)}",
+                f"ids in more than one split: {some_names(conflicting)}",
                 place=path.name,
                 wanted="one split for an id",
                 remedy="keep each in one of them",
             )
         raise DataError(
-            f"ids given more than once: {_some(repeated)}", place=path.name, wanted="one text for an id", remedy=ONE
+            f"ids given more than once: {some_names(repeated)}",
+            place=path.name,
+            wanted="one text for an id",
+            remedy=ONE,
         )
     return rows
 
@@ -116,7 +120,7 @@ def _object(place: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object without repeated keys, of which `json` would silently keep the last."""
     if repeated := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
         raise DataError(
-            f"keys given more than once: {_some(repeated)}", place=place, wanted="one text for an id", remedy=ONE
+            f"keys given more than once: {some_names(repeated)}", place=place, wanted="one text for an id", remedy=ONE
         )
     return dict(pairs)
 
@@ -137,7 +141,7 @@ def _row(entry: dict[str, Any], place: str) -> TextRow:
     for key in ("id", "text"):
         if key not in entry:
             near = get_close_matches(key, entry, 1) or list(entry)[:5]
-            raise DataError(f"has no {key!r}, but {_some(near)}", place=place, wanted=FORMS, remedy=SCHEMA)
+            raise DataError(f"has no {key!r}, but {some_names(near)}", place=place, wanted=FORMS, remedy=SCHEMA)
     name, text = entry["id"], entry["text"]
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)
@@ -181,7 +185,15 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _some(names: Iterable[str]) -> str:
+def some_names(names: Iterable[str]) -> str:
+    """List names in a message: the first ones, and how many more there are.
+
+    Args:
+        names: All names.
+
+    Returns:
+        The list as text, each name quoted.
+    """
     names = list(names)
-    shown = ", ".join(map(repr, names[:5]))
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+    shown = ", ".join(map(repr, names[:MAX_SHOWN]))
+    return shown if len(names) <= MAX_SHOWN else f"{shown} and {len(names) - MAX_SHOWN} more"

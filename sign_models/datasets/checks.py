@@ -1,6 +1,6 @@
-"""What can be wrong with a corpus although every file in it can be read: leaks, duplicates, clips unlike the others.
+"""Checks of a corpus whose files can all be read: leaks between splits, duplicates, outliers.
 
-N clips, T frames, K landmarks of keypoints.layouts.CANONICAL.
+N clips, T frames, K landmarks of keypoints.layouts.CANONICAL, C channels, M measures.
 """
 
 from __future__ import annotations
@@ -16,19 +16,26 @@ from sign_models.datasets.store import Shard
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 
 WRISTS = [PLACE["left_hand.wrist"], PLACE["right_hand.wrist"]]
-# What is measured of a clip: share of unseen landmarks by part; reach: its largest coordinate, in shoulder widths;
-# motion: how far a seen wrist moves from a frame to the next, on average, in shoulder widths.
+# Measures of a clip: share of unseen landmarks of each part; reach: largest coordinate, in shoulder widths; motion:
+# mean movement of a seen wrist between two frames, in shoulder widths.
 MEASURES = (*(f"unseen {part}" for part in PARTS), "reach", "motion")
-FAR = 8.0  # a clip is an outlier where a measure is this many deviations from the corpus' median
-# Deviations are never counted as less than this: in a corpus of equal clips everything else would be an outlier.
-LEAST = dict(zip(MEASURES, (0.1, 0.1, 0.1, 0.1, 0.25, 0.02), strict=True)) | {"frames": 0.25, "fps": 0.02}
+MAX_DEVIATIONS = 8.0  # from the corpus' median, beyond which a clip is an outlier
+# Smallest deviation of each measure: among equal clips any other clip would be an outlier.
+MIN_DEVIATIONS = dict(zip(MEASURES, (0.1, 0.1, 0.1, 0.1, 0.25, 0.02), strict=True)) | {"frames": 0.25, "fps": 0.02}
 _STARTS = [part.start for part in PARTS.values()]
 _SIZES = np.array([part.stop - part.start for part in PARTS.values()])
 _MAGNITUDE = np.uint16(0x7FFF)  # of a float16's bits, which are in the order of the numbers
 
 
 def measure(clips: Sequence[np.ndarray]) -> np.ndarray:
-    """N clips of (T, K, 3) float16 -> (N, len(MEASURES)) float32."""
+    """Measure clips.
+
+    Args:
+        clips: N clips (T, K, C) float16.
+
+    Returns:
+        (N, M) float32, in the order of MEASURES.
+    """
     lengths = np.array([len(clip) for clip in clips])
     clips = [np.ascontiguousarray(clip[..., :3]) for clip in clips]  # depth is not measured
     bits = [clip.view(np.uint16) & _MAGNITUDE for clip in clips]
@@ -49,10 +56,17 @@ def measure(clips: Sequence[np.ndarray]) -> np.ndarray:
 
 @dataclass
 class Table:
-    """What the checks need of every clip, small enough to keep for millions of them.
+    """What the checks need to know of each clip. Small enough for millions of clips.
 
-    lengths (N,), fps (N,) NaN where unknown, measures (N, M), splits, groups: as in Corpus. content, text (N,) uint64:
-    equal where the values or texts are; text is 0 where there is none.
+    Attributes:
+        ids: Id of each clip.
+        lengths: (N,) frames.
+        fps: (N,) frames per second, NaN where unknown.
+        measures: (N, M) as in MEASURES.
+        splits: As in Corpus.
+        groups: As in Corpus.
+        content: (N,) uint64 hash of the values.
+        text: (N,) uint64 hash of the text, 0 without one.
     """
 
     ids: list[str]
@@ -65,12 +79,20 @@ class Table:
     text: np.ndarray
 
     @classmethod
-    def of(cls, shards: Iterable[Shard], ids: Iterable[str]) -> Table:
-        """ids: of all clips, in order."""
+    def from_shards(cls, shards: Iterable[Shard], ids: Iterable[str]) -> Table:
+        """Collect the metadata of all clips.
+
+        Args:
+            shards: Shards in their order.
+            ids: Ids of all clips, in the same order.
+
+        Returns:
+            The table.
+        """
         lengths, fps, measures, content, text = (list[np.ndarray]() for _ in range(5))
         splits: list[str | None] = []
         groups: list[str | None] = []
-        names: dict[str | None, str | None] = {}  # one object a name
+        interned: dict[str | None, str | None] = {}  # one object for equal names
         for shard in shards:
             known = shard.known
             lengths.append(np.diff(shard.offsets))
@@ -78,8 +100,8 @@ class Table:
             measures.append(shard.measures)
             content.append(np.array([int(value[:16], 16) for value in known["sha256"]], np.uint64))
             text.append(np.array([_key(value) for value in known["texts"]], np.uint64))
-            splits += (names.setdefault(name, name) for name in known["splits"])
-            groups += (names.setdefault(name, name) for name in known["groups"])
+            splits += (interned.setdefault(name, name) for name in known["splits"])
+            groups += (interned.setdefault(name, name) for name in known["groups"])
         return cls(
             ids=list(ids),
             lengths=np.concatenate(lengths),
@@ -103,10 +125,13 @@ def _key(text: str | None) -> int:
 
 @dataclass(frozen=True)
 class Leaks:
-    """Clips that one split shares with another. Each entry is what they share: the places of its clips.
+    """What several splits have in common. Each entry is the indices of the clips with one value.
 
-    ids: equal but for a folder named like a split. content: equal values. groups: one signer or source video. texts:
-    one sentence, which many corpora share on purpose.
+    Attributes:
+        ids: Ids that are equal but for a folder named like a split.
+        content: Equal values.
+        groups: One signer or source video.
+        texts: One text, which many corpora have in several splits on purpose.
     """
 
     ids: list[np.ndarray]
@@ -115,37 +140,67 @@ class Leaks:
     texts: list[np.ndarray]
 
     def __bool__(self) -> bool:
-        """Whether there is any but of texts."""
+        """Whether there is any leak other than texts."""
         return bool(self.ids or self.content or self.groups)
 
 
-def leaks(table: Table) -> Leaks:
-    places = {None: 0} | {name: i for i, name in enumerate(sorted({s for s in table.splits if s}), 1)}
-    split = np.fromiter((places[name] for name in table.splits), np.intp)
+def find_leaks(table: Table) -> Leaks:
+    """Find clips of different splits with an id, values, a group or a text in common.
+
+    Args:
+        table: All clips. Those without a split do not leak.
+
+    Returns:
+        The leaks.
+    """
+    numbers = {None: 0} | {name: i for i, name in enumerate(sorted({s for s in table.splits if s}), 1)}
+    split = np.fromiter((numbers[name] for name in table.splits), np.intp)
     bare = (_key("/".join(part for part in id.split("/") if part.lower() not in SPLIT_ALIASES)) for id in table.ids)
     groups = (_key(group) for group in table.groups)
     keys = (np.fromiter(bare, np.uint64), table.content, np.fromiter(groups, np.uint64), table.text)
-    return Leaks(*([rows for rows in alike(key, split > 0) if len(set(split[rows])) > 1] for key in keys))
+    return Leaks(*([rows for rows in equal_keys(key, split > 0) if len(set(split[rows])) > 1] for key in keys))
 
 
-def alike(keys: np.ndarray, process_group: np.ndarray) -> list[np.ndarray]:
-    """Places of equal keys, 0 excepted, where there are two or more, in the order of the first. among (N,) bool."""
-    rows = np.flatnonzero(process_group & (keys != 0))
+def equal_keys(keys: np.ndarray, selected: np.ndarray) -> list[np.ndarray]:
+    """Find clips with equal keys.
+
+    Args:
+        keys: (N,) uint64. 0 is no key.
+        selected: (N,) bool, which clips are compared.
+
+    Returns:
+        For each key that two or more clips have their rising indices, in the order of the first of them.
+    """
+    rows = np.flatnonzero(selected & (keys != 0))
     rows = rows[np.argsort(keys[rows], kind="stable")]
     ends = np.append(np.flatnonzero(np.diff(keys[rows].astype(np.int64))) + 1, len(rows))
     begins = np.insert(ends[:-1], 0, 0)
-    several = np.flatnonzero(ends - begins > 1)  # of a large corpus, most keys are of one clip only
+    several = np.flatnonzero(ends - begins > 1)  # in a large corpus most keys occur once
     return sorted((rows[begins[i] : ends[i]] for i in several), key=lambda run: int(run[0]))
 
 
-def duplicates(table: Table) -> list[np.ndarray]:
-    """Places of clips with equal values, whatever their splits."""
-    return alike(table.content, np.ones(len(table), bool))
+def find_duplicates(table: Table) -> list[np.ndarray]:
+    """Find clips with equal values, whatever their splits.
+
+    Args:
+        table: All clips.
+
+    Returns:
+        As equal_keys.
+    """
+    return equal_keys(table.content, np.ones(len(table), bool))
 
 
 @dataclass(frozen=True)
 class Outlier:
-    """measure: of MEASURES, "frames" or "fps". value: the clip's; usual: the corpus' median."""
+    """A clip unlike the others.
+
+    Attributes:
+        id: Id of the clip.
+        measure: One of MEASURES, "frames" or "fps".
+        value: The clip's value.
+        usual: Median of the corpus.
+    """
 
     id: str
     measure: str
@@ -153,8 +208,15 @@ class Outlier:
     usual: float
 
 
-def outliers(table: Table) -> list[Outlier]:
-    """Clips with a measure far from the corpus' median, the farthest first. Lengths are compared by their ratio."""
+def find_outliers(table: Table) -> list[Outlier]:
+    """Find clips with a measure far from the median. Lengths are compared by their ratio.
+
+    Args:
+        table: All clips.
+
+    Returns:
+        The outliers, the farthest first.
+    """
     columns = dict(zip(MEASURES, table.measures.T, strict=True)) | {"frames": table.lengths, "fps": table.fps}
     found: list[tuple[float, Outlier]] = []
     for name, values in columns.items():
@@ -163,9 +225,10 @@ def outliers(table: Table) -> list[Outlier]:
             continue
         scaled = np.log(values[known]) if name == "frames" else values[known].astype(np.float64)
         middle = np.median(scaled)
-        deviation = max(1.4826 * float(np.median(np.abs(scaled - middle))), LEAST[name])  # 1.4826: as a normal one's
+        # 1.4826: ratio of standard deviation to median deviation in a normal distribution
+        deviation = max(1.4826 * float(np.median(np.abs(scaled - middle))), MIN_DEVIATIONS[name])
         usual = float(np.median(values[known]))
         distance = np.abs(scaled - middle) / deviation
-        for i in np.flatnonzero(distance > FAR):
+        for i in np.flatnonzero(distance > MAX_DEVIATIONS):
             found.append((distance[i], Outlier(table.ids[known[i]], name, float(values[known[i]]), usual)))
     return [outlier for _, outlier in sorted(found, key=lambda pair: -pair[0])]

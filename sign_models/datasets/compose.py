@@ -1,7 +1,7 @@
-"""Composed sentences: isolated clips with labels, joined to videos with texts, as a corpus to develop on.
+"""Sentences composed of isolated signs: a corpus with texts for development.
 
-A composed sentence has no coarticulation, no grammar of the sign language and no non-manual signs. What is measured on
-such a corpus says how well signs are told apart in a stream, by known or new signers; say so beside every figure.
+A composed sentence has no coarticulation, no grammar of the sign language and no non-manual signs. Scores on such a
+corpus measure how well signs are recognised in a stream, by known or new signers. State this with every score.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import divide
+from sign_models.data.splits import SPLITS, divide
 from sign_models.datasets.inputs import KEYPOINTS, TEXTS, VIDEOS
 from sign_models.datasets.store import is_store, open_store
 from sign_models.errors import DataError
@@ -25,10 +25,9 @@ from sign_models.keypoints import formats
 from sign_models.keypoints.normalise import normalise
 
 RECIPE = "composed.json"
-SPLITS = ("train", "dev", "test")
 CHANNELS = 3  # x, y, confidence
 SPLIT_SHARES = (0.7, 0.1, 0.2)  # of the signers, or of each label's clips
-TRIES = 200  # draws of a text before the labels count as used up
+MAX_TRIES = 200  # sampled texts before the labels count as used up
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Recipe:
         transition: Frames of a linear transition between two signs.
         seen: Share of the dev and test texts that also occur in training.
         by_signer: Whether no signer is in two splits. Needs three signers with labels in common.
-        seed: Of all draws.
+        seed: Seed of all random choices.
     """
 
     sentences: tuple[int, int, int] = (480, 60, 120)
@@ -54,7 +53,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Composed:
-    """What was written.
+    """Counts of what was written.
 
     Attributes:
         sentences: Sentences of each split.
@@ -68,7 +67,7 @@ class Composed:
     signers: dict[str, int]
     clips: int
     unlabelled: int
-    deep: int
+    depth_dropped: int
 
 
 @dataclass(frozen=True)
@@ -81,19 +80,22 @@ class _Clip:
 
 
 def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
-    """Write the three input files of the pipeline, composed of the isolated clips of `source`.
+    """Compose sentences of isolated signs and write them as the three input files of the pipeline.
 
     Args:
         source: Store, file or folder of clips, whose texts are the labels. Splits that the clips have are kept.
         out: New or empty folder.
-        recipe: How.
+        recipe: How sentences are composed.
+
+    Returns:
+        Counts of what was written.
 
     Raises:
-        DataError: Where no clip has a label, `out` holds files, or signers or labels are too few for the recipe.
+        DataError: No clip has a label, `out` holds files, or signers or labels are too few for the recipe.
     """
     if out.exists() and any(out.iterdir()):
         raise DataError("holds files", place=str(out), wanted="a new or empty folder", remedy="name another")
-    found, deep = _read(source)
+    found, depth_dropped = _read(source)
     clips = [clip for clip in found if clip.label]
     if not clips:
         raise DataError(
@@ -104,12 +106,12 @@ def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
         )
     rng = np.random.default_rng(recipe.seed)
     by_split = _divided(clips, recipe, str(source))
-    drawn = _Sentences(by_split, recipe, rng, str(source)).draw()
+    sentences = _Sentences(by_split, recipe, rng, str(source)).sample()
     videos, rows, made = {}, [], {}
     for split in SPLITS:
-        for number, chosen in enumerate(drawn[split]):
+        for number, chosen in enumerate(sentences[split]):
             name = f"{split}_{number:05d}"
-            videos[name] = joined([clip.frames for clip in chosen], recipe.transition)
+            videos[name] = concatenate_signs([clip.frames for clip in chosen], recipe.transition)
             rows.append({"id": name, "text": " ".join(clip.label for clip in chosen), "split": split})
             made[name] = [clip.id for clip in chosen]
     out.mkdir(parents=True, exist_ok=True)
@@ -119,21 +121,28 @@ def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
     signers = {name: _signer(made[name], clips) for name in made}
     _dump(out / VIDEOS, header | {"sequences": {k: {"keypoints": v, "group": signers[k]} for k, v in videos.items()}})
     (out / TEXTS).write_text(json.dumps(rows, ensure_ascii=False, indent=1), encoding="utf-8")
-    about = {"source": source.name, "recipe": asdict(recipe), "sentences": made}
-    (out / RECIPE).write_text(json.dumps(about, ensure_ascii=False, indent=1), encoding="utf-8")
+    provenance = {"source": source.name, "recipe": asdict(recipe), "sentences": made}
+    (out / RECIPE).write_text(json.dumps(provenance, ensure_ascii=False, indent=1), encoding="utf-8")
     return Composed(
-        {split: len(drawn[split]) for split in SPLITS},
+        {split: len(sentences[split]) for split in SPLITS},
         {split: len({clip.signer for clip in by_split[split]}) for split in SPLITS},
         len(clips),
         len(found) - len(clips),
-        deep,
+        depth_dropped,
     )
 
 
-def joined(clips: Sequence[np.ndarray], transition: int) -> np.ndarray:
-    """Clips (T, K, 3) one after the other, with `transition` frames of linear motion between two.
+def concatenate_signs(clips: Sequence[np.ndarray], transition: int) -> np.ndarray:
+    """Concatenate clips, with linear transitions between them.
 
-    A landmark that one of the two frames beside a transition does not show is unseen in it.
+    A landmark is unseen in a transition if it is unseen in the frame before or after it.
+
+    Args:
+        clips: (T, K, 3) each.
+        transition: Frames of a transition.
+
+    Returns:
+        (sum of T and transitions, K, 3) float32.
     """
     share = ((np.arange(transition) + 1) / (transition + 1))[:, None, None].astype(np.float32)
     out = [clips[0]]
@@ -145,7 +154,7 @@ def joined(clips: Sequence[np.ndarray], transition: int) -> np.ndarray:
 
 
 class _Sentences:
-    """Draws signs: each sentence of one signer, half of the dev and test texts from those of training."""
+    """Samples sentences, each of one signer, some of the dev and test texts from those of training."""
 
     def __init__(
         self, by_split: Mapping[str, list[_Clip]], recipe: Recipe, rng: np.random.Generator, place: str
@@ -157,7 +166,7 @@ class _Sentences:
             for clip in clips:
                 of_signer[clip.signer][clip.label].append(clip)
             fewest = recipe.words[0]
-            self.clips[split] = {who: dict(of) for who, of in of_signer.items() if len(of) >= fewest}
+            self.clips[split] = {name: dict(of) for name, of in of_signer.items() if len(of) >= fewest}
             if not self.clips[split] and recipe.sentences[SPLITS.index(split)]:
                 raise DataError(
                     f"no signer of {split} has {fewest} signs",
@@ -166,29 +175,29 @@ class _Sentences:
                     remedy="lower words, or give the clips signers and splits that fit",
                 )
 
-    def draw(self) -> dict[str, list[list[_Clip]]]:
+    def sample(self) -> dict[str, list[list[_Clip]]]:
         count = dict(zip(SPLITS, self.recipe.sentences, strict=True))
         unseen = {split: round(count[split] * (1 - self.recipe.seen)) for split in ("dev", "test")}
         kept_out = {split: [self._new(split, set()) for _ in range(unseen[split])] for split in unseen}
-        forbidden = {_text(signs) for drawn in kept_out.values() for _, signs in drawn}
+        forbidden = {_text(signs) for sampled in kept_out.values() for _, signs in sampled}
         train = [self._new("train", forbidden) for _ in range(count["train"])]
         known = list(dict.fromkeys(tuple(signs) for _, signs in train))
         out = {"train": train}
         for split in ("dev", "test"):
             seen = [self._seen(split, known) for _ in range(count[split] - unseen[split])]
             out[split] = [*kept_out[split], *seen]
-        return {split: [self._clips(split, who, signs) for who, signs in drawn] for split, drawn in out.items()}
+        return {split: [self._clips(split, *sentence) for sentence in sampled] for split, sampled in out.items()}
 
     def _new(self, split: str, forbidden: set[str]) -> tuple[str, list[str]]:
         signers = sorted(self.clips[split])
-        for _ in range(TRIES):
-            who = signers[int(self.rng.integers(len(signers)))]
-            labels = sorted(self.clips[split][who])
+        for _ in range(MAX_TRIES):
+            signer = signers[int(self.rng.integers(len(signers)))]
+            labels = sorted(self.clips[split][signer])
             most = min(self.recipe.words[1], len(labels))
             length = int(self.rng.integers(self.recipe.words[0], most + 1))
             signs = [str(sign) for sign in self.rng.choice(labels, length, replace=False)]
             if _text(signs) not in forbidden:
-                return who, signs
+                return signer, signs
         raise DataError(
             f"its labels make too few sentences for {split}",
             place=self.place,
@@ -200,7 +209,7 @@ class _Sentences:
         signers = sorted(self.clips[split])
         for place in self.rng.permutation(len(known)):
             signs = known[int(place)]
-            able = [who for who in signers if set(signs) <= self.clips[split][who].keys()]
+            able = [name for name in signers if set(signs) <= self.clips[split][name].keys()]
             if able:
                 return able[int(self.rng.integers(len(able)))], list(signs)
         raise DataError(
@@ -210,8 +219,8 @@ class _Sentences:
             remedy="set seen to 0, or by_signer to false",
         )
 
-    def _clips(self, split: str, who: str, signs: Sequence[str]) -> list[_Clip]:
-        of = self.clips[split][who]
+    def _clips(self, split: str, signer: str, signs: Sequence[str]) -> list[_Clip]:
+        of = self.clips[split][signer]
         return [of[sign][int(self.rng.integers(len(of[sign])))] for sign in signs]
 
 
@@ -220,23 +229,23 @@ def _text(signs: Sequence[str]) -> str:
 
 
 def _read(source: Path) -> tuple[list[_Clip], int]:
-    """All clips, and how many had a depth, which is left out."""
+    """All clips without depth, and how many had one."""
     if is_store(source):
         corpus: Corpus = open_store(source)
-        told = [
+        read = [
             (corpus.clip(i), id, corpus.texts[i], corpus.groups[i], corpus.splits[i]) for i, id in enumerate(corpus.ids)
         ]
     else:
-        told = [(normalise(s), s.id, s.text, s.group, s.split) for s in formats.read(source)]
+        read = [(normalise(s), s.id, s.text, s.group, s.split) for s in formats.read(source)]
     clips = [
         _Clip(id, np.asarray(frames[..., :CHANNELS], np.float32), (text or "").strip(), group or "", split)
-        for frames, id, text, group, split in told
+        for frames, id, text, group, split in read
     ]
-    return clips, sum(frames.shape[-1] > CHANNELS for frames, *_ in told)
+    return clips, sum(frames.shape[-1] > CHANNELS for frames, *_ in read)
 
 
 def _divided(clips: Sequence[_Clip], recipe: Recipe, place: str) -> dict[str, list[_Clip]]:
-    """Clips by split: as they tell it, else whole signers, else a share of each label's clips."""
+    """Clips by split: as their files say, else by signer, else a share of each label's clips."""
     if any(clip.split for clip in clips):
         return {split: [clip for clip in clips if (clip.split or "train") == split] for split in SPLITS}
     by_label: dict[str, list[_Clip]] = defaultdict(list)
@@ -260,7 +269,7 @@ def _divided(clips: Sequence[_Clip], recipe: Recipe, place: str) -> dict[str, li
 
 
 def _signer(ids: Sequence[str], clips: Sequence[_Clip]) -> str:
-    """The signer of a sentence, which all of its clips share."""
+    """The signer of all clips of a sentence."""
     wanted = set(ids)
     return Counter(clip.signer for clip in clips if clip.id in wanted).most_common(1)[0][0]
 

@@ -1,9 +1,8 @@
-"""The corpus that needs no data: fingerspelled phrases composed of real clips of the ASL letters.
+"""The embedded demo corpus: fingerspelled phrases composed of real clips of the ASL letters.
 
-The clips (one a letter; MediaPipe Holistic, 25 frames/s, 500 x 500 pixels, one signer, right hand) come with the PyPI
-package spoken-to-signed; they are read from where it is installed and none is kept here. A phrase is one to three words
-of words.txt: letters joined by linear transitions, and for each space the lowered hand of a real frame. How it is
-composed, and what it cannot show, stands in docs/demo-corpus.md.
+The clips (one a letter; MediaPipe Holistic, 25 frames/s, 500 x 500 pixels, one signer, right hand) are read from the
+installed PyPI package spoken-to-signed. A phrase is one to three words of words.txt: letters with linear transitions,
+and the lowered hand of a real frame for each space. docs/demo-corpus.md says how it is made and what it cannot show.
 
 T frames, K landmarks of the layout mediapipe_75.
 """
@@ -25,6 +24,7 @@ from string import ascii_lowercase
 import click
 import numpy as np
 
+from sign_models.data.splits import SPLITS
 from sign_models.errors import DataError, SignError
 from sign_models.keypoints.layouts import LAYOUTS
 from sign_models.keypoints.sequence import KeypointSequence
@@ -33,28 +33,27 @@ PACKAGE, PACKAGE_VERSION = "spoken-to-signed", "0.4.0"
 LAYOUT = "mediapipe_75"
 COMPONENTS = ("POSE_LANDMARKS", "LEFT_HAND_LANDMARKS", "RIGHT_HAND_LANDMARKS")  # mediapipe_75 is these, in this order
 FPS = 25.0
-PICTURE = (500.0, 500.0)  # width and height in pixels
+IMAGE_SIZE = (500.0, 500.0)  # width and height in pixels
 
 # Trimming. Speeds are means over the points of the hand, in shoulder widths a second.
-ARRIVED = 1.0  # a hand slower than this has arrived at its letter, or not yet left it
-MOVING = "jz"  # drawn in the air: kept whole from arrival to departure
-HELD_FRAMES = 8  # the other letters are held shapes: the middle of the hold
-LOWERED = ("l", 0)  # letter and frame of the lowered, open hand that stands for a space
+ARRIVAL_SPEED = 1.0  # a slower hand has arrived at its letter, or not yet left it
+MOVING_LETTERS = "jz"  # kept whole from arrival to departure
+HELD_FRAMES = 8  # of the other letters, which are held shapes, from the middle of the hold
+LOWERED_HAND = ("l", 0)  # letter and frame of the lowered, open hand that stands for a space
 LOWERED_FRAMES = 4
-TRANSITION = 4  # frames between two letters
+TRANSITION_FRAMES = 4  # between two letters
 
-# Variation of each letter's occurrence: its speed, and the arm about the shoulder.
+# Augmentation of each occurrence of a letter: its speed, and the arm around the shoulder.
 SPEED = (0.7, 1.4)
 ROTATION = 12.0  # degrees either way
 SCALE = (0.9, 1.1)
 SHIFT = 0.08  # shoulder widths either way
 DOUBLE_SHIFT = 0.2  # shoulder widths outwards: a double letter slides aside, as signers do
 NOISE = 0.006  # standard deviation in shoulder widths, of each coordinate in each frame
-# Variation of each recording: the camera.
+# Augmentation of each recording: the camera.
 CAMERA_SCALE = (0.85, 1.15)
 CAMERA_SHIFT = 25.0  # pixels either way
 
-SPLITS = ("train", "dev", "test")
 MAX_WORDS = 3
 
 _PLACE = {name: i for i, name in enumerate(LAYOUTS[LAYOUT])}
@@ -65,7 +64,13 @@ _ARM = np.array([_PLACE[f"body.right_{name}"] for name in ("elbow", "wrist", "pi
 
 @dataclass(frozen=True)
 class DemoCorpus:
-    """keypoints: single letters, for the skeleton stage. videos: phrases. texts: {"id", "text", "split"} of each."""
+    """The corpus before normalisation.
+
+    Attributes:
+        keypoints: Single letters, for the skeleton stage.
+        videos: Phrases.
+        texts: "id", "text" and "split" of each phrase.
+    """
 
     keypoints: list[KeypointSequence]
     videos: list[KeypointSequence]
@@ -74,10 +79,14 @@ class DemoCorpus:
 
 @dataclass(frozen=True)
 class Letters:
-    """Frames of all letter clips, one clip after another; read-only.
+    """Frames of all letter clips, concatenated and read-only. F frames of all clips.
 
-    points (F, K, 2) pixels, confidence (F, K). whole, held: frames [start, stop) of the clip of a letter, and of the
-    letter itself; held[" "] is the lowered hand. shoulders: width in pixels.
+    Attributes:
+        points: (F, K, 2) pixels.
+        confidence: (F, K).
+        whole: Frames [start, stop) of the clip of each letter.
+        held: Frames [start, stop) of each letter itself. " " is the lowered hand.
+        shoulders: Shoulder width in pixels.
     """
 
     points: np.ndarray
@@ -87,8 +96,15 @@ class Letters:
     shoulders: float
 
 
-def lexicon() -> Path:
-    """Folder of the installed package with the letter clips, found without importing it (that would import torch)."""
+def lexicon_folder() -> Path:
+    """Find the letter clips without importing their package, which would import torch.
+
+    Returns:
+        Folder of the installed package.
+
+    Raises:
+        DataError: The package is missing, incomplete or of another version.
+    """
     remedy = f"pip install {PACKAGE}=={PACKAGE_VERSION}, or bring data of your own with -P data=DIR"
     try:
         found = version(PACKAGE)
@@ -110,17 +126,28 @@ def lexicon() -> Path:
     return folder
 
 
-def sources() -> list[Path]:
-    """The files that the corpus follows from: the clips, the word list, this module."""
-    return [*sorted(lexicon().glob("ase/*.pose")), Path(__file__).with_name("words.txt"), Path(__file__)]
+def source_files() -> list[Path]:
+    """List the files that decide the corpus, for its digest.
+
+    Returns:
+        The clips, the word list and this module.
+    """
+    return [*sorted(lexicon_folder().glob("ase/*.pose")), Path(__file__).with_name("words.txt"), Path(__file__)]
 
 
 @cache
 def letters() -> Letters:
-    """Read the 26 ASL letter clips (0.2 s the first time). Raises DataError where they are missing."""
+    """Read the 26 ASL letter clips, once a process (0.2 s).
+
+    Returns:
+        The clips.
+
+    Raises:
+        DataError: Clips are missing.
+    """
     from pose_format import Pose
 
-    folder = lexicon()
+    folder = lexicon_folder()
     with (folder / "index.csv").open(encoding="utf-8", newline="") as index:
         paths = {
             row["words"].lower(): folder / row["path"]
@@ -143,7 +170,7 @@ def letters() -> Letters:
         first, stop = held_frames(letter, xy, seen)
         whole[letter], held[letter] = (start, start + len(xy)), (start + first, start + stop)
         start += len(xy)
-    letter, frame = LOWERED
+    letter, frame = LOWERED_HAND
     lowered = whole[letter][0] + frame
     held[" "] = (lowered, lowered + 1)
     bank = Letters(np.concatenate(points), np.concatenate(confidence), whole, held, _shoulders(np.concatenate(points)))
@@ -156,19 +183,32 @@ def _shoulders(points: np.ndarray) -> float:
 
 
 def held_frames(letter: str, points: np.ndarray, confidence: np.ndarray) -> tuple[int, int]:
-    """Frames [first, stop) of a clip, (T, K, 2) and (T, K), of its letter: hand seen, arrived, not yet leaving."""
+    """Find the frames in which the hand is seen, has arrived and does not leave yet.
+
+    Args:
+        letter: The letter of the clip.
+        points: (T, K, 2) pixels.
+        confidence: (T, K).
+
+    Returns:
+        First frame, and the one after the last.
+    """
     step = np.linalg.norm(np.diff(points[:, _HAND], axis=0), axis=-1).mean(-1)
     seen = np.all(confidence[:, _HAND] > 0, axis=-1)
-    slow = np.flatnonzero((step * FPS / _shoulders(points) < ARRIVED) & seen[1:] & seen[:-1])
+    slow = np.flatnonzero((step * FPS / _shoulders(points) < ARRIVAL_SPEED) & seen[1:] & seen[:-1])
     first, stop = int(slow[0]), int(slow[-1]) + 2  # step i lies between the frames i and i + 1
-    if letter not in MOVING:
+    if letter not in MOVING_LETTERS:
         first = max(first, (first + stop - HELD_FRAMES) // 2)
         stop = min(stop, first + HELD_FRAMES)
     return first, stop
 
 
 def word_lists() -> dict[str, list[str]]:
-    """The words of words.txt by split, no word in two: of every ten in the alphabet two for test and one for dev."""
+    """Split the words of words.txt: of every ten in alphabetical order two are for test and one is for dev.
+
+    Returns:
+        Words by split. No word is in two splits.
+    """
     words = files("sign_models.datasets").joinpath("words.txt").read_text(encoding="utf-8").split()
     lists: dict[str, list[str]] = {split: [] for split in SPLITS}
     for i, word in enumerate(words):
@@ -179,10 +219,22 @@ def word_lists() -> dict[str, list[str]]:
 def demo_corpus(
     seed: int = 0, train_phrases: int = 800, dev_phrases: int = 80, test_phrases: int = 160, letter_copies: int = 20
 ) -> DemoCorpus:
-    """The corpus; the same arguments give the same bits. Every item has a generator of its own: more phrases leave the
-    first ones as they were.
+    """Compose the corpus. The same arguments give the same bits.
 
-    letter_copies: varied copies of each whole letter clip; one in ten of them is dev.
+    Each clip has a random generator of its own, so that more phrases leave the first ones as they were.
+
+    Args:
+        seed: Seed of all random choices.
+        train_phrases: Phrases of split train.
+        dev_phrases: Phrases of split dev.
+        test_phrases: Phrases of split test.
+        letter_copies: Augmented copies of each whole letter clip. One in ten of them is dev.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        DataError: The letter clips are missing.
     """
     bank = letters()
     keypoints = []
@@ -198,7 +250,7 @@ def demo_corpus(
         for number in range(count):
             rng = np.random.default_rng([seed, kind, number])
             text = " ".join(rng.choice(lists[split], rng.integers(1, MAX_WORDS + 1), replace=False))
-            points, confidence = sign(text, rng)
+            points, confidence = fingerspell(text, rng)
             name = f"{split}_{number:05d}"
             videos.append(_sequence(name, points, confidence, split))
             texts.append({"id": name, "text": text, "split": split})
@@ -207,12 +259,20 @@ def demo_corpus(
 
 def _sequence(name: str, points: np.ndarray, confidence: np.ndarray, split: str) -> KeypointSequence:
     return KeypointSequence(
-        name, points, confidence, LAYOUT, "pixel", PICTURE, FPS, split=split, source=f"demo corpus: {name}"
+        name, points, confidence, LAYOUT, "pixel", IMAGE_SIZE, FPS, split=split, source=f"demo corpus: {name}"
     )
 
 
-def sign(text: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Fingerspell a text of a-z and single spaces: (T, K, 2) float32 pixels, (T, K) float32 confidence."""
+def fingerspell(text: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Fingerspell a text.
+
+    Args:
+        text: Letters a to z and single spaces.
+        rng: Generator of the augmentation.
+
+    Returns:
+        (T, K, 2) float32 pixels, and (T, K) float32 confidence.
+    """
     bank = letters()
     doubled = [previous == letter for previous, letter in zip(" " + text, text, strict=False)]
     return _compose(bank, [bank.held[letter] for letter in text], doubled, rng)
@@ -221,14 +281,20 @@ def sign(text: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def _compose(
     bank: Letters, spans: Sequence[tuple[int, int]], doubled: Sequence[bool], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Join occurrences of the bank's frames [start, stop), each varied, as one recording.
+    """Concatenate augmented occurrences of letters as one recording.
 
-    An output frame lies at `weight` between the bank's frames `a` and `b`. An occurrence's own variation is a row of
-    `pose`; frames of a transition mix the rows of both sides, so that the arm moves on smoothly.
+    An output frame is interpolated with weight `w` between frames `a` and `b` of the letters. A row of `pose` augments
+    an occurrence. Frames of a transition mix the rows of both sides, so that the arm moves smoothly.
+
+    Args:
+        bank: Frames of all letters.
+        spans: Frames [start, stop) of each occurrence.
+        doubled: Whether an occurrence repeats the letter before it.
+        rng: Generator of the augmentation.
     """
     n = len(spans)
     speed = SPEED[0] * (SPEED[1] / SPEED[0]) ** rng.random(n)
-    outwards = -1.0  # the signer's right is on the left of the picture
+    outwards = -1.0  # the signer's right is on the left of the image
     pose = np.stack(
         [
             np.deg2rad(rng.uniform(-ROTATION, ROTATION, n)),
@@ -238,37 +304,37 @@ def _compose(
         ],
         axis=-1,
     )
-    moves = np.arange(1, TRANSITION + 1) / (TRANSITION + 1)
-    at, into, weight, owner, mix = [], [], [], [], []
+    ramp = np.arange(1, TRANSITION_FRAMES + 1) / (TRANSITION_FRAMES + 1)
+    at, into, weight, occurrence, mix = [], [], [], [], []
     for i, (start, stop) in enumerate(spans):
         if i:
-            at.append(np.full(TRANSITION, spans[i - 1][1] - 1))
-            into.append(np.full(TRANSITION, start))
-            weight.append(moves)
-            owner.append(np.full(TRANSITION, i - 1))
-            mix.append(moves)
+            at.append(np.full(TRANSITION_FRAMES, spans[i - 1][1] - 1))
+            into.append(np.full(TRANSITION_FRAMES, start))
+            weight.append(ramp)
+            occurrence.append(np.full(TRANSITION_FRAMES, i - 1))
+            mix.append(ramp)
         frames = max(2, round((LOWERED_FRAMES if stop - start == 1 else stop - start) / speed[i]))
         times = np.linspace(start, stop - 1, frames)
         floor = times.astype(np.int64)
         at.append(floor)
         into.append(np.minimum(floor + 1, stop - 1))
         weight.append(times - floor)
-        owner.append(np.full(frames, i))
+        occurrence.append(np.full(frames, i))
         mix.append(np.zeros(frames))
-    a, b, who = np.concatenate(at), np.concatenate(into), np.concatenate(owner)
+    a, b, index = np.concatenate(at), np.concatenate(into), np.concatenate(occurrence)
     w, m = np.concatenate(weight).astype(np.float32)[:, None], np.concatenate(mix)[:, None]
 
     points = bank.points[a] + w[..., None] * (bank.points[b] - bank.points[a])
     confidence = (1 - w) * bank.confidence[a] + w * bank.confidence[b]
     confidence[(bank.confidence[a] == 0) | (bank.confidence[b] == 0)] = 0
 
-    angle, scale, right, down = ((1 - m) * pose[who] + m * pose[np.minimum(who + 1, n - 1)]).T.astype(np.float32)
+    angle, scale, right, down = ((1 - m) * pose[index] + m * pose[np.minimum(index + 1, n - 1)]).T.astype(np.float32)
     shoulder = points[:, _RIGHT_SHOULDER, None]
     x, y = np.moveaxis(points[:, _ARM] - shoulder, -1, 0)
     cos, sin = (scale * np.cos(angle))[:, None], (scale * np.sin(angle))[:, None]
     points[:, _ARM] = shoulder + np.stack([cos * x - sin * y + right[:, None], sin * x + cos * y + down[:, None]], -1)
 
-    centre = np.array(PICTURE, np.float32) / 2
+    centre = np.array(IMAGE_SIZE, np.float32) / 2
     zoom = np.float32(rng.uniform(*CAMERA_SCALE))
     points = (points - centre) * zoom + centre + rng.uniform(-CAMERA_SHIFT, CAMERA_SHIFT, 2).astype(np.float32)
     points += rng.standard_normal(points.shape, np.float32) * np.float32(NOISE * bank.shoulders * zoom)
@@ -276,7 +342,12 @@ def _compose(
 
 
 def write_seed_files(out: Path, corpus: DemoCorpus) -> None:
-    """Write the three files that a user brings: a pickle of bare arrays, a pickle with layout and fps, the texts."""
+    """Write a corpus as the three files of a user: a pickle of bare arrays, one with layout and fps, and texts.
+
+    Args:
+        out: Folder to write to. It is made.
+        corpus: The corpus.
+    """
     clips, videos = (
         {each.id: np.concatenate([each.points, each.confidence[..., None]], -1) for each in sequences}
         for sequences in (corpus.keypoints, corpus.videos)
@@ -291,6 +362,7 @@ def write_seed_files(out: Path, corpus: DemoCorpus) -> None:
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seed", default=0, show_default=True)
 def main(out: Path, seed: int) -> None:
+    """Command line of the module."""
     try:
         write_seed_files(out, demo_corpus(seed))
     except SignError as error:

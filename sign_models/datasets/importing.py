@@ -1,4 +1,4 @@
-"""From files of keypoints to a store: read, written in their order, checked, split, reported."""
+"""Import of keypoint files to a store: clips are read, written in their order, checked, split and reported."""
 
 from __future__ import annotations
 
@@ -6,31 +6,37 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from sign_models.data.splits import divide
+from sign_models.data.splits import SPLITS, divide
 from sign_models.data.texts import TextRow, read_texts
 from sign_models.datasets import checks, report
-from sign_models.datasets.samples import BY_FILE, Files, Place, Reading, Sample, read_samples
+from sign_models.datasets.readers import Position, Sample
+from sign_models.datasets.report_numbers import UNREAD_PREFIX
+from sign_models.datasets.samples import FILE_GROUPS, Files, read_samples
 from sign_models.datasets.store import check_store
 from sign_models.datasets.store_writer import LOCK, StoreWriter
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats, landmarks, layouts, normalise
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.plausible import Doubts
+from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions
 from sign_models.keypoints.normalise import Handedness, Mirroring
 
-SPLITS = ("train", "dev", "test")
-AS_TOLD = Reading()
 OnBad = Literal["stop", "reject"]
 OnLeak = Literal["stop", "report"]
 
 
 @dataclass(frozen=True)
 class Splitting:
-    """ratio: shares of the clips for train, dev and test. A group goes to one of them, by a hash with the seed."""
+    """How clips are split. A group goes to one split as a whole.
+
+    Attributes:
+        ratio: Shares of the clips for train, dev and test.
+        seed: Seed of the hash that orders the groups.
+    """
 
     ratio: tuple[float, float, float]
     seed: int = 0
@@ -40,7 +46,7 @@ def import_corpus(
     source: Path,
     out: Path,
     *,
-    reading: Reading = AS_TOLD,
+    reading: ReadOptions = DEFAULT_OPTIONS,
     texts: Path | None = None,
     group: str = "",
     splitting: Splitting | None = None,
@@ -50,69 +56,105 @@ def import_corpus(
     mirroring: Mirroring = "auto",
     progress: Callable[[int], None] = lambda frames: None,
 ) -> report.Report:
-    """Write the clips of `source` to the store `out`, whole or not at all; cut off and started again, it goes on.
+    """Import keypoint files to a store. An import that was interrupted goes on when it is started again.
 
-    reading: what the files do not tell. texts: a text_data.json. group: what clips share a group by: "signer" or
-    "video", as the files tell it; "id": nothing; a regular expression that finds it in the id; "": as told, else the
-    id. mirroring: "auto": the clips of those whose left hand leads are mirrored, by group where there is one; "never".
-    progress: told the frames of each clip. workers: reading processes; None: as many as help.
-    Raises DataError on a bad sample or a leak that stops, and where no clip is left; ResourceError where another
-    process writes `out`.
+    Args:
+        source: File or folder of keypoints.
+        out: Folder of the store. It is new, empty, or holds this import unfinished.
+        reading: What the files do not say, such as their layout.
+        texts: A text_data.json whose texts and splits the clips get.
+        group: What clips share a group by. "signer" or "video": as the files say. "id": no groups. A regular
+            expression: what it finds in the id. "": as the files say, else by id.
+        splitting: Splits to make. None: as files and texts say.
+        on_bad_sample: "stop" at a sample that cannot be used, or "reject" it.
+        on_leak: "stop" where splits have something in common, or "report" it.
+        workers: ReadOptions processes. None: as many as help.
+        mirroring: "auto" mirrors the clips of signers whose left hand leads, "never" none.
+        progress: Called with the frames of each clip.
+
+    Returns:
+        What was found, which is also in the store.
+
+    Raises:
+        DataError: A sample or a leak stops the import, or no clip is left.
+        ResourceError: Another process is writing the store.
     """
     rows = {row.id: row for row in read_texts(texts)} if texts else {}
-    files = Files.of(source)
+    files = Files.scan(source)
     if out.resolve().is_relative_to(source.resolve()):
         raise DataError("lies in the source", place=str(out), wanted="a folder of its own", remedy="name another")
     out.mkdir(parents=True, exist_ok=True)
-    made = {
-        "source": str(source),
-        "files": files.sha256,
-        "reading": asdict(reading),
-        "layout": _content(Path(reading.layout)) if reading.layout and Path(reading.layout).is_file() else None,
-        "group": group,
-        "mirroring": mirroring,
-        "texts": _content(texts) if texts else None,
-        "labels": Files.of(Path(reading.labels)).sha256 if reading.labels else None,
-        "code": [_content(Path(str(module.__file__))) for module in (landmarks, layouts, normalise)],
-    }
+    made = _provenance(source, files, reading, group, mirroring, texts)
     try:
         with FileLock(out / LOCK, timeout=0), StoreWriter(out, made) as writer:
             labels = Labels(reading)
             samples = read_samples(source, reading, group, writer.position, files.workers(workers), labels)
             try:
-                hands = write(writer, samples, rows, on_bad_sample, progress, mirroring)
+                hands = write_samples(writer, samples, rows, on_bad_sample, progress, mirroring)
             except SignError:
                 writer.flush()  # what was read so far need not be read again
                 raise
             writer.mirror(hands)
-            found = finish(writer, group, splitting, on_leak, rows, labels)
+            found = finish_store(writer, group, splitting, on_leak, rows, labels)
             (out / LOCK).unlink()
             return found
     except Timeout as error:
         raise ResourceError("another process is writing it", place=str(out), remedy="wait for it, or end it") from error
 
 
-def _content(path: Path) -> str:
+def _provenance(
+    source: Path, files: Files, reading: ReadOptions, group: str, mirroring: Mirroring, texts: Path | None
+) -> dict[str, Any]:
+    """All that decides what is read: an unfinished import goes on only where it is the same."""
+    return {
+        "source": str(source),
+        "files": files.sha256,
+        "reading": asdict(reading),
+        "layout": _sha256_of(Path(reading.layout)) if reading.layout and Path(reading.layout).is_file() else None,
+        "group": group,
+        "mirroring": mirroring,
+        "texts": _sha256_of(texts) if texts else None,
+        "labels": Files.scan(Path(reading.labels)).sha256 if reading.labels else None,
+        "code": [_sha256_of(Path(str(module.__file__))) for module in (landmarks, layouts, normalise)],
+    }
+
+
+def _sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write(
+def write_samples(
     writer: StoreWriter,
-    samples: Iterable[tuple[Place, Sample | DataError]],
+    samples: Iterable[tuple[Position, Sample | DataError]],
     rows: dict[str, TextRow],
     on_bad_sample: OnBad,
     progress: Callable[[int], None] = lambda frames: None,
     mirroring: Mirroring = "auto",
 ) -> Handedness:
-    """Write the clips, mirrored as far as what came before them tells; returned is what all of them tell."""
+    """Write samples to shards, with their texts, mirrored as far as the samples before them tell.
+
+    Args:
+        writer: Writer of the store. It may hold shards of an import that was interrupted.
+        samples: Each sample, or what is wrong with it, with the position at which reading goes on.
+        rows: Texts and splits by id.
+        on_bad_sample: "stop" or "reject".
+        progress: Called with the frames of each clip.
+        mirroring: "auto" or "never".
+
+    Returns:
+        Handedness of all signers, by which StoreWriter.mirror corrects the shards.
+
+    Raises:
+        DataError: A sample cannot be used, an id appears twice, or a clip is in two splits.
+    """
     hands = Handedness(mirroring)
     for shard in writer.shards():  # of an import that was cut off
         lengths = (shard.offsets[1:] - shard.offsets[:-1]).tolist()
-        for clip_of in zip(shard.known["groups"], shard.known["left_leads"], lengths, strict=True):
-            hands.add(*clip_of)
+        for group, left_leads, length in zip(shard.known["groups"], shard.known["left_leads"], lengths, strict=True):
+            hands.add(group, left_leads, length)
     for position, sample in samples:
         if isinstance(sample, formats.Unread):
-            writer.reject(report.UNREAD + sample.place, position)
+            writer.reject(UNREAD_PREFIX + sample.place, position)
             continue
         if isinstance(sample, DataError):
             if on_bad_sample == "stop":
@@ -138,7 +180,7 @@ def write(
     return hands
 
 
-def finish(
+def finish_store(
     writer: StoreWriter,
     group: str,
     splitting: Splitting | None,
@@ -146,28 +188,27 @@ def finish(
     rows: Collection[str] = (),
     labels: Labels | None = None,
 ) -> report.Report:
-    """Check what was written, split it, write report and index, and read every byte once more."""
+    """Check and split the clips that were written, and write report and index.
+
+    Args:
+        writer: Writer of the store with all clips.
+        group: As in import_corpus.
+        splitting: As in import_corpus.
+        on_leak: As in import_corpus.
+        rows: Ids of the texts that were given.
+        labels: What label files said.
+
+    Returns:
+        What was found.
+
+    Raises:
+        DataError: No clip is left, no text fits a clip, a leak stops the import, or a byte was written wrongly.
+    """
     writer.flush()
-    if not writer.ids:
-        bad = [reason for reason in writer.rejected if not reason.startswith(report.UNREAD)]
-        why = f"all {len(bad)} samples are bad, the first: {bad[0]}" if bad else ""
-        raise DataError("no clip in it", place=writer.made["source"], wanted="at least one", remedy=why)
-    textless = [id for id in rows if id not in writer.ids]
-    if textless and len(textless) == len(rows):
-        raise DataError(
-            f"none of its {len(textless)} ids is a clip's, e.g. {textless[0]!r}",
-            place="texts",
-            wanted=f"ids such as {next(iter(writer.ids))!r}",
-        )
-    textless += labels.unused(writer.ids) if labels else []
-    doubts = Doubts()
-    for shard in writer.shards():
-        fitting = shard.known.get("fitting", [None] * len(shard))  # missing where an older version began the import
-        for told in zip(shard.known["layouts"], fitting, strict=True):
-            doubts.add(*told)
-    doubts.check(Path(writer.made["source"]).name)
-    table = checks.Table.of(writer.shards(), writer.ids)
-    if group in BY_FILE and not any(table.groups):
+    missing_clips = _texts_without_clip(writer, rows, labels)
+    _check_layouts(writer)
+    table = checks.Table.from_shards(writer.shards(), writer.ids)
+    if group in FILE_GROUPS and not any(table.groups):
         raise DataError(
             f"no file tells a {group}",
             place=writer.made["source"],
@@ -176,7 +217,7 @@ def finish(
         )
     if splitting:
         table.splits = split_by_ratio([g or id for g, id in zip(table.groups, table.ids, strict=True)], splitting)
-    leaks = checks.leaks(table)
+    leaks = checks.find_leaks(table)
     if leaks and on_leak == "stop":
         raise DataError(
             "; ".join(report.leak_lines(table, leaks)),
@@ -184,7 +225,7 @@ def finish(
             wanted="splits that share nothing",
             remedy="split anew with --split-ratio, correct the files, or keep it all with --on-leak report",
         )
-    made = report.Report.of(table, writer.shards, leaks, writer.rejected, textless)
+    made = report.Report.from_table(table, writer.shards, leaks, writer.rejected, missing_clips)
     made.changes().log(writer.made["source"])
     made.write(writer.path / "report", table, writer.frames())
     writer.finish(table.splits if splitting else None)
@@ -192,8 +233,45 @@ def finish(
     return made
 
 
+def _texts_without_clip(writer: StoreWriter, rows: Collection[str], labels: Labels | None) -> list[str]:
+    """Ids of texts and labels that no clip has; DataError where there is no clip, or none with a text."""
+    if not writer.ids:
+        bad = [reason for reason in writer.rejected if not reason.startswith(UNREAD_PREFIX)]
+        why = f"all {len(bad)} samples are bad, the first: {bad[0]}" if bad else ""
+        raise DataError("no clip in it", place=writer.made["source"], wanted="at least one", remedy=why)
+    missing_clips = [id for id in rows if id not in writer.ids]
+    if missing_clips and len(missing_clips) == len(rows):
+        raise DataError(
+            f"none of its {len(missing_clips)} ids is a clip's, e.g. {missing_clips[0]!r}",
+            place="texts",
+            wanted=f"ids such as {next(iter(writer.ids))!r}",
+        )
+    return missing_clips + (labels.unused(writer.ids) if labels else [])
+
+
+def _check_layouts(writer: StoreWriter) -> None:
+    """DataError where the clips do not look like their layout."""
+    doubts = Doubts()
+    for shard in writer.shards():
+        fitting = shard.known.get("fitting", [None] * len(shard))  # missing where an older version began the import
+        for layout, fits in zip(shard.known["layouts"], fitting, strict=True):
+            doubts.add(layout, fits)
+    doubts.check(Path(writer.made["source"]).name)
+
+
 def split_by_ratio(keys: list[str], splitting: Splitting) -> list[str | None]:
-    """The split of each clip by its key: equal keys share one. DataError where there are fewer keys than splits."""
+    """Split clips by their keys. Equal keys share a split.
+
+    Args:
+        keys: Key of each clip, such as its signer.
+        splitting: Shares and seed.
+
+    Returns:
+        The split of each clip.
+
+    Raises:
+        DataError: There are fewer keys than splits.
+    """
     try:
         parts = divide(keys, splitting.ratio, str(splitting.seed))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The inputs of one command: where keypoints, videos and texts come from, and whether they fit together."""
+"""The inputs of a command: keypoints, videos and texts, and whether they fit together."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sign_models.data.corpus import Corpus
-from sign_models.data.splits import WAYS, clips_of_split, divide_clips
-from sign_models.data.texts import TextRow, read_texts
+from sign_models.data.splits import SPLITS, WAYS, clips_of_split, divide_clips
+from sign_models.data.texts import TextRow, read_texts, some_names
 from sign_models.datasets import demo
 from sign_models.datasets.store import is_store, open_store, store_digest
 from sign_models.errors import DataError
@@ -25,23 +25,39 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 KEYPOINTS, VIDEOS, TEXTS = "sign_language_keypoints.pkl", "video_sequences.pkl", "text_data.json"
-SHOWN = 5  # ids named in a message
-SPLIT_SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}  # where no split is given
+SPLIT_SHARES = dict(zip(SPLITS, (0.8, 0.1, 0.1), strict=True))  # where no split is given
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Paths of the three inputs; all None: the embedded corpus. Each is read when it is first asked for."""
+    """The three inputs, each read when it is first asked for.
+
+    Attributes:
+        keypoints_path: Clips of the skeleton stage, or None.
+        videos_path: Videos with texts, or None.
+        texts_path: Texts of the videos, or None. Without any path the embedded demo corpus is used.
+    """
 
     keypoints_path: Path | None
     videos_path: Path | None
     texts_path: Path | None
 
     @classmethod
-    def of(cls, data: Path | None, keypoints: Path | None, videos: Path | None, texts: Path | None) -> Inputs:
-        """Single files win over those in the folder `data`; a folder without the seed's files is one source of all.
+    def from_paths(cls, data: Path | None, keypoints: Path | None, videos: Path | None, texts: Path | None) -> Inputs:
+        """Find the inputs of a command.
 
-        DataError where `data` is no folder or store, or a named file is missing.
+        Args:
+            data: Folder with files of the usual names, or else a store or folder of keypoint files, used for all
+                inputs.
+            keypoints: Clips of the skeleton stage, instead of those in `data`.
+            videos: Videos, instead of those in `data`.
+            texts: Texts, instead of those in `data`.
+
+        Returns:
+            The inputs, not read yet.
+
+        Raises:
+            DataError: A path does not exist.
         """
         for path in (data, keypoints, videos, texts):
             if path is not None and not path.exists():
@@ -60,10 +76,12 @@ class Inputs:
 
     @property
     def embedded(self) -> bool:
+        """Whether the embedded demo corpus is used."""
         return self.keypoints_path is None and self.videos_path is None and self.texts_path is None
 
     @property
     def source(self) -> str:
+        """Paths of the inputs, for people."""
         return (
             "embedded fingerspelling"
             if self.embedded
@@ -72,7 +90,7 @@ class Inputs:
 
     @cached_property
     def keypoints(self) -> Corpus:
-        """Clips for the skeleton stage; the videos, with their splits, where there are no others."""
+        """Clips of the skeleton stage: the videos, with their splits, where no others are given."""
         if self.embedded:
             return Corpus.from_sequences(self._demo.keypoints, "embedded clips")
         return self.videos if self._shared else _read(self.keypoints_path, KEYPOINTS)
@@ -84,35 +102,39 @@ class Inputs:
     @cached_property
     def videos(self) -> Corpus:
         """Videos with the splits that they or their texts name."""
-        return self._divided[0]
+        return self._videos_and_splitting[0]
 
     @property
     def splitting(self) -> str:
-        """How the videos were split, where neither they nor their texts name a split; else ""."""
-        return self._divided[1]
+        """How the videos were split. "" where they or their texts name splits."""
+        return self._videos_and_splitting[1]
 
     @cached_property
-    def _divided(self) -> tuple[Corpus, str]:
+    def _videos_and_splitting(self) -> tuple[Corpus, str]:
         corpus = (
             Corpus.from_sequences(self._demo.videos, "embedded phrases")
             if self.embedded
             else _read(self.videos_path, VIDEOS)
         )
-        said = _join(corpus, self._rows, str(self.texts_path or TEXTS))
-        if said:
-            logger.info("%s: %s", Path(corpus.sources).name, said)
-        return corpus, said
+        splitting = _join_texts(corpus, self._rows, str(self.texts_path or TEXTS))
+        if splitting:
+            logger.info("%s: %s", Path(corpus.sources).name, splitting)
+        return corpus, splitting
 
     @cached_property
     def texts(self) -> dict[str, str]:
-        """Text by video id, of texts_path or else as the videos' own files tell them."""
+        """Texts by video id, from `texts_path` or else from the videos' own files."""
         videos = self.videos
         if self._rows:
             return {row.id: row.text for row in self._rows}
         return {name: text for name, text in zip(videos.ids, videos.texts, strict=True) if text}
 
     def check_training_texts(self) -> None:
-        """DataError where no video to train on has a text."""
+        """Check that a translator can be trained.
+
+        Raises:
+            DataError: No video of the training split has a text.
+        """
         videos, texts = self.videos, self.texts
         if not any(texts.get(videos.ids[i]) for i in clips_of_split(videos, "train", None)):
             raise DataError(
@@ -123,11 +145,17 @@ class Inputs:
             )
 
     def digest(self, *parts: str) -> str:
-        """sha256 over the bytes of these inputs ("keypoints", "videos", "texts"); of the embedded ones, over what
-        they are made from; of a store, its own digest. Cheap: nothing is parsed."""
+        """Digest of inputs, without parsing them.
+
+        Args:
+            *parts: Inputs that count: "keypoints", "videos", "texts".
+
+        Returns:
+            A sha256 over the bytes of the files, over the digest of a store, or over what the demo corpus is made from.
+        """
         digest = hashlib.sha256()
         if self.embedded:
-            for path in demo.sources():
+            for path in demo.source_files():
                 digest.update(path.read_bytes())
         if self._shared and "keypoints" in parts:
             parts = tuple(dict.fromkeys(("videos", "texts", *parts)))
@@ -143,14 +171,14 @@ class Inputs:
         return digest.hexdigest()
 
     def _sha256(self, file: Path) -> bytes:
-        """Of the file as it was when first asked for: each stage of a command asks, and all of them read it once."""
-        if file not in self._known:
+        """Hash of a file as it was when first asked for. All stages of a command ask, and it is read once."""
+        if file not in self._hashes:
             with file.open("rb") as content:
-                self._known[file] = hashlib.file_digest(content, "sha256").digest()
-        return self._known[file]
+                self._hashes[file] = hashlib.file_digest(content, "sha256").digest()
+        return self._hashes[file]
 
     @cached_property
-    def _known(self) -> dict[Path, bytes]:
+    def _hashes(self) -> dict[Path, bytes]:
         return {}
 
     @cached_property
@@ -189,7 +217,7 @@ def _missing(path: Path | None, usual: str) -> DataError:
 
 
 def _renaming(missing: list[str], corpus: Corpus) -> str:
-    """How ids would fit that name a video's file, with its folder or its suffix; "" where they would not."""
+    """What to write instead of ids that have a folder or a suffix too much. "" where that does not help."""
     for name in missing:
         for short in (name.rpartition(".")[0], Path(name).name, Path(name).stem):
             if short in corpus.index:
@@ -197,13 +225,13 @@ def _renaming(missing: list[str], corpus: Corpus) -> str:
     return ""
 
 
-def _join(corpus: Corpus, rows: list[TextRow], place: str) -> str:
-    """Check texts against videos and give the corpus its splits -> how, where nothing named them."""
+def _join_texts(corpus: Corpus, rows: list[TextRow], place: str) -> str:
+    """Check texts against videos and set the splits of the corpus. Returns how, where nothing names them."""
     if missing := [row.id for row in rows if row.id not in corpus.index]:
         raise DataError(
-            f"{len(missing)} of {len(rows)} texts have no video: {_some(missing)}",
+            f"{len(missing)} of {len(rows)} texts have no video: {some_names(missing)}",
             place=place,
-            wanted=f"ids of {corpus.sources}, such as {_some(corpus.ids[:2])}",
+            wanted=f"ids of {corpus.sources}, such as {some_names(corpus.ids[:2])}",
             remedy=_renaming(missing, corpus) or "add the videos or remove the texts",
         )
     for row in rows:
@@ -221,7 +249,7 @@ def _join(corpus: Corpus, rows: list[TextRow], place: str) -> str:
         return _split(corpus, {row.id: row.text for row in rows} or dict(zip(corpus.ids, corpus.texts, strict=True)))
     if "train" not in corpus.splits:
         raise DataError(
-            f"no training split, only {_some(sorted({s for s in corpus.splits if s}))}",
+            f"no training split, only {some_names(sorted({s for s in corpus.splits if s}))}",
             place=place,
             wanted='videos of split "train"',
             remedy='set "split" of some texts to "train", or leave out every split',
@@ -230,7 +258,7 @@ def _join(corpus: Corpus, rows: list[TextRow], place: str) -> str:
 
 
 def _split(corpus: Corpus, texts: Mapping[str, str | None]) -> str:
-    """Split the clips of `texts` where nothing names a split, the same on every machine -> how, for log and run."""
+    """Split the clips of `texts`, the same on every machine. Returns how, for log and run."""
     clips = np.array([i for i, name in enumerate(corpus.ids) if name in texts])
     shares = [*SPLIT_SHARES.values()]
     if len(clips) < len(shares):
@@ -241,8 +269,3 @@ def _split(corpus: Corpus, texts: Mapping[str, str | None]) -> str:
         corpus.splits[clip] = [*SPLIT_SHARES][part]
     counts = ", ".join(f"{corpus.splits.count(name)} {name}" for name in SPLIT_SHARES)
     return f"no split is named: {counts}, {WAYS[by]}"
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,113 +1,69 @@
-"""What an import found, as numbers (JSON), as text (Markdown) and in pictures."""
+"""Report of an import, as numbers (JSON), as text (Markdown) and as figures."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import regex
 
 from sign_models.data.corpus import Changes, Frames
-from sign_models.data.scripts import UNSPACED
 from sign_models.datasets import checks
+from sign_models.datasets.report_numbers import NO_SPLIT, by_split, report_numbers
 from sign_models.datasets.store import Shard
-from sign_models.keypoints.extractor import short_name
 from sign_models.keypoints.layouts import PARTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SHOWN, LISTED = 5, 1000  # cases named in the text, and in the JSON
-# A word: letters, marks and digits between others, one character of a script without spaces, or one emoji.
-_WORD = regex.compile(
-    rf"[{UNSPACED}]\p{{M}}*|[\p{{L}}\p{{M}}\p{{N}}]+(?:['’-][\p{{L}}\p{{M}}\p{{N}}]+)*"
-    r"|\p{Emoji_Presentation}"
-)
-UNREAD = "nobody reads "  # begins the reason of a file that no reader knows
-QUANTILES = {"shortest": 0.0, "median": 0.5, "p95": 0.95, "longest": 1.0}
-NO_SPLIT = "no split"
-
-
-def words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+MAX_SHOWN = 5  # cases named in the text
+PICTURED_CLIPS = 6
 
 
 @dataclass(frozen=True)
 class Report:
-    """numbers: everything found, as report.json holds it."""
+    """What an import has found.
+
+    Attributes:
+        numbers: As report.json holds them (report_numbers).
+    """
 
     numbers: dict[str, Any]
 
     @classmethod
-    def of(
+    def from_table(
         cls,
         table: checks.Table,
         shards: Callable[[], Iterator[Shard]],
         leaks: checks.Leaks,
         rejected: list[str],
-        textless: list[str],
+        missing_clips: list[str],
     ) -> Report:
-        """shards: reads them anew. textless: ids of texts whose clip is not there."""
-        seconds = table.lengths / table.fps
-        outliers, twins = checks.outliers(table), checks.duplicates(table)
-        rates = Counter("unknown" if np.isnan(rate) else f"{rate:g}" for rate in table.fps)
-        layouts = Counter(layout for shard in shards() for layout in shard.known["layouts"])
-        extractors = Counter(short_name(extractor) for shard in shards() for extractor in shard.known["extractors"])
-        unread = [reason.removeprefix(UNREAD) for reason in rejected if reason.startswith(UNREAD)]
-        rejected = [reason for reason in rejected if not reason.startswith(UNREAD)]
-        clips = (id_text for shard in shards() for id_text in shard.known["texts"])
-        lacking = [id for id, text in zip(table.ids, clips, strict=True) if text is None]
-        unseen = table.measures[:, : len(PARTS)]
-        mirrored = [id for id, told in zip(table.ids, _column(shards, "mirrored"), strict=True) if told]
-        recordings = _recordings(_column(shards, "cut"))
-        nan = {id: count for id, count in zip(table.ids, _column(shards, "nan"), strict=True) if count}
-        return cls({
-            "clips": len(table),
-            "frames": int(table.lengths.sum()),
-            "hours": round(float(np.nansum(seconds)) / 3600, 4),
-            "frame rates": dict(rates.most_common()),
-            "layouts": dict(layouts.most_common()),
-            "extractors": dict(extractors.most_common()),
-            "frames a clip": _spread(table.lengths),
-            "unseen": {
-                part: {"landmarks": round(float(np.average(column, weights=table.lengths)), 4),
-                       "clips without it": int((column == 1).sum())}
-                for part, column in zip(PARTS, unseen.T, strict=True)
-            },
-            "mirrored": {"clips": len(mirrored), "decided by group": sum(group is not None for group in table.groups),
-                         "ids": mirrored[:LISTED]},
-            "NaN taken as unseen": {"landmarks": sum(nan.values()), "clips": len(nan),
-                                    "most first": dict(Counter(nan).most_common(LISTED))},
-            "cut out of recordings": {
-                "clips": sum(len(spans) for _, spans in recordings.values()), "recordings": len(recordings),
-                "frames": sum(frames for frames, _ in recordings.values()),
-                "frames in no clip": sum(_outside(*recording) for recording in recordings.values()),
-                "names": list(recordings)[:LISTED]},
-            "splits": _splits(table, shards, seconds),
-            "leaks": {
-                "id": [_across(table, rows) for rows in leaks.ids[:LISTED]],
-                "content": [_across(table, rows) for rows in leaks.content[:LISTED]],
-                "group": [table.groups[rows[0]] for rows in leaks.groups[:LISTED]],
-                "text": {"texts": len(leaks.texts), "clips": sum(map(len, leaks.texts)),
-                         "clips with one": [_across(table, rows) for rows in leaks.texts[:LISTED]]},
-            },
-            "duplicates": {"clips": sum(len(rows) - 1 for rows in twins),
-                           "equal": [_ids(table, rows) for rows in twins[:LISTED]]},
-            "outliers": {"clips": len({o.id for o in outliers}),
-                         "farthest first": [vars(o) for o in outliers[:LISTED]]},
-            "rejected": {"samples": len(rejected), "reasons": rejected[:LISTED]},
-            "texts without a clip": {"texts": len(textless), "ids": textless[:LISTED]},
-            "clips without a text": {"clips": len(lacking), "ids": lacking[:LISTED]},
-            "files that nobody reads": {"files": len(unread), "names": unread[:LISTED]},
-        })  # fmt: skip
+        """Collect all that an import has found.
+
+        Args:
+            table: All clips.
+            shards: Reads the shards from the first on.
+            leaks: Leaks between splits.
+            rejected: Place and reason of each rejected sample.
+            missing_clips: Ids of texts without a clip.
+
+        Returns:
+            The report.
+        """
+        return cls(report_numbers(table, shards, leaks, rejected, missing_clips))
 
     def metrics(self) -> dict[str, float]:
+        """Metrics of the import's run.
+
+        Returns:
+            Counts, and hours where the frame rate is known.
+        """
         n = self.numbers
         return {
             "clips": n["clips"],
@@ -119,11 +75,20 @@ class Report:
         }
 
     def changes(self) -> Changes:
+        """What reading has changed in the clips.
+
+        Returns:
+            The counts, which are logged.
+        """
         mirrored, nan = self.numbers["mirrored"], self.numbers["NaN taken as unseen"]
         return Changes(self.numbers["clips"], mirrored["clips"], nan["landmarks"], nan["clips"])
 
     def markdown(self) -> str:
-        """The same for people: a line a finding, the first cases of each by id."""
+        """Write the report for people, with the first cases of each finding.
+
+        Returns:
+            The page in Markdown.
+        """
         n = self.numbers
         length = n["frames a clip"]
         lines = [
@@ -144,13 +109,13 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def _changes(self) -> list[str]:
-        """What the import has changed in the clips, a line each."""
+        """Lines on what the import has changed in the clips."""
         mirrored, nan = self.numbers["mirrored"], self.numbers["NaN taken as unseen"]
         lines, cut = [], self.numbers["cut out of recordings"]
         if cut["clips"]:
             outside, named = cut["frames in no clip"] / cut["frames"], _some(cut["names"], cut["recordings"])
-            told = f"{cut['clips']:,} clips are cut out of {cut['recordings']:,} recordings"
-            lines.append(f"- {told}, {outside:.1%} of whose frames are in no clip: {named}")
+            counts = f"{cut['clips']:,} clips are cut out of {cut['recordings']:,} recordings"
+            lines.append(f"- {counts}, {outside:.1%} of whose frames are in no clip: {named}")
         if mirrored["clips"]:
             named = _some(mirrored["ids"], mirrored["clips"])
             lines.append(f"- {mirrored['clips']:,} clips are mirrored, in which the left hand leads: {named}")
@@ -160,7 +125,11 @@ class Report:
         return lines
 
     def findings(self) -> list[str]:
-        """Leaks, duplicates, outliers, rejected samples: a line each, none where there is none."""
+        """Describe leaks, duplicates, outliers and rejected samples.
+
+        Returns:
+            Lines of a list in Markdown.
+        """
         n = self.numbers
         shared, twins, odd = n["leaks"]["text"], n["duplicates"], n["outliers"]
         lines = [f"- LEAK: {line}" for line in _leak_lines(n["leaks"])]
@@ -174,13 +143,13 @@ class Report:
             lines.append(f"- {twins['clips']:,} clips repeat another: {equal}")
         if odd["clips"]:
             farthest = odd["farthest first"]
-            told = [f"{o['id']} ({o['measure']} {o['value']:.3g}, usual {o['usual']:.3g})" for o in farthest]
-            lines.append(f"- {odd['clips']:,} clips are unlike the others: {_some(told, len(told))}")
+            listed = [f"{o['id']} ({o['measure']} {o['value']:.3g}, usual {o['usual']:.3g})" for o in farthest]
+            lines.append(f"- {odd['clips']:,} clips are unlike the others: {_some(listed, len(listed))}")
         if len(n["extractors"]) > 1:
             lines.append(f"- warning: the clips come from several extractors: {_counts(n['extractors'])}")
         if n["rejected"]["samples"]:
             lines.append(f"- {n['rejected']['samples']:,} samples were rejected:")
-            lines += [f"  - {reason}" for reason in n["rejected"]["reasons"][:SHOWN]]
+            lines += [f"  - {reason}" for reason in n["rejected"]["reasons"][:MAX_SHOWN]]
         if n["texts without a clip"]["texts"]:
             lost = n["texts without a clip"]
             lines.append(f"- {lost['texts']:,} texts have no clip: {_some(lost['ids'], lost['texts'])}")
@@ -193,45 +162,36 @@ class Report:
         return lines or ["No leak, no duplicate, no outlier, nothing rejected."]
 
     def write(self, folder: Path, table: checks.Table, frames: Frames) -> None:
-        """report.json, report.md and the pictures."""
+        """Write report.json, report.md and the figures.
+
+        Args:
+            folder: Where to write. It is made.
+            table: All clips.
+            frames: Their frames, of which some are drawn.
+        """
         folder.mkdir(exist_ok=True)
         (folder / "report.json").write_text(json.dumps(self.numbers, indent=1, ensure_ascii=False), "utf-8")
-        drawn = figures(table, frames)
-        shown = "".join(f"\n![{name}]({name}.png)\n" for name in drawn)
-        (folder / "report.md").write_text(self.markdown() + shown, "utf-8")
+        pictures = figures(table, frames)
+        links = "".join(f"\n![{name}]({name}.png)\n" for name in pictures)
+        (folder / "report.md").write_text(self.markdown() + links, "utf-8")
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # ids in scripts that its font lacks
-            for name, figure in drawn.items():
+            for name, figure in pictures.items():
                 figure.savefig(folder / f"{name}.png", dpi=100)
 
 
-def _column(shards: Callable[[], Iterator[Shard]], name: str) -> Iterator[Any]:
-    """One of store.COLUMNS, of all clips; None for those of a shard of an older version, which has it not."""
-    return (value for shard in shards() for value in shard.known.get(name, [None] * len(shard)))
-
-
-def _recordings(cuts: Iterable[Sequence[Any] | None]) -> dict[str, tuple[int, list[tuple[int, int]]]]:
-    """Recording -> its frames, and first frame and end of each clip that was cut out of it."""
-    found: dict[str, tuple[int, list[tuple[int, int]]]] = {}
-    for cut in cuts:
-        if cut is not None:
-            name, frames, begin, end = cut
-            found.setdefault(name, (frames, []))[1].append((begin, end))
-    return found
-
-
-def _outside(frames: int, spans: list[tuple[int, int]]) -> int:
-    """Frames of a recording that are in no clip."""
-    inside = np.zeros(frames, bool)
-    for begin, end in spans:
-        inside[begin:end] = True
-    return int(frames - inside.sum())
-
-
 def leak_lines(table: checks.Table, leaks: checks.Leaks) -> list[str]:
-    """What must not be shared by two splits and is, a line a kind."""
+    """Describe leaks, for an error message.
+
+    Args:
+        table: All clips.
+        leaks: Leaks between splits. Texts in several splits are not described.
+
+    Returns:
+        A line for each kind of leak.
+    """
     return _leak_lines({
-        "id": [_across(table, rows) for rows in leaks.ids],
-        "content": [_across(table, rows) for rows in leaks.content],
+        "id": [by_split(table, rows) for rows in leaks.ids],
+        "content": [by_split(table, rows) for rows in leaks.content],
         "group": [table.groups[rows[0]] for rows in leaks.groups],
     })  # fmt: skip
 
@@ -247,67 +207,13 @@ def _leak_lines(leaks: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _ids(table: checks.Table, rows: np.ndarray) -> list[str]:
-    return [f"{table.ids[i]} ({table.splits[i]})" if table.splits[i] else table.ids[i] for i in rows]
-
-
-def _across(table: checks.Table, rows: np.ndarray) -> list[str]:
-    """The same, the first clip of each split before all others: those that a message shows."""
-    first = {table.splits[i]: i for i in rows[::-1]}
-    return _ids(table, np.array(sorted(rows, key=lambda i: (first[table.splits[i]] != i, i))))
-
-
 def _some(names: Iterable[str], count: int) -> str:
-    shown = list(names)[:SHOWN]
+    shown = list(names)[:MAX_SHOWN]
     return ", ".join(shown) + (f" and {count - len(shown):,} more" if count > len(shown) else "")
 
 
 def _counts(counts: dict[str, int]) -> str:
     return _some([f"{name} ({count:,})" for name, count in counts.items()], len(counts))
-
-
-def _spread(values: np.ndarray) -> dict[str, float]:
-    if not len(values):
-        return {}
-    quantiles = {name: round(float(np.quantile(values, q)), 1) for name, q in QUANTILES.items()}
-    return {"mean": round(float(values.mean()), 1), **quantiles}
-
-
-def _splits(
-    table: checks.Table, shards: Callable[[], Iterator[Shard]], seconds: np.ndarray
-) -> dict[str, dict[str, Any]]:
-    """Clips, hours, groups and texts of each split; words that its texts have and those of train have not."""
-    vocabulary: dict[str | None, Counter[str]] = {name: Counter() for name in sorted(set(table.splits), key=_order)}
-    sizes: dict[str | None, list[int]] = {name: [] for name in vocabulary}
-    splits = iter(table.splits)
-    for shard in shards():
-        for text in shard.known["texts"]:
-            split = next(splits)
-            if text is not None:
-                found = words(text)
-                vocabulary[split].update(found)
-                sizes[split].append(len(found))
-    known = vocabulary.get("train", vocabulary.get(None, Counter()))
-    result = {}
-    for split, counts in vocabulary.items():
-        rows = np.fromiter((name == split for name in table.splits), bool)
-        unseen = {word: count for word, count in counts.items() if word not in known}
-        result[split or NO_SPLIT] = {
-            "clips": int(rows.sum()),
-            "frames": int(table.lengths[rows].sum()),
-            "hours": round(float(np.nansum(seconds[rows])) / 3600, 4),
-            "groups": len({group for group, mine in zip(table.groups, rows, strict=True) if mine and group}),
-            "texts": len(sizes[split]),
-            "words a text": _spread(np.array(sizes[split])),
-            "vocabulary": len(counts),
-            "unseen words": len(unseen),
-            "unseen share": round(sum(unseen.values()) / max(1, counts.total()), 4),
-        }
-    return result
-
-
-def _order(split: str | None) -> int:
-    return ("train", "dev", "test").index(split) if split in ("train", "dev", "test") else 3
 
 
 def _split_line(name: str, split: dict[str, Any]) -> str:
@@ -318,13 +224,16 @@ def _split_line(name: str, split: dict[str, Any]) -> str:
     )
 
 
-# Pictures -------------------------------------------------------------------------------------------------------------
-
-DRAWN = 6  # clips
-
-
 def figures(table: checks.Table, frames: Frames) -> dict[str, Figure]:
-    """overview: lengths, unseen landmarks, motion, splits. clips: the middle frames of some clips."""
+    """Draw the figures of a report.
+
+    Args:
+        table: All clips.
+        frames: (F, K, C) their frames.
+
+    Returns:
+        "overview": distributions of lengths, unseen landmarks, motion and splits. "clips": middle frames of some clips.
+    """
     from matplotlib.figure import Figure
 
     from sign_models.keypoints.pictures import draw
@@ -342,7 +251,7 @@ def figures(table: checks.Table, frames: Frames) -> dict[str, Figure]:
     splits.bar(list(counts), list(counts.values()))
     splits.set(title="splits", ylabel="clips")
 
-    chosen = np.unique(np.linspace(0, len(table) - 1, DRAWN).astype(int))
+    chosen = np.unique(np.linspace(0, len(table) - 1, PICTURED_CLIPS).astype(int))
     offsets = np.concatenate([[0], np.cumsum(table.lengths)])
     clips = Figure(figsize=(2.2 * len(chosen), 2.6), layout="constrained")
     for axis, i in zip(clips.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):

@@ -14,6 +14,6 @@ def run_compose(source: Path, out: Path, recipe: Recipe) -> None:
     print(f"{out}: sentences composed of {made.clips} isolated clips{left_out}")
     for split, count in made.sentences.items():
         print(f"  {split}: {count} sentences, {made.signers[split]} signers")
-    if made.deep:
-        print(f"  the depth of {made.deep} clips is left out")
+    if made.depth_dropped:
+        print(f"  the depth of {made.depth_dropped} clips is left out")
     print(f"  {RECIPE} says of which clips. Signs are only put one after the other: no coarticulation, no grammar.")

@@ -64,7 +64,7 @@ class Context:
     def inputs(self) -> Inputs:
         """The files that the command reads, each when it is first asked for."""
         o = self.options
-        return Inputs.of(o.data, o.keypoints, o.videos, o.texts)
+        return Inputs.from_paths(o.data, o.keypoints, o.videos, o.texts)
 
     def params(self, stage: Stage) -> BaseModel:
         """The stage's own parameters."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sign_models import interruption
-from sign_models.datasets.importing import AS_TOLD, OnBad, OnLeak, Splitting, import_corpus
+from sign_models.datasets.importing import OnBad, OnLeak, Splitting, import_corpus
 from sign_models.datasets.store import open_store, store_digest
-from sign_models.keypoints.formats.source import Options as Reading
+from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions
 from sign_models.keypoints.normalise import Mirroring
 from sign_models.tracking.runs import stage_run
 
@@ -24,7 +24,7 @@ class ImportOptions:
     source: Path
     out: Path
     texts: Path | None = None
-    reading: Reading = AS_TOLD
+    reading: ReadOptions = DEFAULT_OPTIONS
     group: str = ""
     splitting: Splitting | None = None
     on_bad_sample: OnBad = "stop"

@@ -24,7 +24,7 @@ from sign_models.errors import DataError, SignError
 from sign_models.keypoints.extractor import FORM, check_extractor
 from sign_models.keypoints.formats import pose
 from sign_models.keypoints.formats.clip import clip as checked_clip
-from sign_models.keypoints.formats.source import Npz, Options, Source
+from sign_models.keypoints.formats.source import Npz, ReadOptions, Source
 from sign_models.keypoints.layouts import LAYOUTS, to_canonical
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -180,7 +180,7 @@ def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
         wanted = "name, version and models, as keypoints.extractor writes it"
         raise DataError(f"extractor {clip.extractor[:80]!r}", place=place, wanted=wanted)
     told: Any = {"unit": clip.unit, "size": clip.size, "fps": clip.fps}
-    sequence = checked_clip(place, keypoints, Options(clip.layout), source=place, confidence=confidence, **told)
+    sequence = checked_clip(place, keypoints, ReadOptions(clip.layout), source=place, confidence=confidence, **told)
     return replace(sequence, extractor=clip.extractor)
 
 
@@ -229,7 +229,7 @@ def _npz(path: Path, place: str, left: Allowance) -> tuple[Any, Any]:
 
 def _pose(path: Path, place: str, left: Allowance) -> KeypointSequence:
     left.take_bytes(path.stat().st_size, place)
-    [read] = pose.read(Source(str(path), path.name, place), Options())
+    [read] = pose.read(Source(str(path), path.name, place), ReadOptions())
     sequence = read()
     left.take_frames(len(sequence), place)
     return sequence

@@ -186,7 +186,7 @@ def test_videos_serve_as_keypoints_but_those_of_the_test_split_do_not(empty, tin
     from sign_models.data.splits import hold_out
     from sign_models.datasets.inputs import Inputs
 
-    corpus = Inputs.of(None, None, files[1], files[3]).keypoints
+    corpus = Inputs.from_paths(None, None, files[1], files[3]).keypoints
     train, validation, *_ = hold_out(corpus, 0.1, 0)
     used = {corpus.ids[i].partition("_")[0] for i in [*train, *validation]}
     assert used == {"train", "dev", "wild"}

@@ -11,7 +11,7 @@ import pytest
 
 from sign_models.cli.compose import parse
 from sign_models.data.texts import read_texts
-from sign_models.datasets.compose import RECIPE, Recipe, compose, joined
+from sign_models.datasets.compose import RECIPE, Recipe, compose, concatenate_signs
 from sign_models.datasets.inputs import KEYPOINTS, TEXTS, VIDEOS, Inputs
 from sign_models.errors import DataError, ParamsError
 from sign_models.keypoints.formats import read
@@ -89,7 +89,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(source: Path
 
 def test_a_pipeline_reads_what_was_composed(source: Path, tmp_path: Path) -> None:
     compose(source, tmp_path / "out", SMALL)
-    inputs = Inputs.of(tmp_path / "out", None, None, None)
+    inputs = Inputs.from_paths(tmp_path / "out", None, None, None)
     assert len(inputs.videos) == 22 and len(inputs.texts) == 22 and len(inputs.keypoints) > 0
 
 
@@ -101,9 +101,9 @@ def test_clips_with_and_without_depth_are_composed_and_depth_is_counted(source: 
         depth = np.linspace(-1, 1, points[..., 0].size).reshape(*points.shape[:2], 1)
         np.save(file, np.concatenate([points, depth, np.ones_like(depth)], -1).astype(np.float32))
     made = compose(mixed, tmp_path / "out", SMALL)
-    assert made.deep == len(SIGNS) * 3
+    assert made.depth_dropped == len(SIGNS) * 3
     plain = compose(source, tmp_path / "plain", SMALL)
-    assert plain.deep == 0
+    assert plain.depth_dropped == 0
     one, other = ({s.id: normalise(s) for s in read(tmp_path / name / VIDEOS)} for name in ("out", "plain"))
     for name, video in one.items():
         np.testing.assert_allclose(video, other[name], atol=1e-5)
@@ -113,11 +113,11 @@ def test_a_transition_is_linear_and_shows_what_both_sides_show() -> None:
     one, other = np.ones((2, 2, 3), np.float32), np.full((3, 2, 3), 5, np.float32)
     other[..., 2] = 1
     other[0, 1] = 0  # unseen
-    out = joined([one, other], 3)
+    out = concatenate_signs([one, other], 3)
     assert out.shape == (8, 2, 3)
     np.testing.assert_allclose(out[2:5, 0, 0], [2, 3, 4])
     assert not out[2:5, 1].any()
-    assert len(joined([one, other], 0)) == 5
+    assert len(concatenate_signs([one, other], 0)) == 5
 
 
 @pytest.mark.parametrize(

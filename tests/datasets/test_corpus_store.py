@@ -23,7 +23,7 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.frame_sampling import interpolation_index
 from sign_models.data.sampler import Sampler, bucket
 from sign_models.datasets import store, store_writer
-from sign_models.datasets.samples import BEGIN, Place, Sample, prepared
+from sign_models.datasets.readers import START, Position, Sample, normalised_samples
 from sign_models.datasets.store import INDEX, UNFINISHED, is_store, open_store
 from sign_models.datasets.store_writer import StoreWriter
 from sign_models.errors import DataError
@@ -41,7 +41,7 @@ def all_sequences():
 
 
 def prepare(clip) -> Sample:
-    [(_, sample)] = prepared([(BEGIN, clip)])
+    [(_, sample)] = normalised_samples([(START, clip)])
     return sample
 
 
@@ -50,7 +50,7 @@ def write(path: Path, clips, shard_bytes: int = SHARD, splits=None) -> StoreWrit
         patch.setattr(store_writer, "SHARD_BYTES", shard_bytes)
         writer = StoreWriter(path, {"source": "generated"})
         for clip in clips:
-            writer.add(prepare(clip), BEGIN)
+            writer.add(prepare(clip), START)
         writer.finish(splits)
     return writer
 
@@ -91,7 +91,7 @@ def test_a_store_is_the_corpus_in_memory_bit_for_bit(path: Path, memory: Corpus)
 
 def test_shards_can_be_mapped_as_they_lie(path: Path, memory: Corpus) -> None:
     shards = sorted(path.glob("frames-*.safetensors"))
-    mapped = [np.memmap(shard, "<f2", "r", store.place_of_frames(shard)).reshape(-1, *memory.frames.shape[1:])
+    mapped = [np.memmap(shard, "<f2", "r", store.frames_offset(shard)).reshape(-1, *memory.frames.shape[1:])
               for shard in shards]  # fmt: skip
     assert len(shards) > 3 and np.array_equal(np.concatenate(mapped), memory.frames)
 
@@ -139,7 +139,7 @@ def test_rows_within_a_clip_read_what_an_array_would(path: Path, memory: Corpus,
 
 def test_padded_clips_read_what_an_array_would(path: Path, memory: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole clips, the last frame again up to the longest, by several threads, with fewer files open than shards."""
-    monkeypatch.setattr(store, "OPEN", 2)
+    monkeypatch.setattr(store, "MAX_OPEN_SHARDS", 2)
     frames, clips = open_store(path).frames, np.random.default_rng(0).permutation(len(memory))
     steps = np.minimum(np.arange(memory.lengths.max() + 3), memory.lengths[clips, None] - 1)
     rows = memory.offsets[clips, None] + steps
@@ -233,7 +233,7 @@ def test_a_store_for_other_landmarks_or_of_another_version_is_refused(copy: Path
     index = json.loads((copy / INDEX).read_text())["index"]
     for change in ({"landmarks": index["landmarks"][::-1]}, {"version": 99}):
         changed = index | change
-        (copy / INDEX).write_text(json.dumps({"sha256": store.seal(changed), "index": changed}))
+        (copy / INDEX).write_text(json.dumps({"sha256": store.index_checksum(changed), "index": changed}))
         refused(copy, "was written for other landmarks or as version")
 
 
@@ -258,13 +258,13 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def add(writer: StoreWriter, clips) -> None:
     for clip in clips:
-        writer.add(prepare(clip), Place(writer.position.part + 1, 0))
+        writer.add(prepare(clip), Position(writer.position.part + 1, 0))
 
 
 def test_writing_goes_on_from_the_finished_shards(tmp_path: Path, small_shards: None, memory: Corpus) -> None:
     made = {"source": "generated"}
     with StoreWriter(tmp_path / "store", made) as first:
-        first.reject("a: bad", Place(1, 0))
+        first.reject("a: bad", Position(1, 0))
         add(first, list(all_sequences())[:25])
     (tmp_path / "store" / "frames-00099-0123456789abcdef.safetensors.making").write_bytes(b"half")
     finished = {file: file.stat().st_mtime_ns for file in (tmp_path / "store").glob("frames-*.safetensors")}
@@ -292,7 +292,7 @@ def test_a_damaged_finished_shard_and_all_after_it_are_made_again(tmp_path: Path
 def test_an_import_made_otherwise_begins_anew(tmp_path: Path, small_shards: None) -> None:
     with StoreWriter(tmp_path / "store", {"layout": "a"}) as first:
         add(first, sequences(25))
-    assert StoreWriter(tmp_path / "store", {"layout": "b"}).position == BEGIN
+    assert StoreWriter(tmp_path / "store", {"layout": "b"}).position == START
     assert not list((tmp_path / "store").glob("frames-*"))
 
 
@@ -306,9 +306,9 @@ def test_nothing_that_lies_there_is_overwritten(tmp_path: Path, copy: Path) -> N
 
 def test_a_second_clip_of_one_id_is_refused(tmp_path: Path) -> None:
     writer, sample = StoreWriter(tmp_path / "store", {}), prepare(next(sequences(1)))
-    writer.add(sample, BEGIN)
+    writer.add(sample, START)
     with pytest.raises(DataError, match="b.pkl: id 'clip_0000' appears twice"):
-        writer.add(sample._replace(place="b.pkl"), BEGIN)
+        writer.add(sample._replace(place="b.pkl"), START)
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------
@@ -319,8 +319,8 @@ import numpy as np
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sign_models.datasets import store, store_writer
-from sign_models.datasets.importing import finish, write
-from sign_models.datasets.samples import BEGIN, prepared
+from sign_models.datasets.importing import finish_store, write_samples
+from sign_models.datasets.readers import START, normalised_samples
 from tests.data.generated import sequence
 
 def resident():
@@ -328,7 +328,7 @@ def resident():
 
 store_writer.SHARD_BYTES = 2**23
 path, count = Path(sys.argv[1]), int(sys.argv[2])
-[(_, one)], peak = prepared([(BEGIN, sequence(0, 100, text="a b c", group="anna"))]), 0
+[(_, one)], peak = normalised_samples([(START, sequence(0, 100, text="a b c", group="anna"))]), 0
 
 def samples():
     global peak
@@ -336,13 +336,13 @@ def samples():
         values = one.clip.values.copy()
         values.view(np.uint16)[0, 0, 0] = i  # each clip has a content of its own
         sha256 = hashlib.sha256(values.data).hexdigest()
-        yield BEGIN, one._replace(clip=dataclasses.replace(one.clip, id=f"clip_{i:06}", values=values, sha256=sha256))
+        yield START, one._replace(clip=dataclasses.replace(one.clip, id=f"clip_{i:06}", values=values, sha256=sha256))
         if i % 50 == 0:
             peak = max(peak, resident())
 
 writer = store_writer.StoreWriter(path, {"source": "generated"})
-write(writer, samples(), {}, "stop")
-finish(writer, "", None, "stop")
+write_samples(writer, samples(), {}, "stop")
+finish_store(writer, "", None, "stop")
 peak = max(peak, resident())
 read_peak, corpus = 0, store.open_store(path)
 for i in np.random.default_rng(0).permutation(count):

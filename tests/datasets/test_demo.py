@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from sign_models.datasets import demo
-from sign_models.datasets.demo import demo_corpus, letters, sign, word_lists, write_seed_files
+from sign_models.datasets.demo import demo_corpus, fingerspell, letters, word_lists, write_seed_files
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import LAYOUTS
 
@@ -95,7 +95,7 @@ def test_letters_are_cut_to_the_still_hand_and_moving_ones_kept_whole():
         if letter in "jz":
             assert stop - start > 15 and speed.max() > 2
         else:
-            assert stop - start == demo.HELD_FRAMES and speed.max() < demo.ARRIVED
+            assert stop - start == demo.HELD_FRAMES and speed.max() < demo.ARRIVAL_SPEED
 
 
 def test_each_held_shape_is_nearest_to_itself_among_the_letters():
@@ -115,19 +115,19 @@ def test_each_held_shape_is_nearest_to_itself_among_the_letters():
 
 
 def test_a_space_lowers_the_hand_between_words():
-    points, _ = sign("ab by", np.random.default_rng(0))
+    points, _ = fingerspell("ab by", np.random.default_rng(0))
     height = (points[:, WRIST, 1] - points[:, SHOULDERS, 1].mean(1)) / 200  # about shoulder widths below the shoulders
     lowered = np.flatnonzero(height > 0.6)
     assert len(lowered) >= 3 and (np.diff(lowered) == 1).all()
     assert lowered[0] > 5 and lowered[-1] < len(points) - 5
-    one_word, _ = sign("abby", np.random.default_rng(0))
+    one_word, _ = fingerspell("abby", np.random.default_rng(0))
     assert (one_word[:, WRIST, 1] - one_word[:, SHOULDERS, 1].mean(1)).max() < 100
 
 
 def test_a_double_letter_slides_outwards():
     slides = []
     for seed in range(40):
-        points, _ = sign("ll", np.random.default_rng(seed))
+        points, _ = fingerspell("ll", np.random.default_rng(seed))
         slides.append(points[-3:, WRIST, 0].mean() - points[:3, WRIST, 0].mean())
     assert np.mean(slides) < -20  # the signer's right is on the left of the picture
 
@@ -135,17 +135,21 @@ def test_a_double_letter_slides_outwards():
 def test_speed_scale_and_noise_stay_in_their_ranges():
     fastest, slowest = (demo.HELD_FRAMES / factor for factor in demo.SPEED[::-1])
     for seed in range(30):
-        points, _ = sign("abc", np.random.default_rng(seed))
-        assert 3 * (fastest - 1) + 2 * demo.TRANSITION <= len(points) <= 3 * (slowest + 1) + 2 * demo.TRANSITION
+        points, _ = fingerspell("abc", np.random.default_rng(seed))
+        assert (
+            3 * (fastest - 1) + 2 * demo.TRANSITION_FRAMES
+            <= len(points)
+            <= 3 * (slowest + 1) + 2 * demo.TRANSITION_FRAMES
+        )
         width = np.linalg.norm(points[:, SHOULDERS[0]] - points[:, SHOULDERS[1]], axis=-1)
         assert 0.8 < np.median(width) / letters().shoulders < 1.2
         still = np.diff(points[:4, SHOULDERS[0]], axis=0)
         assert 0 < np.abs(still).max() < 12  # pixels: noise, and nothing but noise
-    assert len({len(sign("abc", np.random.default_rng(seed))[0]) for seed in range(30)}) > 5
+    assert len({len(fingerspell("abc", np.random.default_rng(seed))[0]) for seed in range(30)}) > 5
 
 
 def test_transitions_are_short_and_without_jumps():
-    points, _ = sign("qz up", np.random.default_rng(2))
+    points, _ = fingerspell("qz up", np.random.default_rng(2))
     step = np.linalg.norm(np.diff(points[:, HAND], axis=0), axis=-1).mean(-1) / letters().shoulders
     assert step.max() < 0.6  # of a shoulder width in one frame; the clips' own fastest is 0.55
 
@@ -165,7 +169,7 @@ def test_files_hold_the_corpus_in_the_forms_of_the_seed(tmp_path, corpus):
 def test_a_missing_or_other_package_is_named_with_its_remedy(monkeypatch, tmp_path):
     monkeypatch.setattr(demo, "version", lambda name: "0.3.9")
     with pytest.raises(DataError, match=r"spoken-to-signed 0\.3\.9 is installed; wanted 0\.4\.0; pip install"):
-        demo.lexicon()
+        demo.lexicon_folder()
 
     def absent(name):
         raise PackageNotFoundError(name)
@@ -177,7 +181,7 @@ def test_a_missing_or_other_package_is_named_with_its_remedy(monkeypatch, tmp_pa
     monkeypatch.setattr(demo, "version", lambda name: "0.4.0")
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
     with pytest.raises(DataError, match="without its letter clips"):
-        demo.lexicon()
+        demo.lexicon_folder()
 
 
 def test_building_it_imports_neither_torch_nor_the_package():

@@ -20,10 +20,11 @@ from sign_models.cli import importing as cli_importing
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import checks, report, store_writer
 from sign_models.datasets.importing import Splitting, import_corpus, split_by_ratio
-from sign_models.datasets.samples import Reading
-from sign_models.datasets.store import FRAME_BYTES, open_store
+from sign_models.datasets.store import open_store
+from sign_models.datasets.stored_frames import FRAME_BYTES
 from sign_models.errors import DataError, ParamsError, ResourceError
 from sign_models.keypoints import formats
+from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.pipeline import importing
 from tests.data.generated import TEXTS, sequence, sequences, write_folder
 from tests.keypoints.signer import pixels
@@ -270,7 +271,7 @@ def test_texts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_words_of_any_script(text: str, words: list[str]) -> None:
-    assert report.words(text) == words
+    assert report.vocabulary_words(text) == words
 
 
 # The report -----------------------------------------------------------------------------------------------------------
@@ -316,7 +317,7 @@ def test_duplicates_and_outliers_are_named_by_id(tmp_path: Path) -> None:
 
 @given(st.lists(st.integers(0, 6), max_size=30))
 def test_alike_finds_every_repeated_key(keys: list[int]) -> None:
-    found = checks.alike(np.array(keys, np.uint64), np.ones(len(keys), bool))
+    found = checks.equal_keys(np.array(keys, np.uint64), np.ones(len(keys), bool))
     assert sorted(tuple(rows) for rows in found) == sorted(
         tuple(i for i, k in enumerate(keys) if k == key) for key in set(keys) - {0} if keys.count(key) > 1
     )
@@ -352,14 +353,14 @@ def test_options_mean_what_they_say() -> None:
         split_ratio="0.8,0.1,0.1", seed="3", on_bad_sample="reject", on_leak="report", workers="2",
     )  # fmt: skip
     assert told == importing.ImportOptions(
-        Path("/far/clips"), Path("/far/store"), Path("/t.json"), Reading("/far/my.yaml", 25.0, "pixel", (640.0, 480.0)),
+        Path("/far/clips"), Path("/far/store"), Path("/t.json"), ReadOptions("/far/my.yaml", 25.0, "pixel", (640.0, 480.0)),
         "signer", Splitting((0.8, 0.1, 0.1), 3), "reject", "report", 2,
     )  # fmt: skip
 
 
 def test_what_labels_do_not_tell_is_told_by_options() -> None:
     told = parse(relative_to="/far", texts="folders", labels="films", tiers="Satz, Deutsch_A", times="ms")
-    reading = Reading(texts="folders", tiers=("Satz", "Deutsch_A"), times="ms", labels="/far/films")
+    reading = ReadOptions(texts="folders", tiers=("Satz", "Deutsch_A"), times="ms", labels="/far/films")
     assert (told.texts, told.reading) == (None, reading)
 
 

@@ -14,10 +14,12 @@ import yaml
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import samples
 from sign_models.datasets.importing import import_corpus
-from sign_models.datasets.samples import BEGIN, Files, Place, Reading, Sample, prepared, read_samples
+from sign_models.datasets.readers import START, Position, Sample, normalised_samples
+from sign_models.datasets.samples import Files, read_samples
 from sign_models.datasets.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
+from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.data.generated import LAYOUT, sequences, write_folder
 from tests.keypoints.signer import pixels
@@ -38,18 +40,18 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(mixed: Path) -> list[tuple[Place, Sample | DataError]]:
-    return list(read_samples(mixed, Reading()))
+def alone(mixed: Path) -> list[tuple[Position, Sample | DataError]]:
+    return list(read_samples(mixed, ReadOptions()))
 
 
-def told(samples: list[tuple[Place, Sample | DataError]]) -> list[tuple[Place, str, str | None]]:
+def told(samples: list[tuple[Position, Sample | DataError]]) -> list[tuple[Position, str, str | None]]:
     return [
         (place, str(sample), None) if isinstance(sample, DataError) else (place, sample.clip.sha256, sample.clip.text)
         for place, sample in samples
     ]
 
 
-def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[Place, Sample | DataError]]) -> None:
+def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[Position, Sample | DataError]]) -> None:
     bad: list[DataError] = []
     corpus = Corpus.from_sequences(formats.read(mixed, on_bad=bad.append))
     good = [sample.clip for _, sample in alone if isinstance(sample, Sample)]
@@ -61,45 +63,45 @@ def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[
 
 
 def test_samples_made_together_are_to_the_bit_those_made_alone(
-    alone: list[tuple[Place, Sample | DataError]], mixed: Path, monkeypatch: pytest.MonkeyPatch
+    alone: list[tuple[Position, Sample | DataError]], mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sign_models.data.corpus.TOGETHER", 1)
-    for (place, sample), (_, other) in zip(read_samples(mixed, Reading()), alone, strict=True):
+    for (place, sample), (_, other) in zip(read_samples(mixed, ReadOptions()), alone, strict=True):
         assert type(sample) is type(other)
         if isinstance(sample, Sample) and isinstance(other, Sample):
             assert sample.clip.values.tobytes() == other.clip.values.tobytes() and sample.clip.sha256, place
             assert sample.measures.tobytes() == other.measures.tobytes(), place
     hidden = [replace(c, id=str(i), confidence=c.confidence * (i > 0)) for i, c in enumerate(sequences(3))]
-    found = [sample for _, sample in prepared([(BEGIN, clip) for clip in hidden])]
+    found = [sample for _, sample in normalised_samples([(START, clip) for clip in hidden])]
     assert [type(sample) for sample in found] == [DataError, Sample, Sample]  # the one nobody is seen in, in its place
 
 
 @pytest.mark.parametrize("done", [0, 1, 2, 8, 9, 33, 45, 70, 83])
 def test_reading_goes_on_after_any_sample(
-    mixed: Path, alone: list[tuple[Place, Sample | DataError]], done: int
+    mixed: Path, alone: list[tuple[Position, Sample | DataError]], done: int
 ) -> None:
-    begin = alone[done - 1][0] if done else BEGIN
-    assert told(list(read_samples(mixed, Reading(), begin=begin))) == told(alone[done:])
+    begin = alone[done - 1][0] if done else START
+    assert told(list(read_samples(mixed, ReadOptions(), begin=begin))) == told(alone[done:])
 
 
 @pytest.mark.parametrize("done", [0, 45])
 def test_reading_processes_give_the_samples_of_one(
-    mixed: Path, alone: list[tuple[Place, Sample | DataError]], done: int
+    mixed: Path, alone: list[tuple[Position, Sample | DataError]], done: int
 ) -> None:
-    begin = alone[done - 1][0] if done else BEGIN
-    assert told(list(read_samples(mixed, Reading(), begin=begin, workers=3))) == told(alone[done:])
+    begin = alone[done - 1][0] if done else START
+    assert told(list(read_samples(mixed, ReadOptions(), begin=begin, workers=3))) == told(alone[done:])
 
 
 def test_reading_processes_hand_on_what_is_wrong_with_a_source(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "notes.txt").write_text("nothing")
     with pytest.raises(DataError, match="a folder without a file of keypoints"):
-        list(read_samples(tmp_path / "clips", Reading(), workers=2))
+        list(read_samples(tmp_path / "clips", ReadOptions(), workers=2))
 
 
 def test_many_small_files_are_read_by_processes_and_others_are_not() -> None:
-    assert Files("", samples.SMALL, 1000).workers(None) in range(samples.WORKERS + 1)
-    assert Files("", samples.SMALL, 2**30).workers(None) == Files("", 1, 1000).workers(None) == 0
+    assert Files("", samples.MIN_PARALLEL_FILES, 1000).workers(None) in range(samples.MAX_WORKERS + 1)
+    assert Files("", samples.MIN_PARALLEL_FILES, 2**30).workers(None) == Files("", 1, 1000).workers(None) == 0
     assert Files("", 1, 1000).workers(3) == 3
 
 
@@ -114,11 +116,11 @@ def test_a_layout_of_ones_own_is_known_to_every_process(tmp_path: Path) -> None:
         import_corpus(folder, tmp_path / "store", on_leak="report")
     for workers in (0, 2):
         out = tmp_path / f"store {workers}"
-        import_corpus(folder, out, reading=Reading(layout=str(mine)), workers=workers, on_leak="report")
+        import_corpus(folder, out, reading=ReadOptions(layout=str(mine)), workers=workers, on_leak="report")
         found, whole = open_store(out).frames[:], Corpus.from_sequences(sequences(4)).frames
         assert np.array_equal(found[:, :13], whole[:, :13]) and found[:, 13:34, 2].any()
     with pytest.raises(DataError, match="unknown layout 'mein'"):
-        import_corpus(folder, tmp_path / "third", reading=Reading(layout="mein"))
+        import_corpus(folder, tmp_path / "third", reading=ReadOptions(layout="mein"))
 
 
 # Clips that labels cut out of recordings ------------------------------------------------------------------------------
@@ -138,12 +140,13 @@ def test_cut_clips_are_imported_alike_by_any_number_of_processes_and_from_any_pl
     tmp_path: Path, workers: int
 ) -> None:
     _recordings(tmp_path, 20)
-    whole = [(place, sample.clip.id, sample.clip.sha256) for place, sample in read_samples(tmp_path, Reading())]
+    whole = [(place, sample.clip.id, sample.clip.sha256) for place, sample in read_samples(tmp_path, ReadOptions())]
     assert len(whole) == 40 and len({place for place, _, _ in whole}) == 40
-    for place in (Place(0, 0), whole[0][0], whole[20][0]):
-        begin = 0 if place == Place(0, 0) else [p for p, _, _ in whole].index(place) + 1
+    for place in (Position(0, 0), whole[0][0], whole[20][0]):
+        begin = 0 if place == Position(0, 0) else [p for p, _, _ in whole].index(place) + 1
         rest = [
-            (p, s.clip.id, s.clip.sha256) for p, s in read_samples(tmp_path, Reading(), begin=place, workers=workers)
+            (p, s.clip.id, s.clip.sha256)
+            for p, s in read_samples(tmp_path, ReadOptions(), begin=place, workers=workers)
         ]
         assert rest == whole[begin:]
 
@@ -174,7 +177,9 @@ def test_a_cut_clip_is_the_same_as_one_that_was_cut_before(tmp_path: Path) -> No
     (tmp_path / "long" / "labels.csv").write_text(
         "id,recording,text,start_frame,end_frame\na,rec,x,0,10\nb,rec,y,15,35\n"
     )
-    long, short = ([s.clip.sha256 for _, s in read_samples(tmp_path / name, Reading())] for name in ("long", "short"))
+    long, short = (
+        [s.clip.sha256 for _, s in read_samples(tmp_path / name, ReadOptions())] for name in ("long", "short")
+    )
     assert long == short
 
 
@@ -183,9 +188,9 @@ def test_texts_may_be_the_names_of_folders(tmp_path: Path) -> None:
         (tmp_path / sign).mkdir()
         np.save(tmp_path / sign / "take_0.npy", pixels("coco_17", 6))
     np.save(tmp_path / "loose.npy", pixels("coco_17", 6, 1))
-    told = [sample.clip.text for _, sample in read_samples(tmp_path, Reading(texts="folders"))]
+    told = [sample.clip.text for _, sample in read_samples(tmp_path, ReadOptions(texts="folders"))]
     assert told == ["hello", None, "thank you"]
-    assert [sample.clip.text for _, sample in read_samples(tmp_path, Reading())] == [None] * 3
+    assert [sample.clip.text for _, sample in read_samples(tmp_path, ReadOptions())] == [None] * 3
     (tmp_path / "labels.csv").write_text("id,text\nhello/take_0,good day\n")
-    told = [sample.clip.text for _, sample in read_samples(tmp_path, Reading(texts="folders"))]
+    told = [sample.clip.text for _, sample in read_samples(tmp_path, ReadOptions(texts="folders"))]
     assert told == ["good day", None, "thank you"]

@@ -54,7 +54,7 @@ def test_a_changed_depth_is_named_by_its_clip(tmp_path: Path) -> None:
     path = write(tmp_path / "store", clips({3}), 2**22).path
     [shard] = path.glob("frames-*.safetensors")
     content = bytearray(shard.read_bytes())
-    place = store.place_of_frames(shard) + 4 * store.CHANNEL_BYTES * 2 + 6  # a depth of the first clip, which has none
+    place = store.frames_offset(shard) + 4 * store.CHANNEL_BYTES * 2 + 6  # a depth of the first clip, which has none
     content[place : place + 2] = np.float16(1).tobytes()
     shard.write_bytes(content)
     with pytest.raises(DataError, match="checksum of clip"):

@@ -109,7 +109,7 @@ def stores(folders: dict[str, Path]) -> dict[str, Path]:
 
 
 def inputs(data: Path) -> Inputs:
-    return Inputs.of(data, None, None, None)
+    return Inputs.from_paths(data, None, None, None)
 
 
 def represented(corpus: Corpus) -> dict[str, np.ndarray]:

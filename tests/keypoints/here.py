@@ -5,13 +5,13 @@ from pathlib import Path
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import loaded, read_here, source_at
-from sign_models.keypoints.formats.source import Options
+from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.sequence import KeypointSequence
 
 
 def read(path: Path) -> Iterator[KeypointSequence]:
     """What `formats.read` yields; the first error is raised."""
-    for found in read_here(source_at(path), loaded(Options())):
+    for found in read_here(source_at(path), loaded(ReadOptions())):
         if isinstance(found, DataError):
             raise found
         yield found

@@ -15,9 +15,10 @@ import pytest
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import report
 from sign_models.datasets.importing import import_corpus
-from sign_models.datasets.samples import Reading, read_samples
+from sign_models.datasets.samples import read_samples
 from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints import formats, isolation
+from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.isolation import Child, Died, at_work, isolated
 from tests.keypoints.signer import pixels
 
@@ -125,7 +126,7 @@ def test_only_the_file_is_lost(name: str, when: str, corpus: Path, monkeypatch: 
     bad: list[DataError] = []
     assert [s.id for s in formats.read(corpus, on_bad=bad.append)] == ["a", "m", "z"]
     for workers in (0, 2) if when == "read" else (2,):
-        found = [sample for _, sample in read_samples(corpus, Reading(), workers=workers)]
+        found = [sample for _, sample in read_samples(corpus, ReadOptions(), workers=workers)]
         assert [s.clip.id for s in found if not isinstance(s, DataError)] == ["a", "m", "z"]
         bad += [s for s in found if isinstance(s, DataError)]
     assert len(bad) == (6 if when == "read" else 4)

@@ -176,7 +176,7 @@ def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_
     from sign_models.models.temporal import TemporalModel
     from sign_models.stages import alignment
 
-    inputs = Inputs.of(tiny_data, None, None, None)
+    inputs = Inputs.from_paths(tiny_data, None, None, None)
     given = {"pretrained": folders["t5"], "prune": True, "lora": 2}
     params = tiny.params(alignment__training__steps=4, **{f"alignment__decoder__{k}": v for k, v in given.items()})
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ from tests import tiny
 
 @pytest.fixture(scope="session")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    return Inputs.of(tiny.write_data(tmp_path_factory.mktemp("inputs")), None, None, None)
+    return Inputs.from_paths(tiny.write_data(tmp_path_factory.mktemp("inputs")), None, None, None)
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ class Begun(Memory):
 
 
 def main(folder: Path) -> None:
-    inputs = Inputs.of(folder / "data", None, None, None)
+    inputs = Inputs.from_paths(folder / "data", None, None, None)
     torch.cpu._is_avx512_bf16_supported = lambda: False  # half precision rounds by the shape of what is multiplied
     log_clips(computed := {})
     with init_distributed() as process_group:

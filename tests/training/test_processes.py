@@ -55,7 +55,7 @@ def trained_by(size: int, folder: Path, asked: dict[str, tuple[str, dict[str, An
     from sign_models.datasets.inputs import Inputs
     from tests.stages.training import train
 
-    inputs = Inputs.of(tiny.write_data(folder / "data"), None, None, None)
+    inputs = Inputs.from_paths(tiny.write_data(folder / "data"), None, None, None)
     with pytest.raises(Stopped):
         train(inputs, "temporal", Memory(folder / "resumed", stop_after=1), **asked["resumed"][1])
     (folder / "asked.json").write_text(json.dumps(asked))

@@ -39,7 +39,7 @@ from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.labels import NEVER_LABELS, Labels
 from sign_models.keypoints.formats.plausible import Doubts
 from sign_models.keypoints.formats.segments import Segments
-from sign_models.keypoints.formats.source import NUMBERED, Options, Source
+from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source
 from sign_models.keypoints.isolation import Died, at_work, isolated, told
 from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
@@ -57,7 +57,7 @@ class Reader:
     name: str
     holds: str
     detect: Callable[[Source], bool]
-    read: Callable[[Source, Options], Iterator[Clip]]
+    read: Callable[[Source, ReadOptions], Iterator[Clip]]
 
 
 # The first that detects a source reads it: the most particular first.
@@ -101,7 +101,7 @@ def read(
     them. A bad clip raises DataError, or is handed to `on_bad` and left out. A repeated id and a source without any
     clip always raise.
     """
-    source, options = source_at(path), loaded(Options(layout, fps, unit, size, **more))
+    source, options = source_at(path), loaded(ReadOptions(layout, fps, unit, size, **more))
     ids: dict[str, str] = {}
     doubts = Doubts()
     for found in _from_child(source, options, labelled):
@@ -123,7 +123,7 @@ def read(
     doubts.check(source.name)
 
 
-def _from_child(source: Source, options: Options, labelled: bool) -> Iterator[KeypointSequence | DataError]:
+def _from_child(source: Source, options: ReadOptions, labelled: bool) -> Iterator[KeypointSequence | DataError]:
     """What `read_here` yields, read in another process; a file that ended the process as an error of its own."""
     dead: Dead = {}
     done = 0
@@ -141,7 +141,7 @@ def _from_child(source: Source, options: Options, labelled: bool) -> Iterator[Ke
 
 
 def read_here(
-    source: Source, options: Options, labelled: bool = True, dead: Dead | None = None
+    source: Source, options: ReadOptions, labelled: bool = True, dead: Dead | None = None
 ) -> Iterator[KeypointSequence | DataError]:
     """Every clip, and every DataError in place of a bad one, read in this process.
 
@@ -170,7 +170,7 @@ def read_here(
         raise unknown(source)
 
 
-def _made(part: Source, options: Options, segments: Segments, size: int) -> Iterator[KeypointSequence | DataError]:
+def _made(part: Source, options: ReadOptions, segments: Segments, size: int) -> Iterator[KeypointSequence | DataError]:
     try:
         for make in clips(part, options):
             try:
@@ -192,7 +192,7 @@ def size_of(part: Source) -> int:
     return sum(os.stat(file).st_size for file in files)
 
 
-def loaded(options: Options) -> Options:
+def loaded(options: ReadOptions) -> ReadOptions:
     """The options, with a layout that is a YAML file read. DataError on one that is unknown."""
     if options.layout is None:
         return options
@@ -313,7 +313,7 @@ def parts(source: Source) -> Iterator[Source | DataError]:
     yield source
 
 
-def clips(part: Source, options: Options) -> Iterator[Clip]:
+def clips(part: Source, options: ReadOptions) -> Iterator[Clip]:
     """What reads each clip of a part; none where no reader knows it."""
     if part.kind == "mat":
         raise DataError(

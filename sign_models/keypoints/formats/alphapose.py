@@ -17,7 +17,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.people import in_time
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 FILE = "alphapose-results"  # the name that AlphaPose gives all its files, which tells no clip from another
@@ -35,7 +35,7 @@ def _is_result(result: Any) -> bool:
     return isinstance(result, Mapping) and set(result) >= _FIELDS
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     clips: dict[str, dict[int, list[Any]]] = {}
     for result in source.tree:
         name, number = _named(result, source.name)
@@ -59,7 +59,7 @@ def _named(result: Any, place: str) -> tuple[str, int]:
     return found["clip"], int(found["number"])
 
 
-def _read(frames: dict[int, list[Any]], id: str, place: str, options: Options) -> KeypointSequence:
+def _read(frames: dict[int, list[Any]], id: str, place: str, options: ReadOptions) -> KeypointSequence:
     people = [
         (number, [_person(numbers, f"{place}: frame {number}") for numbers in several])
         for number, several in frames.items()

@@ -10,7 +10,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import plausible
-from sign_models.keypoints.formats.source import Options
+from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.layouts import layout_of, names_of
 from sign_models.keypoints.sequence import RENAMED_UNITS, KeypointSequence, Unit
 from sign_models.keypoints.trees import check_tree
@@ -36,7 +36,7 @@ LEFT = 0.1  # share of the points that may lie left of a picture; of a centred b
 def clip(
     id: str,
     keypoints: Any,
-    options: Options,
+    options: ReadOptions,
     *,
     source: str,
     confidence: Any = None,

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from sign_models.keypoints.formats.clip import Clip, channels, clip
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.layouts import LAYOUTS
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -24,11 +24,11 @@ def detect(source: Source) -> bool:
     return source.kind == "pickle" and isinstance(source.tree, np.ndarray)
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     yield partial(_read, source, options)
 
 
-def _read(source: Source, options: Options) -> KeypointSequence:
+def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     place, array = source.name, source.tree
     points, confidence, _ = channels(array, None, place)
     layout = _order(points, confidence) if points.shape[1] == len(LAYOUTS["glofe_137"]) else None

@@ -31,7 +31,7 @@ from sign_models.keypoints.formats.columns import (
 )
 from sign_models.keypoints.formats.encodings import head_text
 from sign_models.keypoints.formats.segments import Segment, Segments, Unit, forms, time_of
-from sign_models.keypoints.formats.source import AS_TOLD, Options, Source
+from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions, Source
 
 _SAMPLED = 8  # rows by which a file is told
 NEVER_LABELS = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
@@ -156,7 +156,7 @@ class Labels:
     options: of texts, tiers and times.
     """
 
-    def __init__(self, options: Options = AS_TOLD) -> None:
+    def __init__(self, options: ReadOptions = DEFAULT_OPTIONS) -> None:
         self.files: set[str] = set()
         self.segments = Segments()
         self.options = options

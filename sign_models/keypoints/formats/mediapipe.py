@@ -15,7 +15,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
-from sign_models.keypoints.formats.source import Options, Source, read_npy
+from sign_models.keypoints.formats.source import ReadOptions, Source, read_npy
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -41,11 +41,11 @@ def detect(source: Source) -> bool:
     return frame is not None and read_npy(frame).ndim == 1
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     yield partial(_read, source, options)
 
 
-def _read(source: Source, options: Options) -> KeypointSequence:
+def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     frames = _frames(source) if source.is_folder else np.atleast_2d(as_numbers(source.tree, source.name))
     layout, faces, width = WIDTHS[frames.shape[1]]
     lost = np.isnan(frames)

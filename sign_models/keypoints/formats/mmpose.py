@@ -18,7 +18,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.people import in_time
-from sign_models.keypoints.formats.source import Options, Source, read_json
+from sign_models.keypoints.formats.source import ReadOptions, Source, read_json
 from sign_models.keypoints.sequence import KeypointSequence
 
 
@@ -28,7 +28,7 @@ def detect(source: Source) -> bool:
     return bool(_instances(source.picture))
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     if not source.is_folder and _frames(source.tree) is not None:
         yield partial(_read_video, source, options)
         return
@@ -71,7 +71,7 @@ def _is_person(person: Any) -> bool:
     return isinstance(person, dict) and "keypoints" in person and "keypoint_scores" in person
 
 
-def _read_video(source: Source, options: Options) -> KeypointSequence:
+def _read_video(source: Source, options: ReadOptions) -> KeypointSequence:
     place, frames = source.name, _frames(source.tree) or []
     numbers: list[Any] = [frame.get("frame_id") if isinstance(frame, dict) else None for frame in frames]
     known = [number for number in numbers if isinstance(number, int)]
@@ -87,7 +87,7 @@ def _read_video(source: Source, options: Options) -> KeypointSequence:
     return clip(source.id, points, options, source=place, confidence=confidence)
 
 
-def _read_pictures(frames: numbered.Frames, options: Options) -> KeypointSequence:
+def _read_pictures(frames: numbered.Frames, options: ReadOptions) -> KeypointSequence:
     whole = []
     for number, path in frames.files:
         people = _instances(read_json(path))

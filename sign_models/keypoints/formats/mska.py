@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import Clip
 from sign_models.keypoints.formats.labels import split_of
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 
 
 def detect(source: Source) -> bool:
@@ -19,5 +19,5 @@ def detect(source: Source) -> bool:
     return bool(values) and all(isinstance(v, Mapping) and {"keypoint", "num_frames"} <= set(v) for v in values)
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     return records.clips(source.tree, source, options, split=split_of(source.name))

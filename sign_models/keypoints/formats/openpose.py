@@ -17,7 +17,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.people import MAX_PEOPLE, in_time
-from sign_models.keypoints.formats.source import NUMBERED, Options, Source, read_json
+from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source, read_json
 from sign_models.keypoints.landmarks import (
     FACE_70,
     HALPE_BODY,
@@ -49,12 +49,12 @@ def _is_frame(tree: Any) -> bool:
     return isinstance(tree, Mapping) and isinstance(tree.get("people"), list | dict) and "version" in tree
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     for frames in numbered.clips(source):
         yield partial(_read, frames, options)
 
 
-def _read(frames: numbered.Frames, options: Options) -> KeypointSequence:
+def _read(frames: numbered.Frames, options: ReadOptions) -> KeypointSequence:
     people = [(number, _people(path)) for number, path in frames.files]
     counts = {len(person["pose"]) for _, persons in people for person in persons}
     if len(counts) > 1 or not counts <= set(BODIES):

@@ -18,7 +18,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.landmarks import (
     COCO_BODY,
     COCO_FEET,
@@ -171,7 +171,7 @@ def _is_hand(value: Any) -> bool | None:
     return len(frame) in [count * c for count in LANDMARKS["left_hand"] for c in ((2, 3, 4) if flat else (1,))]
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     if source.members:
         yield partial(_of_files, source, options)
     elif _is_parts(source.tree):
@@ -181,7 +181,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
             yield partial(_of_tree, tree, str(key), f"{source.name}: sample {str(key)!r}", options)
 
 
-def _of_files(source: Source, options: Options) -> KeypointSequence:
+def _of_files(source: Source, options: ReadOptions) -> KeypointSequence:
     arrays = {}
     for part, file in source.members:
         arrays[part] = _array(_held(file), part, f"{part}: {file.name}")
@@ -197,7 +197,7 @@ def _held(file: Source) -> Any:
     return tree
 
 
-def _of_tree(tree: Any, id: str, place: str, options: Options) -> KeypointSequence:
+def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSequence:
     if not isinstance(tree, Mapping):
         raise DataError(f"is a {type(tree).__name__}", place=place, wanted="pose, left_hand, right_hand")
     arrays: dict[str, np.ndarray] = {}
@@ -240,7 +240,7 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _joined(
-    arrays: dict[str, np.ndarray], id: str, place: str, options: Options, given: Mapping[str, Any]
+    arrays: dict[str, np.ndarray], id: str, place: str, options: ReadOptions, given: Mapping[str, Any]
 ) -> KeypointSequence:
     lengths = {part: len(array) for part, array in arrays.items()}
     if len(set(lengths.values())) > 1:

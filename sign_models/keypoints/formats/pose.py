@@ -16,7 +16,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.people import follow
 from sign_models.keypoints.formats.pose_record import extractor_of, record_at_end
-from sign_models.keypoints.formats.source import POSE_VERSIONS, Options, Source
+from sign_models.keypoints.formats.source import POSE_VERSIONS, ReadOptions, Source
 from sign_models.keypoints.landmarks import FACE_70, HAND, IGNORED, mesh
 from sign_models.keypoints.layouts import LAYOUTS, name_of
 from sign_models.keypoints.sequence import KeypointSequence
@@ -84,11 +84,11 @@ def detect(source: Source) -> bool:
     return source.kind == "pose"
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     yield partial(_read, source, options)
 
 
-def _read(source: Source, options: Options) -> KeypointSequence:
+def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     from pose_format import Pose
 
     place = source.name

@@ -17,7 +17,7 @@ from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.columns import SPLITS
 from sign_models.keypoints.formats.labels import split_of
 from sign_models.keypoints.formats.people import follow
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_PEOPLE = 32
@@ -36,7 +36,7 @@ def _annotations(tree: Any) -> list[Any] | None:
     )
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     tree = source.tree
     named = tree.get("split") if isinstance(tree, Mapping) else None
     splits: dict[str, str | None] = {}
@@ -51,7 +51,9 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
         yield partial(_read, one, number, splits, source, options)
 
 
-def _read(one: Any, number: int, splits: dict[str, str | None], source: Source, options: Options) -> KeypointSequence:
+def _read(
+    one: Any, number: int, splits: dict[str, str | None], source: Source, options: ReadOptions
+) -> KeypointSequence:
     place = f"{source.name}: annotation {number}"
     if not isinstance(one, Mapping) or not {"frame_dir", "keypoint"} <= set(one):
         raise DataError("is no annotation", place=place, wanted='"frame_dir" and "keypoint"', remedy="export it again")

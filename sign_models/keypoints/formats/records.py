@@ -17,7 +17,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip, is_score, unit_of
 from sign_models.keypoints.formats.columns import GROUP as SIGNERS
 from sign_models.keypoints.formats.columns import SPLIT, TEXT, first_of
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
@@ -46,7 +46,12 @@ def values(tree: Any) -> list[Any]:
 
 
 def clips(
-    tree: Any, source: Source, options: Options, *, header: Mapping[str, Any] | None = None, split: str | None = None
+    tree: Any,
+    source: Source,
+    options: ReadOptions,
+    *,
+    header: Mapping[str, Any] | None = None,
+    split: str | None = None,
 ) -> Iterator[Clip]:
     """The clips of a tree: {id: array or record}, [array or record, ...], or one array or record.
 
@@ -127,7 +132,7 @@ def _clip(
     id: str,
     key: Any,
     source: Source,
-    options: Options,
+    options: ReadOptions,
     header: Mapping[str, Any],
     kinds: dict[bool, str],
 ) -> KeypointSequence:

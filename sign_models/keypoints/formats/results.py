@@ -21,7 +21,7 @@ from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, normal
 from sign_models.keypoints.formats.parts import LANDMARKS, PARTS, part_of
 from sign_models.keypoints.formats.people import MAX_PEOPLE, in_time
-from sign_models.keypoints.formats.source import Options, Source, read_json
+from sign_models.keypoints.formats.source import ReadOptions, Source, read_json
 from sign_models.keypoints.landmarks import MEDIAPIPE_POSE
 from sign_models.keypoints.layouts import name_of
 from sign_models.keypoints.sequence import KeypointSequence
@@ -42,7 +42,7 @@ def detect(source: Source) -> bool:
     return isinstance(source.picture, Mapping) and _is_frame(source.picture)
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     if not source.is_folder and (frames := _frames(source.tree)) is not None:
         yield partial(_read, frames, source.tree, source.id, source.name, options)
         return
@@ -50,7 +50,7 @@ def read(source: Source, options: Options) -> Iterator[Clip]:
         yield partial(_read_pictures, pictures, options)
 
 
-def _read_pictures(pictures: numbered.Frames, options: Options) -> KeypointSequence:
+def _read_pictures(pictures: numbered.Frames, options: ReadOptions) -> KeypointSequence:
     frames = [(number, read_json(path)) for number, path in pictures.files]
     return _read(frames, {}, pictures.id, pictures.place, options)
 
@@ -197,7 +197,7 @@ def _placed(
 
 
 def _read(
-    frames: Sequence[tuple[int | None, Any]], tree: Any, id: str, place: str, options: Options
+    frames: Sequence[tuple[int | None, Any]], tree: Any, id: str, place: str, options: ReadOptions
 ) -> KeypointSequence:
     found = [_frame(frame, f"{place}: frame {i}") for i, (_, frame) in enumerate(frames)]
     numbers, fps = _times(frames, place)

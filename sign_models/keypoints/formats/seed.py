@@ -15,7 +15,7 @@ import numpy as np
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import Clip, as_numbers
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.safe_pickle import Arrays
 
 MAX_FIELDS = 16  # of a file with one array
@@ -37,7 +37,7 @@ def detect(source: Source) -> bool:
     )
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     tree, header = source.tree, {}
     if isinstance(tree, Mapping) and "sequences" in tree:
         header = {name: tree[name] for name in HEADER if tree.get(name) is not None}

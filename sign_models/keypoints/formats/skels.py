@@ -15,7 +15,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.labels import split_of
-from sign_models.keypoints.formats.source import Options, Source, lines
+from sign_models.keypoints.formats.source import ReadOptions, Source, lines
 from sign_models.keypoints.layouts import LAYOUTS
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -38,7 +38,7 @@ def _is_frame(text: str) -> bool:
         return False
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     names, texts = _beside(source, ".files"), _beside(source, ".text")
     for i, (line, name, text) in enumerate(zip_longest(lines(source.path), names, texts)):
         if line is None:
@@ -54,7 +54,7 @@ def _beside(source: Source, suffix: str) -> Iterator[str]:
 
 
 def _read(
-    line: str, number: str, name: str | None, text: str | None, source: Source, options: Options
+    line: str, number: str, name: str | None, text: str | None, source: Source, options: ReadOptions
 ) -> KeypointSequence:
     place = f"{source.name}: line {number}"
     try:

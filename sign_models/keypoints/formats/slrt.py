@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import Clip
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 
 
 def detect(source: Source) -> bool:
@@ -18,5 +18,5 @@ def detect(source: Source) -> bool:
     return bool(values) and all(isinstance(value, Mapping) and set(value) == {"keypoints"} for value in values)
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     return records.clips(source.tree, source, options)

@@ -56,7 +56,7 @@ MAX_TRIED = 16  # files of frames by which a folder is told: in the first ones n
 
 
 @dataclass(frozen=True)
-class Options:
+class ReadOptions:
     """What a user says about files that do not say it themselves.
 
     layout: a name in LAYOUTS. unit, fps: as in KeypointSequence. size: (width, height) of the pictures in pixels.
@@ -74,7 +74,7 @@ class Options:
     labels: str | None = None
 
 
-AS_TOLD = Options()
+DEFAULT_OPTIONS = ReadOptions()
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import columns as known_columns
 from sign_models.keypoints.formats.clip import Clip, clip
 from sign_models.keypoints.formats.parts import part_of
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.formats.table_columns import OFFSETS, TYPES, cell_of
 from sign_models.keypoints.formats.table_files import batches, header
 from sign_models.keypoints.landmarks import MESH_468, MESH_478
@@ -95,7 +95,7 @@ class Told:
         return found[0] if found else None
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     place = source.name
     shape: Shape | None = None
     count, told = 0, Told(None, {})
@@ -305,7 +305,7 @@ def _frame_rows(
 
 
 def _read(
-    parts: list[RngSlice], told: Told, named: dict[str, str | None], shape: Shape, source: Source, options: Options
+    parts: list[RngSlice], told: Told, named: dict[str, str | None], shape: Shape, source: Source, options: ReadOptions
 ) -> KeypointSequence:
     id = told.id
     place = source.name if id is None else f"{source.name}: sequence {id!r}"

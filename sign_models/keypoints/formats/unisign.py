@@ -16,7 +16,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
 from sign_models.keypoints.formats.people import follow
-from sign_models.keypoints.formats.source import Options, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -31,11 +31,11 @@ def detect(source: Source) -> bool:
     return isinstance(keypoints, list | Arrays) or (isinstance(keypoints, np.ndarray) and keypoints.ndim == 4)
 
 
-def read(source: Source, options: Options) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     yield partial(_read, source, options)
 
 
-def _read(source: Source, options: Options) -> KeypointSequence:
+def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     place, tree = source.name, source.tree
     with np.errstate(over="ignore"):  # what is too large becomes Inf, which `clip` refuses
         keypoints, scores = _frames(tree["keypoints"], place), _frames(tree["scores"], place)
