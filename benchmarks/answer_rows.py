@@ -14,7 +14,7 @@ from benchmarks.figures import Figure
 from benchmarks.generated import encoder, lengths_like_phoenix, translator
 from benchmarks.peers import UniSign
 from sign_models.data.batching import DeviceCorpus
-from sign_models.keypoints.sequence import of_canonical
+from sign_models.keypoints.sequence import from_canonical
 from sign_models.serving.predictor import Predictor
 from sign_models.stages.generate import generate as generate_texts
 from sign_models.stages.represent import represent as represent_videos
@@ -75,7 +75,7 @@ def represent(b: Bench) -> Iterator[Figure]:
 
 def clip(b: Bench) -> Iterator[Figure]:
     """One clip of 256 frames to text, in process, as the served model answers."""
-    sequence = of_canonical("clip", b.corpus([256] * 4).clip(0))
+    sequence = from_canonical("clip", b.corpus([256] * 4).clip(0))
     for tokens, goal in ((SENTENCE, 60.0), (TOKENS, None)):
         model = Predictor(translator(b.params(), False, tokens, BEAMS, torch.device("cpu")))
         spent = [roofline.seconds(lambda m=model: m.predict([sequence], beams=BEAMS), b.device) for _ in range(3 + 30)]

@@ -29,7 +29,7 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
 from sign_models.keypoints.layouts import PARTS, PLACE
-from sign_models.keypoints.sequence import of_canonical
+from sign_models.keypoints.sequence import from_canonical
 from sign_models.models.storage import load
 from sign_models.models.translator import Translator
 from sign_models.params import load as parameters
@@ -88,21 +88,21 @@ def one(name: str, frames: int, uri: str, data: Path | None) -> dict[str, Any]:
     clip, known = long_clip(parts, frames)
 
     def corpus(values: np.ndarray) -> Corpus:
-        return Corpus.from_sequences([replace(of_canonical("long", values), fps=FPS)])
+        return Corpus.from_sequences([replace(from_canonical("long", values), fps=FPS)])
 
     predictor = Predictor(model)
     works: dict[str, Callable[[np.ndarray], list[dict[str, Any]]]] = {
         "represent": lambda values: [{"vectors": len(a)} for _, a in represent(model.temporal, corpus(values), 16_384)],
         "generate": lambda values: generate(model, corpus(values), {}, params.generate).rows,
         "serve": lambda values: predictor.predict(
-            sequences_of([Clip(**clip_of(of_canonical("long", values)))]), windows=True
+            sequences_of([Clip(**clip_of(from_canonical("long", values)))]), windows=True
         ),
     }
     seconds, grown, [found] = measured(works[name], parts[0], clip)
     row = {"work": name, "frames": frames, "input": clip.nbytes / 2**20, "seconds": seconds, "grown": grown}
     windows = found.get("windows", [])
     if uri and windows:
-        alone = [answer["text"] for answer in predictor.predict([of_canonical("one", part) for part in parts])]
+        alone = [answer["text"] for answer in predictor.predict([from_canonical("one", part) for part in parts])]
         texts = [(place, [w["text"] for w in windows if w["frames"][0] <= m < w["frames"][1]]) for place, m in known]
         row["alike"] = 100 * float(np.mean([said == [alone[place]] for place, said in texts]))
     return row | {"windows": len(windows)}

@@ -29,7 +29,7 @@ import numpy as np
 import psutil
 
 from sign_models.datasets.inputs import Inputs
-from sign_models.keypoints.sequence import of_canonical
+from sign_models.keypoints.sequence import from_canonical
 from sign_models.serving.served_model import clip_of
 
 FRAMES = 256
@@ -63,7 +63,7 @@ def requests() -> list[bytes]:
     videos = Inputs.from_paths(None, None, None, None).videos
     nearest = np.argsort(abs(videos.lengths - FRAMES), kind="stable")[:CLIPS]
     clips = [(videos.ids[i], videos.frames[videos.offsets[i] : videos.offsets[i + 1]]) for i in nearest]
-    return [json.dumps({"inputs": [clip_of(of_canonical(name, np.asarray(clip)))]}).encode() for name, clip in clips]
+    return [json.dumps({"inputs": [clip_of(from_canonical(name, np.asarray(clip)))]}).encode() for name, clip in clips]
 
 
 @contextmanager

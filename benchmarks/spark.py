@@ -22,7 +22,7 @@ from pyspark.sql.functions import struct
 
 from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
-from sign_models.keypoints.sequence import KeypointSequence, of_canonical
+from sign_models.keypoints.sequence import KeypointSequence, from_canonical
 from sign_models.models.storage import load
 from sign_models.models.translator import Translator
 from sign_models.params.load import resolve
@@ -59,7 +59,7 @@ def main() -> None:
     inputs = Inputs.from_paths(None, None, None, None)
     videos = inputs.videos
     clips = [
-        of_canonical(videos.ids[i], np.asarray(videos.frames[videos.offsets[i] : videos.offsets[i + 1]]))
+        from_canonical(videos.ids[i], np.asarray(videos.frames[videos.offsets[i] : videos.offsets[i + 1]]))
         for i in clips_of_split(videos, "test")
     ]
     with tempfile.TemporaryDirectory() as scratch:

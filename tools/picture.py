@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from sign_models.datasets import demo
 from sign_models.keypoints.normalise import normalise
-from sign_models.keypoints.pictures import draw
+from sign_models.keypoints.pictures import draw_skeleton
 from sign_models.keypoints.sequence import KeypointSequence
 
 FRAMES = 6
@@ -30,7 +30,7 @@ def picture(text: str) -> Figure:
     points = shown[shown[..., 2] > 0][:, :2]
     low, high = points.min(0) - 0.1, points.max(0) + 0.1
     for axis, frame in zip(axes, shown, strict=True):
-        draw(axis, frame)
+        draw_skeleton(axis, frame)
         axis.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal")
         axis.axis("off")
     figure.supxlabel(f"sign-translator: “{text}”", fontsize=13)

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.normalise import Handedness, Mirroring, half, mirror, normalise_joined
+from sign_models.keypoints.normalise import Handedness, Mirroring, mirror, normalise_batch, to_float16
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 
 logger = logging.getLogger(__name__)
@@ -181,8 +181,8 @@ class Clip:
         """
         if not sequences:
             return []
-        joined, errors, leads = normalise_joined(sequences)
-        values, end = half(joined), 0
+        joined, errors, leads = normalise_batch(sequences)
+        values, end = to_float16(joined), 0
         found: list[Clip | DataError] = []
         for i, s in enumerate(sequences):
             begin, end = end, end + len(s)

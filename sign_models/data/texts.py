@@ -14,10 +14,10 @@ from typing import Any
 
 from sign_models.errors import DataError
 from sign_models.keypoints.folders import check_regular
+from sign_models.keypoints.sequence import SPLIT_ALIASES
 from sign_models.keypoints.trees import check_json, parse_json
 
 MAX_SHOWN = 5  # names in a message
-SPLIT_ALIASES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 FORMS = '{"id": "text", ...} or [{"id": ..., "text": ..., "split": "train|dev|test" where known}, ...]'
 
 SCHEMA, AGAIN = "see docs/formats/texts.md", "copy or export it again"

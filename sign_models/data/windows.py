@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.data.corpus import Corpus
-from sign_models.keypoints.windows import Window, windows
+from sign_models.keypoints.windows import Window, split_into_windows
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def split_long_clips(corpus: Corpus, clips: np.ndarray, longest: int, step: int 
     every = np.arange(len(corpus))
     if not (corpus.lengths[clips] > longest).any():
         return WindowedCorpus(corpus, every, np.zeros_like(every), np.ones_like(every, bool), np.ones_like(every, bool))
-    split = {int(i): windows(corpus.clip(i), longest, step) for i in clips[corpus.lengths[clips] > longest]}
+    split = {int(i): split_into_windows(corpus.clip(i), longest, step) for i in clips[corpus.lengths[clips] > longest]}
     found = [(i, w) for i, length in enumerate(corpus.lengths) for w in split.get(i, [Window(0, int(length))])]
     clip_index = np.array([i for i, _ in found])
     first = np.array([w.begin for _, w in found])

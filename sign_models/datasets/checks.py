@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sign_models.data.texts import SPLIT_ALIASES
 from sign_models.datasets.store import Shard
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
+from sign_models.keypoints.sequence import SPLIT_ALIASES
 
 WRISTS = [PLACE["left_hand.wrist"], PLACE["right_hand.wrist"]]
 # Measures of a clip: share of unseen landmarks of each part; reach: largest coordinate, in shoulder widths; motion:

@@ -20,7 +20,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.isolation import Child, Died, at_work, told
+from sign_models.keypoints.isolation import Child, ChildDied, as_data_error, at_work
 from sign_models.keypoints.sequence import KeypointSequence
 
 BLOCK_PARTS = 16  # parts of a source that a reading process takes at a time
@@ -135,7 +135,7 @@ def _sequences(
             try:
                 yield Position(number, i), make if isinstance(make, DataError) else make()
             except (DataError, MemoryError) as error:
-                yield Position(number, i), told(error, name, size)
+                yield Position(number, i), as_data_error(error, name, size)
 
 
 def _segment(
@@ -145,9 +145,9 @@ def _segment(
     try:
         if isinstance(make, DataError):
             raise make
-        yield from segments.cut(make())
+        yield from segments.split(make())
     except (DataError, MemoryError) as error:
-        yield told(error, name, size)
+        yield as_data_error(error, name, size)
 
 
 def _readers_of(
@@ -159,9 +159,9 @@ def _readers_of(
             raise part
         yield from formats.clips(part, reading)
         if not formats.is_read(part):
-            yield formats.Unread.of(part)
+            yield formats.Unread.from_source(part)
     except (DataError, MemoryError) as error:
-        yield told(error, name, size)
+        yield as_data_error(error, name, size)
 
 
 @contextmanager
@@ -215,7 +215,7 @@ class _Reader:
         assert self._child is not None
         try:
             found = self._child.receive()
-        except Died as died:
+        except ChildDied as died:
             self._skip_fatal(died, block)
             return self.receive(block)
         if isinstance(found, StopIteration):
@@ -225,7 +225,7 @@ class _Reader:
             self._begin = samples[-1][0]
         return samples
 
-    def _skip_fatal(self, died: Died, block: int) -> None:
+    def _skip_fatal(self, died: ChildDied, block: int) -> None:
         """Restart after the file that ended the process. Raises its error where no such file is known."""
         error = died.error()
         number = died.at.key if died.at else None
@@ -245,7 +245,7 @@ def _work(
 ) -> Iterator[list[FoundSample]]:
     """Body of a reading process: samples, and an empty list after each of its blocks."""
     keep_freed_memory()
-    reading = formats.loaded(reading)
+    reading = formats.resolve_layout(reading)
     for block, parts in groupby(_parts(source, begin), lambda part: part[0] // BLOCK_PARTS):
         if block % count == mine:
             yield from _normalised_chunks(_sequences(parts, reading, begin, segments, fatal))

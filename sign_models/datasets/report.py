@@ -236,7 +236,7 @@ def figures(table: checks.Table, frames: Frames) -> dict[str, Figure]:
     """
     from matplotlib.figure import Figure
 
-    from sign_models.keypoints.pictures import draw
+    from sign_models.keypoints.pictures import draw_skeleton
 
     overview = Figure(figsize=(10, 6), layout="constrained")
     (lengths, unseen), (motion, splits) = overview.subplots(2, 2)
@@ -256,7 +256,7 @@ def figures(table: checks.Table, frames: Frames) -> dict[str, Figure]:
     clips = Figure(figsize=(2.2 * len(chosen), 2.6), layout="constrained")
     for axis, i in zip(clips.subplots(1, len(chosen), squeeze=False)[0], chosen, strict=True):
         middle = int(offsets[i] + table.lengths[i] // 2)
-        draw(axis, frames[middle : middle + 1][0].astype(np.float32))
+        draw_skeleton(axis, frames[middle : middle + 1][0].astype(np.float32))
         axis.invert_yaxis()
         axis.set(aspect="equal", xticks=[], yticks=[])
         axis.set_title(table.ids[i][-24:], fontsize=7, parse_math=False)

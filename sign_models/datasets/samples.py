@@ -16,7 +16,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.isolation import Died, isolated
+from sign_models.keypoints.isolation import ChildDied, isolated
 
 MAX_WORKERS = 4  # reading processes. One more process writes
 MIN_PARALLEL_FILES = 128  # fewer files are read as fast by one process
@@ -111,7 +111,7 @@ def read_samples(
         DataError: No file is of a known kind, or the layout is unknown.
     """
     root = formats.source_at(source)
-    formats.loaded(reading)  # refuses an unknown layout before any process starts
+    formats.resolve_layout(reading)  # refuses an unknown layout before any process starts
     keep_freed_memory()
     labels = Labels(reading) if labels is None else labels
     bad = _read_labels(root, labels)
@@ -128,25 +128,27 @@ def read_samples(
             found = True
             yield place, sample if isinstance(sample, DataError) else _apply_labels(sample, labels, group)
     if not found:
-        raise formats.unknown(root)
+        raise formats.unknown_error(root)
 
 
 def _read_labels(root: Source, labels: Labels) -> list[DataError]:
     """Fill `labels` in another process. Returns what is wrong with label files."""
-    dead: formats.Dead = {}
+    dead: formats.FatalFiles = {}
     while True:
         try:
             for read, bad in isolated(_labels_and_errors, root, labels, dead):
                 vars(labels).update(vars(read))
                 return list(bad)
-        except Died as died:
+        except ChildDied as died:
             error = died.error()
             if died.at is None or died.at.key in dead:
                 raise error from died
             dead[died.at.key] = error
 
 
-def _labels_and_errors(root: Source, labels: Labels, dead: formats.Dead) -> Iterator[tuple[Labels, list[DataError]]]:
+def _labels_and_errors(
+    root: Source, labels: Labels, dead: formats.FatalFiles
+) -> Iterator[tuple[Labels, list[DataError]]]:
     bad: list[DataError] = []
     yield formats.labels_of(root, bad.append, labels, dead), bad
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sign_models.keypoints.layouts import CANONICAL, PARTS
-from sign_models.keypoints.sequence import KeypointSequence, of_canonical
+from sign_models.keypoints.sequence import KeypointSequence, from_canonical
 
 EXAMPLE_FRAMES = (16, 24)  # of the two clips
 _FINGERS = ("thumb", "index", "middle", "ring", "pinky")
@@ -23,7 +23,11 @@ _BODY = {
 
 
 def example_clips() -> list[KeypointSequence]:
-    """Two short clips of the canonical landmarks, the same on every machine."""
+    """Make two short clips of the canonical landmarks, the same on every machine.
+
+    Returns:
+        Clips of EXAMPLE_FRAMES frames, in which hands and wrists move.
+    """
     still = np.array([_place(name) for name in CANONICAL])
     face = np.linspace(0, 2 * np.pi, PARTS["face"].stop - PARTS["face"].start, endpoint=False)
     still[PARTS["face"]] = np.stack([0.2 * np.sin(face), -0.6 + 0.25 * np.cos(face)], 1)
@@ -34,7 +38,7 @@ def example_clips() -> list[KeypointSequence]:
         time = np.arange(frames)[:, None] / 5 + number
         offset = np.stack([0.3 * np.sin(2 * time) * side, 0.3 * np.cos(3 * time) + 0 * side], -1) * moving[:, None]
         points = np.concatenate([still + offset, np.ones((frames, len(CANONICAL), 1))], -1)
-        clips.append(of_canonical(f"example {number}", points))
+        clips.append(from_canonical(f"example {number}", points))
     return clips
 
 

@@ -1,7 +1,7 @@
-"""Which program and model files found the keypoints of a clip, as one line of text.
+"""Extractors: the program and model files that found the keypoints of a clip, as a line of text.
 
-`NAME VERSION WHAT=SHA256 ...`, e.g. `mediapipe-tasks 1.2.3 hand=<64 digits> pose=<64 digits>`. It stands in the record
-of a `.pose` file, in a corpus's digest and in a registered model. None means that a clip's file does not tell it.
+The form is `NAME VERSION WHAT=SHA256 ...`, e.g. `mediapipe-tasks 1.2.3 hand=<64 digits> pose=<64 digits>`. The line is
+in the record of a `.pose` file, in the digest of a corpus and in a registered model. None: the file does not say.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ UNKNOWN = "files that name no extractor"
 
 
 def extractor_line(name: str, version: str, models: Mapping[str, str]) -> str:
-    """The line of a program and its models.
+    """Write the line of an extractor.
 
     Args:
-        name, version: Of the program, without spaces.
-        models: What a model finds -> the SHA-256 of its file, in hexadecimal.
+        name: Name of the program, without spaces.
+        version: Version of the program, without spaces.
+        models: SHA-256 of each model's file in hexadecimal, by what the model finds.
+
+    Returns:
+        The line.
+
     Raises:
-        ValueError: These make no line of this form.
+        ValueError: The line would not have the form.
     """
     line = " ".join([name, version, *(f"{what}={sha256}" for what, sha256 in sorted(models.items()))])
     if not FORM.fullmatch(line):
@@ -32,16 +37,28 @@ def extractor_line(name: str, version: str, models: Mapping[str, str]) -> str:
 
 
 def short_name(extractor: str | None) -> str:
-    """For a person to read: the checksums by their first eight digits."""
+    """Shorten an extractor for people: only the first eight digits of each checksum.
+
+    Args:
+        extractor: Line of an extractor, or None.
+
+    Returns:
+        The short form.
+    """
     if extractor is None:
         return UNKNOWN
     name, version, *models = extractor.split(" ")
-    told = ", ".join(f"{what} {sha256[:8]}" for what, _, sha256 in (model.partition("=") for model in models))
-    return f"{name} {version}" + (f" ({told})" if told else "")
+    files = ", ".join(f"{what} {sha256[:8]}" for what, _, sha256 in (model.partition("=") for model in models))
+    return f"{name} {version}" + (f" ({files})" if files else "")
 
 
 def same_extractor(a: str | None, b: str | None) -> bool:
-    """Whether both name one program and the same model files; versions of the program may differ."""
+    """Whether two extractors are one program with the same model files. Versions of the program may differ.
+
+    Args:
+        a: Line of an extractor, or None.
+        b: Another one.
+    """
     return _key(a) == _key(b)
 
 
@@ -53,12 +70,15 @@ def _key(extractor: str | None) -> object:
 
 
 def difference(clips: Mapping[str | None, int], trained: Collection[str | None], *, strict: bool = False) -> str:
-    """What is to be said where clips come from other extractors than training's; "" where they do not.
+    """Describe clips of other extractors than those of training.
 
     Args:
-        clips: Extractor -> how many clips come from it.
-        trained: The extractors of the clips that a model was trained on.
-        strict: Whether what is not known counts as another extractor.
+        clips: Number of clips by extractor.
+        trained: Extractors of the clips that a model was trained on.
+        strict: Whether an unknown extractor counts as another one.
+
+    Returns:
+        A warning, or "" without such clips.
     """
     known = set(map(_key, trained or (None,)))
     other = {e: n for e, n in clips.items() if _key(e) not in known or (strict and e is None)}
@@ -70,13 +90,18 @@ def difference(clips: Mapping[str | None, int], trained: Collection[str | None],
 
 
 def check_extractor(clip: KeypointSequence, trained: Collection[str | None], *, strict: bool = False) -> str:
-    """What is to be said of a clip that comes from another extractor than training's; "" where it does not.
+    """Compare the extractor of a clip with those of training.
 
     Args:
-        trained: The extractors of the clips that a model was trained on.
-        strict: Refuse such a clip, and one whose extractor is not known.
+        clip: The clip.
+        trained: Extractors of the clips that a model was trained on.
+        strict: Whether to refuse a clip of another or an unknown extractor.
+
+    Returns:
+        A warning, or "" without a difference.
+
     Raises:
-        DataError: A clip is refused.
+        DataError: The clip is refused.
     """
     found = difference({clip.extractor: 1}, trained, strict=strict)
     if found and strict:

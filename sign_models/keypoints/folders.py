@@ -1,4 +1,4 @@
-"""What lies in a folder that may be read: regular files, and links to them that do not lead out of the folder."""
+"""Listing of folders: regular files, and links to them that do not lead out of the folder."""
 
 from __future__ import annotations
 
@@ -17,21 +17,29 @@ _KINDS = (
 
 
 def check_regular(path: Path | str) -> None:
-    """DataError where a device, a FIFO or a socket lies at the path: reading one may never end."""
+    """Check that a path can be read to its end, unlike a device.
+
+    Args:
+        path: Path of a file or folder.
+
+    Raises:
+        DataError: The path is a device, a FIFO or a socket.
+    """
     mode = os.stat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise _refused(next((kind for is_kind, kind in _KINDS if is_kind(mode)), "no regular file"), str(path))
 
 
-def listed(folder: Path | str, root: str) -> tuple[list[os.DirEntry[str]], list[DataError]]:
-    """The entries of a folder by name, hidden ones left out; and for each that may not be read, why.
+def list_folder(folder: Path | str, root: str) -> tuple[list[os.DirEntry[str]], list[DataError]]:
+    """List a folder by name, without hidden entries.
 
     Args:
-        folder: the folder.
-        root: real path of the folder that was asked for.
+        folder: The folder.
+        root: Real path of the folder that the user named.
+
     Returns:
-        Regular files and folders; errors about devices, FIFOs, sockets, and links that lead out of `root` or nowhere.
-        A link to a folder in `root` is logged and left out, since its files are read where they lie.
+        Regular files and folders, and an error for each device, FIFO, socket, and link that leads out of `root` or
+        nowhere. A link to a folder in `root` is logged and left out, since its files are read in their own folder.
     """
     with os.scandir(folder) as found:
         entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
@@ -46,12 +54,17 @@ def listed(folder: Path | str, root: str) -> tuple[list[os.DirEntry[str]], list[
 
 
 def is_inside(path: Path, root: str) -> bool:
-    """Whether a regular file lies at the path, and no link leads it out of `root`."""
+    """Whether a path is a regular file inside a folder, links resolved.
+
+    Args:
+        path: Path of the file.
+        root: Real path of the folder.
+    """
     return path.is_file() and Path(os.path.realpath(path)).is_relative_to(root)
 
 
 def _is_readable(entry: os.DirEntry[str], root: str) -> bool:
-    """False for a link to a folder. DataError where the entry may not be read."""
+    """False for a link to a folder. DataError for an entry that must not be read."""
     place = os.path.relpath(entry.path, root) if entry.path.startswith(root) else entry.name
     if entry.is_symlink():
         target = os.path.realpath(entry.path)

@@ -1,10 +1,10 @@
-"""Read files in a process of its own, whose time and memory the kernel bounds: whatever a file says, only it is lost.
+"""Reading of files in child processes, whose time and memory the kernel limits. A hostile file ends only its child.
 
-    this process --- socket --- server, which has the readers imported and no thread --- forks a child a task
+    this process --- socket --- server, which has imported the readers and has no thread --- forks a child for a task
 
-A fork of this process itself would inherit its threads, and a new interpreter takes a second. The child runs a
-generator and hands over what it yields. It says which file it is at (`at_work`), so that its end can be told as that
-file's fault.
+A fork of this process itself would inherit its threads, and a new interpreter takes a second to start. The child runs a
+generator and sends what it yields. It says which file it reads (`at_work`), so that its end is reported as an error of
+that file.
 """
 
 from __future__ import annotations
@@ -28,19 +28,25 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from sign_models.errors import DataError, ResourceError, SignError
-from sign_models.keypoints.handover import hand_over, take, widen
+from sign_models.keypoints.handover import receive, send, widen_pipe
 from sign_models.keypoints.trees import memory_for
 
-SECONDS: float = 60  # of the processor's time, from one sample of a file to the next
-_REQUEST = struct.Struct("<cq64s")  # what is asked; the child's process id; the module to import
+MAX_CPU_S: float = 60  # of the processor's time, from one sample of a file to the next
+_REQUEST = struct.Struct("<cq64s")  # kind of request, process id of the child, module to import
 _START, _END, _IMPORT = b"s", b"e", b"i"
-_ANSWER = struct.Struct("<q")  # the child's process id, or the status it ended with
+_ANSWER = struct.Struct("<q")  # process id of the child, or its exit status
 _PRELOAD = "sign_models.keypoints.formats"
 
 
 @dataclass(frozen=True)
-class At:
-    """What a child says before it reads a file. key: what tells the file apart. place: what messages name."""
+class FileAtWork:
+    """Message of a child that reads a file next.
+
+    Attributes:
+        key: Identifies the file within the task.
+        place: What an error message names.
+        size: Size of the file, in bytes.
+    """
 
     key: Any
     place: str
@@ -49,25 +55,43 @@ class At:
 
 @dataclass(frozen=True)
 class _Raised:
-    """What ended a child's generator; an error that it yields is a value like others."""
+    """An error that a child's generator raised. An error that it yields is a value."""
 
     error: Exception
 
 
-class Died(Exception):
-    """A child was ended by the kernel. at: the file that it was at, None before the first; why: what ended it."""
+class ChildDied(Exception):
+    """A child process was ended by the kernel.
 
-    def __init__(self, at: At | None, status: int) -> None:
+    Attributes:
+        at: The file that it read, None before the first.
+        why: What ended it.
+    """
+
+    def __init__(self, at: FileAtWork | None, status: int) -> None:
+        """Explain the end of a child.
+
+        Args:
+            at: The file that it read.
+            status: Its exit status.
+        """
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         self.at = at
         self.why = {
-            int(signal.SIGPROF): f"reading it took more than {SECONDS} s of the processor",
+            int(signal.SIGPROF): f"reading it took more than {MAX_CPU_S} s of the processor",
             int(signal.SIGKILL): "the process that read it was killed, as when memory runs out",
         }.get(number, f"the process that read it crashed (signal {number})" if number else "its reader ended early")
         super().__init__(self.why)
 
     def error(self) -> DataError:
-        """As the error of the file. ResourceError where no file was at work."""
+        """Convert it to an error of the file.
+
+        Returns:
+            The error, to be raised or collected.
+
+        Raises:
+            ResourceError: The child did not read a file yet.
+        """
         if self.at is None:
             raise ResourceError(f"a process that reads files ended: {self.why}", remedy="start the command again")
         return DataError(
@@ -81,18 +105,33 @@ _child: Connection | None = None
 
 
 def at_work(key: Any, place: str, size: int) -> None:
-    """In a child: say that a file comes next, and bound what reading it may take. Elsewhere: nothing."""
+    """Announce the file that is read next, and limit the memory and time of this child. Outside a child do nothing.
+
+    Args:
+        key: Identifies the file within the task.
+        place: What an error message names.
+        size: Size of the file, in bytes.
+    """
     if _child is not None:
-        hand_over(_child, At(key, place, size))
+        send(_child, FileAtWork(key, place, size))
         with suppress(FileNotFoundError), open("/proc/self/status", "rb") as status:  # Linux
-            held = int(status.read().partition(b"VmData:")[2].split(maxsplit=1)[0]) * 1024
+            used = int(status.read().partition(b"VmData:")[2].split(maxsplit=1)[0]) * 1024
             most = resource.getrlimit(resource.RLIMIT_DATA)[1]
-            resource.setrlimit(resource.RLIMIT_DATA, (held + memory_for(size), most))
+            resource.setrlimit(resource.RLIMIT_DATA, (used + memory_for(size), most))
         _start_clock()
 
 
-def told(error: DataError | MemoryError, place: str, size: int) -> DataError:
-    """The error of a file, which says so where memory was what it lacked."""
+def as_data_error(error: DataError | MemoryError, place: str, size: int) -> DataError:
+    """Convert an error of reading a file, which may be a lack of memory.
+
+    Args:
+        error: What was raised.
+        place: What the message names.
+        size: Size of the file, in bytes.
+
+    Returns:
+        `error`, or an error that states the limit of memory.
+    """
     if isinstance(error, DataError) and not isinstance(error.__cause__, MemoryError):
         return error
     return DataError(
@@ -104,18 +143,18 @@ def told(error: DataError | MemoryError, place: str, size: int) -> DataError:
 
 
 def _start_clock() -> None:
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # not caught: it ends the process
+    signal.setitimer(signal.ITIMER_PROF, MAX_CPU_S)  # not caught: it ends the process
 
 
 class _ToParent(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         record.msg, record.args, record.exc_info = record.getMessage(), None, None
         if _child is not None:
-            hand_over(_child, record)
+            send(_child, record)
 
 
 def _run(task: int, result: int) -> None:
-    """A child's whole life."""
+    """Run the task of a child."""
     global _child
     _child = result_end = Connection(result, readable=False)
     try:
@@ -126,21 +165,25 @@ def _run(task: int, result: int) -> None:
             function, args = pickle.loads(order.recv_bytes())
         _start_clock()
         for found in function(*args):
-            hand_over(_child, found)
+            send(_child, found)
             _start_clock()
-        hand_over(_child, StopIteration())
-    except (BrokenPipeError, EOFError):  # nobody listens any more
+        send(_child, StopIteration())
+    except (BrokenPipeError, EOFError):  # the other end is closed
         pass
     except Exception as error:
-        if not isinstance(error, SignError):  # a bug, whose place the asking process would not know
+        if not isinstance(error, SignError):  # a bug, whose traceback the parent would not have
             error.add_note(traceback.format_exc())
         with suppress(OSError):
-            hand_over(result_end, _Raised(error))
+            send(result_end, _Raised(error))
 
 
 def serve(fd: int) -> None:
-    """The server's loop, which ends with the process that started it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the business of the process that asked
+    """Run the server, which ends with the process that started it.
+
+    Args:
+        fd: File descriptor of its socket.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the process that asked
     importlib.import_module(_PRELOAD)
     link, children = socket.socket(fileno=fd), set[int]()
     while True:
@@ -158,7 +201,7 @@ def serve(fd: int) -> None:
             for one in fds:
                 os.close(one)
         elif asked == _END:
-            os.kill(number, signal.SIGKILL)  # not yet waited for: the number is still its own
+            os.kill(number, signal.SIGKILL)  # not waited for yet, so the process id is still its own
             children.discard(number)
             number = os.waitpid(number, 0)[1]
         else:
@@ -172,7 +215,7 @@ def serve(fd: int) -> None:
 
 
 class _Server:
-    """The server of this process; started when it is first asked, and anew where it died or this process forked."""
+    """The server of this process. It is started on the first request, and again if it ended or this process forked."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -181,7 +224,7 @@ class _Server:
         self._imported = set[str]()
 
     def ask(self, what: bytes, number: int = 0, module: str = "", fds: tuple[int, ...] = ()) -> int:
-        """The server's answer. OSError where it is gone."""
+        """Send a request and return the answer. OSError where the server has ended."""
         with self._lock:
             if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
                 self._start()
@@ -208,20 +251,30 @@ _server = _Server()
 
 
 class Child:
-    """A process that runs a generator function of an importable module.
+    """A process that runs a generator function.
 
-    at: the file it was at when it last said so.
+    Attributes:
+        at: The file that it announced last.
     """
 
     def __init__(self, function: Callable[..., Iterator[Any]], *args: Any) -> None:
-        self.at: At | None = None
+        """Start the process.
+
+        Args:
+            function: Generator function of an importable module.
+            *args: Its arguments, which are pickled.
+
+        Raises:
+            ResourceError: No process can be started.
+        """
+        self.at: FileAtWork | None = None
         self._pid = 0
         task, order = os.pipe()
         result, results = os.pipe()
         self._results = Connection(result, writable=False)
         try:
             with Connection(order, readable=False) as sender, Connection(results, readable=False) as writer:
-                widen(writer)
+                widen_pipe(writer)
                 try:
                     _server.ask(_IMPORT, module=function.__module__)
                     self._pid = _server.ask(_START, fds=(task, results))
@@ -233,13 +286,21 @@ class Child:
             raise ResourceError(f"no process could be started to read files ({error})") from error
 
     def receive(self) -> Any:
-        """The next that it yields; StopIteration at its end. Raises what it raised, or Died."""
+        """Wait for the next value.
+
+        Returns:
+            What the generator yields, or a StopIteration at its end.
+
+        Raises:
+            ChildDied: The kernel ended the child.
+            Exception: What the generator raised.
+        """
         while True:
             try:
-                found = take(self._results)
+                found = receive(self._results)
             except EOFError:
-                raise Died(self.at, self.end()) from None
-            if isinstance(found, At):
+                raise ChildDied(self.at, self.end()) from None
+            if isinstance(found, FileAtWork):
                 self.at = found
             elif isinstance(found, logging.LogRecord):
                 if (logger := logging.getLogger(found.name)).isEnabledFor(found.levelno):
@@ -250,7 +311,11 @@ class Child:
                 return found
 
     def end(self) -> int:
-        """End it if it is still at work. The status that it ended with."""
+        """End the child if it still runs.
+
+        Returns:
+            Its exit status.
+        """
         self._results.close()
         pid, self._pid = self._pid, 0
         with suppress(OSError):
@@ -259,7 +324,19 @@ class Child:
 
 
 def isolated(function: Callable[..., Iterator[Any]], *args: Any) -> Iterator[Any]:
-    """What a generator function yields, run in a child; in a child itself, run there. Raises Died and SignError."""
+    """Run a generator function in a child process. Within a child it is run directly.
+
+    Args:
+        function: Generator function of an importable module.
+        *args: Its arguments, which are pickled.
+
+    Yields:
+        What the generator yields.
+
+    Raises:
+        ChildDied: The kernel ended the child.
+        SignError: The generator raised it, or no process can be started.
+    """
     if _child is not None:
         yield from function(*args)
         return

@@ -1,8 +1,8 @@
-"""The landmarks of the field's estimators, by name and in their order: what `layouts` puts together.
+"""Landmarks of pose estimators by name, in their order. `layouts` combines them.
 
-Names are "part.landmark"; left and right are the signer's own. A place whose landmark nobody needs is named "_".
+Names are "part.landmark". Left and right are the signer's own. A place whose landmark is not used is named "_".
 
-Origins: MediaPipe Holistic (33 pose, 468 or 478 face mesh, 21 + 21 hand points), COCO-WholeBody (Jin et al., ECCV
+Sources: MediaPipe Holistic (33 pose, 468 or 478 face mesh, 21 + 21 hand points), COCO-WholeBody (Jin et al., ECCV
 2020), OpenPose's BODY_25, COCO, BODY_135, 70 face and 21 hand points, Halpe-136 of AlphaPose, Sapiens' 308
 (GOLIATH_KPTS in lite/demo/classes_and_palettes.py of facebookresearch/sapiens), the reduced component sets of
 pose-format. The mesh points that stand for the 68-point face were chosen by measurement on one clip that both
@@ -19,12 +19,27 @@ FINGERS = ("thumb", "index_finger", "middle_finger", "ring_finger", "pinky")
 
 
 def split(names: str) -> tuple[str, ...]:
-    """The names in a text, which spaces part."""
+    """Split a text into names.
+
+    Args:
+        names: Names separated by spaces.
+
+    Returns:
+        The names.
+    """
     return tuple(names.split())
 
 
 def prefixed(part: str, names: Iterable[str]) -> tuple[str, ...]:
-    """The names of landmarks of a part: "body" and "nose" -> "body.nose"."""
+    """Put the part in front of names, such as "body.nose".
+
+    Args:
+        part: "body", "left_hand", "right_hand", "face" or "world".
+        names: Landmarks of the part. "_" is kept.
+
+    Returns:
+        The full names.
+    """
     return tuple(IGNORED if name == IGNORED else f"{part}.{name}" for name in names)
 
 
@@ -122,7 +137,14 @@ MESH_CONTOURS = tuple(
 
 
 def mesh(points: Iterable[int]) -> tuple[str, ...]:
-    """Names of face mesh points: those that CANONICAL knows by their own name, the others "face.mesh_7"."""
+    """Name points of MediaPipe's face mesh.
+
+    Args:
+        points: Indices in the mesh.
+
+    Returns:
+        Names of the landmarks that CANONICAL has, and names such as "face.mesh_7" for all others.
+    """
     return prefixed("face", (MESH_NAMES.get(i, f"mesh_{i}") for i in points))
 
 

@@ -1,7 +1,7 @@
-"""Which landmark stands at which place: the only files with landmark indices in them are this one and `landmarks`.
+"""Layouts of landmarks. Only this file and `landmarks` contain landmark indices.
 
-A layout is a tuple of names of `landmarks` in the order of its file. `CANONICAL` is what the models see; `to_canonical`
-maps by name.
+A layout is a tuple of names of `landmarks` in the order of its file. `CANONICAL` is the layout of the models, and
+`to_canonical` maps to it by name. T frames, K landmarks of a layout, C landmarks of CANONICAL.
 """
 
 from __future__ import annotations
@@ -106,7 +106,14 @@ PLACE: dict[str, int] = {name: i for i, name in enumerate(CANONICAL)}
 
 
 def mirrored(name: str) -> str:
-    """The landmark's counterpart on the signer's other side: "body.left_eye" -> "body.right_eye"."""
+    """Name the landmark on the other side of the body, such as "body.right_eye" for "body.left_eye".
+
+    Args:
+        name: Name of a landmark.
+
+    Returns:
+        Name of its counterpart, the same for a landmark in the middle.
+    """
     swap = {"left": "right", "right": "left"}
     return ".".join("_".join(swap.get(word, word) for word in part.split("_")) for part in name.split("."))
 
@@ -139,7 +146,7 @@ BONES: tuple[tuple[int, int], ...] = _bones()
 
 
 def _substitutes() -> dict[str, list[tuple[str, str]]]:
-    """For a canonical landmark that a layout lacks: what it is taken from, the mean of two others (or one, twice)."""
+    """Substitutes of a canonical landmark that a layout lacks: pairs whose mean is taken. A pair may repeat one."""
     found = {"body.nose": [("face.nose_tip",) * 2], "face.nose_tip": [("body.nose",) * 2]}
     for side in ("left", "right"):
         found[f"body.{side}_eye"] = [
@@ -159,18 +166,29 @@ def _substitutes() -> dict[str, list[tuple[str, str]]]:
 SUBSTITUTES = _substitutes()
 _KNOWN_NAMES = frozenset(name for names in LAYOUTS.values() for name in names)
 
-_SHIPPED = {names: name for name, names in LAYOUTS.items()}
+_NAME_BY_LANDMARKS = {names: name for name, names in LAYOUTS.items()}
 
 
-class Described(str):
-    """The name, made of its contents, of a layout that a file describes. names: its landmarks, in order.
+class DescribedLayout(str):
+    """Name of a layout that a file describes, derived from its landmarks.
 
-    It carries them, so that nothing grows or is forgotten in a server, which meets ever new ones in many threads.
+    The name carries the landmarks, so that no registry grows in a server that sees many layouts in many threads.
+
+    Attributes:
+        names: Landmarks in their order.
     """
 
     names: tuple[str, ...]
 
-    def __new__(cls, names: tuple[str, ...]) -> Described:
+    def __new__(cls, names: tuple[str, ...]) -> DescribedLayout:
+        """Name the layout of these landmarks.
+
+        Args:
+            names: Landmarks in their order.
+
+        Returns:
+            The name.
+        """
         name = super().__new__(cls, f"custom:{len(names)}:{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}")
         name.names = names
         return name
@@ -181,10 +199,11 @@ class Described(str):
 
 @lru_cache(256)
 def _sources(layout: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Where the canonical landmarks stand in a layout.
+    """Map a layout to the canonical landmarks.
 
-    source (C,): its place, or the first of the two places whose mean it is. averaged (A,), partner (A,): the canonical
-    places that are means, and the second place of each. absent (C,) bool: the layout has nothing for it.
+    Returns:
+        source: (C,) index in the layout, or the first of two whose mean is taken. averaged: (A,) canonical landmarks
+        that are means. partner: (A,) second index of each. absent: (C,) bool, canonical landmarks without a source.
     """
     place = {name: i for i, name in enumerate(layout)}
     pairs = []
@@ -200,19 +219,42 @@ def _sources(layout: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def to_canonical(points: np.ndarray, confidence: np.ndarray, layout: str) -> tuple[np.ndarray, np.ndarray]:
-    """(T, K, 2) points and (T, K) confidence in a layout -> (T, C, 2) and (T, C) of CANONICAL's landmarks, float32.
+    """Map a clip to the canonical landmarks.
 
-    A landmark that the layout lacks, even in another part, has confidence 0. A mean of two is as sure as the less sure.
+    A landmark without a source in the layout gets confidence 0. A mean of two gets the lower of their confidences.
+
+    Args:
+        points: (T, K, 2).
+        confidence: (T, K).
+        layout: Name of the layout.
+
+    Returns:
+        (T, C, 2) points and (T, C) confidence, float32.
+
+    Raises:
+        DataError: The layout is unknown.
     """
-    return joined_canonical([points], [confidence], layout)
+    return batch_to_canonical([points], [confidence], layout)
 
 
-def joined_canonical(
+def batch_to_canonical(
     points: Sequence[np.ndarray], confidence: Sequence[np.ndarray], layout: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same of several clips one after another."""
+    """Map several clips of one layout to the canonical landmarks, as to_canonical does.
+
+    Args:
+        points: (T, K, 2) of each clip.
+        confidence: (T, K) of each clip.
+        layout: Name of the layout.
+
+    Returns:
+        (F, C, 2) points and (F, C) confidence, float32, of F concatenated frames.
+
+    Raises:
+        DataError: The layout is unknown.
+    """
     source, averaged, partner, absent = _sources(names_of(layout))
-    # x + iy: one number a landmark, because numpy is slow at axes of length 2.
+    # A landmark is one complex number x + iy, because numpy is slow at axes of length 2.
     planes = [np.ascontiguousarray(of_clip, np.float32).view(np.complex64)[..., 0] for of_clip in points]
     scores = [np.asarray(of_clip, np.float32) for of_clip in confidence]
     mapped, sure = _columns(planes, source), _columns(scores, source)
@@ -228,8 +270,15 @@ def joined_canonical(
 
 
 def depth_to_canonical(depth: np.ndarray, layout: str) -> np.ndarray:
-    """(T, K) of a layout -> (T, C) float32 of CANONICAL's landmarks, as `to_canonical` does with points; of what the
-    layout lacks, any number."""
+    """Map depth to the canonical landmarks, as to_canonical maps points.
+
+    Args:
+        depth: (T, K).
+        layout: Name of the layout.
+
+    Returns:
+        (T, C) float32. Landmarks without a source have any value.
+    """
     source, averaged, partner, _ = _sources(names_of(layout))
     depth = np.asarray(depth, np.float32)
     mapped = depth[:, source]
@@ -238,7 +287,7 @@ def depth_to_canonical(depth: np.ndarray, layout: str) -> np.ndarray:
 
 
 def _columns(arrays: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
-    """(T, K) each -> (F, places)."""
+    """Columns `places` of concatenated arrays (T, K)."""
     out, end = np.empty((sum(map(len, arrays)), len(places)), arrays[0].dtype), 0
     for array in arrays:
         begin, end = end, end + len(array)
@@ -247,7 +296,18 @@ def _columns(arrays: Sequence[np.ndarray], places: np.ndarray) -> np.ndarray:
 
 
 def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:
-    """The landmark names of a layout, or DataError with the nearest known layout."""
+    """Look up the landmarks of a layout.
+
+    Args:
+        layout: Name in LAYOUTS, or a DescribedLayout.
+        place: What an error message names.
+
+    Returns:
+        Names of the landmarks in their order.
+
+    Raises:
+        DataError: The layout is unknown. The message names the most similar one.
+    """
     if not isinstance(layout, str):
         raise DataError(
             f"a layout that is a {type(layout).__name__}",
@@ -255,7 +315,7 @@ def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:
             wanted="a layout's name",
             remedy="leave it out to have it told by the count of landmarks",
         )
-    if isinstance(layout, Described):
+    if isinstance(layout, DescribedLayout):
         return layout.names
     if layout not in LAYOUTS:
         near = get_close_matches(layout, LAYOUTS, 1, 0.3)
@@ -268,13 +328,24 @@ def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:
     return LAYOUTS[layout]
 
 
-# Where two layouts share a count, the one that files without a name are taken for.
+# Layouts that are not chosen by their count, since a more frequent layout has the same one.
 _NOT_BY_COUNT = ("left_hand_21", "glofe_137", "skels_50")
 BY_COUNT: dict[int, str] = {len(names): name for name, names in LAYOUTS.items() if name not in _NOT_BY_COUNT}
 
 
 def layout_of(count: int, *, place: str = "") -> str:
-    """The layout with that many landmarks; 21 is taken for a right hand. DataError lists the known counts."""
+    """Choose a layout by its count of landmarks. 21 are taken for a right hand.
+
+    Args:
+        count: Landmarks of a frame.
+        place: What an error message names.
+
+    Returns:
+        Name of the layout.
+
+    Raises:
+        DataError: No layout has that count. The message lists the known counts.
+    """
     if count not in BY_COUNT:
         known = ", ".join(f"{n} ({BY_COUNT[n]})" for n in sorted(BY_COUNT))
         raise DataError(
@@ -287,15 +358,29 @@ def layout_of(count: int, *, place: str = "") -> str:
 
 
 def name_of(names: Iterable[str]) -> str:
-    """The name of the layout with these landmark names, of which unknown ones count as "_": LAYOUTS' or a Described."""
+    """Name the layout of a list of landmarks.
+
+    Args:
+        names: Landmarks in their order. Unknown ones count as "_".
+
+    Returns:
+        Name in LAYOUTS, or a DescribedLayout.
+    """
     names = tuple(name if name in _KNOWN_NAMES else IGNORED for name in names)
-    return _SHIPPED.get(names) or Described(names)
+    return _NAME_BY_LANDMARKS.get(names) or DescribedLayout(names)
 
 
 def load_layout(path: Path | str) -> str:
-    """The name of the layout in a YAML file, a list of landmark names in the order of the data.
+    """Read a layout from a YAML file.
 
-    A place that holds no landmark of ours is null. Raises DataError on an unreadable file, an unknown or repeated name.
+    Args:
+        path: File with a list of landmark names in the order of the data. null: a place that is not used.
+
+    Returns:
+        Name of the layout.
+
+    Raises:
+        DataError: The file cannot be read, or has unknown, repeated or no usable names.
     """
     path = Path(path)
     try:

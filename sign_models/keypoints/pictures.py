@@ -1,4 +1,4 @@
-"""Skeletons drawn as they are, as the model saw them, and as it restored them. Knows matplotlib."""
+"""Figures of skeletons: original, masked and restored."""
 
 from __future__ import annotations
 
@@ -15,8 +15,18 @@ if TYPE_CHECKING:
 COLOURS = {"body": "#444444", "left_hand": "#1f77b4", "right_hand": "#d62728", "face": "#8c8c8c"}
 
 
-def restorations(original: np.ndarray, masked: np.ndarray, restored: np.ndarray, title: str) -> Figure:
-    """One row a frame: original, masked, restored. Each (N, K, 3): x, y in shoulder widths, confidence."""
+def restoration_figure(original: np.ndarray, masked: np.ndarray, restored: np.ndarray, title: str) -> Figure:
+    """Draw frames, one a row: original, masked and restored.
+
+    Args:
+        original: (N, K, 3) frames: x and y in shoulder widths, confidence.
+        masked: (N, K, 3) the same with masked landmarks unseen.
+        restored: (N, K, 3) the same as the model restores them.
+        title: Title of the figure.
+
+    Returns:
+        The figure.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 2.6 * len(original)), layout="constrained")
@@ -25,14 +35,19 @@ def restorations(original: np.ndarray, masked: np.ndarray, restored: np.ndarray,
         seen = frames[0][frames[0][:, 2] > 0, :2]
         low, high = seen.min(0) - 0.2, seen.max(0) + 0.2
         for axis, frame, name in zip(row, frames, ("original", "masked", "restored"), strict=True):
-            draw(axis, frame)
+            draw_skeleton(axis, frame)
             axis.set(title=name, xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal", xticks=[], yticks=[])
     figure.suptitle(title)
     return figure
 
 
-def draw(axis: Axes, frame: np.ndarray) -> None:
-    """One skeleton (K, 3); what is not seen is not drawn."""
+def draw_skeleton(axis: Axes, frame: np.ndarray) -> None:
+    """Draw a skeleton without its unseen landmarks.
+
+    Args:
+        axis: Where to draw.
+        frame: (K, 3) x, y and confidence.
+    """
     from matplotlib.collections import LineCollection
 
     seen = frame[:, 2] > 0
@@ -41,7 +56,7 @@ def draw(axis: Axes, frame: np.ndarray) -> None:
     # one collection: a line for each bone takes several times as long
     axis.add_collection(LineCollection(list(lines), colors=[_colour(start) for start, _ in bones], linewidths=1))
     places = np.flatnonzero(seen)
-    axis.scatter(*frame[places, :2].T, s=2, color=[_colour(place) for place in places])
+    axis.scatter(frame[places, 0], frame[places, 1], s=2, color=[_colour(int(place)) for place in places])
 
 
 def _colour(place: int) -> str:

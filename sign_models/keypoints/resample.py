@@ -1,21 +1,23 @@
-"""Frames that come when they come, brought to a constant frame rate."""
+"""Resampling of frames with time stamps to a constant frame rate."""
 
 from __future__ import annotations
 
 import numpy as np
 
-MAX_GAP_S = 0.25  # between two frames that a landmark is interpolated over; longer ones show nothing of the way
+MAX_GAP_S = 0.25  # longest gap between two frames that a landmark is interpolated over
 
 
 def at_rate(times: np.ndarray, points: np.ndarray, confidence: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """The frames at `fps`, from the first time on: linear between two that show a landmark, else the nearer one.
+    """Resample frames: linearly between two frames that show a landmark, else from the nearer one.
 
     Args:
-        times: (T,) seconds, growing.
-        points: (T, K, C). confidence: (T, K); 0 means not seen.
-        fps: Frames a second.
+        times: (T,) rising times in seconds.
+        points: (T, K, C) landmarks.
+        confidence: (T, K). 0: not seen.
+        fps: Frames per second of the result, which begins at the first time.
+
     Returns:
-        points (S, K, C) and confidence (S, K), float32, with S = round(duration * fps) + 1.
+        Points (S, K, C) and confidence (S, K), float32, with S = round(duration * fps) + 1.
     """
     grid = times[0] + np.arange(round((times[-1] - times[0]) * fps) + 1) / fps
     after = np.clip(np.searchsorted(times, grid), 1, max(len(times) - 1, 1)) if len(times) > 1 else np.zeros(1, int)
@@ -24,7 +26,7 @@ def at_rate(times: np.ndarray, points: np.ndarray, confidence: np.ndarray, fps: 
     share = np.clip(np.divide(grid - times[before], gap, out=np.zeros_like(gap), where=gap > 0), 0, 1)
     both = (confidence[before] > 0) & (confidence[after] > 0) & (gap <= MAX_GAP_S)[:, None]
     weight = np.where(both, share[:, None], share[:, None] > 0.5).astype(np.float32)
-    # What is not seen may be anything, also not a number.
+    # Unseen landmarks may be NaN.
     first, second = (np.where(confidence[i, :, None] > 0, points[i], 0) for i in (before, after))
     made = first + weight[..., None] * (second - first)
     sure = confidence[before] + weight * (confidence[after] - confidence[before])

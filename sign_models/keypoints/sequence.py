@@ -1,4 +1,4 @@
-"""One clip of keypoints as its file gives it, before normalisation."""
+"""A clip of keypoints as its file gives it, before normalisation."""
 
 from __future__ import annotations
 
@@ -8,30 +8,36 @@ from typing import Literal
 import numpy as np
 
 Unit = Literal["pixel", "normalized", "centered"]
+# Names of splits in files, and the names that they have everywhere else.
+SPLIT_ALIASES = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 # Names of units in files and requests made before 0.2.0.
 RENAMED_UNITS = {"picture": "normalized", "body": "centered"}
 
 
 @dataclass(frozen=True)
 class KeypointSequence:
-    """T frames of the K landmarks of a layout.
+    """A clip: T frames of the K landmarks of a layout.
 
-    points      (T, K, 2) float32; x to the right, y down, in `unit`. Undefined where confidence is 0.
-    confidence  (T, K) float32 in [0, 1]; 0 means not seen.
-    layout      a name that keypoints.layouts.names_of knows; says which landmark stands at which of the K places.
-    unit        "pixel": pixels; "normalized": fractions of the picture's width and height;
-                "centered": already centred and scaled, x and y in one unit.
-    size        (width, height) of the picture in pixels, where the file tells it.
-    fps         frames per second, where the file tells it.
-    text, split, group: sentence, train|dev|test, and signer or source video, where the file tells them.
-    extractor   which program found the landmarks, as keypoints.extractor writes it; None where the file does not tell.
-    source      what an error message names: the file, or file and sample.
-    depth       (T, K) float32, where the file tells it: z away from the camera, in the unit of x (of "normalized":
-                fractions of the picture's width), from any origin, which may be another one in each body part.
-                Undefined where confidence is 0.
-    cut         (recording, its frames, first frame, frame after the last) of a clip that is cut out of a recording.
-    nan         landmarks, counted in every frame, that the file gives as NaN; they are unseen here.
-    fitting     where only the count of landmarks tells the layout: the orders that fit clearly better; else None.
+    Attributes:
+        id: Unique within a source.
+        points: (T, K, 2) float32. x to the right and y down, in `unit`. Undefined where confidence is 0.
+        confidence: (T, K) float32 in [0, 1]. 0: not seen.
+        layout: Name for keypoints.layouts.names_of, which gives the landmark at each of the K places.
+        unit: "pixel". "normalized": shares of the image's width and height. "centered": already centred and scaled, x
+            and y in one unit.
+        size: (width, height) of the image in pixels, None where unknown.
+        fps: Frames per second, None where unknown.
+        text: Text of the clip, or None.
+        split: "train", "dev", "test", or None.
+        group: Signer or source video, or None.
+        extractor: Program that found the landmarks, as keypoints.extractor writes it. None where the file does not say.
+        source: What an error message names: the file, or file and sample.
+        depth: (T, K) float32 or None: z away from the camera, in the unit of x (of "normalized": shares of the image's
+            width). Its origin is any, and may differ between body parts. Undefined where confidence is 0.
+        nan: Landmarks that the file gives as NaN, summed over frames. They count as unseen.
+        cut: Of a clip cut out of a recording: the recording, its frames, first frame, and the frame after the last.
+        fitting: Where the layout was chosen by the count of landmarks: orders of landmarks that fit clearly better.
+            Else None.
     """
 
     id: str
@@ -55,8 +61,16 @@ class KeypointSequence:
         return len(self.points)
 
 
-def of_canonical(name: str, clip: np.ndarray) -> KeypointSequence:
-    """A normalised clip (T, K, 3 or 4) of the canonical landmarks as a sequence."""
+def from_canonical(name: str, clip: np.ndarray) -> KeypointSequence:
+    """Convert a normalised clip back to a sequence.
+
+    Args:
+        name: Id of the clip.
+        clip: (T, K, 3 or 4) of the canonical landmarks: x, y, confidence, and depth.
+
+    Returns:
+        The sequence, in unit "centered".
+    """
     values = np.asarray(clip, np.float32)
     return KeypointSequence(
         name,
@@ -70,7 +84,15 @@ def of_canonical(name: str, clip: np.ndarray) -> KeypointSequence:
 
 
 def with_channels(frames: np.ndarray, channels: int) -> np.ndarray:
-    """(..., 3 or 4) -> (..., channels): without depth, or with a depth of 0."""
+    """Remove depth from frames, or add a depth of 0.
+
+    Args:
+        frames: (..., 3 or 4).
+        channels: 3 or 4.
+
+    Returns:
+        (..., channels).
+    """
     if frames.shape[-1] == 3 and channels == 4:
         return np.concatenate([frames, np.zeros_like(frames[..., :1])], -1)
     return frames if frames.shape[-1] == channels else np.ascontiguousarray(frames[..., :channels])

@@ -1,6 +1,6 @@
-"""Trees of containers that files and requests describe: what they hold, counted before they are built and used.
+"""Limits of untrusted trees of containers, checked before the trees are built or used.
 
-A few bytes can describe a tree without end: JSON takes up to 30 times its bytes in memory, and a pickle may name one
+A few bytes can describe a tree without end: JSON takes up to 30 times its size in memory, and a pickle may refer to one
 list twice in every level of another.
 """
 
@@ -26,18 +26,27 @@ _SCALARS = _NUMBERS | {str, bytes, bytearray, complex}
 
 
 def memory_for(size: int) -> int:
-    """Bytes of memory that reading a file of `size` bytes may take."""
+    """Limit the memory for reading a file.
+
+    Args:
+        size: Size of the file, in bytes.
+
+    Returns:
+        Bytes of memory that reading it may take.
+    """
     return MEMORY_PER_BYTE * size + FREE_MEMORY
 
 
 def check_json(data: bytes | bytearray, place: str, *, memory: int | None = None) -> None:
-    """Count what JSON holds, from its bytes alone.
+    """Estimate the memory of JSON from its bytes, before it is parsed.
 
     Args:
-        data: the JSON, not yet decoded.
-        memory: bytes that its values may take; None: `memory_for` its size.
+        data: The JSON, not yet decoded.
+        place: What an error message names.
+        memory: Bytes that its values may take. None: memory_for its size.
+
     Raises:
-        DataError: its values would take more.
+        DataError: The values would take more.
     """
     counts = {character: data.count(character) for character in _COSTS}
     takes = 2 * len(data) + sum(counts[character] * cost for character, cost in _COSTS.items())
@@ -53,7 +62,18 @@ def check_json(data: bytes | bytearray, place: str, *, memory: int | None = None
 
 
 def parse_json(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """json.loads of what `check_json` has counted. ValueError on what is no JSON or nested too deep."""
+    """Parse JSON that check_json has accepted.
+
+    Args:
+        text: The JSON.
+        hook: As `object_pairs_hook` of json.loads.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: The text is not JSON, or is nested too deeply.
+    """
     try:
         return json.loads(text, object_pairs_hook=hook)
     except RecursionError as error:
@@ -61,7 +81,7 @@ def parse_json(text: str, hook: Callable[[list[tuple[str, Any]]], Any] | None = 
 
 
 class _Counted(NamedTuple):
-    """What a container holds: values and bytes of arrays, each as often as it stands there; levels of containers."""
+    """Size of a container: values, bytes of arrays, levels of containers. What is referred to twice counts twice."""
 
     values: int
     array_bytes: int
@@ -69,16 +89,17 @@ class _Counted(NamedTuple):
 
 
 def check_tree(tree: Any, place: str, *, numbers: bool = False, max_bytes: int | None = None) -> None:
-    """Count a tree's values and arrays, each as often as it stands there: a list that is shared counts every time.
-
-    Every container is looked at once, however often it stands there.
+    """Check the size of a tree. What is referred to several times counts every time, but is visited once.
 
     Args:
-        tree: containers, arrays and values.
-        numbers: nothing but numbers, None and arrays of numbers may stand in it.
-        max_bytes: of its arrays; None: any.
+        tree: Containers, arrays and values.
+        place: What an error message names.
+        numbers: Whether only numbers, None and arrays of numbers are accepted.
+        max_bytes: Bytes of its arrays at most. None: no limit.
+
     Raises:
-        DataError: a container holds itself, there are more than MAX_VALUES or MAX_DEPTH levels, or other values.
+        DataError: A container holds itself, the tree exceeds MAX_VALUES, MAX_DEPTH or `max_bytes`, or holds other
+            values.
     """
     scalars = _NUMBERS if numbers else _SCALARS
     counted: dict[int, _Counted] = {}
@@ -117,7 +138,7 @@ def check_tree(tree: Any, place: str, *, numbers: bool = False, max_bytes: int |
 
 
 def _lists_of_scalars(values: Collection[Any], scalars: frozenset[type], place: str) -> int:
-    """How many scalars stand in the lists that all values are; 0 where they are not. Most of a tree is this."""
+    """Number of scalars if all values are lists of scalars, as in most of a tree; else 0."""
     if {*map(type, values)} != {list}:
         return 0
     count = sum(map(len, values))

@@ -1,4 +1,4 @@
-"""YAML files that somebody else may have written: no aliases, which make bombs, and numbers that fit 64 bits."""
+"""YAML from untrusted sources: without aliases, which can expand without end, and with numbers of 64 bits."""
 
 from __future__ import annotations
 
@@ -30,11 +30,18 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds.
+    """Read a YAML file.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        Its content.
 
     Raises:
-        OSError: it cannot be read. DataError: it is no regular file.
-        ValueError: it is no YAML, too large, nested too deep, or holds aliases or numbers of more than 64 bits.
+        OSError: The file cannot be read.
+        DataError: The path is no regular file.
+        ValueError: The file is not YAML, too large, nested too deeply, or has aliases or numbers of more than 64 bits.
     """
     check_regular(path)
     with path.open("rb") as file:

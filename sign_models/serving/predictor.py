@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 from sign_models.keypoints.windows import Window
-from sign_models.keypoints.windows import windows as cut_up
+from sign_models.keypoints.windows import split_into_windows as cut_up
 from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sign_models.keypoints.windows import LOW, MARGIN, REST, SLIP, SPAN
+from sign_models.keypoints.windows import LOW_HAND_Y, MARGIN_FRAMES, MIN_RAISED_FRAMES, MIN_REST_FRAMES, MOTION_FRAMES
 from sign_models.video.following import HANDS, SHOULDERS, WRISTS, shoulder_width
 
 RULE_FPS = 25.0  # frames a second that the rules of keypoints.windows are meant for
-REST_S, MARGIN_S, SLIP_S = REST / RULE_FPS, MARGIN / RULE_FPS, SLIP / RULE_FPS
+REST_S, MARGIN_S, SLIP_S = MIN_REST_FRAMES / RULE_FPS, MARGIN_FRAMES / RULE_FPS, MIN_RAISED_FRAMES / RULE_FPS
 MAX_FPS = 60.0  # frames that come sooner are left out
 MEMORY_S = 2.0  # over which the signer's shoulders are remembered
 
@@ -118,7 +118,7 @@ class Segmenter:
         wrists = frame[[HANDS, HANDS + (len(frame) - HANDS) // 2]]
         if not (wrists[:, 3] > 0).any():
             return False
-        return bool(((wrists[:, 3] > 0) & (wrists[:, 1] < middle[1] + LOW * width)).any())
+        return bool(((wrists[:, 3] > 0) & (wrists[:, 1] < middle[1] + LOW_HAND_Y * width)).any())
 
     def _stillest(self) -> int:
         """The place in the second half where the hands move least, averaged over SPAN frames."""
@@ -127,6 +127,8 @@ class Segmenter:
         sure = np.concatenate([values[:, HANDS:, 3], values[:, WRISTS, 3]], 1) > 0
         both = sure[1:] & sure[:-1]
         moved = (np.linalg.norm(np.diff(places, axis=0), axis=-1) * both).sum(1) / np.maximum(both.sum(1), 1)
-        smooth = np.convolve(np.pad(moved, SPAN // 2, mode="edge"), np.full(SPAN, 1 / SPAN), "valid")
+        smooth = np.convolve(
+            np.pad(moved, MOTION_FRAMES // 2, mode="edge"), np.full(MOTION_FRAMES, 1 / MOTION_FRAMES), "valid"
+        )
         half = len(values) // 2
         return half + 1 + int(smooth[half : max(half + 1, 7 * len(values) // 8)].argmin())

@@ -15,7 +15,7 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.sampler import Sampler, batches_by_length
 from sign_models.data.splits import hold_out
-from sign_models.keypoints.pictures import restorations
+from sign_models.keypoints.pictures import restoration_figure
 from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.stages.work import Result, Work
@@ -167,4 +167,6 @@ def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, 
     seen = batch.x[..., 2:3]
     rebuilt = torch.cat([restored.float(), seen], -1)
     original, masked_, restored_ = (t[rows, middle].float().cpu().numpy() for t in (batch.x, masked, rebuilt))
-    recorder.figure("pictures/restoration.png", restorations(original, masked_, restored_, title="validation frames"))
+    recorder.figure(
+        "pictures/restoration.png", restoration_figure(original, masked_, restored_, title="validation frames")
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sign_models.keypoints.formats.pose_record import packed
+from sign_models.keypoints.formats.pose_record import pack_record
 from sign_models.keypoints.landmarks import FINGERS, HAND, MEDIAPIPE_POSE
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -53,7 +53,7 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
     values[confidence == 0] = 0
     buffer = io.BytesIO()
     Pose(header, NumPyPoseBody(float(sequence.fps), values, confidence)).write(buffer)
-    buffer.write(packed(record))
+    buffer.write(pack_record(record))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("wb") as file:

@@ -16,7 +16,7 @@ from sign_models.data.frame_sampling import drop_frames, interpolation_index, wa
 from sign_models.data.masking import mask_keypoints
 from sign_models.data.sampler import Sampler, batches_by_length, bucket
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
-from sign_models.keypoints.sequence import of_canonical
+from sign_models.keypoints.sequence import from_canonical
 from sign_models.params.load import resolve
 from sign_models.params.schema import Augment
 
@@ -48,7 +48,7 @@ def frames() -> DeviceCorpus:
         clip[..., 0], clip[..., 1] = np.arange(length)[:, None], i
         clip[..., 2] = rng.random((length, K)) > 0.2
         clip[..., :2] *= clip[..., 2:]
-        sequences.append(of_canonical(f"clip {i}", clip))
+        sequences.append(from_canonical(f"clip {i}", clip))
     return DeviceCorpus(_raw(sequences), torch.device("cpu"))
 
 

@@ -22,14 +22,14 @@ from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
 from sign_models.data.frame_sampling import interpolation_index
 from sign_models.data.sampler import Sampler, bucket
-from sign_models.datasets import store, store_writer
+from sign_models.datasets import store, store_writer, stored_frames
 from sign_models.datasets.readers import START, Position, Sample, normalised_samples
 from sign_models.datasets.store import INDEX, UNFINISHED, is_store, open_store
 from sign_models.datasets.store_writer import StoreWriter
 from sign_models.errors import DataError
 from tests.data.generated import TEXTS, sequence, sequences
 
-SHARD = 100 * store.FRAME_BYTES  # bytes: a few clips a shard
+SHARD = 100 * stored_frames.FRAME_BYTES  # bytes: a few clips a shard
 CLIPS = 40
 LONG = 150  # frames: more than a shard holds
 
@@ -91,13 +91,13 @@ def test_a_store_is_the_corpus_in_memory_bit_for_bit(path: Path, memory: Corpus)
 
 def test_shards_can_be_mapped_as_they_lie(path: Path, memory: Corpus) -> None:
     shards = sorted(path.glob("frames-*.safetensors"))
-    mapped = [np.memmap(shard, "<f2", "r", store.frames_offset(shard)).reshape(-1, *memory.frames.shape[1:])
+    mapped = [np.memmap(shard, "<f2", "r", stored_frames.frames_offset(shard)).reshape(-1, *memory.frames.shape[1:])
               for shard in shards]  # fmt: skip
     assert len(shards) > 3 and np.array_equal(np.concatenate(mapped), memory.frames)
 
 
 def test_shards_of_any_size_give_the_same_corpus(tmp_path: Path, memory: Corpus) -> None:
-    for shard_bytes in (store.FRAME_BYTES, 40 * store.FRAME_BYTES, 2**26):
+    for shard_bytes in (stored_frames.FRAME_BYTES, 40 * stored_frames.FRAME_BYTES, 2**26):
         stored = open_store(write(tmp_path / str(shard_bytes), all_sequences(), shard_bytes).path, full=True)
         assert stored.digest == memory.digest
         assert stored.frames[:].tobytes() == memory.frames.tobytes()
@@ -139,7 +139,7 @@ def test_rows_within_a_clip_read_what_an_array_would(path: Path, memory: Corpus,
 
 def test_padded_clips_read_what_an_array_would(path: Path, memory: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole clips, the last frame again up to the longest, by several threads, with fewer files open than shards."""
-    monkeypatch.setattr(store, "MAX_OPEN_SHARDS", 2)
+    monkeypatch.setattr(stored_frames, "MAX_OPEN_SHARDS", 2)
     frames, clips = open_store(path).frames, np.random.default_rng(0).permutation(len(memory))
     steps = np.minimum(np.arange(memory.lengths.max() + 3), memory.lengths[clips, None] - 1)
     rows = memory.offsets[clips, None] + steps
@@ -166,7 +166,7 @@ def test_a_place_outside_is_refused_as_in_an_array(path: Path, memory: Corpus) -
 
 def test_batches_are_the_same_from_memory_and_from_disk(path: Path, memory: Corpus) -> None:
     on_disk, in_memory = (DeviceCorpus(c, torch.device("cpu")) for c in (open_store(path), memory))
-    assert isinstance(on_disk.frames, store.StoredFrames)
+    assert isinstance(on_disk.frames, stored_frames.StoredFrames)
     clips = np.array([0, CLIPS, 7, len(memory) - 1])
     where = torch.rand(4, 30) * torch.from_numpy(memory.lengths[clips] - 1)[:, None]
     lengths = torch.tensor([30, 1, 12, 29])
@@ -318,7 +318,7 @@ import dataclasses, hashlib, os, sys
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from sign_models.datasets import store, store_writer
+from sign_models.datasets import store, store_writer, stored_frames
 from sign_models.datasets.importing import finish_store, write_samples
 from sign_models.datasets.readers import START, normalised_samples
 from tests.data.generated import sequence

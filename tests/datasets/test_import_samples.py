@@ -65,7 +65,7 @@ def test_samples_are_what_reading_in_place_gives(mixed: Path, alone: list[tuple[
 def test_samples_made_together_are_to_the_bit_those_made_alone(
     alone: list[tuple[Position, Sample | DataError]], mixed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sign_models.data.corpus.TOGETHER", 1)
+    monkeypatch.setattr("sign_models.data.corpus.CHUNK_FRAMES", 1)
     for (place, sample), (_, other) in zip(read_samples(mixed, ReadOptions()), alone, strict=True):
         assert type(sample) is type(other)
         if isinstance(sample, Sample) and isinstance(other, Sample):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sign_models.data.corpus import Corpus
-from sign_models.datasets import store
+from sign_models.datasets import stored_frames
 from sign_models.datasets.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints.sequence import KeypointSequence
@@ -36,7 +36,7 @@ def clips(deep: set[int]) -> list[KeypointSequence]:
 
 
 @pytest.mark.parametrize("deep", WHICH.values(), ids=WHICH)
-@pytest.mark.parametrize("shard_bytes", [store.FRAME_BYTES, SHARD, 2**22])
+@pytest.mark.parametrize("shard_bytes", [stored_frames.FRAME_BYTES, SHARD, 2**22])
 def test_in_memory_and_in_a_store_the_same(deep: set[int], shard_bytes: int, tmp_path: Path) -> None:
     memory = Corpus.from_sequences(clips(deep))
     path = write(tmp_path / "store", clips(deep), shard_bytes).path
@@ -54,7 +54,9 @@ def test_a_changed_depth_is_named_by_its_clip(tmp_path: Path) -> None:
     path = write(tmp_path / "store", clips({3}), 2**22).path
     [shard] = path.glob("frames-*.safetensors")
     content = bytearray(shard.read_bytes())
-    place = store.frames_offset(shard) + 4 * store.CHANNEL_BYTES * 2 + 6  # a depth of the first clip, which has none
+    place = (
+        stored_frames.frames_offset(shard) + 4 * stored_frames.CHANNEL_BYTES * 2 + 6
+    )  # a depth of the first clip, which has none
     content[place : place + 2] = np.float16(1).tobytes()
     shard.write_bytes(content)
     with pytest.raises(DataError, match="checksum of clip"):

@@ -10,32 +10,32 @@ import threading
 import numpy as np
 import pytest
 
-from sign_models.keypoints.handover import APART, hand_over, take, widen
+from sign_models.keypoints.handover import MIN_RAW_BYTES, receive, send, widen_pipe
 
 WHAT = [
     None,
     [],
     {"text": "Größe", "few": np.arange(6, dtype=np.float32)},
-    [np.arange(n, dtype=np.float16).reshape(-1, 3) for n in (3, APART // 2 + 1, 3 * APART, 3 * 2**20)],
+    [np.arange(n, dtype=np.float16).reshape(-1, 3) for n in (3, MIN_RAW_BYTES // 2 + 1, 3 * MIN_RAW_BYTES, 3 * 2**20)],
 ]
 
 
 @pytest.mark.parametrize("what", WHAT)
 def test_what_is_handed_over_arrives(what: object) -> None:
     here, there = multiprocessing.Pipe(duplex=False)
-    widen(there)
-    sender = threading.Thread(target=lambda: (hand_over(there, what), hand_over(there, "next")))
+    widen_pipe(there)
+    sender = threading.Thread(target=lambda: (send(there, what), send(there, "next")))
     sender.start()
-    np.testing.assert_equal(take(here), what)
-    assert take(here) == "next"
+    np.testing.assert_equal(receive(here), what)
+    assert receive(here) == "next"
     sender.join()
 
 
 def test_parts_of_an_array_arrive_alone_and_can_be_written_to() -> None:
     here, there = multiprocessing.Pipe(duplex=False)
-    whole = np.arange(4 * APART, dtype=np.uint8).reshape(4, -1)
-    hand_over(there, [whole[1], whole[3]])
-    first, second = take(here)
+    whole = np.arange(4 * MIN_RAW_BYTES, dtype=np.uint8).reshape(4, -1)
+    send(there, [whole[1], whole[3]])
+    first, second = receive(here)
     first += 1
     np.testing.assert_array_equal(first, whole[1] + 1)
     np.testing.assert_array_equal(second, whole[3])
@@ -47,14 +47,14 @@ def test_a_sender_that_dies_within_a_message_is_told_from_a_whole_one() -> None:
         there._send(sent)  # type: ignore[attr-defined]
         there.close()
         with pytest.raises(EOFError):
-            take(here)
+            receive(here)
     here, there = multiprocessing.Pipe(duplex=False)
-    widen(there)
-    there.send((b"told", [2 * APART]))
-    there._send(bytes(APART))  # type: ignore[attr-defined]
+    widen_pipe(there)
+    there.send((b"told", [2 * MIN_RAW_BYTES]))
+    there._send(bytes(MIN_RAW_BYTES))  # type: ignore[attr-defined]
     there.close()
     with pytest.raises(EOFError):
-        take(here)
+        receive(here)
 
 
 FAULTS = """

@@ -19,7 +19,7 @@ from sign_models.datasets.samples import read_samples
 from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints import formats, isolation
 from sign_models.keypoints.formats.source import ReadOptions
-from sign_models.keypoints.isolation import Child, Died, at_work, isolated
+from sign_models.keypoints.isolation import Child, ChildDied, at_work, isolated
 from tests.keypoints.signer import pixels
 
 CLIP = pixels("mediapipe_75", 6)
@@ -75,7 +75,7 @@ def leaves() -> None:
 
 def reads_evil(name: str, path: str, when: str) -> Iterator[object]:
     """In a child: what `formats.read` or an import runs there, with a reader that does evil at files called so."""
-    isolation.SECONDS = 0.5
+    isolation.MAX_CPU_S = 0.5
     does, (detect, load) = EVILS[name][0], (formats.seed.detect, np.lib.format.read_magic)
 
     def evil_detect(source: formats.Source) -> bool:
@@ -85,7 +85,7 @@ def reads_evil(name: str, path: str, when: str) -> Iterator[object]:
         return does() if "evil" in str(getattr(file, "name", "")) and when == "read" else load(file)
 
     formats.READERS = tuple(
-        r if r.name != "seed" else formats.Reader(r.name, r.holds, evil_detect, r.read) for r in formats.READERS
+        r if r.name != "seed" else formats.Reader(r.name, r.description, evil_detect, r.read) for r in formats.READERS
     )
     np.lib.format.read_magic = evil_load
     yield from ()
@@ -120,9 +120,9 @@ def corpus(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("when", ["told", "read"])
 @pytest.mark.parametrize("name", EVILS)
 def test_only_the_file_is_lost(name: str, when: str, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "SECONDS", 0.5)
+    monkeypatch.setattr(isolation, "MAX_CPU_S", 0.5)
     monkeypatch.setattr("sign_models.keypoints.isolation.Child", Patched(name, when))
-    monkeypatch.setattr("sign_models.datasets.samples.Child", Patched(name, when))
+    monkeypatch.setattr("sign_models.datasets.readers.Child", Patched(name, when))
     bad: list[DataError] = []
     assert [s.id for s in formats.read(corpus, on_bad=bad.append)] == ["a", "m", "z"]
     for workers in (0, 2) if when == "read" else (2,):
@@ -135,7 +135,7 @@ def test_only_the_file_is_lost(name: str, when: str, corpus: Path, monkeypatch: 
 
 
 def test_an_import_goes_on_behind_a_file_that_ends_its_reader(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sign_models.datasets.samples.Child", Patched("crashes", "read"))
+    monkeypatch.setattr("sign_models.datasets.readers.Child", Patched("crashes", "read"))
     monkeypatch.setattr(report, "figures", lambda *_: {})
     found = import_corpus(corpus, corpus.parent / "store", on_bad_sample="reject")
     assert (found.numbers["clips"], found.numbers["rejected"]["samples"]) == (3, 2)
@@ -209,4 +209,4 @@ def test_a_server_that_was_killed_is_started_again(corpus: Path) -> None:
 
 def test_the_end_of_a_process_without_a_file_is_no_files_fault() -> None:
     with pytest.raises(ResourceError, match="crashed"):
-        raise Died(None, signal.SIGSEGV).error()
+        raise ChildDied(None, signal.SIGSEGV).error()

@@ -14,7 +14,7 @@ from sign_models.datasets.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS, PARTS, PLACE, mirrored
-from sign_models.keypoints.normalise import FAR, half, mirror, normalise, normalise_joined
+from sign_models.keypoints.normalise import MAX_DISTANCE_SHOULDER_WIDTHS, mirror, normalise, normalise_batch, to_float16
 from sign_models.keypoints.sequence import KeypointSequence
 from tests.keypoints.signer import pixels, signer
 
@@ -66,7 +66,7 @@ def test_clips_normalised_together_are_to_the_bit_those_normalised_alone(data) -
         unit = data.draw(st.sampled_from(["pixel", "normalized"]))
         far = data.draw(st.sampled_from([1, 1000])) * (np.arange(points.shape[1]) == 5)
         clips.append(sequence(points * (1 + far[:, None]), layout, confidence=seen * sure, unit=unit, source=str(i)))
-    joined, errors, _ = normalise_joined(clips)
+    joined, errors, _ = normalise_batch(clips)
     ends = np.cumsum([len(clip) for clip in clips])
     for i, clip in enumerate(clips):
         try:
@@ -231,7 +231,7 @@ def test_a_landmark_out_in_space_counts_as_unseen() -> None:
     points[3, 0] = 1e9
     out = normalise(sequence(points, "mediapipe_75"))
     assert out[3, PLACE["body.nose"]].tolist() == [0, 0, 0]
-    assert np.abs(out).max() <= FAR
+    assert np.abs(out).max() <= MAX_DISTANCE_SHOULDER_WIDTHS
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0])
@@ -268,6 +268,6 @@ def test_half_rounds_as_numpy_does() -> None:
     between = (exact[:-1] + exact[1:]) / 2
     for values in (drawn, exact, -exact, between, np.nextafter(between, 0), np.nextafter(between, np.float32(np.inf))):
         normal = np.abs(values) >= 2.0**-14
-        np.testing.assert_array_equal(half(values)[normal], values[normal].astype(np.float16))
-        np.testing.assert_allclose(half(values), values.astype(np.float16), rtol=0, atol=2.0**-24)
-    np.testing.assert_array_equal(half(exact), exact)
+        np.testing.assert_array_equal(to_float16(values)[normal], values[normal].astype(np.float16))
+        np.testing.assert_allclose(to_float16(values), values.astype(np.float16), rtol=0, atol=2.0**-24)
+    np.testing.assert_array_equal(to_float16(exact), exact)

@@ -12,7 +12,7 @@ import pytest
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.formats.labels import split_of
-from sign_models.keypoints.formats.people import follow
+from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints import here
 from tests.keypoints.examples import (
@@ -41,7 +41,7 @@ def test_the_person_nearest_to_the_last_frame_is_followed() -> None:
     points[0, 1, 2:] += 5  # the walker is the larger one at first
     swapped = points.copy()
     swapped[3:5] = swapped[3:5, ::-1]
-    chosen, _ = follow(swapped, confidence)
+    chosen, _ = follow_signer(swapped, confidence)
     np.testing.assert_array_equal(chosen, points[:, 1])
 
 
@@ -49,7 +49,7 @@ def test_after_nobody_the_person_comes_back() -> None:
     points, confidence = people(np.zeros((5, 2)), np.full((5, 2), 50.0))
     points[0, 1, 2:] += 5
     confidence[2] = 0
-    chosen, sure = follow(points, confidence)
+    chosen, sure = follow_signer(points, confidence)
     np.testing.assert_array_equal(chosen[[0, 1, 3, 4]], points[[0, 1, 3, 4], 1])
     assert not sure[2].any()
 
@@ -58,7 +58,7 @@ def test_when_the_signer_leaves_the_largest_takes_over() -> None:
     points, confidence = people(np.zeros((4, 2)), np.full((4, 2), 500.0))
     points[0, 0, 2:] += 5
     confidence[2:, 0] = 0
-    chosen, sure = follow(points, confidence)
+    chosen, sure = follow_signer(points, confidence)
     assert sure.all()
     np.testing.assert_array_equal(chosen[2:], points[2:, 1])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sign_models.keypoints.normalise import normalise
-from sign_models.keypoints.windows import windows
+from sign_models.keypoints.windows import split_into_windows
 from sign_models.serving.frames import FrameReader, clip_of_frames
 from sign_models.serving.stream import MARGIN_S, Piece, Segmenter
 from tests.serving.raw import SIZE, rows
@@ -29,7 +29,7 @@ def test_segments_are_those_of_the_whole_clip(message: int) -> None:
     pieces, _ = run(frames, message=message)
     times, values = FrameReader(SIZE).read(frames.tobytes())
     clip = normalise(clip_of_frames(times, values, SIZE, 25.0, None))
-    wanted = [(w.begin, w.end) for w in windows(clip, 250) if w.signing]
+    wanted = [(w.begin, w.end) for w in split_into_windows(clip, 250) if w.signing]
     found = [(round(p.times[0] * 25), round(p.times[-1] * 25) + 1) for p in pieces]
     assert [p.number for p in pieces] == [0, 1, 2] and all(p.final for p in pieces)
     np.testing.assert_allclose(found, wanted, atol=2)

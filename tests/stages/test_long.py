@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sign_models.data.corpus import Corpus
 from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
-from sign_models.keypoints.sequence import KeypointSequence, of_canonical
-from sign_models.keypoints.windows import MARGIN, REST, windows
+from sign_models.keypoints.sequence import KeypointSequence, from_canonical
+from sign_models.keypoints.windows import MARGIN_FRAMES, MIN_REST_FRAMES, split_into_windows
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Hypothesis, Translator, joined
 from sign_models.params import load
@@ -38,16 +38,16 @@ def sentence(frames: int, seed: int) -> np.ndarray:
     clip[:, SHOULDERS, :2] = [[0.5, 0], [-0.5, 0]]
     clip[:, HANDS, :2] *= 0.2
     clip[:, HANDS, :2] += 0.6 + 0.5 * np.tanh(rng.normal(0, 0.2, (frames, 1, 2)).cumsum(0))
-    clip[:MARGIN, HANDS, 1] = clip[-MARGIN:, HANDS, 1] = 1.7
+    clip[:MARGIN_FRAMES, HANDS, 1] = clip[-MARGIN_FRAMES:, HANDS, 1] = 1.7
     return clip
 
 
 def rest(frames: int) -> np.ndarray:
-    return np.repeat(sentence(MARGIN, 0)[:1], frames, 0)
+    return np.repeat(sentence(MARGIN_FRAMES, 0)[:1], frames, 0)
 
 
 def corpus(**named: np.ndarray) -> Corpus:
-    return Corpus.from_sequences(replace(of_canonical(name, clip), fps=FPS) for name, clip in named.items())
+    return Corpus.from_sequences(replace(from_canonical(name, clip), fps=FPS) for name, clip in named.items())
 
 
 def params(**given: object) -> GenerateParams:
@@ -68,7 +68,7 @@ def translator() -> Translator:
 
 
 FIRST, SECOND, THIRD = sentence(50, 1), sentence(60, 2), sentence(45, 3)
-LONG = np.concatenate([FIRST, rest(REST), SECOND, rest(100), THIRD])
+LONG = np.concatenate([FIRST, rest(MIN_REST_FRAMES), SECOND, rest(100), THIRD])
 
 
 def test_a_clip_of_sentences_and_rests_gets_the_texts_of_the_sentences(translator: Translator) -> None:
@@ -106,7 +106,7 @@ def test_the_window_is_what_params_say(translator: Translator) -> None:
 
 
 def sequence(clip: np.ndarray, fps: float | None = FPS) -> KeypointSequence:
-    return replace(of_canonical("clip", clip), fps=fps)
+    return replace(from_canonical("clip", clip), fps=fps)
 
 
 def test_the_served_model_answers_as_generate_does(translator: Translator) -> None:
@@ -132,7 +132,7 @@ def test_the_served_temporal_model_represents_as_the_stage_does() -> None:
     for answer, clip, array in zip(answers, (FIRST, LONG), (arrays["short"], arrays["long"]), strict=True):
         assert array.shape == (-(-len(clip) // clips.STRIDE), clips.WIDTH)
         assert np.allclose(answer["representation"], array, atol=1e-5)
-    cut = windows(LONG, model.window, model.stride)
+    cut = split_into_windows(LONG, model.window, model.stride)
     parts = dict(represent(model, corpus(**{str(i): LONG[w.begin : w.end] for i, w in enumerate(cut)}), 100))
     assert len(parts) > 3
     assert np.allclose(np.concatenate([parts[str(i)] for i in range(len(cut))]), arrays["long"], atol=1e-5)

@@ -10,7 +10,7 @@ import torch
 
 from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
-from sign_models.keypoints.sequence import of_canonical
+from sign_models.keypoints.sequence import from_canonical
 from sign_models.stages.represent import represent
 from tests.models import clips
 
@@ -21,7 +21,7 @@ LENGTHS = (9, 30, 4, 200, 17, 64, 1, 33, 90, 8)  # 200 and 90 are longer than th
 def corpus() -> Corpus:
     x, _ = clips.batch(LENGTHS)
     arrays = [row[:n].numpy() for row, n in zip(x, LENGTHS, strict=True)]
-    return Corpus.from_sequences(replace(of_canonical(f"video {i}", a), fps=25.0) for i, a in enumerate(arrays))
+    return Corpus.from_sequences(replace(from_canonical(f"video {i}", a), fps=25.0) for i, a in enumerate(arrays))
 
 
 @pytest.mark.parametrize("batch_frames", [1, 20, 64, 10_000])

@@ -35,19 +35,19 @@ from sign_models.keypoints.formats import (
     unisign,
 )
 from sign_models.keypoints.formats import parts as part_files
-from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.clip import ClipReader
 from sign_models.keypoints.formats.labels import NEVER_LABELS, Labels
 from sign_models.keypoints.formats.plausible import Doubts
 from sign_models.keypoints.formats.segments import Segments
 from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source
-from sign_models.keypoints.isolation import Died, at_work, isolated, told
+from sign_models.keypoints.isolation import ChildDied, as_data_error, at_work, isolated
 from sign_models.keypoints.layouts import load_layout, names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 OnBad = Callable[[DataError], None] | None
-Dead = dict[Any, DataError]  # by what `at_work` said of the file that ended a process
+FatalFiles = dict[Any, DataError]  # by what `at_work` said of the file that ended a process
 WALK, LABELS = "folder", "labels"  # begin a key of `at_work` that is of no clips
-BESIDE = (".files", ".text")  # of files that `skels` reads beside its own
+COMPANION_SUFFIXES = (".files", ".text")  # of files that `skels` reads beside its own
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Reader:
     """name: what `detect` answers. holds: what a user would call it."""
 
     name: str
-    holds: str
+    description: str
     detect: Callable[[Source], bool]
-    read: Callable[[Source, ReadOptions], Iterator[Clip]]
+    read: Callable[[Source, ReadOptions], Iterator[ClipReader]]
 
 
 # The first that detects a source reads it: the most particular first.
@@ -101,10 +101,10 @@ def read(
     them. A bad clip raises DataError, or is handed to `on_bad` and left out. A repeated id and a source without any
     clip always raise.
     """
-    source, options = source_at(path), loaded(ReadOptions(layout, fps, unit, size, **more))
+    source, options = source_at(path), resolve_layout(ReadOptions(layout, fps, unit, size, **more))
     ids: dict[str, str] = {}
     doubts = Doubts()
-    for found in _from_child(source, options, labelled):
+    for found in _read_isolated(source, options, labelled):
         if isinstance(found, DataError):
             if on_bad is None:
                 raise found
@@ -123,9 +123,9 @@ def read(
     doubts.check(source.name)
 
 
-def _from_child(source: Source, options: ReadOptions, labelled: bool) -> Iterator[KeypointSequence | DataError]:
+def _read_isolated(source: Source, options: ReadOptions, labelled: bool) -> Iterator[KeypointSequence | DataError]:
     """What `read_here` yields, read in another process; a file that ended the process as an error of its own."""
-    dead: Dead = {}
+    dead: FatalFiles = {}
     done = 0
     while True:
         try:
@@ -133,7 +133,7 @@ def _from_child(source: Source, options: ReadOptions, labelled: bool) -> Iterato
                 done += 1
                 yield found
             return
-        except Died as died:
+        except ChildDied as died:
             error = died.error()
             if died.at is None or died.at.key in dead or died.at.key[0] == WALK:
                 raise error from died
@@ -141,7 +141,7 @@ def _from_child(source: Source, options: ReadOptions, labelled: bool) -> Iterato
 
 
 def read_here(
-    source: Source, options: ReadOptions, labelled: bool = True, dead: Dead | None = None
+    source: Source, options: ReadOptions, labelled: bool = True, dead: FatalFiles | None = None
 ) -> Iterator[KeypointSequence | DataError]:
     """Every clip, and every DataError in place of a bad one, read in this process.
 
@@ -160,25 +160,27 @@ def read_here(
             continue
         size = size_of(part)
         at_work(part_key(part), part.id or part.name, size)
-        for made in _made(part, options, labels.segments, size):
+        for made in _sequences(part, options, labels.segments, size):
             found = True
             if isinstance(made, DataError):
                 yield made
             else:
                 yield replace(made, **vars(labels.of(made)))
     if not found:
-        raise unknown(source)
+        raise unknown_error(source)
 
 
-def _made(part: Source, options: ReadOptions, segments: Segments, size: int) -> Iterator[KeypointSequence | DataError]:
+def _sequences(
+    part: Source, options: ReadOptions, segments: Segments, size: int
+) -> Iterator[KeypointSequence | DataError]:
     try:
         for make in clips(part, options):
             try:
-                yield from segments.cut(make())
+                yield from segments.split(make())
             except (DataError, MemoryError) as error:
-                yield told(error, part.name, size)
+                yield as_data_error(error, part.name, size)
     except (DataError, MemoryError) as error:
-        yield told(error, part.name, size)
+        yield as_data_error(error, part.name, size)
 
 
 def part_key(part: Source) -> tuple[str, str]:
@@ -192,7 +194,7 @@ def size_of(part: Source) -> int:
     return sum(os.stat(file).st_size for file in files)
 
 
-def loaded(options: ReadOptions) -> ReadOptions:
+def resolve_layout(options: ReadOptions) -> ReadOptions:
     """The options, with a layout that is a YAML file read. DataError on one that is unknown."""
     if options.layout is None:
         return options
@@ -205,7 +207,7 @@ def detect(path: Path | str) -> str:
     """The name of the reader of a file, or of the first file in a folder that any reader knows. DataError if none."""
     try:
         return str(next(isolated(_detected, source_at(path))))
-    except Died as died:
+    except ChildDied as died:
         raise died.error() from died
 
 
@@ -216,7 +218,7 @@ def _detected(source: Source) -> Iterator[str]:
         at_work(part_key(part), part.id or part.name, size_of(part))
         if reader := _reader(part):
             yield reader.name
-    raise unknown(source)
+    raise unknown_error(source)
 
 
 def source_at(path: Path | str) -> Source:
@@ -240,17 +242,19 @@ def _reader(source: Source) -> Reader | None:
     return next((reader for reader in READERS if reader.detect(source)), None)
 
 
-def labels_of(source: Source, on_bad: OnBad = None, labels: Labels | None = None, dead: Dead | None = None) -> Labels:
+def labels_of(
+    source: Source, on_bad: OnBad = None, labels: Labels | None = None, dead: FatalFiles | None = None
+) -> Labels:
     """What the label files among the files of a source, and those that lie elsewhere, say of its clips.
 
     labels: what they are added to, with the options of reading. dead: files that are not read but are these errors.
     """
     labels = Labels() if labels is None else labels
     paths: set[str] = set()
-    for file in chain(_told(_files(source), paths), _elsewhere(labels)):
+    for file in chain(_noting_ids(_files(source), paths), _other_label_files(labels)):
         key, size = (LABELS, file.place), os.stat(file.place).st_size
         problems: list[DataError] = []
-        with _handing(on_bad):
+        with _collecting(on_bad):
             if dead and key in dead:
                 raise dead[key]
             if not file.name.lower().endswith(NEVER_LABELS):
@@ -258,24 +262,24 @@ def labels_of(source: Source, on_bad: OnBad = None, labels: Labels | None = None
             try:
                 problems = labels.add(file)
             except MemoryError as error:
-                raise told(error, file.name, size) from error
+                raise as_data_error(error, file.name, size) from error
             except DataError as error:
-                raise told(error, file.name, size) from error.__cause__
+                raise as_data_error(error, file.name, size) from error.__cause__
         for problem in problems:
-            with _handing(on_bad):
+            with _collecting(on_bad):
                 raise problem
     labels.close(paths)
     return labels
 
 
-def _told(files: Iterable[Source], paths: set[str]) -> Iterator[Source]:
+def _noting_ids(files: Iterable[Source], paths: set[str]) -> Iterator[Source]:
     """The files, their ids added to `paths`."""
     for file in files:
         paths.add(file.id)
         yield file
 
 
-def _elsewhere(labels: Labels) -> Iterator[Source]:
+def _other_label_files(labels: Labels) -> Iterator[Source]:
     """The label files that the options name. DataError where a file named is none."""
     if labels.options.labels is None:
         return
@@ -300,7 +304,7 @@ def parts(source: Source) -> Iterator[Source | DataError]:
             yield error
             whole = None
         if not whole:
-            clips_in_parts, others = part_files.grouped(list(source.children))
+            clips_in_parts, others = part_files.group_parts(list(source.children))
             yield from clips_in_parts
             for below in others:
                 yield from parts(below)
@@ -313,7 +317,7 @@ def parts(source: Source) -> Iterator[Source | DataError]:
     yield source
 
 
-def clips(part: Source, options: ReadOptions) -> Iterator[Clip]:
+def clips(part: Source, options: ReadOptions) -> Iterator[ClipReader]:
     """What reads each clip of a part; none where no reader knows it."""
     if part.kind == "mat":
         raise DataError(
@@ -324,11 +328,11 @@ def clips(part: Source, options: ReadOptions) -> Iterator[Clip]:
             "numpy.savez('clip.npz', **{k: v for k, v in scipy.io.loadmat('clip.mat').items() if k[0] != '_'}), "
             "and for version 7.3 with h5py, axes reversed; or in MATLAB: h5create and h5write",
         )
-    for file in part_files.apart(part):
+    for file in part_files.split_false_parts(part):
         if reader := _reader(file):
             yield from reader.read(file, options)
         elif file is not part:
-            raise unknown(file)
+            raise unknown_error(file)
 
 
 class Unread(DataError):
@@ -337,7 +341,7 @@ class Unread(DataError):
     file: str = ""
 
     @classmethod
-    def of(cls, source: Source) -> Unread:
+    def from_source(cls, source: Source) -> Unread:
         error = cls(
             f"nobody reads it: a file of kind {source.kind!r}",
             place=source.id + source.path.suffix,
@@ -350,7 +354,7 @@ class Unread(DataError):
 
 def is_read(part: Source) -> bool:
     """Whether a reader knows the part, or reads it beside another file."""
-    return _reader(part) is not None or part.path.suffix.lower() in BESIDE
+    return _reader(part) is not None or part.path.suffix.lower() in COMPANION_SUFFIXES
 
 
 def _files(source: Source) -> Iterator[Source]:
@@ -363,7 +367,7 @@ def _files(source: Source) -> Iterator[Source]:
 
 
 @contextmanager
-def _handing(on_bad: OnBad) -> Iterator[None]:
+def _collecting(on_bad: OnBad) -> Iterator[None]:
     """Hand a DataError to `on_bad`, where there is one."""
     try:
         yield
@@ -373,7 +377,7 @@ def _handing(on_bad: OnBad) -> Iterator[None]:
         on_bad(error)
 
 
-def unknown(source: Source) -> DataError:
-    known = "; ".join(reader.holds for reader in READERS)
+def unknown_error(source: Source) -> DataError:
+    known = "; ".join(reader.description for reader in READERS)
     found = "a folder without a file of keypoints" if source.is_folder else f"a file of kind {source.kind!r}"
     return DataError(found, place=source.name, wanted=known, remedy="see docs/formats for each layout")

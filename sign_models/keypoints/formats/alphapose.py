@@ -15,27 +15,27 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
-from sign_models.keypoints.formats.people import in_time
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats.people import signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 FILE = "alphapose-results"  # the name that AlphaPose gives all its files, which tells no clip from another
 _FIELDS = {"image_id", "keypoints", "score"}
 _IMAGE = re.compile(r"(?P<clip>.*?)[/_.-]?(?P<number>\d{1,15})(\.\w{1,5})?")
-_LOOKED_AT = 8
+_PROBED_RESULTS = 8
 
 
 def detect(source: Source) -> bool:
     tree = source.tree if source.kind == "json" else None
-    return isinstance(tree, list) and bool(tree) and all(map(_is_result, tree[:_LOOKED_AT]))
+    return isinstance(tree, list) and bool(tree) and all(map(_is_result, tree[:_PROBED_RESULTS]))
 
 
 def _is_result(result: Any) -> bool:
     return isinstance(result, Mapping) and set(result) >= _FIELDS
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     clips: dict[str, dict[int, list[Any]]] = {}
     for result in source.tree:
         name, number = _named(result, source.name)
@@ -64,8 +64,8 @@ def _read(frames: dict[int, list[Any]], id: str, place: str, options: ReadOption
         (number, [_person(numbers, f"{place}: frame {number}") for numbers in several])
         for number, several in frames.items()
     ]
-    points, confidence = in_time(people, place)
-    return clip(id, points, options, source=place, confidence=confidence)
+    points, confidence = signer_in_frames(people, place)
+    return make_sequence(id, points, options, source=place, confidence=confidence)
 
 
 def _person(numbers: Any, place: str) -> np.ndarray:

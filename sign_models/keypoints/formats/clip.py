@@ -12,28 +12,26 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import plausible
 from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.layouts import layout_of, names_of
-from sign_models.keypoints.sequence import RENAMED_UNITS, KeypointSequence, Unit
+from sign_models.keypoints.sequence import RENAMED_UNITS, SPLIT_ALIASES, KeypointSequence, Unit
 from sign_models.keypoints.trees import check_tree
-
-SPLITS = {"train": "train", "dev": "dev", "val": "dev", "valid": "dev", "validation": "dev", "test": "test"}
 
 _SIDE = re.compile(r"(left|right)[_ -]?hand|hand[_ -]?(left|right)", re.IGNORECASE)
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-Clip = Callable[[], KeypointSequence]  # reads one clip; raises DataError
+ClipReader = Callable[[], KeypointSequence]  # reads one clip; raises DataError
 
 MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
 MIN_FPS, MAX_FPS = 0.01, 10_000
 MAX_ID = 1024  # characters
-MAX_SIDE = 1e6  # pixels
+MAX_IMAGE_SIDE = 1e6  # pixels
 MIN_PERCENT, MAX_PERCENT = 10.0, 255.0  # a score's scale ends at 100 or 255; a depth in metres below 10
-PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
-BEYOND = 0.05  # share of the points that must be, so that a few failures of the detector decide nothing
+MIN_PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
+MIN_PIXEL_SHARE = 0.05  # share of the points that must be, so that a few failures of the detector decide nothing
 UNIT_FRAMES = 32  # of a clip that its unit is told from
-LEFT = 0.1  # share of the points that may lie left of a picture; of a centred body about half do
+MAX_LEFT_SHARE = 0.1  # share of the points that may lie left of a picture; of a centred body about half do
 
 
-def clip(
+def make_sequence(
     id: str,
     keypoints: Any,
     options: ReadOptions,
@@ -59,9 +57,9 @@ def clip(
     check_id(id, source)
     for what, told in (("text", text), ("split", split), ("group", group)):
         check_characters(told, what, source)
-    points, confidence, unseen = channels(keypoints, confidence, source)
+    points, confidence, unseen = split_channels(keypoints, confidence, source)
     count = points.shape[1]
-    name = options.layout or (_told_by_count(count, id, source) if layout is None else layout)
+    name = options.layout or (_layout_by_count(count, id, source) if layout is None else layout)
     if (wanted := len(names_of(name, place=source))) != count:
         raise DataError(
             f"{count} landmarks a frame",
@@ -99,7 +97,7 @@ def clip(
         size=_size(size, source) or options.size,
         fps=_rate(fps, source) or options.fps,
         text=_string(text, "text", source),
-        split=SPLITS.get(named, named) if (named := _string(split, "split", source)) else None,
+        split=SPLIT_ALIASES.get(named, named) if (named := _string(split, "split", source)) else None,
         group=_string(group, "group", source),
         source=source,
         nan=nan + unseen,
@@ -114,14 +112,14 @@ def _depth(array: np.ndarray, seen: np.ndarray, apart: bool) -> np.ndarray | Non
 
     apart: whether the confidence is kept apart.
     """
-    if array.shape[2] != 4 and not (array.shape[2] == 3 and (apart or not _scored(array))):
+    if array.shape[2] != 4 and not (array.shape[2] == 3 and (apart or not _has_score(array))):
         return None
     depth = _float32(array[..., 2])
     known = depth[seen]
     return depth if known.min() < known.max() else None
 
 
-def _scored(array: np.ndarray) -> bool:
+def _has_score(array: np.ndarray) -> bool:
     """Whether the last of three channels is a confidence."""
     return is_score(array[..., 2][~np.isnan(array[..., :2]).any(-1)])
 
@@ -148,7 +146,7 @@ def check_characters(value: Any, what: str, source: str) -> None:
         )
 
 
-def _told_by_count(count: int, id: str, source: str) -> str:
+def _layout_by_count(count: int, id: str, source: str) -> str:
     """The layout of that many landmarks; of one hand, the side that the clip's path or file names."""
     name = layout_of(count, place=source)
     if name in ("right_hand_21", "left_hand_21"):
@@ -157,7 +155,7 @@ def _told_by_count(count: int, id: str, source: str) -> str:
     return name
 
 
-def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray, int]:
+def split_channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray, int]:
     """(T, K, 2) points and (T, K) confidence, float32, out of the channels of a file; how many landmarks are NaN.
 
     A landmark at NaN gets coordinates of 0 and a confidence of 0; it is counted where its own confidence is another.
@@ -188,7 +186,7 @@ def channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, 
                 wanted=f"{points.shape[:2]}, as keypoints",
                 remedy="leave it out, or save one number a landmark and frame",
             )
-    elif array.shape[2] == 4 or (array.shape[2] == 3 and _scored(array)):
+    elif array.shape[2] == 4 or (array.shape[2] == 3 and _has_score(array)):
         sure = _float32(array[..., -1])
     else:
         if array.shape[2] == 3:
@@ -270,17 +268,17 @@ def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
     for points, seen in clips:
         step = -(-len(points) // UNIT_FRAMES)
         points, seen = points[::step], seen[::step]
-        if points.size and points.min() >= 0 and points.max() <= PIXELS:  # in most pictures; no NaN is
+        if points.size and points.min() >= 0 and points.max() <= MIN_PIXELS:  # in most pictures; no NaN is
             counted += int(np.count_nonzero(seen))
             continue
         x, y = points[..., 0], points[..., 1]
         usable = seen & np.isfinite(x) & np.isfinite(y)
         counted += int(np.count_nonzero(usable))
-        beyond += int(np.count_nonzero(usable & ((np.abs(x) > PIXELS) | (np.abs(y) > PIXELS))))
+        beyond += int(np.count_nonzero(usable & ((np.abs(x) > MIN_PIXELS) | (np.abs(y) > MIN_PIXELS))))
         left += int(np.count_nonzero(usable & (x < 0)))
-    if not counted or beyond > BEYOND * counted:
+    if not counted or beyond > MIN_PIXEL_SHARE * counted:
         return "pixel"
-    return "normalized" if left <= LEFT * counted else "centered"
+    return "normalized" if left <= MAX_LEFT_SHARE * counted else "centered"
 
 
 def _unit(unit: Any, source: str) -> Unit | None:
@@ -301,7 +299,7 @@ def _size(size: Any, source: str) -> tuple[float, float] | None:
         width, height = (float(side) for side in size)
     except (TypeError, ValueError, OverflowError):
         width = height = 0.0
-    if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE):
+    if not (0 < width < MAX_IMAGE_SIDE and 0 < height < MAX_IMAGE_SIDE):
         raise DataError(
             "a size that is no width and height",
             place=source,

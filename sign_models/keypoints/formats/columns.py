@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sign_models.errors import DataError
+from sign_models.keypoints.sequence import SPLIT_ALIASES
 
 # The most particular first. `path` and below may name more than one clip.
 ID = tuple(
@@ -58,13 +59,12 @@ _BESIDE_TIMES = {
 SPLIT = ("split", "subset", "partition", "set")
 GROUP = ("signer", "signer_id", "participant_id", "participant", "speaker", "speaker_id", "subject", "infered_signer")
 FRAME = tuple("frame frame_id frame_index frame_idx frame_number frame_no frame_num frameid framenumber".split())
-SPLITS = {
-    "train": "train", "training": "train", "dev": "dev", "devel": "dev", "development": "dev", "val": "dev",
-    "valid": "dev", "validation": "dev", "validate": "dev", "test": "test", "testing": "test",
+SPLIT_WORDS = SPLIT_ALIASES | {
+    "training": "train", "devel": "dev", "development": "dev", "validate": "dev", "testing": "test",
 }  # fmt: skip
 
 
-def normal(name: Any) -> str:
+def normal_name(name: Any) -> str:
     """ "Video Name", "VIDEO-NAME" -> "video_name"."""
     return re.sub(r"[\s_-]+", "_", str(name).strip().strip("\ufeff\"'").lower())
 
@@ -73,7 +73,7 @@ def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
     """The name, as it is written, that comes first in `wanted`."""
     by_name: dict[str, str] = {}
     for name in names:
-        by_name.setdefault(normal(name), name)
+        by_name.setdefault(normal_name(name), name)
     return next((by_name[name] for name in wanted if name in by_name), None)
 
 
@@ -84,7 +84,7 @@ def times(names: Iterable[str]) -> tuple[str, str, str | None] | None:
     """
     found: dict[tuple[bool, str | None], dict[str, str]] = {}
     for name in names:
-        words = [word for word in re.split(r"[_()\[\]]+", normal(name)) if word]
+        words = [word for word in re.split(r"[_()\[\]]+", normal_name(name)) if word]
         sides = [side for side, known in (("start", _START), ("end", _END)) if known & set(words)]
         unit = next((unit for unit, known in _UNITS.items() if known & set(words)), None)
         rest = set(words) - _START - _END - _BESIDE_TIMES - set().union(*_UNITS.values())
@@ -106,11 +106,11 @@ def cell(row: Mapping[str, Any], column: str | None) -> str | None:
     return str(value) if str(value).strip() else None
 
 
-def split_named(value: str | None, place: str) -> str | None:
+def split_by_name(value: str | None, place: str) -> str | None:
     """train, dev or test. DataError on a value that is none of their names."""
     if value is None or not value.strip():
         return None
-    found = SPLITS.get(value.strip().lower())
+    found = SPLIT_WORDS.get(value.strip().lower())
     if found is None:
         wanted = "train, dev (or val, valid, validation) or test"
         raise DataError(f"split {value[:40]!r}", place=place, wanted=wanted, remedy="correct it, or empty the cell")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.columns import ID, TEXT, first_of, normal
+from sign_models.keypoints.formats.columns import ID, TEXT, first_of, normal_name
 from sign_models.keypoints.formats.encodings import head_text
 from sign_models.keypoints.formats.source import Source, read_text
 
@@ -44,7 +44,7 @@ def _separator(line: str) -> str | None:
     """What separates the columns of a header of labels; None where it is none."""
     unusual = _UNUSUAL.match(line)
     for separator in (*_DELIMITERS, *((unusual[1].strip() or " ",) if unusual else ())):
-        names = {normal(name) for name in line.split(separator)}
+        names = {normal_name(name) for name in line.split(separator)}
         if sum(bool(_LANDMARK.fullmatch(name)) for name in names) >= 4:
             return None  # a table of landmarks, which `table` reads with its ids and texts
         if "frame" not in names and names & set(ID) and names & set(TEXT):

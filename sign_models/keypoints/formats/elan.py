@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 2**26
 MAX_DEPTH = 16  # of tiers that depend on others
 # What tiers of sentences are called, the most particular first; a tier is told by its name or its linguistic type.
-GUESSES = (
+SENTENCE_TIERS = (
     r"translation|übersetzung|uebersetzung|traducci[oó]n|traduction|traduzione|tradução|vertaling",
     r"deutsch|german",
     r"english|englisch",
     r"sentence|satz|utterance|phrase",
 )
 _OTHERS = re.compile(r"gloss|lexem|mouth|hand|comment|note|confidence|translator|\bids?\b|number|type", re.IGNORECASE)
-LOCAL = 2  # letters of a participant's name that tells signers of one recording apart, but no person: A, B1
+MAX_LOCAL_NAME = 2  # letters of a participant's name that tells signers of one recording apart, but no person: A, B1
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _words_after(name: str, stem: str) -> set[str]:
 def _group(participant: str, recording: str) -> str | None:
     if not participant:
         return None
-    return participant if len(participant) > LOCAL else f"{recording}/{participant}"
+    return participant if len(participant) > MAX_LOCAL_NAME else f"{recording}/{participant}"
 
 
 # Tiers ----------------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def _chosen(found: list[Tier], wanted: tuple[str, ...], place: str) -> list[Tier
                 f"tiers {names[:200]}", place=place, wanted=f"one of {', '.join(wanted)}", remedy="see --tiers"
             )
         return chosen
-    for guess in GUESSES:
+    for guess in SENTENCE_TIERS:
         chosen = [
             t
             for t in found

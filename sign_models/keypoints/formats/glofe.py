@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from sign_models.keypoints.formats.clip import Clip, channels, clip
+from sign_models.keypoints.formats.clip import ClipReader, make_sequence, split_channels
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.layouts import LAYOUTS
 from sign_models.keypoints.sequence import KeypointSequence
@@ -24,15 +24,15 @@ def detect(source: Source) -> bool:
     return source.kind == "pickle" and isinstance(source.tree, np.ndarray)
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     yield partial(_read, source, options)
 
 
 def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     place, array = source.name, source.tree
-    points, confidence, _ = channels(array, None, place)
+    points, confidence, _ = split_channels(array, None, place)
     layout = _order(points, confidence) if points.shape[1] == len(LAYOUTS["glofe_137"]) else None
-    return clip(source.id, array, options, source=place, layout=layout)
+    return make_sequence(source.id, array, options, source=place, layout=layout)
 
 
 def _order(points: np.ndarray, confidence: np.ndarray) -> str:

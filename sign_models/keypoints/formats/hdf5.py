@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.columns import SPLITS
+from sign_models.keypoints.formats.columns import SPLIT_WORDS
 from sign_models.keypoints.formats.records import KEYPOINTS
 
 MAX_ARRAY_BYTES = 2**31
@@ -87,7 +87,7 @@ class Hdf5(Mapping[str, Any]):
         if name not in self._keys:
             return self._told[name]
         found = _member(self._group, name, self._path)
-        told = {**self._of_all, **(_split_of(name) if self._by_id else {}), **_told(found, self._path)}
+        told = {**self._of_all, **(_split_of(name) if self._by_id else {}), **_attributes_of(found, self._path)}
         if _is_group(found):
             return Hdf5(found, self._path, _names(found, self._path), told)
         array = _array(found, self._path)
@@ -121,7 +121,7 @@ def tree_of(path: Path, is_clip: Callable[[list[str]], bool]) -> Mapping[str, An
         file = h5py.File(path, "r")
     except _BROKEN as error:
         raise _broken(path, error) from error
-    names, told = _names(file, path), _told(file, path)
+    names, told = _names(file, path), _attributes_of(file, path)
     if is_clip(names):
         return Hdf5(file, path, names, told)
     arrays = [name for name in names if getattr(_member(file, name, path), "ndim", 0) > 1]
@@ -205,7 +205,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.ndarray) and value.size == 1 and value.ndim <= 1 else value
 
 
-def _told(thing: Any, path: Path) -> dict[str, Any]:
+def _attributes_of(thing: Any, path: Path) -> dict[str, Any]:
     """The attributes of a dataset or group, and those of the keypoints in a record."""
     told = _attributes(thing, path)
     for name in KEYPOINTS:
@@ -225,7 +225,7 @@ def _attributes(thing: Any, path: Path) -> dict[str, Any]:
 
 def _split_of(name: str) -> dict[str, str]:
     """The split that a group above a clip is called by."""
-    return next(({"split": SPLITS[part]} for part in name.lower().split("/")[:-1] if part in SPLITS), {})
+    return next(({"split": SPLIT_WORDS[part]} for part in name.lower().split("/")[:-1] if part in SPLIT_WORDS), {})
 
 
 def _broken(path: Path, error: BaseException) -> DataError:

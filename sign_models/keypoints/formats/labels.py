@@ -16,7 +16,7 @@ from typing import Any, Protocol, cast
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import delimited, elan, subtitles
-from sign_models.keypoints.formats.clip import SPLITS, check_characters
+from sign_models.keypoints.formats.clip import check_characters
 from sign_models.keypoints.formats.columns import (
     GROUP,
     ID,
@@ -25,15 +25,16 @@ from sign_models.keypoints.formats.columns import (
     TEXT,
     cell,
     first_of,
-    normal,
-    split_named,
+    normal_name,
+    split_by_name,
     times,
 )
 from sign_models.keypoints.formats.encodings import head_text
-from sign_models.keypoints.formats.segments import Segment, Segments, Unit, forms, time_of
+from sign_models.keypoints.formats.segments import Segment, Segments, Unit, name_forms, parse_time
 from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions, Source
+from sign_models.keypoints.sequence import SPLIT_ALIASES
 
-_SAMPLED = 8  # rows by which a file is told
+_PROBED_ROWS = 8  # rows by which a file is told
 NEVER_LABELS = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
 
@@ -44,7 +45,7 @@ class Label:
     split: str | None = None
     group: str | None = None
 
-    def beside(self, text: str | None, split: str | None, group: str | None) -> Label:
+    def with_default(self, text: str | None, split: str | None, group: str | None) -> Label:
         """The same, but what the clip's own file tells goes first."""
         return Label(self.text if text is None else text, split or self.split, group or self.group)
 
@@ -56,7 +57,7 @@ class Label:
         return Label(**{name: mine[name] or theirs[name] for name in mine})
 
 
-NOTHING = Label()
+NO_LABEL = Label()
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,13 @@ class _Timing:
     @classmethod
     def of(cls, rows: list[tuple[str, str, Mapping[str, Any]]]) -> _Timing | None:
         """Numbers with a fraction and clock times are seconds where the names tell no unit."""
-        found = times(dict.fromkeys(str(name) for _, _, row in rows[:_SAMPLED] for name in row))
+        found = times(dict.fromkeys(str(name) for _, _, row in rows[:_PROBED_ROWS] for name in row))
         if found is None:
             return None
         start, end, unit = found
-        told = [cells for _, _, row in rows if any(cells := (_time_cell(row, start), _time_cell(row, end)))][:_SAMPLED]
+        told = [cells for _, _, row in rows if any(cells := (_time_cell(row, start), _time_cell(row, end)))][
+            :_PROBED_ROWS
+        ]
         if not any(_is_time(a) and _is_time(b) for a, b in told):
             return None  # columns of these names that hold something else
         if unit is None and any(
@@ -93,7 +96,7 @@ class _Timing:
         if not any(cells) or cells == ("-1", "-1"):  # as PHOENIX14T has them
             return None
         try:
-            start, end = time_of(cells[0]), time_of(cells[1])
+            start, end = parse_time(cells[0]), parse_time(cells[1])
         except ValueError:
             start, end = -1.0, -1.0
         if end == -1:  # how WLASL and others write the recording's end
@@ -103,7 +106,7 @@ class _Timing:
             raise DataError(found, place=place, wanted="a start of 0 or more and a later end", remedy="correct the row")
         names = [value for value in given if value]
         names += [value for name in RECORDING if (value := cell(row, first_of(row, (name,))))]
-        distinct = list({forms(name)[-1]: name for name in reversed(names)}.values())[::-1]
+        distinct = list({name_forms(name)[-1]: name for name in reversed(names)}.values())[::-1]
         if not distinct:
             raise DataError("its id is empty", place=place, wanted="a recording's name", remedy="name it")
         id, recordings = (distinct[0], distinct[1:]) if len(distinct) > 1 else ("", distinct)
@@ -113,7 +116,7 @@ class _Timing:
 
 def _is_time(cell: str) -> bool:
     try:
-        return time_of(cell) > -2
+        return parse_time(cell) > -2
     except ValueError:
         return False
 
@@ -124,7 +127,7 @@ def _time_cell(row: Mapping[str, Any], name: str) -> str:
     return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
-class Told(Protocol):
+class HasLabels(Protocol):
     """What a clip's own file says of it: of a KeypointSequence, or of a clip made of it."""
 
     @property
@@ -200,7 +203,7 @@ class Labels:
         try:
             check_characters(text, "text", place)
             check_characters(told["group"], "group", place)
-            label = Label(text, split_named(told["split"], place) or split, told["group"])
+            label = Label(text, split_by_name(told["split"], place) or split, told["group"])
         except DataError as error:
             return error
         given = [value for name in ID if (value := cell(row, first_of(row, (name,))))]
@@ -215,17 +218,17 @@ class Labels:
 
     def _register(self, id: str, given: list[str], label: Label, place: str) -> DataError | None:
         """Let a clip be found by its names."""
-        names = frozenset(form for name in (id, *given) if name for form in forms(name))
+        names = frozenset(form for name in (id, *given) if name for form in name_forms(name))
         if not names:
             wanted = "a clip's id, or no row"
             return DataError("its id is empty", place=place, wanted=wanted, remedy="name the clip, or remove the row")
-        whole = forms(id)[0]
+        whole = name_forms(id)[0]
         known = self._by_id.get(whole)
         merged = label if known is None else known.label.merged(label)
         if known is not None and merged is None:
             self._by_name.update(dict.fromkeys(known.names | names))
             return DataError(
-                f"{id!r} again with {_told(label)}, after {_told(known.label)} at {known.place}",
+                f"{id!r} again with {_describe(label)}, after {_describe(known.label)} at {known.place}",
                 place=place,
                 wanted="each id once",
                 remedy="keep one of the two; the clip has none of them now",
@@ -250,53 +253,53 @@ class Labels:
         for s in self._timed:
             span = f"{s.start:g}-{'end' if s.end is None else f'{s.end:g}'}"
             if s.id and ids[s.id] > 1:  # the names are those of recordings
-                s = replace(s, id=f"{forms(s.id)[0]}/{span}", recordings=(s.id, *s.recordings))
+                s = replace(s, id=f"{name_forms(s.id)[0]}/{span}", recordings=(s.id, *s.recordings))
             elif s.id:
                 whole.append(s.id)
             else:
                 single = recordings[s.recordings[0]] == 1
-                s = replace(s, id=s.recordings[0] if single else f"{forms(s.recordings[0])[0]}/{span}")
+                s = replace(s, id=s.recordings[0] if single else f"{name_forms(s.recordings[0])[0]}/{span}")
             segments.append(s)
             self._register(s.id, [], Label(s.text, s.split, s.group), s.place)
         self.segments = Segments(segments, whole, self.options.times)
         for entry in self._by_id.values():
-            whole_name, *bare = forms(entry.id)
+            whole_name, *bare = name_forms(entry.id)
             if bare and whole_name in paths:
                 self._by_name.update(dict.fromkeys(bare))
 
     def find(self, id: str) -> Label:
         """What is known of a clip; nothing where no file tells of it."""
-        names = forms(id) if self._by_name else ()
-        found = next((found for form in names if (found := self._by_name.get(form))), NOTHING)
+        names = name_forms(id) if self._by_name else ()
+        found = next((found for form in names if (found := self._by_name.get(form))), NO_LABEL)
         if found.text is None and self.options.texts == "folders":
             return replace(found, text=PurePosixPath(id).parent.name or None)
         return found
 
-    def of(self, clip: Told) -> Label:
+    def of(self, clip: HasLabels) -> Label:
         """What is known of a clip, its own file first.
 
         One that was cut out of a recording, and has neither a signer nor a split, has the recording for its group:
         whoever splits the clips keeps recordings whole then.
         """
-        known = self.find(clip.id).beside(clip.text, clip.split, clip.group)
+        known = self.find(clip.id).with_default(clip.text, clip.split, clip.group)
         if clip.cut and not known.group and not known.split:
             return replace(known, group=clip.cut[0])
         return known
 
     def unused(self, ids: Iterable[str]) -> list[str]:
         """The ids of the rows that are none of these clips'."""
-        known = {form for id in ids for form in forms(id)}
+        known = {form for id in ids for form in name_forms(id)}
         return list(dict.fromkeys(entry.id for entry in self._by_id.values() if not entry.names & known))
 
 
-def _told(label: Label) -> str:
+def _describe(label: Label) -> str:
     return repr((label.text or "no text")[:40]) + (f" in {label.split}" if label.split else "")
 
 
 def split_of(name: str) -> str | None:
     """The split that a file's name tells: "labels.train", "how2sign_realigned_val.csv"."""
     words = re.split(r"[^a-z]+", name.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), None)
+    return next((SPLIT_ALIASES[word] for word in words if word in SPLIT_ALIASES), None)
 
 
 def _rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] | None:
@@ -315,7 +318,7 @@ def _rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] | None
             items = [(key, {"id": key, "text": row}) for key, row in items]
     else:
         items = [("", row) for row in tree] if isinstance(tree, list | tuple) else []
-    if not items or not all(_is_label(row) for _, row in items[:_SAMPLED]):
+    if not items or not all(_is_label(row) for _, row in items[:_PROBED_ROWS]):
         return None
     return _told_rows(items, source.name)
 
@@ -337,9 +340,9 @@ def _may_hold_labels(source: Source) -> bool:
         text = head_text(head)
         if re.match(r'\s*\{\s*"[^"]*"\s*:\s*"', text):
             return True
-        names = {normal(name) for name in re.findall(r'"([^"\\]{1,40})"\s*:', text)}
+        names = {normal_name(name) for name in re.findall(r'"([^"\\]{1,40})"\s*:', text)}
     else:
-        names = {normal(name.decode()) for name in re.findall(rb"[A-Za-z][A-Za-z0-9_-]{2,30}", head)}
+        names = {normal_name(name.decode()) for name in re.findall(rb"[A-Za-z][A-Za-z0-9_-]{2,30}", head)}
         names |= {"id"} if b"id" in head else set()
     return bool(names & set(TEXT)) and bool(names & set(ID))
 

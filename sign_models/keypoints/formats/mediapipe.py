@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
 from sign_models.keypoints.formats.source import ReadOptions, Source, read_npy
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468
 from sign_models.keypoints.sequence import KeypointSequence
@@ -27,7 +27,7 @@ WIDTHS = {
     3 * (POSE + HANDS): ("mediapipe_75", 0, 3),
     3 * (POSE + FACE + HANDS): ("mediapipe_543", FACE, 3),
 }
-GAPS = 4  # frames that a clip may span for each file that it has
+MAX_SPAN_RATIO = 4  # frames that a clip may span for each file that it has
 _NUMBERED = re.compile(r"\d+\.npy")
 
 
@@ -41,7 +41,7 @@ def detect(source: Source) -> bool:
     return frame is not None and read_npy(frame).ndim == 1
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     yield partial(_read, source, options)
 
 
@@ -60,7 +60,7 @@ def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     # Only the pose has a score; a face or a hand that was not found is all zeros.
     found = (rest != 0).any(-1)
     confidence = np.concatenate([body[..., 3] if width == 4 else (body != 0).any(-1), found], axis=1)
-    return clip(
+    return make_sequence(
         source.id or source.name,
         points,
         options,
@@ -82,9 +82,9 @@ def _frames(source: Source) -> np.ndarray:
             wanted = f"{' or '.join(map(str, WIDTHS))} numbers, the same in every frame of a clip"
             raise DataError(found, place=f"{source.name}/{path.name}", wanted=wanted)
     first, last = numbered[0][0], numbered[-1][0]
-    if len({number for number, _ in numbered}) < len(numbered) or last - first + 1 > GAPS * len(numbered):
+    if len({number for number, _ in numbered}) < len(numbered) or last - first + 1 > MAX_SPAN_RATIO * len(numbered):
         found = f"{len(numbered)} files for the frames {first} to {last}"
-        wanted = f"one for every {GAPS} frames at least, each number once"
+        wanted = f"one for every {MAX_SPAN_RATIO} frames at least, each number once"
         raise DataError(found, place=source.name, wanted=wanted, remedy="rename the files")
     whole = np.zeros((last - first + 1, len(frames[0])), np.float64)
     whole[[number - first for number, _ in numbered]] = frames  # a frame without a file is all zeros: unseen

@@ -16,8 +16,8 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
-from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
-from sign_models.keypoints.formats.people import in_time
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats.people import signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source, read_json
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -25,15 +25,15 @@ from sign_models.keypoints.sequence import KeypointSequence
 def detect(source: Source) -> bool:
     if source.kind == "json" and _frames(source.tree) is not None:
         return True
-    return bool(_instances(source.picture))
+    return bool(_instances(source.first_frame))
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     if not source.is_folder and _frames(source.tree) is not None:
         yield partial(_read_video, source, options)
         return
     for frames in numbered.clips(source):
-        yield partial(_read_pictures, frames, options)
+        yield partial(_read_files, frames, options)
 
 
 def _frames(tree: Any) -> list[Any] | None:
@@ -56,12 +56,12 @@ def _instances(tree: Any) -> list[Any] | None:
         tree = tree[0]
     return (
         tree
-        if isinstance(tree, list) and all(_is_person(one) and _is_picture(one["keypoints"]) for one in tree)
+        if isinstance(tree, list) and all(_is_person(one) and _is_one_frame(one["keypoints"]) for one in tree)
         else None
     )
 
 
-def _is_picture(keypoints: Any) -> bool:
+def _is_one_frame(keypoints: Any) -> bool:
     """Whether they are one frame's: (K, 2), not (T, K, 2) as in a record of a clip."""
     first = keypoints[0] if isinstance(keypoints, list) and keypoints else None
     return isinstance(first, list) and bool(first) and isinstance(first[0], int | float)
@@ -83,11 +83,11 @@ def _read_video(source: Source, options: ReadOptions) -> KeypointSequence:
         (number, [_person(person, f"{place}: frame {number}") for person in persons])
         for number, persons in zip(known or range(len(frames)), people, strict=True)
     ]
-    points, confidence = in_time(whole, place)
-    return clip(source.id, points, options, source=place, confidence=confidence)
+    points, confidence = signer_in_frames(whole, place)
+    return make_sequence(source.id, points, options, source=place, confidence=confidence)
 
 
-def _read_pictures(frames: numbered.Frames, options: ReadOptions) -> KeypointSequence:
+def _read_files(frames: numbered.FrameFiles, options: ReadOptions) -> KeypointSequence:
     whole = []
     for number, path in frames.files:
         people = _instances(read_json(path))
@@ -95,8 +95,8 @@ def _read_pictures(frames: numbered.Frames, options: ReadOptions) -> KeypointSeq
             wanted = 'a list of objects with "keypoints" and "keypoint_scores"'
             raise DataError("holds no people of a picture", place=f"{frames.place}: {path.name}", wanted=wanted)
         whole.append((number, [_person(person, f"{frames.place}: {path.name}") for person in people]))
-    points, confidence = in_time(whole, frames.place)
-    return clip(frames.id, points, options, source=frames.place, confidence=confidence)
+    points, confidence = signer_in_frames(whole, frames.place)
+    return make_sequence(frames.id, points, options, source=frames.place, confidence=confidence)
 
 
 def _person(person: Any, place: str) -> np.ndarray:

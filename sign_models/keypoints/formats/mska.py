@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sign_models.keypoints.formats import records
-from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.clip import ClipReader
 from sign_models.keypoints.formats.labels import split_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 
 
 def detect(source: Source) -> bool:
-    values = records.values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
+    values = records.first_values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
     return bool(values) and all(isinstance(v, Mapping) and {"keypoint", "num_frames"} <= set(v) for v in values)
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     return records.clips(source.tree, source, options, split=split_of(source.name))

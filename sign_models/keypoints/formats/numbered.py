@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sign_models.keypoints.formats.source import NUMBERED, Source
 
 
-class Frames(NamedTuple):
+class FrameFiles(NamedTuple):
     """The files of one clip. place: what an error message names. files: (number, path), by number."""
 
     id: str
@@ -18,16 +18,16 @@ class Frames(NamedTuple):
     files: list[tuple[int, Path]]
 
 
-def clips(source: Source) -> Iterator[Frames]:
+def clips(source: Source) -> Iterator[FrameFiles]:
     """The clips in a folder of frames; of one file, the clip of one frame."""
     if not source.is_folder:
-        yield Frames(source.id, source.name, [(0, source.path)])
+        yield FrameFiles(source.id, source.name, [(0, source.path)])
         return
     named = ((NUMBERED.fullmatch(path.name), path) for path in source.files if path.suffix == ".json")
     frames = sorted((found["clip"], int(found["number"]), path) for found, path in named if found)
     groups = [(name, [(number, path) for _, number, path in group]) for name, group in groupby(frames, lambda f: f[0])]
     if len(groups) == 1:  # a folder that holds one clip is the clip; How2Sign names its files after their folder
-        yield Frames(source.id or groups[0][0] or source.name, source.name, groups[0][1])
+        yield FrameFiles(source.id or groups[0][0] or source.name, source.name, groups[0][1])
         return
     for name, numbered in groups:
-        yield Frames("/".join(filter(None, (source.id, name))), f"{source.name}/{name}", numbered)
+        yield FrameFiles("/".join(filter(None, (source.id, name))), f"{source.name}/{name}", numbered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 
-from sign_models.keypoints.formats.clip import Clip, clip
+from sign_models.keypoints.formats.clip import ClipReader, make_sequence
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -19,10 +19,10 @@ def detect(source: Source) -> bool:
     return isinstance(tree, Mapping) and {"keypoints", "confidences"} <= set(tree)
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     yield partial(_read, source, options)
 
 
 def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     tree = source.tree
-    return clip(source.id, tree["keypoints"], options, source=source.name, confidence=tree["confidences"])
+    return make_sequence(source.id, tree["keypoints"], options, source=source.name, confidence=tree["confidences"])

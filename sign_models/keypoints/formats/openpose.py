@@ -15,8 +15,8 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
-from sign_models.keypoints.formats.clip import Clip, clip
-from sign_models.keypoints.formats.people import MAX_PEOPLE, in_time
+from sign_models.keypoints.formats.clip import ClipReader, make_sequence
+from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
 from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source, read_json
 from sign_models.keypoints.landmarks import (
     FACE_70,
@@ -42,19 +42,19 @@ BODIES = {
 def detect(source: Source) -> bool:
     if source.is_folder and (named := [p.name for p in source.files if p.name.endswith("_keypoints.json")]):
         return any(map(NUMBERED.fullmatch, named))
-    return _is_frame(source.picture)
+    return _is_frame(source.first_frame)
 
 
 def _is_frame(tree: Any) -> bool:
     return isinstance(tree, Mapping) and isinstance(tree.get("people"), list | dict) and "version" in tree
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     for frames in numbered.clips(source):
         yield partial(_read, frames, options)
 
 
-def _read(frames: numbered.Frames, options: ReadOptions) -> KeypointSequence:
+def _read(frames: numbered.FrameFiles, options: ReadOptions) -> KeypointSequence:
     people = [(number, _people(path)) for number, path in frames.files]
     counts = {len(person["pose"]) for _, persons in people for person in persons}
     if len(counts) > 1 or not counts <= set(BODIES):
@@ -63,8 +63,10 @@ def _read(frames: numbered.Frames, options: ReadOptions) -> KeypointSequence:
     whole = [
         (number, [np.concatenate([person[part] for part in PARTS]) for person in persons]) for number, persons in people
     ]
-    points, confidence = in_time(whole, frames.place)
-    return clip(frames.id, points, options, source=frames.place, confidence=confidence, layout=BODIES[counts.pop()])
+    points, confidence = signer_in_frames(whole, frames.place)
+    return make_sequence(
+        frames.id, points, options, source=frames.place, confidence=confidence, layout=BODIES[counts.pop()]
+    )
 
 
 def _people(path: Path) -> list[dict[str, np.ndarray]]:

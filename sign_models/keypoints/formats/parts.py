@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence, split_channels
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.landmarks import (
     COCO_BODY,
@@ -73,7 +73,7 @@ def part_of(name: str) -> str | None:
     return _WORDS.get(word) or _SHORT.get(word)
 
 
-def grouped(children: list[Source]) -> tuple[list[Source | DataError], list[Source]]:
+def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[Source]]:
     """What lies in a folder -> (a source for each clip that is kept in files or folders of parts, the others).
 
     What may not be read in the folders of parts stands before those clips, as its error.
@@ -132,12 +132,12 @@ def _first(tree: Mapping[Any, Any]) -> list[Any]:
     return [tree[key] for key, _ in zip(tree, range(4), strict=False)]
 
 
-def apart(source: Source) -> list[Source]:
+def split_false_parts(source: Source) -> list[Source]:
     """The source, or the files in it where their names alone call them parts of one clip: no hand in them is one."""
     if not source.members:
         return [source]
     read = replace(source, members=tuple((part, replace(file)) for part, file in source.members))  # kept no longer
-    held = {part: _held(file) if part in HANDS else None for part, file in read.members}
+    held = {part: _content(file) if part in HANDS else None for part, file in read.members}
     return [read] if _holds_hands(held) else [file for _, file in read.members]
 
 
@@ -171,7 +171,7 @@ def _is_hand(value: Any) -> bool | None:
     return len(frame) in [count * c for count in LANDMARKS["left_hand"] for c in ((2, 3, 4) if flat else (1,))]
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     if source.members:
         yield partial(_of_files, source, options)
     elif _is_parts(source.tree):
@@ -184,11 +184,11 @@ def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
 def _of_files(source: Source, options: ReadOptions) -> KeypointSequence:
     arrays = {}
     for part, file in source.members:
-        arrays[part] = _array(_held(file), part, f"{part}: {file.name}")
-    return _joined(arrays, source.id, source.name, options, {})
+        arrays[part] = _array(_content(file), part, f"{part}: {file.name}")
+    return _join(arrays, source.id, source.name, options, {})
 
 
-def _held(file: Source) -> Any:
+def _content(file: Source) -> Any:
     """The one array that a file holds, else all of it."""
     tree = file.tree
     if isinstance(tree, Mapping):
@@ -210,7 +210,7 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
         arrays[part] = _array(tree[key], part, f"{place}: {key}")
     given = {name: tree[name] for name in ("fps", "unit", "size", "text", "split", "group") if name in tree}
     given.setdefault("text", next((tree[n] for n in ("label", "gloss", "sentence", "word") if n in tree), None))
-    return _joined(arrays, id, place, options, given)
+    return _join(arrays, id, place, options, given)
 
 
 def _array(value: Any, part: str, place: str) -> np.ndarray:
@@ -239,7 +239,7 @@ def _is_numeric(value: Any) -> bool:
         return False
 
 
-def _joined(
+def _join(
     arrays: dict[str, np.ndarray], id: str, place: str, options: ReadOptions, given: Mapping[str, Any]
 ) -> KeypointSequence:
     lengths = {part: len(array) for part, array in arrays.items()}
@@ -250,11 +250,11 @@ def _joined(
     names: list[str] = []
     for part in PARTS:
         if part in arrays:
-            xy, sure, nan = channels(arrays[part], None, f"{place}: {part}")
+            xy, sure, nan = split_channels(arrays[part], None, f"{place}: {part}")
             points.append(xy)
             scores.append(sure)
             unseen += nan
             names += LANDMARKS[part][arrays[part].shape[1]]
     told = {name: value for name, value in given.items() if value is not None}
     told |= {"confidence": np.concatenate(scores, 1), "layout": name_of(names), "nan": unseen}
-    return clip(id, np.concatenate(points, 1), options, source=place, **told)
+    return make_sequence(id, np.concatenate(points, 1), options, source=place, **told)

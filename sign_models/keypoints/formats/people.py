@@ -9,10 +9,10 @@ import numpy as np
 from sign_models.errors import DataError
 
 MAX_PEOPLE = 32  # of one frame, the first ones
-GAPS = 4  # frames that a clip may span for each frame that it has
+MAX_SPAN_RATIO = 4  # frames that a clip may span for each frame that it has
 
 
-def in_time(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> tuple[np.ndarray, np.ndarray]:
+def signer_in_frames(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> tuple[np.ndarray, np.ndarray]:
     """The signer's (T, K, 2) points and (T, K) confidence, from the first frame number to the last.
 
     Args:
@@ -28,9 +28,11 @@ def in_time(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> t
         twice = next(number for number in numbers if numbers.count(number) > 1)
         wanted = "a number of its own in every frame"
         raise DataError(f"frame {twice} twice", place=place, wanted=wanted, remedy="export it again")
-    if length > GAPS * len(numbers):
+    if length > MAX_SPAN_RATIO * len(numbers):
         found = f"{len(numbers)} frames between {first} and {max(numbers)}"
-        raise DataError(found, place=place, wanted=f"one in {GAPS} at least", remedy="number the frames one by one")
+        raise DataError(
+            found, place=place, wanted=f"one in {MAX_SPAN_RATIO} at least", remedy="number the frames one by one"
+        )
     counts = {len(person) for _, people in frames for person in people[:MAX_PEOPLE]}
     if len(counts) != 1:
         found = f"people of {', '.join(map(str, sorted(counts)))} landmarks" if counts else "nobody in any frame"
@@ -40,10 +42,10 @@ def in_time(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> t
     for number, people in frames:
         for p, person in enumerate(people[:MAX_PEOPLE]):
             values[number - first, p] = person
-    return follow(values[..., :2], values[..., 2])
+    return follow_signer(values[..., :2], values[..., 2])
 
 
-def follow(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def follow_signer(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(T, P, K, C) and (T, P, K) -> (T, K, C) and (T, K): the same person in every frame, told by x and y.
 
     The largest in the first frame; then the one nearest to where the last was seen, or the largest where nobody is

@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, clip
-from sign_models.keypoints.formats.people import follow
+from sign_models.keypoints.formats.clip import ClipReader, make_sequence
+from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.formats.pose_record import extractor_of, record_at_end
 from sign_models.keypoints.formats.source import POSE_VERSIONS, ReadOptions, Source
 from sign_models.keypoints.landmarks import FACE_70, HAND, IGNORED, mesh
@@ -84,7 +84,7 @@ def detect(source: Source) -> bool:
     return source.kind == "pose"
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     yield partial(_read, source, options)
 
 
@@ -117,9 +117,9 @@ def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     nan = int(np.count_nonzero(lost & (confidence != 0)))
     if lost.any():
         points[lost], confidence = 0, np.where(lost, np.float32(0), confidence)
-    points, confidence = follow(points, confidence)
+    points, confidence = follow_signer(points, confidence)
     dimensions = pose.header.dimensions
-    sequence = clip(
+    sequence = make_sequence(
         source.id,
         points,
         options,

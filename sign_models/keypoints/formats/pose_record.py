@@ -20,7 +20,7 @@ MAX_RECORD_BYTES = 2**20
 _TAIL = struct.Struct(f"<I{len(MAGIC)}s")
 
 
-def packed(record: Mapping[str, Any]) -> bytes:
+def pack_record(record: Mapping[str, Any]) -> bytes:
     """The bytes of a record, to be written behind the poses."""
     text = json.dumps(dict(record), sort_keys=True).encode()
     return text + _TAIL.pack(len(text), MAGIC)

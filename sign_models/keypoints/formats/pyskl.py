@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
-from sign_models.keypoints.formats.columns import SPLITS
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats.columns import SPLIT_WORDS
 from sign_models.keypoints.formats.labels import split_of
-from sign_models.keypoints.formats.people import follow
+from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -36,13 +36,15 @@ def _annotations(tree: Any) -> list[Any] | None:
     )
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     tree = source.tree
     named = tree.get("split") if isinstance(tree, Mapping) else None
     splits: dict[str, str | None] = {}
     for name, ids in named.items() if isinstance(named, Mapping) else ():
         # "train", "xsub_val": the last word that names a split.
-        split = next((SPLITS[word] for word in reversed(str(name).lower().split("_")) if word in SPLITS), None)
+        split = next(
+            (SPLIT_WORDS[word] for word in reversed(str(name).lower().split("_")) if word in SPLIT_WORDS), None
+        )
         for id in ids if isinstance(ids, list | tuple) else ():
             known = splits.setdefault(str(id), split)
             if known != split:
@@ -75,6 +77,6 @@ def _read(
     shape = one.get("img_shape", one.get("original_shape"))
     size = (shape[1], shape[0]) if isinstance(shape, tuple | list) and len(shape) == 2 else None
     text = next((one[name] for name in ("text", "gloss", "label") if one.get(name) is not None), None)
-    points, scores = follow(points, scores)
+    points, scores = follow_signer(points, scores)
     split = splits.get(id) or split_of(source.name)
-    return clip(id, points, options, source=place, confidence=scores, size=size, text=text, split=split)
+    return make_sequence(id, points, options, source=place, confidence=scores, size=size, text=text, split=split)

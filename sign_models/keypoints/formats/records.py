@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, as_numbers, channels, clip, is_score, unit_of
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels, unit_of
 from sign_models.keypoints.formats.columns import GROUP as SIGNERS
 from sign_models.keypoints.formats.columns import SPLIT, TEXT, first_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
@@ -25,8 +25,8 @@ from sign_models.keypoints.sequence import KeypointSequence, Unit
 KEYPOINTS = ("keypoints", "keypoint")
 CONFIDENCE = ("confidence", "confidences", "scores", "keypoint_scores")
 GROUP = ("group", "signer")
-SAMPLES = 64  # clips that the unit of a file is told from
-_LOOKED_AT = 8  # values by which a tree is told
+UNIT_CLIPS = 64  # clips that the unit of a file is told from
+_PROBED_VALUES = 8  # values by which a tree is told
 
 
 def is_record(value: Any) -> bool:
@@ -38,11 +38,11 @@ def is_named(names: Container[str]) -> bool:
     return any(name in names for name in KEYPOINTS)
 
 
-def values(tree: Any) -> list[Any]:
+def first_values(tree: Any) -> list[Any]:
     """The first few of the values in a tree, by which it is told what it holds."""
     if isinstance(tree, Mapping):
-        return [tree[key] for key in islice(tree, _LOOKED_AT)]
-    return list(islice(tree, _LOOKED_AT)) if isinstance(tree, list | tuple | Arrays) else []
+        return [tree[key] for key in islice(tree, _PROBED_VALUES)]
+    return list(islice(tree, _PROBED_VALUES)) if isinstance(tree, list | tuple | Arrays) else []
 
 
 def clips(
@@ -52,7 +52,7 @@ def clips(
     *,
     header: Mapping[str, Any] | None = None,
     split: str | None = None,
-) -> Iterator[Clip]:
+) -> Iterator[ClipReader]:
     """The clips of a tree: {id: array or record}, [array or record, ...], or one array or record.
 
     header: fields that hold for all clips, such as {"layout": ..., "fps": ...}; keys of these names are no ids.
@@ -117,10 +117,10 @@ def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
 def _unit(tree: Any, keyed: list[tuple[str, Any]]) -> Unit | None:
     """The unit of a file that does not say it: one for all its clips, told from some of them."""
     some = []
-    for id, key in keyed[:: -(-len(keyed) // SAMPLES)]:
+    for id, key in keyed[:: -(-len(keyed) // UNIT_CLIPS)]:
         try:
             fields = _fields(tree, key, id)
-            points, confidence, _ = channels(fields["keypoints"], fields.get("confidence"), id)
+            points, confidence, _ = split_channels(fields["keypoints"], fields.get("confidence"), id)
         except DataError:
             continue  # reading that clip says what is wrong with it
         some.append((points, confidence > 0))
@@ -142,7 +142,7 @@ def _clip(
     if fields.get("confidence") is None:
         _check_third_channel(keypoints, id, place, kinds)
     given = {name: value for name, value in fields.items() if value is not None}
-    return clip(id, keypoints, options, source=place, **{**header, **given})
+    return make_sequence(id, keypoints, options, source=place, **{**header, **given})
 
 
 def _check_third_channel(array: np.ndarray, id: str, place: str, kinds: dict[bool, str]) -> None:

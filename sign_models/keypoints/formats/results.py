@@ -17,10 +17,10 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
-from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
-from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, normal
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, normal_name
 from sign_models.keypoints.formats.parts import LANDMARKS, PARTS, part_of
-from sign_models.keypoints.formats.people import MAX_PEOPLE, in_time
+from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source, read_json
 from sign_models.keypoints.landmarks import MEDIAPIPE_POSE
 from sign_models.keypoints.layouts import name_of
@@ -31,7 +31,7 @@ KEYPOINTS = ("keypoints", "landmarks", "points", "joints", "pose", "keypoint")
 STAMPS = ("timestamp", "timestamp_ms", "timestampms", "time_ms", "time", "ms", "t")
 HANDS = ("hands", "hand", "hand_landmarks", "handlandmarks", "multi_hand_landmarks", "multihandlandmarks")
 SIDES = ("handedness", "handednesses", "multi_handedness", "multihandedness")
-_LOOKED_AT = 16
+_PROBED_FRAMES = 16
 _WRISTS = tuple(MEDIAPIPE_POSE.index(f"body.{side}_wrist") for side in ("left", "right"))
 Frame = dict[str, list[np.ndarray]]  # part, or "all" of a layout -> (K, 3) x, y, score of each person
 
@@ -39,18 +39,18 @@ Frame = dict[str, list[np.ndarray]]  # part, or "all" of a layout -> (K, 3) x, y
 def detect(source: Source) -> bool:
     if source.kind == "json" and _frames(source.tree) is not None:
         return True
-    return isinstance(source.picture, Mapping) and _is_frame(source.picture)
+    return isinstance(source.first_frame, Mapping) and _is_frame(source.picture)
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     if not source.is_folder and (frames := _frames(source.tree)) is not None:
         yield partial(_read, frames, source.tree, source.id, source.name, options)
         return
     for pictures in numbered.clips(source):
-        yield partial(_read_pictures, pictures, options)
+        yield partial(_read_files, pictures, options)
 
 
-def _read_pictures(pictures: numbered.Frames, options: ReadOptions) -> KeypointSequence:
+def _read_files(pictures: numbered.FrameFiles, options: ReadOptions) -> KeypointSequence:
     frames = [(number, read_json(path)) for number, path in pictures.files]
     return _read(frames, {}, pictures.id, pictures.place, options)
 
@@ -60,14 +60,14 @@ def _frames(tree: Any) -> list[tuple[int | None, Any]] | None:
     if isinstance(tree, Mapping):
         if tree and all(isinstance(key, str) and key.isdecimal() for key in tree):
             found: list[tuple[int | None, Any]] = [(int(key), frame) for key, frame in tree.items()]
-            return found if any(_is_frame(frame, bare=True) for _, frame in found[:_LOOKED_AT]) else None
+            return found if any(_is_frame(frame, bare=True) for _, frame in found[:_PROBED_FRAMES]) else None
         held = next(
-            (tree[name] for name in tree if normal(name) in FRAMES and isinstance(tree[name], list | dict)), None
+            (tree[name] for name in tree if normal_name(name) in FRAMES and isinstance(tree[name], list | dict)), None
         )
         if isinstance(held, Mapping):
             return _frames(held)
         tree = held
-    if not isinstance(tree, list) or not any(map(_is_frame, tree[:_LOOKED_AT])):
+    if not isinstance(tree, list) or not any(map(_is_frame, tree[:_PROBED_FRAMES])):
         return None
     return [(None, frame) for frame in tree]
 
@@ -81,7 +81,7 @@ def _is_frame(frame: Any, bare: bool = False) -> bool:
 
 def _kind(name: Any) -> str | None:
     """What a key of a frame holds: a part, "hands", or "all"; None: no landmarks."""
-    word = normal(name)
+    word = normal_name(name)
     if word in HANDS:
         return "hands"
     if "world" in word:
@@ -160,15 +160,15 @@ def _frame(frame: Any, place: str) -> Frame:
 
 def _sides(frame: Mapping[str, Any]) -> list[str]:
     """What the frame calls each hand: "left" or "right"."""
-    told = next((frame[name] for name in frame if normal(name) in SIDES), None)
+    told = next((frame[name] for name in frame if normal_name(name) in SIDES), None)
     found = []
     for one in told if isinstance(told, list) else ():
         while isinstance(one, list) and one:
             one = one[0]
         if isinstance(one, Mapping):
-            inner = next((one[name] for name in one if normal(name) in ("classification", "categories")), None)
+            inner = next((one[name] for name in one if normal_name(name) in ("classification", "categories")), None)
             one = inner[0] if isinstance(inner, list) and inner and isinstance(inner[0], Mapping) else one
-            one = next((one[n] for n in one if normal(n) in ("categoryname", "category_name", "label")), "")
+            one = next((one[n] for n in one if normal_name(n) in ("categoryname", "category_name", "label")), "")
         found.append(str(one).strip().lower())
     return found
 
@@ -206,10 +206,10 @@ def _read(
     for number, frame in zip(numbers, found, strict=True):
         count = max((len(sets) for sets in frame.values()), default=0)
         people.append((number, [_person(frame, sizes, p) for p in range(count)]))
-    points, confidence = in_time(people, place)
-    told = _told(tree)
+    points, confidence = signer_in_frames(people, place)
+    told = _metadata(tree)
     rate = told.pop("fps", None) or fps
-    return clip(id, points, options, source=place, confidence=confidence, layout=layout, fps=rate, **told)
+    return make_sequence(id, points, options, source=place, confidence=confidence, layout=layout, fps=rate, **told)
 
 
 def _layout(frames: list[Frame], place: str) -> tuple[str | None, dict[str, int]]:
@@ -267,7 +267,7 @@ def _value(frame: Any, names: Sequence[str]) -> Any:
     return frame.get(column) if column else None
 
 
-def _told(tree: Any) -> dict[str, Any]:
+def _metadata(tree: Any) -> dict[str, Any]:
     """What the file tells beside the frames."""
     if not isinstance(tree, Mapping):
         return {}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.keypoints.formats import records
-from sign_models.keypoints.formats.clip import Clip, as_numbers
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.safe_pickle import Arrays
@@ -33,11 +33,11 @@ def detect(source: Source) -> bool:
         return True
     return isinstance(tree, Mapping | list | tuple | Arrays) and (
         not len(tree)
-        or any(isinstance(v, np.ndarray | list | Arrays) or records.is_record(v) for v in records.values(tree))
+        or any(isinstance(v, np.ndarray | list | Arrays) or records.is_record(v) for v in records.first_values(tree))
     )
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     tree, header = source.tree, {}
     if isinstance(tree, Mapping) and "sequences" in tree:
         header = {name: tree[name] for name in HEADER if tree.get(name) is not None}

@@ -25,7 +25,7 @@ _MEDIA = re.compile(
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
 
 
-def forms(name: str) -> list[str]:
+def name_forms(name: str) -> list[str]:
     """The whole path and the bare name, both without the endings of films and keypoint files."""
     bare = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
     while bare != (shorter := _MEDIA.sub("", bare)) and shorter:
@@ -33,7 +33,7 @@ def forms(name: str) -> list[str]:
     return list(dict.fromkeys([bare, PurePosixPath(bare).name or bare]))
 
 
-def time_of(cell: str) -> float:
+def parse_time(cell: str) -> float:
     """A number, or seconds out of "1:02:03.5". ValueError where it is neither."""
     if clock := _CLOCK.fullmatch(cell.strip()):
         hours, minutes, seconds = clock.groups()
@@ -72,7 +72,9 @@ class Segments:
     def __init__(self, segments: Iterable[Segment] = (), whole: Iterable[str] = (), unit: Unit | None = None) -> None:
         by_name: dict[str, dict[str, list[Segment]]] = {}  # form -> recording's whole name -> its segments
         for segment in segments:
-            names = dict.fromkeys((form, forms(name)[0]) for name in segment.recordings for form in forms(name))
+            names = dict.fromkeys(
+                (form, name_forms(name)[0]) for name in segment.recordings for form in name_forms(name)
+            )
             for form, recording in names:
                 by_name.setdefault(form, {}).setdefault(recording, []).append(segment)
         # A bare name that two recordings share names neither; the whole path does.
@@ -81,15 +83,15 @@ class Segments:
             for form, of in by_name.items()
             if len(of) == 1 or form in of
         }
-        self._whole = {form for id in whole for form in forms(id)}
+        self._whole = {form for id in whole for form in name_forms(id)}
         self._unit = unit
 
     def __bool__(self) -> bool:
         return bool(self._by_name)
 
-    def cut(self, recording: KeypointSequence) -> Iterator[KeypointSequence | DataError]:
+    def split(self, recording: KeypointSequence) -> Iterator[KeypointSequence | DataError]:
         """The clips in a recording, a bad one as its error; the recording itself where nothing tells of parts of it."""
-        names = forms(recording.id)
+        names = name_forms(recording.id)
         found = next((self._by_name[form] for form in names if form in self._by_name), [])
         if not found or any(form in self._whole for form in names):
             yield recording
@@ -97,11 +99,11 @@ class Segments:
         if len(found) == 1 and _is_cut_already(recording, found[0], self._unit):
             one = found[0]
             named = replace(recording, id=one.id, text=one.text, split=one.split, group=one.group or recording.group)
-            yield recording if set(forms(one.id)) & set(names) else named
+            yield recording if set(name_forms(one.id)) & set(names) else named
             return
         for segment in sorted(found, key=lambda s: s.start):
             try:
-                yield _cut(recording, segment, self._unit)
+                yield _extract(recording, segment, self._unit)
                 recording = replace(recording, nan=0)  # counted once
             except DataError as error:
                 yield error
@@ -121,7 +123,7 @@ def _is_cut_already(recording: KeypointSequence, segment: Segment, unit: Unit | 
     return False
 
 
-def _cut(recording: KeypointSequence, segment: Segment, unit: Unit | None) -> KeypointSequence:
+def _extract(recording: KeypointSequence, segment: Segment, unit: Unit | None) -> KeypointSequence:
     unit, place = segment.unit or unit, f"{segment.place}: {segment.id!r}"
     if unit is None:
         raise DataError(

@@ -13,9 +13,9 @@ from itertools import zip_longest
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, clip
+from sign_models.keypoints.formats.clip import ClipReader, make_sequence
 from sign_models.keypoints.formats.labels import split_of
-from sign_models.keypoints.formats.source import ReadOptions, Source, lines
+from sign_models.keypoints.formats.source import ReadOptions, Source, read_lines
 from sign_models.keypoints.layouts import LAYOUTS
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -38,9 +38,9 @@ def _is_frame(text: str) -> bool:
         return False
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     names, texts = _beside(source, ".files"), _beside(source, ".text")
-    for i, (line, name, text) in enumerate(zip_longest(lines(source.path), names, texts)):
+    for i, (line, name, text) in enumerate(zip_longest(read_lines(source.path), names, texts)):
         if line is None:
             if name or text:
                 raise DataError(f"{i} lines", place=source.name, wanted="as many as its .files and .text have")
@@ -49,8 +49,8 @@ def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
 
 
 def _beside(source: Source, suffix: str) -> Iterator[str]:
-    sibling = source.beside(suffix)
-    return (line.strip() for line in lines(sibling)) if sibling else iter(())
+    sibling = source.sibling(suffix)
+    return (line.strip() for line in read_lines(sibling)) if sibling else iter(())
 
 
 def _read(
@@ -65,7 +65,7 @@ def _read(
         found = f"{len(values)} numbers"
         raise DataError(found, place=place, wanted=f"{NUMBERS} a frame: {JOINTS} joints and a counter")
     frames = values.reshape(-1, NUMBERS)[:, :-1].reshape(-1, JOINTS, 3)
-    return clip(
+    return make_sequence(
         name or f"{source.id}/{number}",
         frames[..., :2],
         options,

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sign_models.keypoints.formats import records
-from sign_models.keypoints.formats.clip import Clip
+from sign_models.keypoints.formats.clip import ClipReader
 from sign_models.keypoints.formats.source import ReadOptions, Source
 
 
 def detect(source: Source) -> bool:
-    values = records.values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
+    values = records.first_values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
     return bool(values) and all(isinstance(value, Mapping) and set(value) == {"keypoints"} for value in values)
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     return records.clips(source.tree, source, options)

@@ -22,7 +22,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.folders import is_inside, listed
+from sign_models.keypoints.folders import is_inside, list_folder
 from sign_models.keypoints.formats.encodings import decode, head_text, is_text
 from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
@@ -30,11 +30,11 @@ from sign_models.keypoints.trees import check_json, parse_json
 
 Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "hdf5", "mat", "text", "unknown"]
 
-HEAD = 4096  # bytes by which a file is told
+HEAD_BYTES = 4096  # bytes by which a file is told
 MAX_JSON_BYTES = 2**28  # what it may hold is counted too, by trees.check_json
 MAX_ARRAY_BYTES = 2**31  # of one array of an npz or npy file, unzipped
-CHUNK = 2**20  # bytes that are read at a time
-MAX_LINE = 2**24  # characters of a line of text
+CHUNK_BYTES = 2**20  # bytes that are read at a time
+MAX_LINE_CHARACTERS = 2**24  # characters of a line of text
 MAX_HEADER_BYTES = 10_000  # of an npy header
 MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
 MAGIC |= {b"\x89HDF\r\n\x1a\n": "hdf5", b"MATLAB 5.0 MAT-file": "mat", b"MATLAB 7.3 MAT-file": "mat"}
@@ -52,7 +52,7 @@ _BROKEN_ARRAY = (
 POSE_VERSIONS = (0.0, 0.1, 0.2)
 # A file of one frame: NAME_000012.json, NAME_000012_keypoints.json, 12.npy.
 NUMBERED = re.compile(r"(?P<clip>.*?)[_.-]?(?P<number>\d{1,15})(_keypoints)?\.json|\d{1,15}\.npy")
-MAX_TRIED = 16  # files of frames by which a folder is told: in the first ones nobody may be seen yet
+MAX_PROBED_FILES = 16  # files of frames by which a folder is told: in the first ones nobody may be seen yet
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Source:
 
     @cached_property
     def _listed(self) -> tuple[list[os.DirEntry[str]], list[DataError]]:
-        return listed(self.place, self.root or os.path.realpath(self.place))
+        return list_folder(self.place, self.root or os.path.realpath(self.place))
 
     @property
     def files(self) -> list[Path]:
@@ -119,7 +119,7 @@ class Source:
             id = name if folder or name.endswith(".") else name.rpartition(".")[0] or name
             yield Source(entry.path, name, f"{self.id}/{id}" if self.id else id, folder, root=root)
 
-    def beside(self, suffix: str) -> Path | None:
+    def sibling(self, suffix: str) -> Path | None:
         """The file of the same name with another ending, where there is one."""
         path = self.path.with_suffix(suffix)
         return path if is_inside(path, self.root or os.path.realpath(self.path.parent)) else None
@@ -129,10 +129,10 @@ class Source:
         """The first bytes of a file, unzipped where it is gzipped."""
         try:
             with open(self.place, "rb", buffering=0) as file:
-                head = file.read(HEAD)
+                head = file.read(HEAD_BYTES)
             if head[:2] == b"\x1f\x8b":
                 with gzip.open(self.place) as unzipped:
-                    head = unzipped.read(HEAD)
+                    head = unzipped.read(HEAD_BYTES)
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(
                 f"cannot be read ({error})", place=self.name, wanted="a whole file", remedy="copy it again"
@@ -171,12 +171,12 @@ class Source:
         return known and 0 < components < 32 and 0 < name < 128 and self.head[14 : 14 + name].isascii()
 
     @cached_property
-    def picture(self) -> Any:
+    def first_frame(self) -> Any:
         """What one picture's JSON file holds: the file's contents, or those of the first file of a folder of frames."""
         if not self.is_folder:
             return self.tree if self.kind == "json" else None
         frames = [path for path in self.files if path.suffix == ".json" and NUMBERED.fullmatch(path.name)]
-        for path in frames[:MAX_TRIED]:
+        for path in frames[:MAX_PROBED_FILES]:
             with suppress(DataError):  # whoever reads the file says what is wrong with it
                 if tree := read_json(path):
                     return tree
@@ -248,7 +248,7 @@ def _read_bytes(path: Path) -> bytearray:
     """What a file holds, unzipped, as far as a little beyond MAX_JSON_BYTES."""
     data = bytearray()
     with open_binary(path) as file:
-        while len(data) <= MAX_JSON_BYTES and (chunk := file.read(CHUNK)):
+        while len(data) <= MAX_JSON_BYTES and (chunk := file.read(CHUNK_BYTES)):
             data += chunk
     return data
 
@@ -259,17 +259,16 @@ def open_binary(path: Path) -> IO[bytes]:
     return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
 
 
-def lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
     """The lines of a text file in UTF-8, gzipped or not. DataError on other encodings and on endless lines."""
     total = 0
     try:
         with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", newline="") as file:
-            while line := file.readline(MAX_LINE):
+            while line := file.readline(MAX_LINE_CHARACTERS):
                 total += len(line)
-                if len(line) == MAX_LINE or total > safe_pickle.MAX_BYTES:
-                    found = (
-                        f"a line of more than {MAX_LINE:,} characters, or more than {safe_pickle.MAX_BYTES:,} in all"
-                    )
+                if len(line) == MAX_LINE_CHARACTERS or total > safe_pickle.MAX_BYTES:
+                    most = f"{MAX_LINE_CHARACTERS:,} characters, or more than {safe_pickle.MAX_BYTES:,} in all"
+                    found = f"a line of more than {most}"
                     raise DataError(found, place=path.name, remedy="split the file")
                 yield line
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ import logging
 import re
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.segments import Segment, time_of
+from sign_models.keypoints.formats.segments import Segment, parse_time
 from sign_models.keypoints.formats.source import Source, read_text
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def segments(source: Source) -> tuple[list[Segment], list[DataError]]:
         place = f"{source.name}: cue {number}"
         times = _TIMES.fullmatch(line)
         try:
-            start, end = (time_of(part) for part in times.groups()) if times else (1.0, 0.0)
+            start, end = (parse_time(part) for part in times.groups()) if times else (1.0, 0.0)
         except ValueError:
             start, end = 1.0, 0.0
         if not 0 <= start < end:

@@ -23,7 +23,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import columns as known_columns
-from sign_models.keypoints.formats.clip import Clip, clip
+from sign_models.keypoints.formats.clip import ClipReader, make_sequence
 from sign_models.keypoints.formats.parts import part_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.formats.table_columns import OFFSETS, TYPES, cell_of
@@ -41,11 +41,11 @@ SCORE = ("visibility", "confidence", "score")
 COUNTED = re.compile(r"([xyzvc])(\d{1,4})")
 NAMED = re.compile(r"((?:body|face|left_hand|right_hand)\.\w+)_([xyc])")
 MAX_ROWS = 2**26
-GAPS = 4  # frames that a clip may span for each frame that it has
+MAX_SPAN_RATIO = 4  # frames that a clip may span for each frame that it has
 
 
 @dataclass(frozen=True)
-class RngSlice:
+class LandmarkRows:
     """Landmarks of one clip, in any order: frame and place in the layout (N,); x, y, score (N, 3), NaN where unseen."""
 
     frame: np.ndarray
@@ -54,11 +54,11 @@ class RngSlice:
 
 
 @dataclass(frozen=True)
-class Shape:
+class TableShape:
     """How the columns of a table are read: its layout, and what makes Rows of a batch."""
 
     layout: str
-    rows: Callable[[pa.RecordBatch, int], RngSlice]
+    rows: Callable[[pa.RecordBatch, int], LandmarkRows]
 
 
 def detect(source: Source) -> bool:
@@ -73,7 +73,7 @@ def detect(source: Source) -> bool:
 
 
 @dataclass(frozen=True)
-class Told:
+class ClipColumns:
     """What the rows of one clip tell beside the landmarks: its id, and the values of each column, empty ones left out.
 
     values: column kind ("text", "split", "group") -> the different values that its rows hold.
@@ -95,12 +95,12 @@ class Told:
         return found[0] if found else None
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     place = source.name
-    shape: Shape | None = None
-    count, told = 0, Told(None, {})
-    parts: list[RngSlice] = []
-    unknown = Unknown()
+    shape: TableShape | None = None
+    count, told = 0, ClipColumns(None, {})
+    parts: list[LandmarkRows] = []
+    unknown = UnknownColumns()
     named: dict[str, str | None] = {}
     for batch in batches(source):
         if shape is None:
@@ -117,7 +117,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
                 yield partial(_read, parts, told, named, shape, source, options)
                 parts = []
             if not parts:
-                told, count = Told(key, {}), 0
+                told, count = ClipColumns(key, {}), 0
             for kind, column in named.items():
                 told.values.setdefault(kind, {}).update(dict.fromkeys(_values(part, column)))
             if count + part.num_rows > MAX_ROWS:
@@ -130,7 +130,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
     yield partial(_read, parts, told, named, shape, source, options)
 
 
-class Unknown:
+class UnknownColumns:
     """Columns that nobody knows, in a table without an id: one of them may say which rows are one clip."""
 
     IGNORED = re.compile(
@@ -180,13 +180,13 @@ def _is_landmark(name: str) -> bool:
     return bool(COUNTED.fullmatch(name) or NAMED.fullmatch(name) or cell_of(name))
 
 
-def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
+def _shape(columns: list[str], place: str, given: str | None = None) -> TableShape:
     """given: the layout that the user names."""
     if repeated := {name for name in columns if columns.count(name) > 1}:
         raise DataError(f"two columns named {repeated.pop()!r}", place=place, wanted="each once")
     if set(columns) >= LONG:
         score = next((name for name in SCORE if name in columns), None)
-        return Shape("mediapipe_553", partial(_long_rows, score=score, place=place))
+        return TableShape("mediapipe_553", partial(_long_rows, score=score, place=place))
 
     cells: dict[tuple[int, str], str] = {}  # (place in the layout, axis) -> column
     named = [found for name in columns if (found := NAMED.fullmatch(name))]
@@ -225,7 +225,7 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> Shape:
         raise DataError("no landmark with x and y", place=place, wanted="x and y of every landmark: x0, y0, ...")
     if counted and not given:
         layout = layout_of(count, place=place)
-    return Shape(layout, partial(_frame_rows, places=places, cells=cells, place=place))
+    return TableShape(layout, partial(_frame_rows, places=places, cells=cells, place=place))
 
 
 def _index(index: int, kind: str, place: str) -> int:
@@ -273,7 +273,7 @@ def _integers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     return numbers.astype(np.int64)
 
 
-def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: str) -> RngSlice:
+def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: str) -> LandmarkRows:
     kinds = batch.column("type").dictionary_encode()
     names = kinds.dictionary.to_pylist()
     if unknown := [name for name in names if name not in TYPES and part_of(str(name)) not in TYPES]:
@@ -288,12 +288,14 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
         _index(int(index[bad[0]]), names[code[bad[0]]], place)
     x, y = _numbers(batch, "x", place), _numbers(batch, "y", place)
     sure = _numbers(batch, score, place) if score else np.ones(len(x))
-    return RngSlice(_integers(batch, "frame", place), offsets + index, np.column_stack([x, y, sure]).astype(np.float32))
+    return LandmarkRows(
+        _integers(batch, "frame", place), offsets + index, np.column_stack([x, y, sure]).astype(np.float32)
+    )
 
 
 def _frame_rows(
     batch: pa.RecordBatch, before: int, *, places: list[int], cells: dict[tuple[int, str], str], place: str
-) -> RngSlice:
+) -> LandmarkRows:
     count = batch.num_rows
     frame = _integers(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
     values = np.ones((count, len(places), 3), np.float32)
@@ -301,11 +303,16 @@ def _frame_rows(
         for axis, name in enumerate("xyc"):
             if (k, name) in cells:
                 values[:, i, axis] = _numbers(batch, cells[k, name], place)
-    return RngSlice(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3))
+    return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3))
 
 
 def _read(
-    parts: list[RngSlice], told: Told, named: dict[str, str | None], shape: Shape, source: Source, options: ReadOptions
+    parts: list[LandmarkRows],
+    told: ClipColumns,
+    named: dict[str, str | None],
+    shape: TableShape,
+    source: Source,
+    options: ReadOptions,
 ) -> KeypointSequence:
     id = told.id
     place = source.name if id is None else f"{source.name}: sequence {id!r}"
@@ -313,9 +320,11 @@ def _read(
     frame, landmark = np.concatenate([p.frame for p in parts]), np.concatenate([p.place for p in parts])
     values = np.concatenate([p.values for p in parts])
     length = int(frame.max() - frame.min()) + 1
-    if length > GAPS * len(np.unique(frame)):
+    if length > MAX_SPAN_RATIO * len(np.unique(frame)):
         found = f"{len(np.unique(frame))} frames between {frame.min()} and {frame.max()}"
-        raise DataError(found, place=place, wanted=f"one in {GAPS} at least", remedy="number the frames one by one")
+        raise DataError(
+            found, place=place, wanted=f"one in {MAX_SPAN_RATIO} at least", remedy="number the frames one by one"
+        )
     count = len(names_of(shape.layout))
     flat = (frame - frame.min()) * count + landmark
     if len(np.unique(flat)) < len(flat):
@@ -330,7 +339,7 @@ def _read(
         without = next(((name, places) for name, places in _WITHOUT.items() if not whole[:, places].any()), None)
         if without:
             layout, whole = without[0], np.delete(whole, without[1], axis=1)
-    return clip(
+    return make_sequence(
         source.id if id is None else id,
         whole[..., :2],
         options,

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from sign_models.keypoints.formats.columns import FRAME, normal
+from sign_models.keypoints.formats.columns import FRAME, normal_name
 from sign_models.keypoints.formats.parts import part_of
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_478
 
@@ -70,7 +70,7 @@ def renamed(names: Sequence[str]) -> list[str]:
     if {"x", "y"} <= set(found):
         for name, synonyms in _LONG.items():
             if name not in found:
-                by_name = {normal(one): i for i, one in reversed([*enumerate(found)])}
+                by_name = {normal_name(one): i for i, one in reversed([*enumerate(found)])}
                 place = next((by_name[one] for one in synonyms if one in by_name), None)
                 if place is not None and ("type" in found or name == "type"):
                     found[place] = name
@@ -80,6 +80,6 @@ def renamed(names: Sequence[str]) -> list[str]:
 def _plain(name: str) -> str:
     """A column's name without spaces and quotes; a frame number's, an axis' in one form."""
     name = name.strip().strip('"\ufeff')
-    if normal(name) in FRAME:
+    if normal_name(name) in FRAME:
         return "frame"
     return name.lower() if re.fullmatch(r"[XYZVC](_?\d+)?", name) else name

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import Clip, as_numbers, clip
-from sign_models.keypoints.formats.people import follow
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.safe_pickle import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
@@ -31,7 +31,7 @@ def detect(source: Source) -> bool:
     return isinstance(keypoints, list | Arrays) or (isinstance(keypoints, np.ndarray) and keypoints.ndim == 4)
 
 
-def read(source: Source, options: ReadOptions) -> Iterator[Clip]:
+def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     yield partial(_read, source, options)
 
 
@@ -46,8 +46,8 @@ def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     if not (isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(keypoints)):
         found = f"start {start} and end {end} of {len(keypoints)} frames"
         raise DataError(found[:200], place=place, wanted="0 <= start < end <= frames")
-    points, confidence = follow(keypoints[start:end], scores[start:end])
-    return clip(source.id, points, options, source=place, confidence=confidence)
+    points, confidence = follow_signer(keypoints[start:end], scores[start:end])
+    return make_sequence(source.id, points, options, source=place, confidence=confidence)
 
 
 def _frames(frames: Any, place: str) -> np.ndarray:

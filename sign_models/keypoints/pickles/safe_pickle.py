@@ -38,8 +38,8 @@ from sign_models.keypoints.trees import check_tree, memory_for
 
 MAX_BYTES = 2**31  # of a file, unzipped
 _CHUNK = 2**20
-_KEYS = (str, int, bytes, bool, type(None))
-_BROKEN = (
+_KEY_TYPES = (str, int, bytes, bool, type(None))
+_PICKLE_ERRORS = (
     pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError, ValueError, TypeError,
     OverflowError, MemoryError, RecursionError, struct.error,
 )  # fmt: skip
@@ -109,12 +109,12 @@ class _Stream:
         try:
             if not self.scanner.blocks:
                 return _unpickle(pieces, self.scanner)
-            with suppress(*_BROKEN):  # as when it refers again to an array that was folded
+            with suppress(*_PICKLE_ERRORS):  # as when it refers again to an array that was folded
                 return _unfolded(_unpickle(pieces, self.scanner), len(self.scanner.blocks))
             plain = Scanner(self.scanner.data, self.scanner.place, fold=False)
             plain.position = begin
             return _unpickle(plain.scan(), plain)
-        except _BROKEN as error:
+        except _PICKLE_ERRORS as error:
             raise self.scanner.broken(f"{type(error).__name__}: {error}"[:200]) from error
 
 
@@ -197,7 +197,7 @@ class _Dict(dict):
     __slots__ = ()
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if type(key) not in _KEYS or (type(key) is int and abs(key) >= 2**60):
+        if type(key) not in _KEY_TYPES or (type(key) is int and abs(key) >= 2**60):
             raise pickle.UnpicklingError(f"a dict key is a {type(key).__name__}, wanted a string or a number")
         super().__setitem__(key, value)
 
