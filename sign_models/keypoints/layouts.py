@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,6 @@ from sign_models.keypoints.landmarks import (
     prefixed,
     split,
 )
-from sign_models.keypoints.yaml_files import read_yaml
 
 _HANDS = LEFT_HAND + RIGHT_HAND
 _HAND_PARTS = ("left_hand", "right_hand")
@@ -164,7 +162,7 @@ def _substitutes() -> dict[str, list[tuple[str, str]]]:
 
 
 SUBSTITUTES = _substitutes()
-_KNOWN_NAMES = frozenset(name for names in LAYOUTS.values() for name in names)
+KNOWN_NAMES = frozenset(name for names in LAYOUTS.values() for name in names)
 
 _NAME_BY_LANDMARKS = {names: name for name, names in LAYOUTS.items()}
 
@@ -198,7 +196,7 @@ class DescribedLayout(str):
 
 
 @lru_cache(256)
-def _sources(layout: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def sources_of(layout: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Map a layout to the canonical landmarks.
 
     Returns:
@@ -253,7 +251,7 @@ def batch_to_canonical(
     Raises:
         DataError: The layout is unknown.
     """
-    source, averaged, partner, absent = _sources(names_of(layout))
+    source, averaged, partner, absent = sources_of(names_of(layout))
     # A landmark is one complex number x + iy, because numpy is slow at axes of length 2.
     planes = [np.ascontiguousarray(of_clip, np.float32).view(np.complex64)[..., 0] for of_clip in points]
     scores = [np.asarray(of_clip, np.float32) for of_clip in confidence]
@@ -279,7 +277,7 @@ def depth_to_canonical(depth: np.ndarray, layout: str) -> np.ndarray:
     Returns:
         (T, C) float32. Landmarks without a source have any value.
     """
-    source, averaged, partner, _ = _sources(names_of(layout))
+    source, averaged, partner, _ = sources_of(names_of(layout))
     depth = np.asarray(depth, np.float32)
     mapped = depth[:, source]
     mapped[:, averaged] = (mapped[:, averaged] + depth[:, partner]) * np.float32(0.5)
@@ -366,41 +364,5 @@ def name_of(names: Iterable[str]) -> str:
     Returns:
         Name in LAYOUTS, or a DescribedLayout.
     """
-    names = tuple(name if name in _KNOWN_NAMES else IGNORED for name in names)
+    names = tuple(name if name in KNOWN_NAMES else IGNORED for name in names)
     return _NAME_BY_LANDMARKS.get(names) or DescribedLayout(names)
-
-
-def load_layout(path: Path | str) -> str:
-    """Read a layout from a YAML file.
-
-    Args:
-        path: File with a list of landmark names in the order of the data. null: a place that is not used.
-
-    Returns:
-        Name of the layout.
-
-    Raises:
-        DataError: The file cannot be read, or has unknown, repeated or no usable names.
-    """
-    path = Path(path)
-    try:
-        names = read_yaml(path)
-    except (OSError, ValueError) as error:
-        found = f"cannot be read as a layout ({type(error).__name__})"
-        raise DataError(found, place=path.name, wanted="a YAML list of landmark names") from error
-    if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
-        raise DataError("is not a list of landmark names", place=path.name, wanted="- body.nose, - body.left_eye, ...")
-    for i, name in enumerate(names):
-        if name is not None and name not in _KNOWN_NAMES:
-            near = get_close_matches(name, _KNOWN_NAMES, 1, 0.5)
-            raise DataError(
-                f"landmark {i} is {name!r}, a name nobody knows",
-                place=path.name,
-                wanted=f"a name such as {near[0]!r}" if near else "a name of docs/formats/layouts.md, or null",
-            )
-    given = [name for name in names if name is not None]
-    if repeated := sorted({name for name in given if given.count(name) > 1}):
-        raise DataError(f"names {', '.join(repeated)} more than once", place=path.name, wanted="each landmark once")
-    if _sources(tuple(given))[-1].all():
-        raise DataError("names no landmark that the models use", place=path.name, wanted="some of " + ", ".join(_BODY))
-    return name_of(IGNORED if name is None else name for name in names)

@@ -10,7 +10,7 @@ import pytest
 from sign_models.cli import commands
 from sign_models.cli.terminal import printable_streams
 from sign_models.errors import DataError, ParamsError
-from sign_models.keypoints.layouts import load_layout
+from sign_models.keypoints.layout_files import load_layout
 from sign_models.params import load
 
 BOMB = "a: &a [x, x]\n" + "\n".join(

@@ -18,6 +18,7 @@ from sign_models.datasets.importing import import_corpus
 from sign_models.datasets.samples import read_samples
 from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints import formats, isolation
+from sign_models.keypoints.formats import readers
 from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.isolation import Child, ChildDied, at_work, isolated
 from tests.keypoints.signer import pixels
@@ -84,8 +85,8 @@ def reads_evil(name: str, path: str, when: str) -> Iterator[object]:
     def evil_load(file: object) -> object:
         return does() if "evil" in str(getattr(file, "name", "")) and when == "read" else load(file)
 
-    formats.READERS = tuple(
-        r if r.name != "seed" else formats.Reader(r.name, r.description, evil_detect, r.read) for r in formats.READERS
+    readers.READERS = tuple(
+        r if r.name != "seed" else readers.Reader(r.name, r.description, evil_detect, r.read) for r in readers.READERS
     )
     np.lib.format.read_magic = evil_load
     yield from ()

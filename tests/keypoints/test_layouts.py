@@ -6,6 +6,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints import layouts
+from sign_models.keypoints.layout_files import load_layout
 from sign_models.keypoints.layouts import (
     BONES,
     BY_COUNT,
@@ -15,7 +16,6 @@ from sign_models.keypoints.layouts import (
     PARTS,
     PLACE,
     layout_of,
-    load_layout,
     name_of,
     to_canonical,
 )

@@ -11,7 +11,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.labels import split_of
+from sign_models.keypoints.formats.label_rows import split_of
 from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints import here

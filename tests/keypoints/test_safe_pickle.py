@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sign_models.errors import DataError
-from sign_models.keypoints.pickles import pickle_scan, safe_pickle
+from sign_models.keypoints.pickles import folded_arrays, pickle_scan, safe_pickle
 from sign_models.keypoints.pickles.safe_pickle import load, loads
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -32,7 +32,7 @@ def same(a: object, b: object) -> bool:
         return isinstance(a, np.ndarray) and a.shape == b.shape and bool((np.asarray(a) == b).all())
     if isinstance(b, dict):
         return isinstance(a, dict) and list(a) == list(b) and all(same(a[key], b[key]) for key in b)
-    if isinstance(a, safe_pickle.Arrays):
+    if isinstance(a, folded_arrays.Arrays):
         return isinstance(b, list) and same(list(a), b) and same(np.asarray(a), np.array(b))
     if isinstance(b, list | tuple):
         return isinstance(a, type(b)) and len(a) == len(b) and all(map(same, a, b))
@@ -337,7 +337,7 @@ def test_a_clip_as_uni_sign_writes_it_comes_back_joined() -> None:
     clip = LISTS["Uni-Sign's"]
     found = loads(pickle.dumps(clip, 4), "a.pkl")
     for name, arrays in clip.items():
-        assert isinstance(found[name], safe_pickle.Arrays) and len(found[name].parts) < len(arrays) / 2
+        assert isinstance(found[name], folded_arrays.Arrays) and len(found[name].parts) < len(arrays) / 2
         np.testing.assert_array_equal(np.concatenate(found[name].parts), arrays)
 
 
@@ -364,7 +364,7 @@ def test_taking_like_arrays_out_changes_nothing(data) -> None:
 def numbers(tree: object) -> list[tuple[tuple[int, ...], bytes]]:
     if isinstance(tree, np.ndarray):
         return [(tree.shape, tree.tobytes())]
-    lists = list | tuple | safe_pickle.Arrays
+    lists = list | tuple | folded_arrays.Arrays
     values = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, lists) else ()
     return [part for value in values for part in numbers(value)]
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.clip import unit_of
+from sign_models.keypoints.formats.metadata import unit_of
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints import here
 from tests.keypoints.examples import dump, scored
@@ -152,7 +152,7 @@ def test_object_arrays_in_an_npz_are_not_unpickled(tmp_path: Path) -> None:
 
 
 def test_an_npz_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sign_models.keypoints.formats.source.MAX_ARRAY_BYTES", 2**20)
+    monkeypatch.setattr("sign_models.keypoints.formats.containers.MAX_ARRAY_BYTES", 2**20)
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros((2**12, 75, 2), np.float32))
     assert (tmp_path / "a.npz").stat().st_size < 2**14
     with pytest.raises(DataError, match="unzips to 2,457,728 bytes"):

@@ -8,7 +8,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import detect, read
-from sign_models.keypoints.layouts import load_layout
+from sign_models.keypoints.layout_files import load_layout
 from tests.keypoints.signer import pixels
 
 FRAMES = 4

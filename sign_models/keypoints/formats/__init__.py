@@ -1,7 +1,8 @@
-"""The field's keypoint files, one reader a file, told by content as well as by name.
+"""Readers of keypoint files, chosen by content as well as by name.
 
-A reader is a line in READERS and a module with `detect(source) -> bool` and `read(source, options) -> Iterator[Clip]`;
-a Clip is a function that reads one sequence or raises DataError, so that one bad clip does not stop the others.
+A reader is a line in readers.READERS and a module with `detect(source) -> bool` and
+`read(source, options) -> Iterator[ClipReader]`. A ClipReader is a function that reads one sequence or raises DataError,
+so that a bad clip does not stop the others.
 """
 
 from __future__ import annotations
@@ -9,78 +10,58 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from sign_models.errors import DataError
-from sign_models.keypoints.folders import check_regular
-from sign_models.keypoints.formats import (
-    alphapose,
-    glofe,
-    mediapipe,
-    mmpose,
-    mska,
-    openhands,
-    openpose,
-    pose,
-    pyskl,
-    results,
-    seed,
-    skels,
-    slrt,
-    table,
-    unisign,
-)
-from sign_models.keypoints.formats import parts as part_files
-from sign_models.keypoints.formats.clip import ClipReader
-from sign_models.keypoints.formats.labels import NEVER_LABELS, Labels
+from sign_models.keypoints.formats.label_rows import NEVER_LABELS
+from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.plausible import Doubts
+from sign_models.keypoints.formats.readers import (
+    READERS,
+    WALK,
+    Reader,
+    Unread,
+    clips,
+    find_reader,
+    is_read,
+    part_key,
+    parts,
+    size_of,
+    source_at,
+    unknown_error,
+)
 from sign_models.keypoints.formats.segments import Segments
-from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.isolation import ChildDied, as_data_error, at_work, isolated
-from sign_models.keypoints.layouts import load_layout, names_of
+from sign_models.keypoints.layout_files import load_layout
+from sign_models.keypoints.layouts import names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
+__all__ = [
+    "READERS",
+    "FatalFiles",
+    "Reader",
+    "Unread",
+    "clips",
+    "detect",
+    "is_read",
+    "labels_of",
+    "part_key",
+    "parts",
+    "read",
+    "read_here",
+    "resolve_layout",
+    "size_of",
+    "source_at",
+    "unknown_error",
+]
+
 OnBad = Callable[[DataError], None] | None
-FatalFiles = dict[Any, DataError]  # by what `at_work` said of the file that ended a process
-WALK, LABELS = "folder", "labels"  # begin a key of `at_work` that is of no clips
-COMPANION_SUFFIXES = (".files", ".text")  # of files that `skels` reads beside its own
-
-
-@dataclass(frozen=True)
-class Reader:
-    """name: what `detect` answers. holds: what a user would call it."""
-
-    name: str
-    description: str
-    detect: Callable[[Source], bool]
-    read: Callable[[Source, ReadOptions], Iterator[ClipReader]]
-
-
-# The first that detects a source reads it: the most particular first.
-READERS: tuple[Reader, ...] = (
-    Reader(
-        "parts", "pose, left_hand, right_hand, face as arrays or files of one clip", part_files.detect, part_files.read
-    ),
-    Reader("pose", ".pose files of pose-format", pose.detect, pose.read),
-    Reader("openpose", "folders of OpenPose's JSON frames", openpose.detect, openpose.read),
-    Reader("mmpose", "MMPose's, RTMPose's or Sapiens' JSON predictions", mmpose.detect, mmpose.read),
-    Reader("results", "MediaPipe's results in JSON, or frames with numbers", results.detect, results.read),
-    Reader("alphapose", "AlphaPose's JSON results", alphapose.detect, alphapose.read),
-    Reader("mediapipe", "MediaPipe vectors of 258 or 1662 numbers, .npy", mediapipe.detect, mediapipe.read),
-    Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
-    Reader("skels", ".skels lines", skels.detect, skels.read),
-    Reader("unisign", "Uni-Sign's pose pickles", unisign.detect, unisign.read),
-    Reader("pyskl", "annotations of pyskl and MMAction2", pyskl.detect, pyskl.read),
-    Reader("mska", "MSKA's split pickles", mska.detect, mska.read),
-    Reader("slrt", "SLRT's keypoint pickles", slrt.detect, slrt.read),
-    Reader("openhands", "OpenHands' pose pickles", openhands.detect, openhands.read),
-    Reader("glofe", "GloFE's pose pickles", glofe.detect, glofe.read),
-    Reader("seed", "arrays by id: pickle, npz, npy, JSON, HDF5", seed.detect, seed.read),
-)
+FatalFiles = dict[Any, DataError]  # errors of files that ended a process, by their key in `at_work`
+LABELS = "labels"  # first part of a key of `at_work` for label files
 
 
 def read(
@@ -94,12 +75,23 @@ def read(
     labelled: bool = True,
     **more: Any,
 ) -> Iterator[KeypointSequence]:
-    """Every clip of a file, or of a folder and the folders in it, one at a time, in a stable order.
+    """Read the clips of a file, or of a folder and its subfolders, in a stable order.
 
-    layout (a name, or the path of a YAML file), fps, unit, size: for files that do not tell them; more: the other
-    fields of `source.Options`. labelled: whether label files are read, and clips cut out of recordings by the times in
-    them. A bad clip raises DataError, or is handed to `on_bad` and left out. A repeated id and a source without any
-    clip always raise.
+    Args:
+        path: File or folder.
+        layout: Layout of files that do not name one: a name, or the path of a YAML file.
+        fps: Frames per second of files that do not state them.
+        unit: Unit of files that do not state it.
+        size: Size of the images in pixels, for files that do not state it.
+        on_bad: Called with the error of a bad clip, which is left out. None: the error is raised.
+        labelled: Whether label files are read, and recordings split into clips by their times.
+        **more: Other fields of ReadOptions.
+
+    Yields:
+        One clip at a time.
+
+    Raises:
+        DataError: A clip is bad, an id is repeated, there is no clip, or most clips do not look like their layout.
     """
     source, options = source_at(path), resolve_layout(ReadOptions(layout, fps, unit, size, **more))
     ids: dict[str, str] = {}
@@ -124,7 +116,7 @@ def read(
 
 
 def _read_isolated(source: Source, options: ReadOptions, labelled: bool) -> Iterator[KeypointSequence | DataError]:
-    """What `read_here` yields, read in another process; a file that ended the process as an error of its own."""
+    """What read_here yields, read in a child process. A file that ends the process is an error of its own."""
     dead: FatalFiles = {}
     done = 0
     while True:
@@ -143,9 +135,19 @@ def _read_isolated(source: Source, options: ReadOptions, labelled: bool) -> Iter
 def read_here(
     source: Source, options: ReadOptions, labelled: bool = True, dead: FatalFiles | None = None
 ) -> Iterator[KeypointSequence | DataError]:
-    """Every clip, and every DataError in place of a bad one, read in this process.
+    """Read the clips of a source in this process.
 
-    options: `loaded`. dead: files that are not read but are these errors.
+    Args:
+        source: File or folder.
+        options: Result of resolve_layout.
+        labelled: As in read.
+        dead: Files that are not read, with the errors that are yielded in their place.
+
+    Yields:
+        Each clip, or what is wrong with it.
+
+    Raises:
+        DataError: There is no clip.
     """
     dead, bad = dead or {}, list[DataError]()
     labels = labels_of(source, bad.append, Labels(options), dead) if labelled else Labels()
@@ -154,7 +156,7 @@ def read_here(
     for part in parts(source):
         if not isinstance(part, DataError):
             part = dead.get(part_key(part), part)
-        if isinstance(part, DataError):  # a file that a reader knows and cannot use is told as such
+        if isinstance(part, DataError):
             found = True
             yield part
             continue
@@ -183,19 +185,18 @@ def _sequences(
         yield as_data_error(error, part.name, size)
 
 
-def part_key(part: Source) -> tuple[str, str]:
-    """What tells a part from the others of a source."""
-    return part.place, part.id
-
-
-def size_of(part: Source) -> int:
-    """Bytes of the files that a part is read from."""
-    files = [file.place for _, file in part.members] or (part.files if part.is_folder else [part.place])
-    return sum(os.stat(file).st_size for file in files)
-
-
 def resolve_layout(options: ReadOptions) -> ReadOptions:
-    """The options, with a layout that is a YAML file read. DataError on one that is unknown."""
+    """Replace a layout's YAML file by the name of the layout.
+
+    Args:
+        options: Options of a user.
+
+    Returns:
+        The same options with a known layout or none.
+
+    Raises:
+        DataError: The layout is unknown, or its file cannot be used.
+    """
     if options.layout is None:
         return options
     layout = load_layout(options.layout) if options.layout.endswith((".yaml", ".yml")) else options.layout
@@ -204,7 +205,17 @@ def resolve_layout(options: ReadOptions) -> ReadOptions:
 
 
 def detect(path: Path | str) -> str:
-    """The name of the reader of a file, or of the first file in a folder that any reader knows. DataError if none."""
+    """Name the reader of a file, or of the first file in a folder that has one.
+
+    Args:
+        path: File or folder.
+
+    Returns:
+        Name of a reader.
+
+    Raises:
+        DataError: No reader knows any file.
+    """
     try:
         return str(next(isolated(_detected, source_at(path))))
     except ChildDied as died:
@@ -216,38 +227,27 @@ def _detected(source: Source) -> Iterator[str]:
         if isinstance(part, DataError):
             raise part
         at_work(part_key(part), part.id or part.name, size_of(part))
-        if reader := _reader(part):
+        if reader := find_reader(part):
             yield reader.name
     raise unknown_error(source)
-
-
-def source_at(path: Path | str) -> Source:
-    """DataError where nothing lies there, or an empty file."""
-    path = Path(path)
-    if not path.exists():
-        near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1) if path.parent.is_dir() else []
-        raise DataError(
-            "does not exist",
-            place=str(path),
-            wanted="a file or folder of keypoints",
-            remedy=f"did you mean {near[0]!r}?" if near else "check the path",
-        )
-    check_regular(path)
-    if path.is_file() and not path.stat().st_size:
-        raise DataError("is empty", place=path.name, wanted="a file of keypoints", remedy="copy or export it again")
-    return Source(str(path), path.name, "" if path.is_dir() else path.stem, path.is_dir())
-
-
-def _reader(source: Source) -> Reader | None:
-    return next((reader for reader in READERS if reader.detect(source)), None)
 
 
 def labels_of(
     source: Source, on_bad: OnBad = None, labels: Labels | None = None, dead: FatalFiles | None = None
 ) -> Labels:
-    """What the label files among the files of a source, and those that lie elsewhere, say of its clips.
+    """Read the label files of a source, and those that the options name.
 
-    labels: what they are added to, with the options of reading. dead: files that are not read but are these errors.
+    Args:
+        source: File or folder of keypoints.
+        on_bad: Called with what is wrong with a file or row, which is left out. None: the error is raised.
+        labels: Labels to which those of the files are added. None: new ones.
+        dead: Files that are not read, with their errors.
+
+    Returns:
+        The labels.
+
+    Raises:
+        DataError: A label file cannot be used, or the file that the options name has no labels.
     """
     labels = Labels() if labels is None else labels
     paths: set[str] = set()
@@ -273,14 +273,14 @@ def labels_of(
 
 
 def _noting_ids(files: Iterable[Source], paths: set[str]) -> Iterator[Source]:
-    """The files, their ids added to `paths`."""
+    """Yield the files and add their ids to `paths`."""
     for file in files:
         paths.add(file.id)
         yield file
 
 
 def _other_label_files(labels: Labels) -> Iterator[Source]:
-    """The label files that the options name. DataError where a file named is none."""
+    """Yield the label files that the options name. DataError for a file without labels."""
     if labels.options.labels is None:
         return
     given = source_at(labels.options.labels)
@@ -288,73 +288,6 @@ def _other_label_files(labels: Labels) -> Iterator[Source]:
     if not given.is_folder and given.place not in labels.files:
         wanted = "a table with an id and a text in its header, a list of such rows, an .eaf file, or subtitles"
         raise DataError("tells no labels", place=given.name, wanted=wanted, remedy="see docs/formats/labels.md")
-
-
-def parts(source: Source) -> Iterator[Source | DataError]:
-    """Each file, and each folder that holds a clip's frames, in the order of their names; what is bad as its error.
-
-    No file's clips are read, so that processes can share the parts of a source.
-    """
-    if source.is_folder:
-        at_work((WALK, source.place), source.id or source.name, 0)
-        yield from source.unreadable
-        try:
-            whole = _reader(source)
-        except DataError as error:
-            yield error
-            whole = None
-        if not whole:
-            clips_in_parts, others = part_files.group_parts(list(source.children))
-            yield from clips_in_parts
-            for below in others:
-                yield from parts(below)
-            return
-        yield source
-        for below in source.children:  # what lies beside the frames
-            if below.is_folder or not NUMBERED.fullmatch(below.path.name):
-                yield from parts(below)
-        return
-    yield source
-
-
-def clips(part: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """What reads each clip of a part; none where no reader knows it."""
-    if part.kind == "mat":
-        raise DataError(
-            "is a MATLAB file",
-            place=part.name,
-            wanted="npz, HDF5 or another format of docs/formats",
-            remedy="save its arrays (frames, landmarks, channels) again, in Python: "
-            "numpy.savez('clip.npz', **{k: v for k, v in scipy.io.loadmat('clip.mat').items() if k[0] != '_'}), "
-            "and for version 7.3 with h5py, axes reversed; or in MATLAB: h5create and h5write",
-        )
-    for file in part_files.split_false_parts(part):
-        if reader := _reader(file):
-            yield from reader.read(file, options)
-        elif file is not part:
-            raise unknown_error(file)
-
-
-class Unread(DataError):
-    """A file that no reader knows. file: its path."""
-
-    file: str = ""
-
-    @classmethod
-    def from_source(cls, source: Source) -> Unread:
-        error = cls(
-            f"nobody reads it: a file of kind {source.kind!r}",
-            place=source.id + source.path.suffix,
-            wanted="keypoints, or labels whose header names an id and a text",
-            remedy="see docs/formats",
-        )
-        error.file = source.place
-        return error
-
-
-def is_read(part: Source) -> bool:
-    """Whether a reader knows the part, or reads it beside another file."""
-    return _reader(part) is not None or part.path.suffix.lower() in COMPANION_SUFFIXES
 
 
 def _files(source: Source) -> Iterator[Source]:
@@ -368,16 +301,10 @@ def _files(source: Source) -> Iterator[Source]:
 
 @contextmanager
 def _collecting(on_bad: OnBad) -> Iterator[None]:
-    """Hand a DataError to `on_bad`, where there is one."""
+    """Pass a DataError to `on_bad` if there is one."""
     try:
         yield
     except DataError as error:
         if on_bad is None:
             raise
         on_bad(error)
-
-
-def unknown_error(source: Source) -> DataError:
-    known = "; ".join(reader.description for reader in READERS)
-    found = "a folder without a file of keypoints" if source.is_folder else f"a file of kind {source.kind!r}"
-    return DataError(found, place=source.name, wanted=known, remedy="see docs/formats for each layout")

@@ -27,6 +27,7 @@ _PROBED_RESULTS = 8
 
 
 def detect(source: Source) -> bool:
+    """Whether a JSON file is a list of results with image, keypoints and score."""
     tree = source.tree if source.kind == "json" else None
     return isinstance(tree, list) and bool(tree) and all(map(_is_result, tree[:_PROBED_RESULTS]))
 
@@ -36,6 +37,7 @@ def _is_result(result: Any) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Group the results of a file into clips by the names of their images."""
     clips: dict[str, dict[int, list[Any]]] = {}
     for result in source.tree:
         name, number = _named(result, source.name)

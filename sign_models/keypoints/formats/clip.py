@@ -1,34 +1,32 @@
-"""From the arrays of a file to a KeypointSequence, or to a DataError that says what is wrong with them."""
+"""Checks of the arrays of a file, which make a KeypointSequence or raise a DataError.
+
+T frames, K landmarks, C channels.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from typing import Any, get_args
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import plausible
+from sign_models.keypoints.formats.metadata import checked_rate, checked_size, checked_string, checked_unit, unit_of
 from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.layouts import layout_of, names_of
-from sign_models.keypoints.sequence import RENAMED_UNITS, SPLIT_ALIASES, KeypointSequence, Unit
+from sign_models.keypoints.sequence import SPLIT_ALIASES, KeypointSequence, Unit
 from sign_models.keypoints.trees import check_tree
 
 _SIDE = re.compile(r"(left|right)[_ -]?hand|hand[_ -]?(left|right)", re.IGNORECASE)
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-ClipReader = Callable[[], KeypointSequence]  # reads one clip; raises DataError
+ClipReader = Callable[[], KeypointSequence]  # reads one clip, or raises DataError
 
-MAX_SCORE = 1.1  # detectors overshoot 1 a little (MMPose: 1.07); a third channel beyond this is a depth
-MIN_FPS, MAX_FPS = 0.01, 10_000
+MAX_SCORE = 1.1  # detectors exceed 1 a little (MMPose: 1.07). A third channel beyond this is depth
 MAX_ID = 1024  # characters
-MAX_IMAGE_SIDE = 1e6  # pixels
-MIN_PERCENT, MAX_PERCENT = 10.0, 255.0  # a score's scale ends at 100 or 255; a depth in metres below 10
-MIN_PIXELS = 10.0  # coordinates beyond this are pixels, whatever the picture
-MIN_PIXEL_SHARE = 0.05  # share of the points that must be, so that a few failures of the detector decide nothing
-UNIT_FRAMES = 32  # of a clip that its unit is told from
-MAX_LEFT_SHARE = 0.1  # share of the points that may lie left of a picture; of a centred body about half do
+MIN_PERCENT, MAX_PERCENT = 10.0, 255.0  # a score may end at 100 or 255, a depth in metres is below 10
 
 
 def make_sequence(
@@ -47,16 +45,33 @@ def make_sequence(
     group: Any = None,
     nan: int = 0,
 ) -> KeypointSequence:
-    """One checked clip.
+    """Make a sequence of what a file holds for a clip. What the file states goes before `options`, but for the layout.
 
-    keypoints (T, K, C): C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. confidence (T, K), where it is
-    kept apart. nan: landmarks at NaN that the caller has made unseen. What the file says (layout, unit, size, fps)
-    goes before `options`, except for the layout's name. Raises DataError.
+    Args:
+        id: Id of the clip.
+        keypoints: (T, K, 2 to 4): x, y | x, y, confidence | x, y, z | x, y, z, confidence.
+        options: What the user says about files that do not say it.
+        source: What an error message names.
+        confidence: (T, K), where the file has it in another array.
+        layout: Name of the layout. None: chosen by the count of landmarks.
+        unit: Unit of the points. None: inferred from their range.
+        size: Size of the images in pixels.
+        fps: Frames per second.
+        text: Text of the clip.
+        split: Name of a split.
+        group: Signer or source video.
+        nan: Landmarks that were NaN and that the caller has made unseen.
+
+    Returns:
+        The sequence.
+
+    Raises:
+        DataError: Shapes, values or metadata make no clip.
     """
     apart = confidence is not None
     check_id(id, source)
-    for what, told in (("text", text), ("split", split), ("group", group)):
-        check_characters(told, what, source)
+    for what, value in (("text", text), ("split", split), ("group", group)):
+        check_characters(value, what, source)
     points, confidence, unseen = split_channels(keypoints, confidence, source)
     count = points.shape[1]
     name = options.layout or (_layout_by_count(count, id, source) if layout is None else layout)
@@ -68,6 +83,31 @@ def make_sequence(
             remedy="leave the layout out to have it told by the count, or name another",
         )
     seen = confidence > 0
+    _check_visible(points, confidence, seen, source)
+    fitting: tuple[str, ...] | None = None
+    if layout is None and options.layout is None:
+        plausible.check_axes(points, confidence, name, source)
+        fitting = plausible.check(points, confidence, name, source)
+    return KeypointSequence(
+        id=id,
+        points=points,
+        confidence=confidence,
+        layout=name,
+        unit=checked_unit(unit, source) or options.unit or unit_of([(points, seen)]),
+        size=checked_size(size, source) or options.size,
+        fps=checked_rate(fps, source) or options.fps,
+        text=checked_string(text, "text", source),
+        split=SPLIT_ALIASES.get(named, named) if (named := checked_string(split, "split", source)) else None,
+        group=checked_string(group, "group", source),
+        source=source,
+        nan=nan + unseen,
+        fitting=fitting,
+        depth=_depth(np.asarray(keypoints), seen, apart),
+    )
+
+
+def _check_visible(points: np.ndarray, confidence: np.ndarray, seen: np.ndarray, source: str) -> None:
+    """DataError where no landmark is seen, or a seen one has no finite coordinates."""
     if not seen.any():
         raise DataError(
             f"no landmark is seen in any of its {len(points)} frames",
@@ -84,33 +124,15 @@ def make_sequence(
             wanted="numbers wherever a landmark is seen",
             remedy="give unseen landmarks confidence 0, or have `-e import -P on_bad_sample=reject` do so",
         )
-    fitting: tuple[str, ...] | None = None
-    if layout is None and options.layout is None:
-        plausible.check_axes(points, confidence, name, source)
-        fitting = plausible.check(points, confidence, name, source)
-    return KeypointSequence(
-        id=id,
-        points=points,
-        confidence=confidence,
-        layout=name,
-        unit=_unit(unit, source) or options.unit or unit_of([(points, seen)]),
-        size=_size(size, source) or options.size,
-        fps=_rate(fps, source) or options.fps,
-        text=_string(text, "text", source),
-        split=SPLIT_ALIASES.get(named, named) if (named := _string(split, "split", source)) else None,
-        group=_string(group, "group", source),
-        source=source,
-        nan=nan + unseen,
-        fitting=fitting,
-        depth=_depth(np.asarray(keypoints), seen, apart),
-    )
 
 
 def _depth(array: np.ndarray, seen: np.ndarray, apart: bool) -> np.ndarray | None:
-    """The depth among the channels of an array that `channels` has taken; None where all that is seen (T, K) has the
-    same, which tells nothing.
+    """The depth (T, K) among the channels of an array, None without one or where all that is seen has the same.
 
-    apart: whether the confidence is kept apart.
+    Args:
+        array: (T, K, C) that split_channels has accepted.
+        seen: (T, K) bool.
+        apart: Whether the confidence is in another array.
     """
     if array.shape[2] != 4 and not (array.shape[2] == 3 and (apart or not _has_score(array))):
         return None
@@ -125,7 +147,15 @@ def _has_score(array: np.ndarray) -> bool:
 
 
 def check_id(id: str, source: str) -> None:
-    """DataError where an id is empty, longer than MAX_ID, or holds control characters or halves of surrogate pairs."""
+    """Check the id of a clip.
+
+    Args:
+        id: The id.
+        source: What an error message names.
+
+    Raises:
+        DataError: The id is empty, longer than MAX_ID, or has control characters or halves of surrogate pairs.
+    """
     check_characters(id, "id", source)
     if not 0 < len(id) <= MAX_ID:
         wanted = f"1 to {MAX_ID:,}, as a file's name has"
@@ -133,7 +163,16 @@ def check_id(id: str, source: str) -> None:
 
 
 def check_characters(value: Any, what: str, source: str) -> None:
-    """DataError where a text cannot be written in UTF-8, or an id or a name holds control characters such as NUL."""
+    """Check the characters of a text, an id or a name.
+
+    Args:
+        value: The text. Other values are not checked.
+        what: What it is, such as "text" or "id".
+        source: What an error message names.
+
+    Raises:
+        DataError: A text cannot be written in UTF-8, or an id or name has control characters.
+    """
     if not isinstance(value, str):
         return
     unwritable = _CONTROLS if what != "text" else _UNWRITABLE
@@ -147,7 +186,7 @@ def check_characters(value: Any, what: str, source: str) -> None:
 
 
 def _layout_by_count(count: int, id: str, source: str) -> str:
-    """The layout of that many landmarks; of one hand, the side that the clip's path or file names."""
+    """Layout by the count of landmarks. The side of a hand is taken from the path of the clip."""
     name = layout_of(count, place=source)
     if name in ("right_hand_21", "left_hand_21"):
         sides = {(a or b).lower() for a, b in _SIDE.findall(f"{id} {source}")}
@@ -156,12 +195,22 @@ def _layout_by_count(count: int, id: str, source: str) -> str:
 
 
 def split_channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """(T, K, 2) points and (T, K) confidence, float32, out of the channels of a file; how many landmarks are NaN.
+    """Split the channels of a file into points and confidence.
 
-    A landmark at NaN gets coordinates of 0 and a confidence of 0; it is counted where its own confidence is another.
+    Three channels are x, y, confidence if the third is within 0 and MAX_SCORE everywhere, else x, y, z. Without a
+    confidence, a landmark at exactly 0, 0 is unseen, as estimators write it. A landmark at NaN gets coordinates and
+    confidence 0.
 
-    Three channels are x, y, confidence where the third lies within 0 and MAX_SCORE everywhere, else x, y, z. Without a
-    confidence, a landmark at exactly 0, 0 is unseen: that is how estimators write what they did not find.
+    Args:
+        keypoints: (T, K, 2 to 4) array or nested lists.
+        confidence: (T, K) in another array, or None.
+        source: What an error message names.
+
+    Returns:
+        (T, K, 2) points and (T, K) confidence, float32, and how many landmarks are NaN without confidence 0.
+
+    Raises:
+        DataError: Shapes or values make no clip.
     """
     array = as_numbers(keypoints, source)
     if array.ndim != 3 or array.shape[2] not in (2, 3, 4):
@@ -174,29 +223,20 @@ def split_channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.nda
     if not len(array):
         raise DataError("has no frames", place=source, wanted="at least one", remedy="leave the clip out")
     points = _float32(array[..., :2])
-    lost = np.isnan(points).any(-1)  # how pandas and MediaPipe's users write what was not found
+    lost = np.isnan(points).any(-1)  # as pandas and scripts for MediaPipe write what was not found
     if confidence is not None:
-        sure = _float32(as_numbers(confidence, source))
-        if sure.shape == (*points.shape[:2], 1):
-            sure = sure[..., 0]
-        if sure.shape != points.shape[:2]:
-            raise DataError(
-                f"confidence of shape {sure.shape}",
-                place=source,
-                wanted=f"{points.shape[:2]}, as keypoints",
-                remedy="leave it out, or save one number a landmark and frame",
-            )
+        scores = _separate_confidence(confidence, points.shape[:2], source)
     elif array.shape[2] == 4 or (array.shape[2] == 3 and _has_score(array)):
-        sure = _float32(array[..., -1])
+        scores = _float32(array[..., -1])
     else:
         if array.shape[2] == 3:
             _refuse_percent(array[..., 2][~lost], source)
-        sure = (array != 0).any(-1).astype(np.float32)
+        scores = (array != 0).any(-1).astype(np.float32)
     unseen = 0
     if lost.any():
-        unseen = int(np.count_nonzero(lost & (sure != 0)))
-        points, sure = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), sure)
-    low, high = (sure.min(), sure.max()) if sure.size else (0.0, 0.0)  # NaN where any is
+        unseen = int(np.count_nonzero(lost & (scores != 0)))
+        points, scores = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), scores)
+    low, high = (scores.min(), scores.max()) if scores.size else (0.0, 0.0)  # NaN where any is
     if np.isnan(low) or (confidence is None and np.isnan(array[..., 2:][~lost]).any()):
         raise DataError(
             "NaN among the confidences or depths",
@@ -211,11 +251,25 @@ def split_channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.nda
             wanted="0 (unseen) to 1",
             remedy="divide the scores by their maximum, or set unseen landmarks to 0",
         )
-    return points, sure if high <= 1 else np.minimum(sure, 1), unseen
+    return points, scores if high <= 1 else np.minimum(scores, 1), unseen
+
+
+def _separate_confidence(confidence: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
+    scores = _float32(as_numbers(confidence, source))
+    if scores.shape == (*shape, 1):
+        scores = scores[..., 0]
+    if scores.shape != shape:
+        raise DataError(
+            f"confidence of shape {scores.shape}",
+            place=source,
+            wanted=f"{shape}, as keypoints",
+            remedy="leave it out, or save one number a landmark and frame",
+        )
+    return scores
 
 
 def _refuse_percent(channel: np.ndarray, source: str) -> None:
-    """DataError where a third channel is neither a confidence of 0 to 1 nor clearly a depth, which has both signs."""
+    """DataError for a third channel that may be a confidence in percent. A depth has both signs."""
     low, high = (channel.min(), channel.max()) if channel.size else (0, 0)
     if low >= 0 and MIN_PERCENT < high <= MAX_PERCENT:
         raise DataError(
@@ -234,11 +288,27 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 
 def is_score(channel: np.ndarray) -> bool:
+    """Whether all values of a channel can be confidences.
+
+    Args:
+        channel: Values of any shape.
+    """
     return bool(channel.size == 0 or (channel.min() >= 0 and channel.max() <= MAX_SCORE))
 
 
 def as_numbers(values: Any, source: str) -> np.ndarray:
-    """An array of numbers, also out of nested lists. DataError on ragged lists, strings and objects."""
+    """Convert values of a file to an array of numbers.
+
+    Args:
+        values: Array or nested lists.
+        source: What an error message names.
+
+    Returns:
+        The array.
+
+    Raises:
+        DataError: Lists are ragged, too large, or of strings or objects.
+    """
     if isinstance(values, list | tuple):
         check_tree(values, source, numbers=True)  # numpy would make an array of strings as long as the longest
     try:
@@ -257,79 +327,3 @@ def as_numbers(values: Any, source: str) -> np.ndarray:
             f"keypoints of type {array.dtype}", place=source, wanted="numbers", remedy="save it again as float32"
         )
     return array
-
-
-def unit_of(clips: Iterable[tuple[np.ndarray, np.ndarray]]) -> Unit:
-    """The unit that the seen points of some clips are in, told from their range.
-
-    Pixels: one point in twenty is beyond PIXELS. Fractions of a picture: hardly an x is negative. Else a centred body.
-    """
-    counted = beyond = left = 0
-    for points, seen in clips:
-        step = -(-len(points) // UNIT_FRAMES)
-        points, seen = points[::step], seen[::step]
-        if points.size and points.min() >= 0 and points.max() <= MIN_PIXELS:  # in most pictures; no NaN is
-            counted += int(np.count_nonzero(seen))
-            continue
-        x, y = points[..., 0], points[..., 1]
-        usable = seen & np.isfinite(x) & np.isfinite(y)
-        counted += int(np.count_nonzero(usable))
-        beyond += int(np.count_nonzero(usable & ((np.abs(x) > MIN_PIXELS) | (np.abs(y) > MIN_PIXELS))))
-        left += int(np.count_nonzero(usable & (x < 0)))
-    if not counted or beyond > MIN_PIXEL_SHARE * counted:
-        return "pixel"
-    return "normalized" if left <= MAX_LEFT_SHARE * counted else "centered"
-
-
-def _unit(unit: Any, source: str) -> Unit | None:
-    for known in get_args(Unit):
-        if isinstance(unit, str) and unit == known:
-            return known
-    if unit is None:
-        return None
-    wanted, new = ", ".join(get_args(Unit)), RENAMED_UNITS.get(unit) if isinstance(unit, str) else None
-    remedy = f"write {new}" if new else "leave it out to have it told"
-    raise DataError(f"the unit {unit!r:.40}, which is unknown", place=source, wanted=wanted, remedy=remedy)
-
-
-def _size(size: Any, source: str) -> tuple[float, float] | None:
-    if size is None:
-        return None
-    try:
-        width, height = (float(side) for side in size)
-    except (TypeError, ValueError, OverflowError):
-        width = height = 0.0
-    if not (0 < width < MAX_IMAGE_SIDE and 0 < height < MAX_IMAGE_SIDE):
-        raise DataError(
-            "a size that is no width and height",
-            place=source,
-            wanted="pixels, such as (640, 480)",
-            remedy="leave it out where it is unknown",
-        )
-    return width, height
-
-
-def _rate(fps: Any, source: str) -> float | None:
-    if fps is None:
-        return None
-    if not isinstance(fps, int | float) or not (fps == 0 or MIN_FPS <= fps <= MAX_FPS):
-        raise DataError(
-            "a frame rate that is no number of frames a second",
-            place=source,
-            wanted=f"a number such as 25, from {MIN_FPS:g} to {MAX_FPS:,}",
-            remedy="leave it out where it is unknown",
-        )
-    return float(fps) or None
-
-
-def _string(value: Any, what: str, source: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return str(value)
-    raise DataError(
-        f"a {what} that is a {type(value).__name__}",
-        place=source,
-        wanted="a string",
-        remedy="leave it out where there is none",
-    )

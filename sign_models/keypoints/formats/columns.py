@@ -1,4 +1,4 @@
-"""What the field calls the columns of tables and label files: ids, texts, splits, signers, times and frame numbers.
+"""Names of the columns of tables and label files: ids, texts, splits, signers, times and frame numbers.
 
 Names are compared in lower case, with runs of spaces, hyphens and underscores as one underscore.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from sign_models.errors import DataError
 from sign_models.keypoints.sequence import SPLIT_ALIASES
 
-# The most particular first. `path` and below may name more than one clip.
+# The most specific first. `path` and the following may name more than one clip.
 ID = tuple(
     "id clip_id clip sentence_name sequence_id sample_id sample "
     "utterance_id segment_id segment_name uid uuid frame_dir "
@@ -24,7 +24,7 @@ TEXT = tuple(
     "spoken spoken_text sign label_text words word label_word char label_char gloss glosses label class class_name "
     "annotation orth en tr".split()
 )
-# Of rows with times: what their recording is called, where the names of ID do not tell.
+# Columns with the recording of rows with times, if no column of ID has it.
 RECORDING = (
     "recording",
     "recording_id",
@@ -65,12 +65,27 @@ SPLIT_WORDS = SPLIT_ALIASES | {
 
 
 def normal_name(name: Any) -> str:
-    """ "Video Name", "VIDEO-NAME" -> "video_name"."""
+    """Normalise a name: "Video Name" and "VIDEO-NAME" are "video_name".
+
+    Args:
+        name: Name of a column.
+
+    Returns:
+        The normalised name.
+    """
     return re.sub(r"[\s_-]+", "_", str(name).strip().strip("\ufeff\"'").lower())
 
 
 def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
-    """The name, as it is written, that comes first in `wanted`."""
+    """Find a column by its possible names.
+
+    Args:
+        names: Columns as they are written.
+        wanted: Normalised names, the preferred first.
+
+    Returns:
+        The column as it is written, or None.
+    """
     by_name: dict[str, str] = {}
     for name in names:
         by_name.setdefault(normal_name(name), name)
@@ -78,9 +93,15 @@ def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
 
 
 def times(names: Iterable[str]) -> tuple[str, str, str | None] | None:
-    """The columns of start and end and their unit, None where it is not told; None where there are none.
+    """Find the columns of times.
 
-    Of several pairs, one that was corrected ("START_REALIGNED") comes before one in seconds, one in ms, others, frames.
+    A corrected pair ("START_REALIGNED") is preferred, then seconds, milliseconds, an unknown unit, and frames.
+
+    Args:
+        names: Columns as they are written.
+
+    Returns:
+        Columns of start and end, and their unit or None. None without such columns.
     """
     found: dict[tuple[bool, str | None], dict[str, str]] = {}
     for name in names:
@@ -99,7 +120,15 @@ def times(names: Iterable[str]) -> tuple[str, str, str | None] | None:
 
 
 def cell(row: Mapping[str, Any], column: str | None) -> str | None:
-    """A cell as text; None where it is empty, missing or no text."""
+    """Read a cell as text.
+
+    Args:
+        row: Cells by column.
+        column: The column, or None.
+
+    Returns:
+        The text. None if the cell is empty, missing or neither text nor a whole number.
+    """
     value = row.get(column) if column is not None else None
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
@@ -107,7 +136,18 @@ def cell(row: Mapping[str, Any], column: str | None) -> str | None:
 
 
 def split_by_name(value: str | None, place: str) -> str | None:
-    """train, dev or test. DataError on a value that is none of their names."""
+    """Read the name of a split.
+
+    Args:
+        value: Content of a cell, or None.
+        place: What an error message names.
+
+    Returns:
+        "train", "dev", "test", or None for an empty cell.
+
+    Raises:
+        DataError: The value is no name of a split.
+    """
     if value is None or not value.strip():
         return None
     found = SPLIT_WORDS.get(value.strip().lower())

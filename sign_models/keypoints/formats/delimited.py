@@ -1,4 +1,4 @@
-"""Tables of text: a header and a row a clip, of any separator, quoting and encoding."""
+"""Label tables in text: a header and a row for each clip, with any separator, quoting and encoding."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.columns import ID, TEXT, first_of, normal_name
+from sign_models.keypoints.formats.containers import read_text
 from sign_models.keypoints.formats.encodings import head_text
-from sign_models.keypoints.formats.source import Source, read_text
+from sign_models.keypoints.formats.source import Source
 
-Row = tuple[str, dict[str, str]]  # the place that messages name; column -> cell
+Row = tuple[str, dict[str, str]]  # what messages name, and cells by column
 
 _DELIMITERS = "\t|;,"
 _UNUSUAL = re.compile(r"^[\w\- ]*?\w(\s*[^\w\s\"'-]{1,3}\s*|\s+)\w")
@@ -21,10 +22,16 @@ _SEPARATOR_LINE = re.compile(r"sep=.\r?\n", re.IGNORECASE)  # Excel's own first 
 
 
 def rows(source: Source) -> list[Row] | None:
-    """The rows of a table of labels, None where the header names no id or no text.
+    """Read a table of labels.
+
+    Args:
+        source: A text file.
+
+    Returns:
+        Its rows, or None if the header has no id or no text.
 
     Raises:
-        DataError: a row has more cells than there are columns, or the file is no readable text.
+        DataError: A row has more cells than there are columns, or the file cannot be read.
     """
     if _separator(_first_line(head_text(source.head))) is None:
         return None
@@ -41,24 +48,24 @@ def _first_line(text: str) -> str:
 
 
 def _separator(line: str) -> str | None:
-    """What separates the columns of a header of labels; None where it is none."""
+    """Separator of the columns in a header of labels, None for another line."""
     unusual = _UNUSUAL.match(line)
     for separator in (*_DELIMITERS, *((unusual[1].strip() or " ",) if unusual else ())):
         names = {normal_name(name) for name in line.split(separator)}
         if sum(bool(_LANDMARK.fullmatch(name)) for name in names) >= 4:
-            return None  # a table of landmarks, which `table` reads with its ids and texts
+            return None  # a table of landmarks, which `table` reads
         if "frame" not in names and names & set(ID) and names & set(TEXT):
             return separator
     return None
 
 
 def _cells(text: str, separator: str, place: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of every row, the header first; empty lines are left out."""
+    """Line number and cells of every row, the header first. Empty lines are left out."""
     if len(separator) > 1 or separator == " ":
         found = [(i, [cell.strip() for cell in line.split(separator)]) for i, line in enumerate(text.splitlines(), 1)]
         return iter([(i, cells) for i, cells in found if any(cells)])
     quoted, error = _parsed(text, separator, csv.QUOTE_MINIMAL)
-    # Sentences between tabs or bars may hold lone quotation marks, which are then characters like others.
+    # Sentences between tabs or bars may have single quotation marks, which are ordinary characters then.
     if separator in "\t|" and (error or _ragged(quoted)):
         plain, _ = _parsed(text, separator, csv.QUOTE_NONE)
         if not _ragged(plain) or error:
@@ -71,7 +78,7 @@ def _cells(text: str, separator: str, place: str) -> Iterator[tuple[int, list[st
 
 
 def _parsed(text: str, separator: str, quoting: int) -> tuple[list[tuple[int, list[str]]], str]:
-    """The rows, and why they end early."""
+    """Rows, and why they end early, or ""."""
     # csv's own reader counts lines; newline="" keeps line breaks within cells as they are.
     reader = csv.reader(
         io.StringIO(text, newline=""),

@@ -1,8 +1,7 @@
-"""ELAN's annotations: the tiers of an `.eaf` file that hold sentences, as segments of the recordings they are about.
+"""ELAN annotations: the tiers with sentences of an `.eaf` file, as segments of its recordings.
 
-Schema: EAFv3.0.xsd of the Max Planck Institute for Psycholinguistics. An annotation's times are its own, or its
-parent's; where a time slot has no time, the annotations between two that have one share the time evenly, as ELAN shows
-them.
+Schema: EAFv3.0.xsd of the Max Planck Institute for Psycholinguistics. The times of an annotation are its own or those
+of its parent. Annotations between two time slots with times divide the time evenly, as in ELAN.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 
 MAX_BYTES = 2**26
 MAX_DEPTH = 16  # of tiers that depend on others
-# What tiers of sentences are called, the most particular first; a tier is told by its name or its linguistic type.
+# Names of tiers with sentences, the most specific first. A tier is recognised by its name or linguistic type.
 SENTENCE_TIERS = (
     r"translation|übersetzung|uebersetzung|traducci[oó]n|traduction|traduzione|tradução|vertaling",
     r"deutsch|german",
@@ -30,29 +29,40 @@ SENTENCE_TIERS = (
     r"sentence|satz|utterance|phrase",
 )
 _OTHERS = re.compile(r"gloss|lexem|mouth|hand|comment|note|confidence|translator|\bids?\b|number|type", re.IGNORECASE)
-MAX_LOCAL_NAME = 2  # letters of a participant's name that tells signers of one recording apart, but no person: A, B1
+MAX_LOCAL_NAME = 2  # letters of a participant's name that is unique in its recording only, such as A or B1
 
 
 @dataclass(frozen=True)
 class Tier:
-    """participant: as the file tells it, or the end of the name ("Translation_A"). base: the name without it."""
+    """A tier.
+
+    Attributes:
+        name: Its name.
+        kind: Its linguistic type.
+        participant: As the file states it, or the end of the name ("Translation_A").
+        base: The name without the participant.
+        annotations: Id, start and end in seconds or None, and text of each annotation.
+    """
 
     name: str
     kind: str
     participant: str
     base: str
-    annotations: list[tuple[str, tuple[float, float] | None, str]]  # id, start and end in seconds, text
+    annotations: list[tuple[str, tuple[float, float] | None, str]]
 
 
 def segments(source: Source, tiers: tuple[str, ...] = ()) -> tuple[list[Segment], list[DataError]]:
-    """The sentences of a file, and what is wrong with some of them, which are left out.
+    """Read the sentences of a file.
 
     Args:
-        source: the file.
-        tiers: names of tiers, with or without the participant, or of linguistic types; none: guessed.
+        source: The file.
+        tiers: Names of tiers, with or without the participant, or of linguistic types. (): guessed.
+
+    Returns:
+        Segments of the recordings, and what is wrong with other annotations, which are left out.
 
     Raises:
-        DataError: it is no ELAN file, no tier holds sentences, or several may and none was named.
+        DataError: The file is no ELAN file, no tier has sentences, or several may have and none is named.
     """
     root = _parsed(source)
     found = _tiers(root)
@@ -63,8 +73,8 @@ def segments(source: Source, tiers: tuple[str, ...] = ()) -> tuple[list[Segment]
         log.warning("%s: sentences of %d signers (%s)", source.name, len(people), ", ".join(sorted(people)))
     empty, result, problems = 0, list[Segment](), list[DataError]()
     for tier in chosen:
-        who = tier.participant if len(people) > 1 else ""
-        names = _of_signer(recordings, who, people)
+        signer = tier.participant if len(people) > 1 else ""
+        names = _of_signer(recordings, signer, people)
         for id, times, text in tier.annotations:
             if not text:
                 empty += 1
@@ -78,7 +88,7 @@ def segments(source: Source, tiers: tuple[str, ...] = ()) -> tuple[list[Segment]
             span = f"{start:.3f}-{end:.3f}"
             result.append(
                 Segment(
-                    id="/".join(filter(None, (source.id, who, span))),
+                    id="/".join(filter(None, (source.id, signer, span))),
                     recordings=names,
                     start=start + origin,
                     end=end + origin,
@@ -109,7 +119,7 @@ def _parsed(source: Source) -> ET.Element:
 
 
 def _recordings(root: ET.Element, source: Source) -> tuple[list[str], float]:
-    """What the recordings may be called: as the file, or as the films it names. Seconds from their start to its 0."""
+    """Names of the recordings, after the file or its films, and seconds from their start to the file's time 0."""
     media = root.findall("HEADER/MEDIA_DESCRIPTOR")
     urls = [one.get("RELATIVE_MEDIA_URL") or one.get("MEDIA_URL") or "" for one in media]
     names = [PurePosixPath(unquote(url).replace("\\", "/")).name for url in urls]
@@ -120,13 +130,15 @@ def _recordings(root: ET.Element, source: Source) -> tuple[list[str], float]:
     return [source.id, *filter(None, names)], (float(origin) if re.fullmatch(r"\d{1,9}", origin) else 0.0) / 1000
 
 
-def _of_signer(recordings: list[str], who: str, people: set[str]) -> tuple[str, ...]:
-    """The recordings that show a signer: those named after them (rec_A, rec_1a1), and those named after nobody."""
-    if not who:
+def _of_signer(recordings: list[str], signer: str, people: set[str]) -> tuple[str, ...]:
+    """Recordings of a signer: those named after the signer (rec_A, rec_1a1) or after no signer."""
+    if not signer:
         return tuple(recordings)
-    others = {person.lower() for person in people - {who}}
+    others = {person.lower() for person in people - {signer}}
     stem = recordings[0]
-    named = [f"{stem}{sign}{name}" for sign in "_-." for name in dict.fromkeys((who, who.lower(), who.upper()))]
+    named = [
+        f"{stem}{sign}{name}" for sign in "_-." for name in dict.fromkeys((signer, signer.lower(), signer.upper()))
+    ]
     shown = [name for name in recordings[1:] if not others & _words_after(name, PurePosixPath(stem).name)]
     return (stem, *named, *shown)
 
@@ -145,7 +157,7 @@ def _group(participant: str, recording: str) -> str | None:
 
 
 def _chosen(found: list[Tier], wanted: tuple[str, ...], place: str) -> list[Tier]:
-    """The tiers that hold sentences: those that were named, or that look like it."""
+    """Tiers with sentences: those that were named, else those whose names look like it."""
     names = ", ".join(tier.name for tier in found) or "none"
     if wanted:
         asked = {name.strip().lower() for name in wanted}
@@ -187,8 +199,8 @@ def _tiers(root: ET.Element) -> list[Tier]:
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.findall("TIME_ORDER/TIME_SLOT")}
     times = {id: float(v) / 1000 for id, v in slots.items() if id and v and re.fullmatch(r"\d{1,12}", v)}
     elements = root.findall("TIER")
-    spans: dict[str, tuple[float, float] | str] = {}  # of an annotation: its times, or its parent's id
-    shares: dict[str, tuple[int, int]] = {}  # of a referring annotation: its place among its parent's, and how many
+    spans: dict[str, tuple[float, float] | str] = {}  # times of each annotation, or the id of its parent
+    shares: dict[str, tuple[int, int]] = {}  # index and count of each child among those of its parent
     for tier in elements:
         spans |= _aligned(tier, times)
         children: dict[str, list[str]] = {}
@@ -217,7 +229,7 @@ def _tiers(root: ET.Element) -> list[Tier]:
 
 
 def _aligned(tier: ET.Element, times: dict[str, float]) -> dict[str, tuple[float, float] | str]:
-    """The times of a tier's own annotations; those between two times share what lies between."""
+    """Times of a tier's own annotations. Annotations without a time between them divide the time evenly."""
     spans: dict[str, tuple[float, float] | str] = {}
     chain: list[str] = []
     begin: float | None = None
@@ -236,7 +248,7 @@ def _aligned(tier: ET.Element, times: dict[str, float]) -> dict[str, tuple[float
 def _span(
     id: str, spans: dict[str, tuple[float, float] | str], shares: dict[str, tuple[int, int]]
 ) -> tuple[float, float] | None:
-    """The times of an annotation, its parent's, or its share of them where it is one of several."""
+    """Times of an annotation, or its share of its parent's times."""
     begin, width = 0.0, 1.0  # of the ancestor's time
     for _ in range(MAX_DEPTH):
         found = spans.get(id)

@@ -1,4 +1,4 @@
-"""The encoding of a text file, told by its bytes: UTF-8, UTF-16, GB18030, Windows-1252 or Latin-1."""
+"""Encodings of text files, by their bytes: UTF-8, UTF-16, GB18030, Windows-1252 or Latin-1."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def utf16_of(head: bytes | bytearray) -> str | None:
-    """The name of the UTF-16 encoding of a file's first bytes, None where they are of another encoding."""
+    """Recognise UTF-16.
+
+    Args:
+        head: First bytes of a file.
+
+    Returns:
+        Name of the encoding, or None for another one.
+    """
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     even, odd = head[: len(head) & ~1][::2], head[1::2]
@@ -33,7 +40,11 @@ def utf16_of(head: bytes | bytearray) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether the first bytes of a file can be text of one of the encodings: no control characters among them."""
+    """Whether a file can be text of any of the encodings: it has no control characters.
+
+    Args:
+        head: First bytes of the file.
+    """
     if encoding := utf16_of(head):
         head = head[: len(head) & ~1]
         return not _CONTROLS.search(head.decode(encoding, errors="ignore"))
@@ -41,17 +52,31 @@ def is_text(head: bytes) -> bool:
 
 
 def head_text(head: bytes) -> str:
-    """The first bytes of a file as text, whose last character may be cut off."""
+    """Decode the first bytes of a file.
+
+    Args:
+        head: First bytes of the file.
+
+    Returns:
+        The text. Its last character may be missing.
+    """
     if encoding := utf16_of(head):
         return head.decode(encoding, errors="ignore").lstrip("\ufeff")
     return head.decode("utf-8-sig", errors="replace")
 
 
 def decode(data: bytes | bytearray, place: str) -> str:
-    """The text of a whole file. An encoding that is not UTF-8 or UTF-16 is logged.
+    """Decode a whole file. An encoding other than UTF-8 or UTF-16 is logged.
+
+    Args:
+        data: Content of the file.
+        place: What messages name.
+
+    Returns:
+        The text.
 
     Raises:
-        DataError: the bytes are no text of any of the encodings, or of one that cannot be told from another.
+        DataError: The encoding is unknown or ambiguous.
     """
     known = next((name for bom, name in _BOMS.items() if data.startswith(bom)), None) or utf16_of(data[:4096])
     try:

@@ -21,10 +21,12 @@ ORDERS = ("openpose_137", "glofe_137")
 
 
 def detect(source: Source) -> bool:
+    """Whether a pickle is a bare array."""
     return source.kind == "pickle" and isinstance(source.tree, np.ndarray)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the array of a file as a clip."""
     yield partial(_read, source, options)
 
 

@@ -1,9 +1,9 @@
-"""HDF5 files: arrays by id, records and parts in groups, as an npz holds them. Needs the optional extra `hdf5`.
+"""HDF5 files: arrays by id, and records and parts in groups. Needs the optional extra `hdf5`.
 
-A dataset (T, K, C) is a clip; its id is its path. A group with `keypoints`, or with the parts of a clip, is a record.
-Attributes (`text`, `label`, `fps`, `layout`, ...) of a dataset or group tell of it, those of the file of all its clips.
-Links, virtual datasets and data in other files are refused: a file of a stranger reads no other. The library hangs on
-some damaged files, so that another process reads each one first.
+A dataset (T, K, C) is a clip whose id is its path. A group with `keypoints`, or with the parts of a clip, is a record.
+Attributes (`text`, `label`, `fps`, `layout`, ...) of a dataset or group are its metadata, those of the file belong
+to all its clips. Links, virtual datasets and data in other files are refused. h5py hangs on some damaged files, so that
+another process reads each file first.
 """
 
 from __future__ import annotations
@@ -25,23 +25,28 @@ from sign_models.keypoints.formats.columns import SPLIT_WORDS
 from sign_models.keypoints.formats.records import KEYPOINTS
 
 MAX_ARRAY_BYTES = 2**31
-MAX_RATIO = 1032  # of deflate: unpacked bytes for each byte of the file
+MAX_RATIO = 1032  # largest ratio of unpacked to packed bytes in deflate
 MAX_OBJECTS = 2**20
 MAX_DEPTH = 8  # groups in groups
 PROBE = [sys.executable, "-I", str(Path(__file__).with_name("hdf5_probe.py"))]
-MAX_SECONDS, MIN_BYTES_A_SECOND = 20, 10_000_000  # that reading a file may take
+MAX_SECONDS, MIN_BYTES_A_SECOND = 20, 10_000_000  # limit of the time for reading a file
 _BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
 class _Probe:
-    """A process that reads every file before this one does, and is ended where it hangs."""
+    """A process that reads each file before this one does, and is killed if it hangs."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def check(self, path: Path) -> None:
-        """Raises:
-        DataError: the file makes the library fail, crash or hang.
+        """Read a file in the other process.
+
+        Args:
+            path: The file.
+
+        Raises:
+            DataError: The file makes h5py fail, crash or hang.
         """
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
@@ -68,48 +73,55 @@ _probe = _Probe()
 
 
 class Hdf5(Mapping[str, Any]):
-    """A group: its arrays and groups, each read when it is asked for.
+    """A group as a mapping. Arrays and groups in it are read when they are asked for."""
 
-    Args:
-        group: h5py's.
-        path: of the file.
-        keys: what the mapping holds, paths below the group.
-        told: attributes, which are keys too; in a mapping of clips they are those of every clip.
-        by_id: whether it is a mapping of clips.
-    """
+    def __init__(
+        self, group: Any, path: Path, keys: list[str], attributes: Mapping[str, Any], by_id: bool = False
+    ) -> None:
+        """Make a mapping of a group.
 
-    def __init__(self, group: Any, path: Path, keys: list[str], told: Mapping[str, Any], by_id: bool = False) -> None:
+        Args:
+            group: Group of h5py.
+            path: The file.
+            keys: Paths below the group that are keys.
+            attributes: Attributes, which are keys too. In a mapping of clips they are those of every clip.
+            by_id: Whether the group is a mapping of clips.
+        """
         self._group, self._path, self._keys, self._by_id = group, path, dict.fromkeys(keys), by_id
-        self._told = {} if by_id else {name: value for name, value in told.items() if name not in self._keys}
-        self._of_all = told if by_id else {}
+        own = {name: value for name, value in attributes.items() if name not in self._keys}
+        self._attributes = {} if by_id else own
+        self._of_all = attributes if by_id else {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._keys:
-            return self._told[name]
+            return self._attributes[name]
         found = _member(self._group, name, self._path)
-        told = {**self._of_all, **(_split_of(name) if self._by_id else {}), **_attributes_of(found, self._path)}
+        attributes = {**self._of_all, **(_split_of(name) if self._by_id else {}), **_attributes_of(found, self._path)}
         if _is_group(found):
-            return Hdf5(found, self._path, _names(found, self._path), told)
+            return Hdf5(found, self._path, _names(found, self._path), attributes)
         array = _array(found, self._path)
-        tells = self._by_id and told and isinstance(array, np.ndarray) and array.ndim > 1
-        return {"keypoints": array, **told} if tells else array
+        tells = self._by_id and attributes and isinstance(array, np.ndarray) and array.ndim > 1
+        return {"keypoints": array, **attributes} if tells else array
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self._told, *self._keys])
+        return iter([*self._attributes, *self._keys])
 
     def __len__(self) -> int:
-        return len(self._told) + len(self._keys)
+        return len(self._attributes) + len(self._keys)
 
 
 def tree_of(path: Path, is_clip: Callable[[list[str]], bool]) -> Mapping[str, Any]:
-    """What a file holds: the record or the parts of one clip, or clips by id.
+    """Open a file.
 
     Args:
-        path: of the file.
-        is_clip: whether the names in a group are those of a record or of the parts of a clip.
+        path: The file.
+        is_clip: Whether the names in a group are those of a record or of the parts of a clip.
+
+    Returns:
+        The record or the parts of one clip, or clips by id.
 
     Raises:
-        DataError: it cannot be read, or h5py is not installed.
+        DataError: The file cannot be read, or h5py is not installed.
     """
     try:
         import h5py
@@ -121,28 +133,28 @@ def tree_of(path: Path, is_clip: Callable[[list[str]], bool]) -> Mapping[str, An
         file = h5py.File(path, "r")
     except _BROKEN as error:
         raise _broken(path, error) from error
-    names, told = _names(file, path), _attributes_of(file, path)
+    names, attributes = _names(file, path), _attributes_of(file, path)
     if is_clip(names):
-        return Hdf5(file, path, names, told)
+        return Hdf5(file, path, names, attributes)
     arrays = [name for name in names if getattr(_member(file, name, path), "ndim", 0) > 1]
     if len(arrays) == 1 and not any(_is_group(_member(file, name, path)) for name in names):
-        one = Hdf5(file, path, names, told)  # a clip whatever the array is called
+        one = Hdf5(file, path, names, attributes)  # a clip whatever the array is called
         dataset = _member(file, arrays[0], path)
         return {**{k: one[k] for k in one if k != arrays[0]}, **_attributes(dataset, path), "keypoints": one[arrays[0]]}
     keys: list[str] = []
     _walk(file, "", keys, path, is_clip)
-    return Hdf5(file, path, keys, told, by_id=True)
+    return Hdf5(file, path, keys, attributes, by_id=True)
 
 
 def _walk(group: Any, above: str, keys: list[str], path: Path, is_clip: Callable[[list[str]], bool]) -> None:
-    """The paths of the clips below a group, in the order of their names."""
+    """Add the paths of the clips below a group to `keys`, in the order of their names."""
     if above.count("/") > MAX_DEPTH:
         raise DataError("groups within groups", place=f"{path.name}: {above[:60]}", wanted=f"{MAX_DEPTH} at most")
     for name in _names(group, path):
         found, place = _member(group, name, path), f"{above}{name}"
         if _is_group(found) and not is_clip(_names(found, path)):
             _walk(found, f"{place}/", keys, path, is_clip)
-        elif _is_group(found) or found.ndim > 1 or not above:  # not what tells of the clips beside it
+        elif _is_group(found) or found.ndim > 1 or not above:  # not metadata of the clips in the same group
             keys.append(place)
         if len(keys) > MAX_OBJECTS:
             raise DataError(f"more than {MAX_OBJECTS:,} objects", place=path.name, remedy="split the file")
@@ -172,13 +184,13 @@ def _member(group: Any, name: str, path: Path) -> Any:
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """ "a/b/c" -> "a", "a/b", "a/b/c"."""
+    """Paths above a path and the path itself: "a", "a/b", "a/b/c"."""
     parts = name.split("/")
     yield from ("/".join(parts[: i + 1]) for i in range(len(parts)))
 
 
 def _array(dataset: Any, path: Path) -> Any:
-    """An array of numbers, or a text or a number where the dataset holds one."""
+    """An array of numbers, or the text or number of a dataset with one."""
     place = f"{path.name}: {dataset.name}"
     try:
         if dataset.is_virtual or dataset.external:
@@ -195,7 +207,7 @@ def _array(dataset: Any, path: Path) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Text as str, arrays of one number as that number."""
+    """Convert text to str, and an array of one number to the number."""
     if isinstance(value, np.ndarray) and value.dtype.kind in "OS":
         return [_plain(one) for one in value.ravel()] if value.ndim else _plain(value.item())
     if isinstance(value, bytes):
@@ -206,16 +218,16 @@ def _plain(value: Any) -> Any:
 
 
 def _attributes_of(thing: Any, path: Path) -> dict[str, Any]:
-    """The attributes of a dataset or group, and those of the keypoints in a record."""
-    told = _attributes(thing, path)
+    """Attributes of a dataset or group, and of the keypoints in a record."""
+    attributes = _attributes(thing, path)
     for name in KEYPOINTS:
         if _is_group(thing) and name in thing:
-            told |= _attributes(_member(thing, name, path), path)
-    return told
+            attributes |= _attributes(_member(thing, name, path), path)
+    return attributes
 
 
 def _attributes(thing: Any, path: Path) -> dict[str, Any]:
-    """Those that are texts or numbers."""
+    """Attributes that are texts or numbers."""
     try:
         found = {name: _plain(value) for name, value in thing.attrs.items()}
     except _BROKEN as error:
@@ -224,7 +236,7 @@ def _attributes(thing: Any, path: Path) -> dict[str, Any]:
 
 
 def _split_of(name: str) -> dict[str, str]:
-    """The split that a group above a clip is called by."""
+    """The split in the name of a group above a clip."""
     return next(({"split": SPLIT_WORDS[part]} for part in name.lower().split("/")[:-1] if part in SPLIT_WORDS), {})
 
 

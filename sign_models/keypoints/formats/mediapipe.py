@@ -15,7 +15,8 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
-from sign_models.keypoints.formats.source import ReadOptions, Source, read_npy
+from sign_models.keypoints.formats.containers import read_npy
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -32,6 +33,7 @@ _NUMBERED = re.compile(r"\d+\.npy")
 
 
 def detect(source: Source) -> bool:
+    """Whether a file is a frame or a clip of a known width, or a folder has numbered frames."""
     if source.kind == "npy":
         array = source.tree
         return array.ndim in (1, 2) and array.shape[-1] in WIDTHS
@@ -42,6 +44,7 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read a file, or the frames of a folder, as a clip."""
     yield partial(_read, source, options)
 
 

@@ -17,18 +17,21 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats.containers import read_json
 from sign_models.keypoints.formats.people import signer_in_frames
-from sign_models.keypoints.formats.source import ReadOptions, Source, read_json
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
 
 
 def detect(source: Source) -> bool:
+    """Whether a JSON file has instances of a video or of an image."""
     if source.kind == "json" and _frames(source.tree) is not None:
         return True
     return bool(_instances(source.first_frame))
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read a video, or the images of each clip in a folder."""
     if not source.is_folder and _frames(source.tree) is not None:
         yield partial(_read_video, source, options)
         return

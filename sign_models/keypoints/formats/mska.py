@@ -10,14 +10,16 @@ from collections.abc import Iterator, Mapping
 
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import ClipReader
-from sign_models.keypoints.formats.labels import split_of
+from sign_models.keypoints.formats.label_rows import split_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 
 
 def detect(source: Source) -> bool:
+    """Whether a pickle maps names to records with `keypoint` and `num_frames`."""
     values = records.first_values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
     return bool(values) and all(isinstance(v, Mapping) and {"keypoint", "num_frames"} <= set(v) for v in values)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the clips of a split."""
     return records.clips(source.tree, source, options, split=split_of(source.name))

@@ -1,4 +1,4 @@
-"""Folders of JSON files, one a picture: NAME_000000000012.json, the number is its time. Clips may share a folder."""
+"""Folders of JSON files, one for each image: NAME_000000000012.json. The number is the time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from sign_models.keypoints.formats.source import NUMBERED, Source
 
 
 class FrameFiles(NamedTuple):
-    """The files of one clip. place: what an error message names. files: (number, path), by number."""
+    """The files of a clip.
+
+    Attributes:
+        id: Id of the clip.
+        place: What an error message names.
+        files: Number and path of each frame, by number.
+    """
 
     id: str
     place: str
@@ -19,14 +25,21 @@ class FrameFiles(NamedTuple):
 
 
 def clips(source: Source) -> Iterator[FrameFiles]:
-    """The clips in a folder of frames; of one file, the clip of one frame."""
+    """Group the files of a folder into clips.
+
+    Args:
+        source: Folder of frames, or a file with one frame.
+
+    Yields:
+        The files of each clip.
+    """
     if not source.is_folder:
         yield FrameFiles(source.id, source.name, [(0, source.path)])
         return
     named = ((NUMBERED.fullmatch(path.name), path) for path in source.files if path.suffix == ".json")
     frames = sorted((found["clip"], int(found["number"]), path) for found, path in named if found)
     groups = [(name, [(number, path) for _, number, path in group]) for name, group in groupby(frames, lambda f: f[0])]
-    if len(groups) == 1:  # a folder that holds one clip is the clip; How2Sign names its files after their folder
+    if len(groups) == 1:  # a folder with one clip gives it its name. How2Sign names files after their folder
         yield FrameFiles(source.id or groups[0][0] or source.name, source.name, groups[0][1])
         return
     for name, numbered in groups:

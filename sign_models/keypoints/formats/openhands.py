@@ -15,11 +15,13 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 
 def detect(source: Source) -> bool:
+    """Whether a pickle has `keypoints` and `confidences`."""
     tree = source.tree if source.kind == "pickle" else None
     return isinstance(tree, Mapping) and {"keypoints", "confidences"} <= set(tree)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the record of a file as a clip."""
     yield partial(_read, source, options)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import ClipReader, make_sequence
+from sign_models.keypoints.formats.containers import read_json
 from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
-from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source, read_json
+from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source
 from sign_models.keypoints.landmarks import (
     FACE_70,
     HALPE_BODY,
@@ -40,6 +41,7 @@ BODIES = {
 
 
 def detect(source: Source) -> bool:
+    """Whether a folder has files of frames, or a JSON file is a frame with people."""
     if source.is_folder and (named := [p.name for p in source.files if p.name.endswith("_keypoints.json")]):
         return any(map(NUMBERED.fullmatch, named))
     return _is_frame(source.first_frame)
@@ -50,6 +52,7 @@ def _is_frame(tree: Any) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the frames of each clip in a folder."""
     for frames in numbered.clips(source):
         yield partial(_read, frames, options)
 

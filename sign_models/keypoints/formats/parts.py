@@ -1,8 +1,8 @@
-"""One clip kept in parts: pose, left hand, right hand and face as keys of one file, or as files of one name.
+"""Clips in parts: pose, left hand, right hand and face as keys of one file, or as files of one name.
 
 {"pose": (T, 33, C), "left_hand": (T, 21, C), "right_hand": (T, 21, C), "face"?}, bare or by id; or files such as
-left_hand/NAME.npy beside pose/NAME.npy (LSFB), or NAME_left_hand.npy beside NAME_pose.npy. Sides are taken from names.
-A name alone makes no part: a hand has 21 landmarks, else the arrays are clips that are called so.
+left_hand/NAME.npy and pose/NAME.npy (LSFB), or NAME_left_hand.npy and NAME_pose.npy. Sides are taken from names. A name
+alone makes no part: if no hand has 21 landmarks, the arrays are clips of those names.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from sign_models.keypoints.landmarks import (
     RIGHT_HAND,
 )
 from sign_models.keypoints.layouts import name_of
-from sign_models.keypoints.pickles.safe_pickle import Arrays
+from sign_models.keypoints.pickles.folded_arrays import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
 
-PARTS = ("pose", "face", "left_hand", "right_hand")  # in the order in which they are joined
+PARTS = ("pose", "face", "left_hand", "right_hand")  # in the order of concatenation
 HANDS = PARTS[2:]
 ARRAYS = (np.ndarray, list, Arrays)
 _BODIES = (
     MEDIAPIPE_POSE, COCO_BODY, COCO_BODY + COCO_FEET, HALPE_BODY, OPENPOSE_BODY_25, OPENPOSE_BODY_18, OPENPOSE_BODY_8,
 )  # fmt: skip
-# Part -> count of landmarks -> their names.
+# Names of landmarks by part and count.
 LANDMARKS: dict[str, dict[int, tuple[str, ...]]] = {
     "pose": {len(names): names for names in _BODIES},
     "face": {len(names): names for names in (MESH_468, MESH_478, FACE_68, FACE_70)},
@@ -66,7 +66,14 @@ _ENDINGS = (".npy", ".npz", ".json", ".pkl", ".pickle")
 
 
 def part_of(name: str) -> str | None:
-    """The part that a key or a folder names: "leftHandLandmarks" -> "left_hand"; None where it names none."""
+    """Find the part in the name of a key or folder, such as "left_hand" in "leftHandLandmarks".
+
+    Args:
+        name: The name.
+
+    Returns:
+        One of PARTS, or None.
+    """
     word = re.sub(r"[^a-z0-9]", "", name.lower())
     while word not in _WORDS and word not in _SHORT and (shorter := _TAIL.sub("", word)) != word:
         word = shorter
@@ -74,9 +81,14 @@ def part_of(name: str) -> str | None:
 
 
 def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[Source]]:
-    """What lies in a folder -> (a source for each clip that is kept in files or folders of parts, the others).
+    """Group the files of a folder into clips of several parts.
 
-    What may not be read in the folders of parts stands before those clips, as its error.
+    Args:
+        children: Files and folders in the folder.
+
+    Returns:
+        A source for each clip in files or folders of parts, after errors of entries that must not be read. And all
+        other files and folders.
     """
     folders = {part: child for child in children if child.is_folder and (part := part_of(child.name))}
     members: dict[str, dict[str, Source]] = {}
@@ -111,13 +123,14 @@ def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[
 
 
 def _below(folder: Source) -> Iterator[Source | DataError]:
-    """The files in a folder and in those below it; what may not be read as its error."""
+    """Files in a folder and its subfolders, and errors of entries that must not be read."""
     yield from folder.unreadable
     for child in folder.children:
         yield from _below(child) if child.is_folder else (child,)
 
 
 def detect(source: Source) -> bool:
+    """Whether a source has the parts of a clip, or of each of its clips."""
     if source.members:
         return True
     if source.kind not in ("npz", "json", "pickle", "hdf5"):
@@ -133,12 +146,24 @@ def _first(tree: Mapping[Any, Any]) -> list[Any]:
 
 
 def split_false_parts(source: Source) -> list[Source]:
-    """The source, or the files in it where their names alone call them parts of one clip: no hand in them is one."""
+    """Separate files that only their names make parts of one clip: none of the hands is a hand.
+
+    Args:
+        source: A part of a source.
+
+    Returns:
+        The source itself, or its files.
+
+    Raises:
+        DataError: A file is broken.
+    """
     if not source.members:
         return [source]
-    read = replace(source, members=tuple((part, replace(file)) for part, file in source.members))  # kept no longer
-    held = {part: _content(file) if part in HANDS else None for part, file in read.members}
-    return [read] if _holds_hands(held) else [file for _, file in read.members]
+    read = replace(
+        source, members=tuple((part, replace(file)) for part, file in source.members)
+    )  # so that their contents are not kept
+    contents = {part: _content(file) if part in HANDS else None for part, file in read.members}
+    return [read] if _holds_hands(contents) else [file for _, file in read.members]
 
 
 def _is_parts(tree: Mapping[Any, Any]) -> bool:
@@ -149,19 +174,23 @@ def _is_parts(tree: Mapping[Any, Any]) -> bool:
 
 
 def are_named(names: Iterable[str]) -> bool:
-    """Whether names are those of a clip's parts."""
+    """Whether names are those of the parts of a clip.
+
+    Args:
+        names: Names of keys.
+    """
     named = {part for name in names if (part := part_of(name))}
     return len(named) > 1 and bool(named & set(HANDS))
 
 
 def _holds_hands(named: Mapping[str, Any]) -> bool:
-    """Whether one of the arrays called hands has the landmarks of a hand, or none has any beside a body or a face."""
+    """Whether an array named after a hand has the landmarks of a hand, or all of them are empty next to other parts."""
     hands = [_is_hand(value) for part, value in named.items() if part in HANDS]
     return any(hands) or (bool(hands) and len(hands) < len(named) and all(hand is None for hand in hands))
 
 
 def _is_hand(value: Any) -> bool | None:
-    """Whether the frames of an array (T, K, C), (T, K * C) or a list of them are a hand's; None: no frame."""
+    """Whether an array (T, K, C) or (T, K * C), or a list of frames, is of a hand. None without frames."""
     if not isinstance(value, ARRAYS) or (isinstance(value, np.ndarray) and not value.ndim):
         return None
     frame = next((f for f in value if isinstance(f, list | np.ndarray) and len(f)), None)
@@ -172,6 +201,7 @@ def _is_hand(value: Any) -> bool | None:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the clip that the parts make, or a clip for each key."""
     if source.members:
         yield partial(_of_files, source, options)
     elif _is_parts(source.tree):
@@ -189,11 +219,11 @@ def _of_files(source: Source, options: ReadOptions) -> KeypointSequence:
 
 
 def _content(file: Source) -> Any:
-    """The one array that a file holds, else all of it."""
+    """The only array of a file, else its whole content."""
     tree = file.tree
     if isinstance(tree, Mapping):
-        held = [value for value in tree.values() if isinstance(value, ARRAYS)]
-        return held[0] if len(held) == 1 else tree
+        arrays = [value for value in tree.values() if isinstance(value, ARRAYS)]
+        return arrays[0] if len(arrays) == 1 else tree
     return tree
 
 
@@ -214,7 +244,7 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
 
 
 def _array(value: Any, part: str, place: str) -> np.ndarray:
-    """(T, K, C), out of (T, K, C), (T, K * C) or a list whose entry is empty or null where nothing was found."""
+    """Convert to (T, K, C): from (T, K, C), (T, K * C), or a list whose entries are empty or null in some frames."""
     if isinstance(value, list):
         whole = next((frame for frame in value if isinstance(frame, list) and frame), None)
         if whole is not None:
@@ -250,11 +280,11 @@ def _join(
     names: list[str] = []
     for part in PARTS:
         if part in arrays:
-            xy, sure, nan = split_channels(arrays[part], None, f"{place}: {part}")
+            xy, scores_of_part, nan = split_channels(arrays[part], None, f"{place}: {part}")
             points.append(xy)
-            scores.append(sure)
+            scores.append(scores_of_part)
             unseen += nan
             names += LANDMARKS[part][arrays[part].shape[1]]
-    told = {name: value for name, value in given.items() if value is not None}
-    told |= {"confidence": np.concatenate(scores, 1), "layout": name_of(names), "nan": unseen}
-    return make_sequence(id, np.concatenate(points, 1), options, source=place, **told)
+    metadata = {name: value for name, value in given.items() if value is not None}
+    metadata |= {"confidence": np.concatenate(scores, 1), "layout": name_of(names), "nan": unseen}
+    return make_sequence(id, np.concatenate(points, 1), options, source=place, **metadata)

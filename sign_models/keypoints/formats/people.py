@@ -1,4 +1,7 @@
-"""One signer out of the people that an estimator found, in frames that their numbers put in time."""
+"""Selection of the signer among the people that an estimator found.
+
+T frames, P people, K landmarks, C channels.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,29 @@ import numpy as np
 
 from sign_models.errors import DataError
 
-MAX_PEOPLE = 32  # of one frame, the first ones
-MAX_SPAN_RATIO = 4  # frames that a clip may span for each frame that it has
+MAX_PEOPLE = 32  # of a frame. Further ones are ignored
+MAX_SPAN_RATIO = 4  # frames from the first to the last, for each frame that a clip has
 
 
 def signer_in_frames(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> tuple[np.ndarray, np.ndarray]:
-    """The signer's (T, K, 2) points and (T, K) confidence, from the first frame number to the last.
+    """Select the signer in numbered frames.
 
     Args:
-        frames: (number, people), each person (K, 3): x, y, confidence. A number that is missing is an unseen frame.
-        place: what an error message names.
+        frames: Number of each frame and its people, (K, 3) each: x, y, confidence. A missing number is an unseen frame.
+        place: What an error message names.
+
+    Returns:
+        (T, K, 2) points and (T, K) confidence, from the first number to the last.
 
     Raises:
-        DataError: a number twice, too many missing, nobody in any frame, or people of different landmarks.
+        DataError: A number is repeated, too many are missing, nobody is seen, or people have different landmarks.
     """
     numbers = [number for number, _ in frames]
     first, length = min(numbers), max(numbers) - min(numbers) + 1
     if len(set(numbers)) < len(numbers):
-        twice = next(number for number in numbers if numbers.count(number) > 1)
+        repeated = next(number for number in numbers if numbers.count(number) > 1)
         wanted = "a number of its own in every frame"
-        raise DataError(f"frame {twice} twice", place=place, wanted=wanted, remedy="export it again")
+        raise DataError(f"frame {repeated} twice", place=place, wanted=wanted, remedy="export it again")
     if length > MAX_SPAN_RATIO * len(numbers):
         found = f"{len(numbers)} frames between {first} and {max(numbers)}"
         raise DataError(
@@ -46,10 +52,16 @@ def signer_in_frames(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: 
 
 
 def follow_signer(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(T, P, K, C) and (T, P, K) -> (T, K, C) and (T, K): the same person in every frame, told by x and y.
+    """Follow one person: the largest in the first frame, then the nearest to where that person was last.
 
-    The largest in the first frame; then the one nearest to where the last was seen, or the largest where nobody is
-    nearer than a body's length.
+    Where nobody is nearer than the length of a body, the largest person is taken.
+
+    Args:
+        points: (T, P, K, C), x and y first.
+        confidence: (T, P, K).
+
+    Returns:
+        (T, K, C) points and (T, K) confidence.
     """
     frames, people = confidence.shape[:2]
     if people == 1:
@@ -79,6 +91,6 @@ def _size(points: np.ndarray) -> float:
     return float(np.ptp(points, axis=0).max())
 
 
-def _distance(before: np.ndarray, held: np.ndarray, points: np.ndarray, seen: np.ndarray) -> float:
-    both = held & seen
+def _distance(before: np.ndarray, seen_before: np.ndarray, points: np.ndarray, seen: np.ndarray) -> float:
+    both = seen_before & seen
     return float(np.linalg.norm(before[both] - points[both], axis=-1).mean()) if both.any() else np.inf

@@ -1,6 +1,6 @@
-"""Whether a layout that only the count of landmarks tells can be the right one: heads above shoulders, hands at wrists.
+"""Plausibility of a layout that was chosen by the count of landmarks: heads above shoulders, hands at wrists.
 
-Checked by medians over the frames where both landmarks are seen, so that a few failures of the detector decide nothing.
+Medians over frames are checked, so that a few failures of the detector decide nothing.
 """
 
 from __future__ import annotations
@@ -17,23 +17,31 @@ from sign_models.keypoints.layouts import BY_COUNT, LAYOUTS, names_of
 
 log = logging.getLogger(__name__)
 
-MAX_FRAME_STEP = 1.5  # a landmark's way from frame to frame, as a share of its distance to the next landmark
-MIN_TIMES_NEARER = 3  # by which another order puts the farther hand nearer to its wrist, to fit clearly better
-MIN_FRAMES = 3  # in which both landmarks of a check are seen
-MAX_HAND_TO_OTHER = 0.5  # a hand this much nearer to the other body wrist than to its own is at the wrong arm
-MAX_WRIST_GAP = 0.5  # of the body's height above the hips: from a hand's wrist to the body's
+MAX_FRAME_STEP = 1.5  # movement of a landmark between frames, as a share of its distance to the next landmark
+MIN_TIMES_NEARER = (
+    3  # another order fits clearly better if it brings the farther hand so many times nearer to its wrist
+)
+MIN_FRAMES = 3  # with both landmarks of a check
+MAX_HAND_TO_OTHER = (
+    0.5  # ratio of a hand's distances to the other wrist and to its own, below which it is at the wrong arm
+)
+MAX_WRIST_GAP = 0.5  # distance of a hand's wrist from the body's, as a share of the height above the hips
 
 
 def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> tuple[str, ...]:
-    """Hold a layout told by its count alone against where the landmarks are.
+    """Compare a layout with where the landmarks of a clip are. A contradiction is logged.
+
+    A single clip decides nothing, since detectors put a hand at the other wrist in some clips (Doubts).
 
     Args:
-        points: (T, K, 2), y down. confidence: (T, K).
-        layout: its name. place: what messages name.
+        points: (T, K, 2), y down.
+        confidence: (T, K).
+        layout: Name of the layout, chosen by the count of landmarks.
+        place: What messages name.
 
     Returns:
-        The orders that fit clearly better, the best first: they contradict nothing and put the hands nearer to the
-        body's wrists by far. One clip decides nothing, see `Doubts`: detectors put a hand at the other wrist in some.
+        Orders of landmarks that fit clearly better, the best first: they contradict nothing, and the hands are much
+        nearer to the body's wrists.
     """
     names = names_of(layout)
     wrong = _wrong(points, confidence, names)
@@ -42,8 +50,8 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
     fitting = [(o, order) for o, order in _others(layout, names) if _wrong(points, confidence, order) == ""]
     message = f"{len(names)} landmarks, taken for layout {layout!r}, but {wrong}"
     if fitting:
-        told = "; or ".join(name for name, _ in fitting[:3])
-        log.warning("%s: %s; what fits: %s; name the layout (--layout)", place, message, told)
+        better = "; or ".join(name for name, _ in fitting[:3])
+        log.warning("%s: %s; what fits: %s; name the layout (--layout)", place, message, better)
     else:
         log.warning("%s: %s, and no order that we know fits; name the layout if it is right", place, message)
     own = _gaps(points, confidence, names)
@@ -54,7 +62,7 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
 
 
 def _gaps(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> list[float]:
-    """The distance of each hand's wrist from the body's, the median over the frames that have both."""
+    """Median distance of each hand's wrist from the body's, of hands that are seen."""
     found = []
     for side in ("left", "right"):
         if {wrists := f"{side}_hand.wrist", arm := f"body.{side}_wrist"} <= set(names):
@@ -66,21 +74,32 @@ def _gaps(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) ->
 
 
 class Doubts:
-    """Of the clips of a source whose layout only the count tells: how many another order fits clearly better."""
+    """Counts the clips of a source whose layout was chosen by the count, and those that another order fits better."""
 
     def __init__(self) -> None:
+        """Start without clips."""
         self._clips: Counter[str] = Counter()
         self._fitting: dict[str, Counter[str]] = {}
 
     def add(self, layout: str, fitting: Sequence[str] | None) -> None:
-        """fitting: what `check` returned, None where the layout was named."""
+        """Count a clip.
+
+        Args:
+            layout: Its layout.
+            fitting: Result of plausible.check. None: the layout was named, and the clip does not count.
+        """
         if fitting is not None:
             self._clips[layout] += 1
             self._fitting.setdefault(layout, Counter()).update(fitting)
 
     def check(self, place: str) -> None:
-        """Raises:
-        DataError: another order fits most of the clips of a layout.
+        """Check the layouts of all clips.
+
+        Args:
+            place: What an error message names.
+
+        Raises:
+            DataError: Another order fits most clips of a layout clearly better.
         """
         for layout, fitting in self._fitting.items():
             most = [name for name, count in fitting.most_common(3) if count * 2 > self._clips[layout]]
@@ -95,14 +114,16 @@ class Doubts:
 
 
 def check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
-    """Refuse an array of (landmarks, frames, channels), whose count of frames is taken for one of landmarks.
+    """Refuse an array of (landmarks, frames, channels), whose frames were taken for landmarks.
 
     Args:
-        points: (T, K, 2). confidence: (T, K).
-        layout: its name, told by K. place: what messages name.
+        points: (T, K, 2).
+        confidence: (T, K).
+        layout: Name of the layout, chosen by K.
+        place: What an error message names.
 
     Raises:
-        DataError: T is the count of a layout too, and landmarks differ less from one to the next than frames do.
+        DataError: T is the count of a layout too, and neighbouring landmarks differ less than consecutive frames.
     """
     if len(points) not in BY_COUNT:
         return
@@ -122,7 +143,7 @@ def check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: s
 
 
 def _others(layout: str, names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
-    """Layouts of the same count, and this one's parts in every other order."""
+    """Layouts of the same count, and the parts of this one in every other order."""
     known = [(f"layout {n!r}", order) for n, order in LAYOUTS.items() if len(order) == len(names) and n != layout]
     blocks: dict[str, tuple[str, ...]] = {}
     for name in names:
@@ -136,11 +157,11 @@ def _others(layout: str, names: tuple[str, ...]) -> list[tuple[str, tuple[str, .
 
 
 def _wrong(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> str:
-    """What contradicts the order of these names; "" where nothing does."""
+    """What contradicts this order of landmarks, or ""."""
     place = {name: i for i, name in enumerate(names)}
 
     def between(a: str, b: str) -> np.ndarray | None:
-        """Medians of b - a (2,), None where they are seldom seen together."""
+        """Median of b - a (2,), None if they are seldom seen together."""
         if a not in place or b not in place:
             return None
         both = (confidence[:, place[a]] > 0) & (confidence[:, place[b]] > 0)

@@ -1,4 +1,4 @@
-"""`.pose` files of pose-format (sign-language-processing/pose), versions 0.0 to 0.2, whatever components they hold."""
+"""`.pose` files of pose-format (sign-language-processing/pose), versions 0.0 to 0.2, with any components."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _body(name: str) -> str:
 
 
 def _openpose_body(name: str) -> str:
-    """ "LBigToe" -> "body.left_big_toe"."""
+    """Name a landmark of OpenPose: "LBigToe" is "body.left_big_toe"."""
     words = re.findall(r"[A-Z][a-z]*", name)
     return "body." + "_".join({"R": "right", "L": "left"}.get(word, word.lower()) for word in words)
 
@@ -62,7 +62,7 @@ def _hand(side: str, name: str) -> str:
     return f"{side}_hand.{_OPENPOSE_HAND.get(name, place)}"
 
 
-# Components by name, without the "_133" and "_136" of AlphaPose; what they call a landmark -> what we call it.
+# For each component, without the "_133" and "_136" of AlphaPose, a function from its names of landmarks to ours.
 _COMPONENTS: dict[str, Callable[[str], str]] = {
     "POSE_LANDMARKS": _body,
     "POSE_WORLD_LANDMARKS": lambda name: f"world.{name.lower()}",
@@ -81,10 +81,12 @@ _COMPONENTS: dict[str, Callable[[str], str]] = {
 
 
 def detect(source: Source) -> bool:
+    """Whether a file is a `.pose` file, by its ending or its header."""
     return source.kind == "pose"
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read a file as a clip."""
     yield partial(_read, source, options)
 
 
@@ -110,10 +112,10 @@ def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     if set(names) == {IGNORED}:
         found = ", ".join(component.name for component in pose.header.components)
         raise DataError(f"components {found}", place=place, wanted="one of " + ", ".join(_COMPONENTS))
-    deep = all(component.format.startswith("XYZ") for component in pose.header.components)
-    points = np.ma.getdata(pose.body.data)[..., : 3 if deep else 2].astype(np.float32)
+    has_depth = all(component.format.startswith("XYZ") for component in pose.header.components)
+    points = np.ma.getdata(pose.body.data)[..., : 3 if has_depth else 2].astype(np.float32)
     confidence = np.asarray(pose.body.confidence, np.float32)
-    lost = np.asarray(np.isnan(points[..., :2]).any(axis=-1))  # unseen, whatever confidence the file gives it
+    lost = np.asarray(np.isnan(points[..., :2]).any(axis=-1))  # unseen, whatever their confidence
     nan = int(np.count_nonzero(lost & (confidence != 0)))
     if lost.any():
         points[lost], confidence = 0, np.where(lost, np.float32(0), confidence)
@@ -141,9 +143,17 @@ def _names(component: str, points: list[str]) -> list[str]:
 
 
 def check_header(data: bytes, place: str) -> None:
-    """Walk over the header and hold its counts against the bytes that are there. Raises DataError, struct.error.
+    """Check the counts of a header against the size of the file. pose-format itself believes every count.
 
-    Specification: docs/specs of pose-format. pose-format itself believes every count.
+    Specification: docs/specs of pose-format.
+
+    Args:
+        data: The file.
+        place: What an error message names.
+
+    Raises:
+        DataError: The counts are too large, or the header is of another form.
+        struct.error: The file ends too early.
     """
     reader = io.BytesIO(data)
 
@@ -172,26 +182,19 @@ def check_header(data: bytes, place: str) -> None:
         reader.seek(limbs * 4 + colors * 6, io.SEEK_CUR)
         counts.append(points)
         widths.append(len(form))
-        if not re.fullmatch("XYZ?[A-Z]?C", form):  # a fourth channel, such as a camera's depth, is not used
+        if not re.fullmatch("XYZ?[A-Z]?C", form):  # a fourth channel, such as the depth of a camera, is not used
             raise _hostile(f"point format {form[:16]!r}", place)
     landmarks, width = sum(counts), max(widths)
     if not 0 < landmarks <= MAX_POINTS:
         raise _hostile(f"{landmarks} landmarks a frame", place)
-    left = len(data) - reader.tell()
     if version < 0.05:
-        _fps, frames = struct.unpack("<2H", reader.read(4))
-        people = 1
-        person = 2 + 4 * sum(n * w for n, w in zip(counts, widths, strict=True))
-        for _ in range(frames):  # each frame counts its own people; only the first person is kept
-            (found,) = struct.unpack("<H", reader.read(2))
-            reader.seek(found * person, io.SEEK_CUR)
-        # A frame without people takes two bytes in the file, and a whole frame in memory.
-        if reader.tell() > len(data) or frames * landmarks * width > max(len(data), MAX_EMPTY):
-            raise _hostile(f"{frames} frames of {landmarks} landmarks in {len(data)} bytes", place)
+        frames, people = _frames_of_0_0(reader, data, counts, widths, place), 1
     elif version < 0.15:
+        left = len(data) - reader.tell()
         _fps, _frames, people = struct.unpack("<3H", reader.read(6))
         frames = (left - 6) // (people * landmarks * width * 4) if people else 0
     else:
+        left = len(data) - reader.tell()
         _fps, frames, people = struct.unpack("<fIH", reader.read(10))
         if frames * people * landmarks * width * 4 > left - 10:
             raise _hostile(f"{frames} frames of {people} people, more than its {len(data)} bytes hold", place)
@@ -199,6 +202,20 @@ def check_header(data: bytes, place: str) -> None:
         raise DataError("has no frames", place=place, wanted="at least one", remedy="leave the clip out")
     if frames * people * landmarks * width > MAX_VALUES:
         raise _hostile(f"{frames} frames of {landmarks} landmarks", place)
+
+
+def _frames_of_0_0(reader: io.BytesIO, data: bytes, counts: list[int], widths: list[int], place: str) -> int:
+    """Frames of a file of version 0.0, in which each frame has its own count of people. The first one is kept."""
+    _fps, frames = struct.unpack("<2H", reader.read(4))
+    person = 2 + 4 * sum(n * w for n, w in zip(counts, widths, strict=True))
+    for _ in range(frames):
+        (found,) = struct.unpack("<H", reader.read(2))
+        reader.seek(found * person, io.SEEK_CUR)
+    # A frame without people takes two bytes in the file, and a whole frame in memory.
+    landmarks, width = sum(counts), max(widths)
+    if reader.tell() > len(data) or frames * landmarks * width > max(len(data), MAX_EMPTY):
+        raise _hostile(f"{frames} frames of {landmarks} landmarks in {len(data)} bytes", place)
+    return int(frames)
 
 
 def _hostile(found: str, place: str) -> DataError:

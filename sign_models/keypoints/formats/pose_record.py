@@ -1,7 +1,7 @@
-"""The record behind the poses of a `.pose` file: how they were made.
+"""The record at the end of a `.pose` file, which says how the poses were made.
 
-JSON, then its length (uint32, little-endian) and MAGIC. Version 0.2 of the format counts its frames, so that readers
-stop before it.
+It is JSON, then its length (uint32, little-endian), then MAGIC. Version 0.2 of the format counts its frames, so that
+other readers stop before the record.
 """
 
 from __future__ import annotations
@@ -21,13 +21,30 @@ _TAIL = struct.Struct(f"<I{len(MAGIC)}s")
 
 
 def pack_record(record: Mapping[str, Any]) -> bytes:
-    """The bytes of a record, to be written behind the poses."""
+    """Serialise a record.
+
+    Args:
+        record: Values that JSON can hold.
+
+    Returns:
+        Bytes to be appended to the poses.
+    """
     text = json.dumps(dict(record), sort_keys=True).encode()
     return text + _TAIL.pack(len(text), MAGIC)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """The record of a `.pose` file; None where it has none, as files of other programs. DataError where damaged."""
+    """Read the record of a `.pose` file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The record, or None in files of other programs.
+
+    Raises:
+        DataError: The record is damaged.
+    """
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - MAX_RECORD_BYTES - _TAIL.size))
@@ -35,7 +52,18 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 
 def record_at_end(data: bytes, place: str) -> dict[str, Any] | None:
-    """As read_record, of the bytes of a file or its last ones. place: what an error message names."""
+    """Read the record at the end of some bytes.
+
+    Args:
+        data: Bytes of a file, or its last ones.
+        place: What an error message names.
+
+    Returns:
+        As read_record.
+
+    Raises:
+        DataError: The record is damaged.
+    """
     if len(data) < _TAIL.size:
         return None
     length, magic = _TAIL.unpack(data[-_TAIL.size :])
@@ -53,12 +81,23 @@ def record_at_end(data: bytes, place: str) -> dict[str, Any] | None:
 
 
 def extractor_of(record: Mapping[str, Any] | None, place: str) -> str | None:
-    """The extractor that a record names, as keypoints.extractor writes it; None where it names none."""
-    told = (record or {}).get("extractor")
-    if told is None:
+    """Get the extractor that a record names.
+
+    Args:
+        record: The record, or None.
+        place: What an error message names.
+
+    Returns:
+        Line of keypoints.extractor, or None.
+
+    Raises:
+        DataError: The record is damaged.
+    """
+    extractor = (record or {}).get("extractor")
+    if extractor is None:
         return None
     try:
-        return extractor_line(told["name"], told["version"], told["models"])
+        return extractor_line(extractor["name"], extractor["version"], extractor["models"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _damaged(place) from error
 

@@ -15,7 +15,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
 from sign_models.keypoints.formats.columns import SPLIT_WORDS
-from sign_models.keypoints.formats.labels import split_of
+from sign_models.keypoints.formats.label_rows import split_of
 from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
@@ -24,6 +24,7 @@ MAX_PEOPLE = 32
 
 
 def detect(source: Source) -> bool:
+    """Whether a pickle is a list of annotations, or has one."""
     return source.kind == "pickle" and _annotations(source.tree) is not None
 
 
@@ -37,6 +38,7 @@ def _annotations(tree: Any) -> list[Any] | None:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read a clip for each annotation."""
     tree = source.tree
     named = tree.get("split") if isinstance(tree, Mapping) else None
     splits: dict[str, str | None] = {}

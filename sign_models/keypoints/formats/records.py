@@ -1,7 +1,7 @@
-"""Clips inside one tree of containers: arrays and records, by id or in a list.
+"""Clips in a tree of containers: arrays and records, by id or in a list.
 
-A record is a mapping with the keypoints of one clip and what else its file tells of it. The readers of pickles, npz and
-JSON share this; what differs between the systems is how they name the fields and what surrounds the records.
+A record is a mapping with the keypoints and the metadata of a clip. The readers of pickles, npz, HDF5 and JSON share
+this. Systems differ in the names of the fields and in what surrounds the records.
 """
 
 from __future__ import annotations
@@ -14,32 +14,49 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels, unit_of
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels
 from sign_models.keypoints.formats.columns import GROUP as SIGNERS
 from sign_models.keypoints.formats.columns import SPLIT, TEXT, first_of
+from sign_models.keypoints.formats.metadata import unit_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.pickles.safe_pickle import Arrays
+from sign_models.keypoints.pickles.folded_arrays import Arrays
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 
-# What the systems of the field call the fields of a record; the first is ours.
+# Names of the fields of a record in different systems. The first is ours.
 KEYPOINTS = ("keypoints", "keypoint")
 CONFIDENCE = ("confidence", "confidences", "scores", "keypoint_scores")
 GROUP = ("group", "signer")
-UNIT_CLIPS = 64  # clips that the unit of a file is told from
-_PROBED_VALUES = 8  # values by which a tree is told
+UNIT_CLIPS = 64  # of a file, from which its unit is inferred
+_PROBED_VALUES = 8  # values of a tree by which it is recognised
 
 
 def is_record(value: Any) -> bool:
+    """Whether a value is a record: a mapping with keypoints.
+
+    Args:
+        value: Any value of a tree.
+    """
     return isinstance(value, Mapping) and is_named(value)
 
 
 def is_named(names: Container[str]) -> bool:
-    """Whether fields of these names are a record's."""
+    """Whether the names of fields are those of a record.
+
+    Args:
+        names: Names of fields.
+    """
     return any(name in names for name in KEYPOINTS)
 
 
 def first_values(tree: Any) -> list[Any]:
-    """The first few of the values in a tree, by which it is told what it holds."""
+    """Get the first values of a tree, by which it is recognised.
+
+    Args:
+        tree: Mapping, list or other value.
+
+    Returns:
+        Some values, [] if the tree is no container.
+    """
     if isinstance(tree, Mapping):
         return [tree[key] for key in islice(tree, _PROBED_VALUES)]
     return list(islice(tree, _PROBED_VALUES)) if isinstance(tree, list | tuple | Arrays) else []
@@ -53,9 +70,20 @@ def clips(
     header: Mapping[str, Any] | None = None,
     split: str | None = None,
 ) -> Iterator[ClipReader]:
-    """The clips of a tree: {id: array or record}, [array or record, ...], or one array or record.
+    """Find the clips of a tree: {id: array or record}, [array or record, ...], or one array or record.
 
-    header: fields that hold for all clips, such as {"layout": ..., "fps": ...}; keys of these names are no ids.
+    Args:
+        tree: Contents of a file.
+        source: The file.
+        options: What the user says about it.
+        header: Fields of all clips, such as {"layout": ..., "fps": ...}. Keys of these names are no ids.
+        split: Split of all clips that have no other.
+
+    Yields:
+        A function for each clip, which reads it.
+
+    Raises:
+        DataError: There is no clip, or an id is no string or number.
     """
     header = dict(header or {})
     keyed = list(_keyed(tree, source, header))
@@ -71,7 +99,7 @@ def clips(
 
 
 def _keyed(tree: Any, source: Source, header: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """(id, key of `tree`) of every clip; the key is None where the tree is the clip."""
+    """Id and key in `tree` of every clip. The key is None if the tree is the clip."""
     if isinstance(tree, np.ndarray) or is_record(tree):
         yield _id(tree, source.id, source), None
     elif isinstance(tree, Mapping):
@@ -93,7 +121,7 @@ def _id(value: Any, default: str, source: Source) -> str:
 
 
 def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
-    """Keyword arguments of `clip` for one value: an array or a record."""
+    """Keyword arguments of make_sequence for an array or a record."""
     value = tree if key is None else tree[key]
     if isinstance(value, list | tuple | Arrays | np.ndarray):
         return {"keypoints": value}
@@ -110,19 +138,19 @@ def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
         fields[name] = next((value[synonym] for synonym in synonyms if synonym in value), None)
     for name, columns in (("text", TEXT), ("split", SPLIT), ("group", SIGNERS)):  # "label": "tea"
         if fields.get(name) is None and (column := first_of(map(str, value), columns)):
-            fields[name] = told if isinstance(told := value.get(column), str) and told.strip() else None
+            fields[name] = text if isinstance(text := value.get(column), str) and text.strip() else None
     return fields
 
 
 def _unit(tree: Any, keyed: list[tuple[str, Any]]) -> Unit | None:
-    """The unit of a file that does not say it: one for all its clips, told from some of them."""
+    """Unit of a file that does not state it: one for all clips, inferred from some of them."""
     some = []
     for id, key in keyed[:: -(-len(keyed) // UNIT_CLIPS)]:
         try:
             fields = _fields(tree, key, id)
             points, confidence, _ = split_channels(fields["keypoints"], fields.get("confidence"), id)
         except DataError:
-            continue  # reading that clip says what is wrong with it
+            continue  # the error is raised when the clip is read
         some.append((points, confidence > 0))
     return unit_of(some) if some else None
 
@@ -146,9 +174,9 @@ def _clip(
 
 
 def _check_third_channel(array: np.ndarray, id: str, place: str, kinds: dict[bool, str]) -> None:
-    """The third channel is a confidence in all clips of a file or a depth in all; `kinds` holds a clip of each."""
+    """DataError if the third channel is a confidence in one clip and a depth in another. `kinds`: a clip of each."""
     if array.ndim != 3 or array.shape[2] != 3 or np.isnan(array).any():
-        return  # the question does not arise, or `clip` refuses it
+        return  # nothing to check, or make_sequence refuses it
     score = is_score(array[..., 2])
     kinds.setdefault(score, id)
     if (other := kinds.get(not score)) is None:

@@ -1,8 +1,8 @@
-"""Results of MediaPipe in JSON, of its Tasks and of Holistic, in Python's and JavaScript's spelling; and other frames.
+"""MediaPipe's results in JSON, of Tasks and Holistic, in the spelling of Python and JavaScript; and similar frames.
 
 A file is a clip: [frame, ...], {"frames": [frame, ...], "fps"?, "text"?} or {"0": frame, "4": frame}; or a folder holds
 a frame a file. A frame is {"poseLandmarks": landmarks, "leftHandLandmarks", "rightHandLandmarks", "faceLandmarks"},
-{"landmarks": [landmarks, ...], "handedness"?}, or {"keypoints": [[x, y, score], ...]} in a layout that the count tells.
+{"landmarks": [landmarks, ...], "handedness"?}, or {"keypoints": [[x, y, score], ...]} in a layout chosen by the count.
 Landmarks are [{"x", "y", "z", "visibility"}, ...], or a list of these, one a person, or [[x, y, ...], ...]. A frame
 number or a timestamp in a frame is its time.
 """
@@ -19,9 +19,10 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
 from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, normal_name
+from sign_models.keypoints.formats.containers import read_json
 from sign_models.keypoints.formats.parts import LANDMARKS, PARTS, part_of
 from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
-from sign_models.keypoints.formats.source import ReadOptions, Source, read_json
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.landmarks import MEDIAPIPE_POSE
 from sign_models.keypoints.layouts import name_of
 from sign_models.keypoints.sequence import KeypointSequence
@@ -33,16 +34,18 @@ HANDS = ("hands", "hand", "hand_landmarks", "handlandmarks", "multi_hand_landmar
 SIDES = ("handedness", "handednesses", "multi_handedness", "multihandedness")
 _PROBED_FRAMES = 16
 _WRISTS = tuple(MEDIAPIPE_POSE.index(f"body.{side}_wrist") for side in ("left", "right"))
-Frame = dict[str, list[np.ndarray]]  # part, or "all" of a layout -> (K, 3) x, y, score of each person
+Frame = dict[str, list[np.ndarray]]  # (K, 3) x, y, score of each person, by part, or "all" for a whole layout
 
 
 def detect(source: Source) -> bool:
+    """Whether a JSON file has frames of landmarks, or a folder has such files."""
     if source.kind == "json" and _frames(source.tree) is not None:
         return True
-    return isinstance(source.first_frame, Mapping) and _is_frame(source.picture)
+    return isinstance(source.first_frame, Mapping) and _is_frame(source.first_frame)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read a file, or the frames of each clip in a folder."""
     if not source.is_folder and (frames := _frames(source.tree)) is not None:
         yield partial(_read, frames, source.tree, source.id, source.name, options)
         return
@@ -56,7 +59,7 @@ def _read_files(pictures: numbered.FrameFiles, options: ReadOptions) -> Keypoint
 
 
 def _frames(tree: Any) -> list[tuple[int | None, Any]] | None:
-    """(number, frame) of every frame, its number None where only the order tells it; None: it is something else."""
+    """Number, or None without one, and content of every frame. None if the tree is something else."""
     if isinstance(tree, Mapping):
         if tree and all(isinstance(key, str) and key.isdecimal() for key in tree):
             found: list[tuple[int | None, Any]] = [(int(key), frame) for key, frame in tree.items()]
@@ -73,14 +76,14 @@ def _frames(tree: Any) -> list[tuple[int | None, Any]] | None:
 
 
 def _is_frame(frame: Any, bare: bool = False) -> bool:
-    """Whether it holds landmarks of one picture. bare: a list of landmarks is one."""
+    """Whether a value has landmarks of one image. `bare`: a list of landmarks counts too."""
     if isinstance(frame, Mapping):
         return any(_sets(frame[name]) for name in frame if _kind(name)) and not {"people", "instances"} & set(frame)
     return bare and isinstance(frame, list) and bool(frame) and _is_point(frame[0])
 
 
 def _kind(name: Any) -> str | None:
-    """What a key of a frame holds: a part, "hands", or "all"; None: no landmarks."""
+    """What a key of a frame holds: a part, "hands" or "all". None for no landmarks."""
     word = normal_name(name)
     if word in HANDS:
         return "hands"
@@ -90,7 +93,7 @@ def _kind(name: Any) -> str | None:
 
 
 def _sets(value: Any) -> list[Any]:
-    """The landmarks of each person or hand: lists of points. Numbers in lists of lists are frames, and no people."""
+    """Landmarks of each person or hand, as lists of points. Numbers in lists of lists are frames and not people."""
     if isinstance(value, Mapping):
         value = value.get("landmark", value.get("landmarks"))
     if not isinstance(value, list) or not value:
@@ -107,7 +110,7 @@ def _is_point(point: Any) -> bool:
 
 
 def _array(points: list[Any], scored: bool, place: str) -> np.ndarray:
-    """(K, 3) x, y, score. scored: whether the landmarks have a score, as those of a pose; a hand's is always 0."""
+    """Convert points to (K, 3) x, y, score. `scored`: whether scores are used, since those of hands are always 0."""
     if isinstance(points[0], Mapping):
         names = [name for name in ("visibility", "score", "confidence") if name in points[0]] if scored else []
         rows: list[Any] = [
@@ -159,10 +162,10 @@ def _frame(frame: Any, place: str) -> Frame:
 
 
 def _sides(frame: Mapping[str, Any]) -> list[str]:
-    """What the frame calls each hand: "left" or "right"."""
-    told = next((frame[name] for name in frame if normal_name(name) in SIDES), None)
+    """Side of each hand as the frame states it: "left" or "right"."""
+    stated = next((frame[name] for name in frame if normal_name(name) in SIDES), None)
     found = []
-    for one in told if isinstance(told, list) else ():
+    for one in stated if isinstance(stated, list) else ():
         while isinstance(one, list) and one:
             one = one[0]
         if isinstance(one, Mapping):
@@ -176,9 +179,9 @@ def _sides(frame: Mapping[str, Any]) -> list[str]:
 def _placed(
     hands: list[np.ndarray], sides: list[str], pose: np.ndarray | None, place: str
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(side, hand): at the nearer wrist of the body, else as the frame calls it.
+    """Side and landmarks of each hand: by the nearer wrist of the body, else as the frame states it.
 
-    MediaPipe names the sides as if the picture were mirrored, so that a body, where there is one, tells more.
+    MediaPipe names the sides as if the image were mirrored, so that the body is more reliable.
     """
     names = ("left", "right")
     if pose is not None and len(pose) > max(_WRISTS):
@@ -207,13 +210,13 @@ def _read(
         count = max((len(sets) for sets in frame.values()), default=0)
         people.append((number, [_person(frame, sizes, p) for p in range(count)]))
     points, confidence = signer_in_frames(people, place)
-    told = _metadata(tree)
-    rate = told.pop("fps", None) or fps
-    return make_sequence(id, points, options, source=place, confidence=confidence, layout=layout, fps=rate, **told)
+    metadata = _metadata(tree)
+    rate = metadata.pop("fps", None) or fps
+    return make_sequence(id, points, options, source=place, confidence=confidence, layout=layout, fps=rate, **metadata)
 
 
 def _layout(frames: list[Frame], place: str) -> tuple[str | None, dict[str, int]]:
-    """The layout of the parts that any frame has, None where the count tells it; part -> its landmarks."""
+    """Layout of the parts that any frame has, or None if it is chosen by the count, and landmarks of each part."""
     counts: dict[str, set[int]] = {}
     for frame in frames:
         for part, sets in frame.items():
@@ -236,28 +239,28 @@ def _layout(frames: list[Frame], place: str) -> tuple[str | None, dict[str, int]
 
 
 def _person(frame: Frame, sizes: dict[str, int], p: int) -> np.ndarray:
-    """(K, 3) of one person; parts that were not found are unseen."""
-    held = {part: sets[p] for part, sets in frame.items() if p < len(sets)}
-    return np.concatenate([held.get(part, np.zeros((size, 3), np.float32)) for part, size in sizes.items()])
+    """Landmarks (K, 3) of a person. Parts that were not found are unseen."""
+    found = {part: sets[p] for part, sets in frame.items() if p < len(sets)}
+    return np.concatenate([found.get(part, np.zeros((size, 3), np.float32)) for part, size in sizes.items()])
 
 
 def _times(frames: Sequence[tuple[int | None, Any]], place: str) -> tuple[list[int], float | None]:
-    """The number of each frame, by its own number, timestamp or place; frames a second, where stamps tell it."""
+    """Number of each frame, by its own number, time stamp or order, and frames per second by time stamps, or None."""
     numbers = [number if number is not None else _value(frame, FRAME) for number, frame in frames]
     whole = [int(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool) and n == int(n)]
     if len(whole) == len(frames):
         return whole, None
     stamps = [_value(frame, STAMPS) for _, frame in frames]
-    told = [float(s) for s in stamps if isinstance(s, int | float)]
-    if whole or (told and len(told) < len(frames)):
+    known = [float(s) for s in stamps if isinstance(s, int | float)]
+    if whole or (known and len(known) < len(frames)):
         found = "frames with a number or a timestamp beside others without one"
         raise DataError(found, place=place, wanted="one in every frame", remedy="export it again")
-    steps = np.diff(told)
-    if len(told) < 2 or not (steps > 0).all():
+    steps = np.diff(known)
+    if len(known) < 2 or not (steps > 0).all():
         return list(range(len(frames))), None
     step = float(np.median(steps))
     a_second = 1.0 if step < 1 else 1e3 if step < 1e3 else 1e6  # seconds, milliseconds or microseconds
-    return [round((stamp - told[0]) / step) for stamp in told], a_second / step
+    return [round((stamp - known[0]) / step) for stamp in known], a_second / step
 
 
 def _value(frame: Any, names: Sequence[str]) -> Any:
@@ -268,15 +271,15 @@ def _value(frame: Any, names: Sequence[str]) -> Any:
 
 
 def _metadata(tree: Any) -> dict[str, Any]:
-    """What the file tells beside the frames."""
+    """Metadata of a file besides the frames, as arguments of make_sequence."""
     if not isinstance(tree, Mapping):
         return {}
     found = {field: _value(tree, names) for field, names in (("text", TEXT), ("split", SPLIT), ("group", GROUP))}
-    told: dict[str, Any] = {f: value for f, value in found.items() if isinstance(value, str) and value.strip()}
+    metadata: dict[str, Any] = {f: value for f, value in found.items() if isinstance(value, str) and value.strip()}
     meta = next((tree[name] for name in ("metadata", "meta", "info") if isinstance(tree.get(name), Mapping)), tree)
     for about in (tree, meta):
         if isinstance(about.get("fps"), int | float) and about["fps"]:
-            told["fps"] = about["fps"]
+            metadata["fps"] = about["fps"]
         if all(isinstance(about.get(side), int | float) and about[side] > 0 for side in ("width", "height")):
-            told["size"] = (about["width"], about["height"])
-    return told
+            metadata["size"] = (about["width"], about["height"])
+    return metadata

@@ -16,7 +16,7 @@ from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.pickles.safe_pickle import Arrays
+from sign_models.keypoints.pickles.folded_arrays import Arrays
 
 MAX_FIELDS = 16  # of a file with one array
 GENERIC = ("arr_0", "data", "landmarks", "frames", "poses", "points", "array", "x", "kpts", "skeleton")
@@ -24,6 +24,7 @@ HEADER = ("layout", "fps", "unit", "size")
 
 
 def detect(source: Source) -> bool:
+    """Whether a file has arrays or records by id or in a list."""
     if source.kind not in ("pickle", "npz", "npy", "json", "hdf5"):
         return False
     tree = source.tree
@@ -38,6 +39,7 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the clips of a file. One array in an npz or HDF5 file has the file's name for its id."""
     tree, header = source.tree, {}
     if isinstance(tree, Mapping) and "sequences" in tree:
         header = {name: tree[name] for name in HEADER if tree.get(name) is not None}

@@ -1,4 +1,4 @@
-"""Clips cut out of long recordings: the times that label files tell, and the cutting."""
+"""Splitting of long recordings into clips, by the times in label files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 Unit = Literal["seconds", "ms", "frames"]
 UNITS: tuple[Unit, ...] = ("seconds", "ms", "frames")
-MAX_BEYOND_S = 0.5  # that a segment may end after its recording, as times are rounded and films cut
-MAX_LENGTH_ERROR = 0.05  # of a segment's length, by which a clip may differ that was cut out already
+MAX_BEYOND_S = 0.5  # by which a segment may exceed its recording, since times are rounded and films are trimmed
+MAX_LENGTH_ERROR = 0.05  # difference of a clip from its segment's length, if it was split already
 MAX_LENGTH_ERROR_FRAMES = 2
 _MEDIA = re.compile(
     r"\.(mp4|m4v|mpe?g|avi|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf|vtt|srt)(\.gz)?$",
@@ -26,7 +26,14 @@ _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
 
 
 def name_forms(name: str) -> list[str]:
-    """The whole path and the bare name, both without the endings of films and keypoint files."""
+    """List the names by which a recording is found.
+
+    Args:
+        name: Path or name of a film or keypoint file.
+
+    Returns:
+        The whole path and the bare name, without the suffixes of films and keypoint files.
+    """
     bare = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
     while bare != (shorter := _MEDIA.sub("", bare)) and shorter:
         bare = shorter
@@ -34,7 +41,17 @@ def name_forms(name: str) -> list[str]:
 
 
 def parse_time(cell: str) -> float:
-    """A number, or seconds out of "1:02:03.5". ValueError where it is neither."""
+    """Parse a time.
+
+    Args:
+        cell: A number, or a clock time such as "1:02:03.5".
+
+    Returns:
+        The number, or seconds of a clock time.
+
+    Raises:
+        ValueError: The cell is neither.
+    """
     if clock := _CLOCK.fullmatch(cell.strip()):
         hours, minutes, seconds = clock.groups()
         return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
@@ -43,10 +60,18 @@ def parse_time(cell: str) -> float:
 
 @dataclass(frozen=True)
 class Segment:
-    """A part of a recording with what is known of it.
+    """A part of a recording and its metadata.
 
-    id: of the clip. recordings: what its recording may be called. start, end: in `unit`; end None: to the recording's
-    end; unit None: not told. place: what an error message names.
+    Attributes:
+        id: Id of the clip.
+        recordings: Names that its recording may have.
+        start: Start, in `unit`.
+        end: End, in `unit`. None: the end of the recording.
+        unit: Unit of the times. None: unknown.
+        text: Text of the clip, or None.
+        split: Split of the clip, or None.
+        group: Signer of the clip, or None.
+        place: What an error message names.
     """
 
     id: str
@@ -61,23 +86,24 @@ class Segment:
 
 
 class Segments:
-    """Which segments to cut out of which recording.
-
-    Args:
-        segments: all that are known.
-        whole: ids of clips that are cut out already.
-        unit: of times that do not tell it.
-    """
+    """The segments of all recordings."""
 
     def __init__(self, segments: Iterable[Segment] = (), whole: Iterable[str] = (), unit: Unit | None = None) -> None:
-        by_name: dict[str, dict[str, list[Segment]]] = {}  # form -> recording's whole name -> its segments
+        """Group segments by recording.
+
+        Args:
+            segments: All segments.
+            whole: Ids of clips that are split already.
+            unit: Unit of times without one.
+        """
+        by_name: dict[str, dict[str, list[Segment]]] = {}  # by form of the name and whole name of the recording
         for segment in segments:
             names = dict.fromkeys(
                 (form, name_forms(name)[0]) for name in segment.recordings for form in name_forms(name)
             )
             for form, recording in names:
                 by_name.setdefault(form, {}).setdefault(recording, []).append(segment)
-        # A bare name that two recordings share names neither; the whole path does.
+        # A bare name that two recordings have in common is not used. Their whole paths are.
         self._by_name = {
             form: found[0] if len(found := [*of.values()]) == 1 else of[form]
             for form, of in by_name.items()
@@ -90,7 +116,14 @@ class Segments:
         return bool(self._by_name)
 
     def split(self, recording: KeypointSequence) -> Iterator[KeypointSequence | DataError]:
-        """The clips in a recording, a bad one as its error; the recording itself where nothing tells of parts of it."""
+        """Split a recording into clips.
+
+        Args:
+            recording: A clip of a keypoint file.
+
+        Yields:
+            Its segments, or what is wrong with one. The recording itself if it has no segments.
+        """
         names = name_forms(recording.id)
         found = next((self._by_name[form] for form in names if form in self._by_name), [])
         if not found or any(form in self._whole for form in names):
@@ -110,11 +143,11 @@ class Segments:
 
 
 def _is_cut_already(recording: KeypointSequence, segment: Segment, unit: Unit | None) -> bool:
-    """Whether the times tell where the clip comes from: it is as long as they say, in any unit that they may be in."""
+    """Whether a clip is the segment: it is as long, in any unit that the times may have."""
     if segment.end is None:
         return segment.start == 0
-    told = segment.unit or unit
-    for one in (told,) if told else UNITS:
+    known = segment.unit or unit
+    for one in (known,) if known else UNITS:
         scale = {"seconds": recording.fps, "ms": (recording.fps or 0) / 1000, "frames": 1.0}[one]
         length = (segment.end - segment.start) * (scale or 0)
         error = abs(len(recording) - length)

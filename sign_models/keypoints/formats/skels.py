@@ -14,8 +14,9 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, make_sequence
-from sign_models.keypoints.formats.labels import split_of
-from sign_models.keypoints.formats.source import ReadOptions, Source, read_lines
+from sign_models.keypoints.formats.containers import read_lines
+from sign_models.keypoints.formats.label_rows import split_of
+from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.layouts import LAYOUTS
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -24,6 +25,7 @@ NUMBERS = 3 * JOINTS + 1
 
 
 def detect(source: Source) -> bool:
+    """Whether a text has lines of numbers of at least one frame."""
     if source.kind != "text":
         return False
     # The last number of the head may be cut off.
@@ -39,6 +41,7 @@ def _is_frame(text: str) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read a clip for each line, with its id and text from the files beside it."""
     names, texts = _beside(source, ".files"), _beside(source, ".text")
     for i, (line, name, text) in enumerate(zip_longest(read_lines(source.path), names, texts)):
         if line is None:

@@ -14,9 +14,11 @@ from sign_models.keypoints.formats.source import ReadOptions, Source
 
 
 def detect(source: Source) -> bool:
+    """Whether a pickle maps names to records with nothing but `keypoints`."""
     values = records.first_values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
     return bool(values) and all(isinstance(value, Mapping) and set(value) == {"keypoints"} for value in values)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the clips of a corpus."""
     return records.clips(source.tree, source, options)

@@ -1,4 +1,4 @@
-"""Subtitles beside a recording, WebVTT (`.vtt`) and SubRip (`.srt`): each cue is a clip with its text.
+"""Subtitles of a recording, WebVTT (`.vtt`) or SubRip (`.srt`). Each cue is a clip with its text.
 
 Source: WebVTT, W3C, https://www.w3.org/TR/webvtt1/. Settings, styles, regions and notes are not read.
 """
@@ -10,8 +10,9 @@ import logging
 import re
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats.containers import read_text
 from sign_models.keypoints.formats.segments import Segment, parse_time
-from sign_models.keypoints.formats.source import Source, read_text
+from sign_models.keypoints.formats.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +24,16 @@ MAX_CUE_LINES = 64
 
 
 def segments(source: Source) -> tuple[list[Segment], list[DataError]]:
-    """The cues of a file, and what is wrong with some of them, which are left out.
+    """Read the cues of a file.
+
+    Args:
+        source: The file.
+
+    Returns:
+        Segments of the recording, and what is wrong with other cues, which are left out.
 
     Raises:
-        DataError: The file is no text, or holds no cue.
+        DataError: The file is no text, or has no cue.
     """
     names = tuple(dict.fromkeys((source.id, _LANGUAGE.sub("", source.id))))
     found, problems, empty = list[Segment](), list[DataError](), 0
@@ -56,7 +63,7 @@ def segments(source: Source) -> tuple[list[Segment], list[DataError]]:
 
 
 def _cues(content: str) -> list[tuple[str, str]]:
-    """Line of times and text of each cue; the text in one line, without tags."""
+    """Line of times, and text without tags in one line, of each cue."""
     cues = []
     for block in re.split(r"\n[ \t]*\n", content.replace("\r\n", "\n").replace("\r", "\n")):
         lines = block.strip("\n").split("\n")[:MAX_CUE_LINES]

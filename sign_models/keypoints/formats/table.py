@@ -1,4 +1,4 @@
-"""Tables of landmarks, Parquet or CSV, in the shapes of Kaggle's two ASL corpora and of the usual MediaPipe scripts.
+"""Tables of landmarks, Parquet or CSV, in the forms of Kaggle's two ASL corpora and of common MediaPipe scripts.
 
 long     frame, type, landmark_index, x, y[, z][, visibility]: a row a landmark (asl-signs)
 wide     x_face_0, ..., y_face_0, ..., x_pose_32, ...: a row a frame (asl-fingerspelling); also pose_0_x,
@@ -6,7 +6,7 @@ wide     x_face_0, ..., y_face_0, ..., x_pose_32, ...: a row a frame (asl-finger
 counted  x1, y1[, z1][, v1], x2, ...: a row a frame
 named    body.nose_x, body.nose_y[, body.nose_c], ...: a row a frame, by the names of `layouts`
 
-A column of `columns.ID` parts a table into clips, whose rows stand together; without one, a table is one clip. An
+A column of `columns.ID` divides a table into clips, whose rows are consecutive. Without one, a table is one clip. An
 empty cell or NaN is a landmark that was not found. Ids and texts are text, whatever they look like.
 See docs/formats/tables.md.
 """
@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,8 +26,9 @@ from sign_models.keypoints.formats import columns as known_columns
 from sign_models.keypoints.formats.clip import ClipReader, make_sequence
 from sign_models.keypoints.formats.parts import part_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.formats.table_columns import OFFSETS, TYPES, cell_of
+from sign_models.keypoints.formats.table_columns import LONG, OFFSETS, TYPES, cell_of
 from sign_models.keypoints.formats.table_files import batches, header
+from sign_models.keypoints.formats.unknown_columns import UnknownColumns
 from sign_models.keypoints.landmarks import MESH_468, MESH_478
 from sign_models.keypoints.layouts import layout_of, name_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence
@@ -35,18 +36,22 @@ from sign_models.keypoints.sequence import KeypointSequence
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LONG = frozenset(["frame", "type", "landmark_index", "x", "y"])
-_LONG_COLUMNS = LONG | {"z", "visibility", "confidence", "score"}
 SCORE = ("visibility", "confidence", "score")
 COUNTED = re.compile(r"([xyzvc])(\d{1,4})")
 NAMED = re.compile(r"((?:body|face|left_hand|right_hand)\.\w+)_([xyc])")
 MAX_ROWS = 2**26
-MAX_SPAN_RATIO = 4  # frames that a clip may span for each frame that it has
+MAX_SPAN_RATIO = 4  # frames from the first to the last, for each frame that a clip has
 
 
 @dataclass(frozen=True)
 class LandmarkRows:
-    """Landmarks of one clip, in any order: frame and place in the layout (N,); x, y, score (N, 3), NaN where unseen."""
+    """N landmarks of one clip, in any order.
+
+    Attributes:
+        frame: (N,) int64 frame of each.
+        place: (N,) int64 index of each in the layout.
+        values: (N, 3) float32 x, y and score, NaN where unseen.
+    """
 
     frame: np.ndarray
     place: np.ndarray
@@ -55,35 +60,55 @@ class LandmarkRows:
 
 @dataclass(frozen=True)
 class TableShape:
-    """How the columns of a table are read: its layout, and what makes Rows of a batch."""
+    """The form of a table.
+
+    Attributes:
+        layout: Layout of its landmarks.
+        rows: Converts a batch of rows, after so many rows of the clip.
+    """
 
     layout: str
     rows: Callable[[pa.RecordBatch, int], LandmarkRows]
 
 
 def detect(source: Source) -> bool:
+    """Whether a file is Parquet, or a text whose header names landmarks."""
     if source.kind == "parquet":
         return True
     if source.kind != "text":
         return False
     names = header(source).names
-    # The head may end inside a long header, whose last name is then cut off.
+    # The first bytes may end inside a long header, whose last name is then incomplete.
     found = sum(map(_is_landmark, names))
     return set(names) >= LONG or found >= 4
 
 
 @dataclass(frozen=True)
 class ClipColumns:
-    """What the rows of one clip tell beside the landmarks: its id, and the values of each column, empty ones left out.
+    """Other columns of a clip's rows.
 
-    values: column kind ("text", "split", "group") -> the different values that its rows hold.
+    Attributes:
+        id: Id of the clip, or None.
+        values: Distinct values of its rows for "text", "split" and "group", without empty ones.
     """
 
     id: str | None
     values: dict[str, dict[str, None]]
 
     def one(self, kind: str, column: str | None, place: str) -> str | None:
-        """The value of all rows. DataError where it changes within the clip."""
+        """Get the value that all rows have.
+
+        Args:
+            kind: "text", "split" or "group".
+            column: Name of the column, or None.
+            place: What an error message names.
+
+        Returns:
+            The value, or None.
+
+        Raises:
+            DataError: The value changes within the clip.
+        """
         found = list(self.values.get(kind, {}))
         if len(found) > 1:
             raise DataError(
@@ -96,9 +121,10 @@ class ClipColumns:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read a table clip by clip. Only the rows of one clip are in memory."""
     place = source.name
     shape: TableShape | None = None
-    count, told = 0, ClipColumns(None, {})
+    count, others = 0, ClipColumns(None, {})
     parts: list[LandmarkRows] = []
     unknown = UnknownColumns()
     named: dict[str, str | None] = {}
@@ -113,67 +139,21 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
         if id_column is None:
             unknown.add(batch, [name for name in free if name not in named.values()])
         for key, part in _by_id(batch, id_column):
-            if parts and key != told.id:
-                yield partial(_read, parts, told, named, shape, source, options)
+            if parts and key != others.id:
+                yield partial(_read, parts, others, named, shape, source, options)
                 parts = []
             if not parts:
-                told, count = ClipColumns(key, {}), 0
+                others, count = ClipColumns(key, {}), 0
             for kind, column in named.items():
-                told.values.setdefault(kind, {}).update(dict.fromkeys(_values(part, column)))
+                others.values.setdefault(kind, {}).update(dict.fromkeys(_values(part, column)))
             if count + part.num_rows > MAX_ROWS:
                 raise DataError(f"a clip of more than {MAX_ROWS:,} rows", place=place, remedy="split the file")
             parts.append(shape.rows(part, count))
             count += part.num_rows
     if not parts or shape is None:
         raise DataError("has no rows", place=place, wanted="at least one frame")
-    unknown.ask(place)
-    yield partial(_read, parts, told, named, shape, source, options)
-
-
-class UnknownColumns:
-    """Columns that nobody knows, in a table without an id: one of them may say which rows are one clip."""
-
-    IGNORED = re.compile(
-        r"(row_?id|unnamed.*|index|time.*|.*_?ms|seconds|fps|width|height|hand(edness)?|score.*|)", re.I
-    )
-
-    def __init__(self) -> None:
-        self._runs: dict[str, int] = {}
-        self._last: dict[str, Any] = {}
-        self._rows = 0
-
-    def add(self, batch: pa.RecordBatch, names: list[str]) -> None:
-        import pyarrow as pa
-
-        for name in names:
-            column = batch.column(name)
-            if self.IGNORED.fullmatch(name) or name in _LONG_COLUMNS or pa.types.is_floating(column.type):
-                continue
-            values = column.to_pylist()
-            if not any(isinstance(value, str) and not _is_fraction(value) for value in values[:1]) and not (
-                pa.types.is_integer(column.type)
-            ):
-                continue
-            runs = sum(a != b for a, b in zip(values, values[1:], strict=False))
-            first = self._last.get(name, values[0] if values else None)
-            self._runs[name] = self._runs.get(name, 1) + runs + (bool(values) and values[0] != first)
-            self._last[name] = values[-1] if values else first
-        self._rows += batch.num_rows
-
-    def ask(self, place: str) -> None:
-        """DataError where a column stays the same for some rows and then changes."""
-        for name, runs in self._runs.items():
-            if 1 < runs < self._rows:
-                raise DataError(
-                    f"column {name!r} changes {runs - 1} times, and no column is known to tell the clips apart",
-                    place=place,
-                    wanted="a column named id where rows of several clips are in one table",
-                    remedy=f"rename {name!r} to id if it tells the clips apart, else remove it",
-                )
-
-
-def _is_fraction(value: str) -> bool:
-    return bool(re.fullmatch(r"-?\d*[.,]\d+(e-?\d+)?", value.strip(), re.IGNORECASE))
+    unknown.check(place)
+    yield partial(_read, parts, others, named, shape, source, options)
 
 
 def _is_landmark(name: str) -> bool:
@@ -181,18 +161,18 @@ def _is_landmark(name: str) -> bool:
 
 
 def _shape(columns: list[str], place: str, given: str | None = None) -> TableShape:
-    """given: the layout that the user names."""
+    """Form of a table by its columns. `given` is the layout that the user names."""
     if repeated := {name for name in columns if columns.count(name) > 1}:
         raise DataError(f"two columns named {repeated.pop()!r}", place=place, wanted="each once")
     if set(columns) >= LONG:
         score = next((name for name in SCORE if name in columns), None)
         return TableShape("mediapipe_553", partial(_long_rows, score=score, place=place))
 
-    cells: dict[tuple[int, str], str] = {}  # (place in the layout, axis) -> column
+    cells: dict[tuple[int, str], str] = {}  # columns by index in the layout and axis
     named = [found for name in columns if (found := NAMED.fullmatch(name))]
     counted = [found for name in columns if (found := COUNTED.fullmatch(name))]
     wide = {name: cell for name in columns if not NAMED.fullmatch(name) and (cell := cell_of(name))}
-    if wide and len(wide) >= max(len(named), len(counted)):  # else a column of another meaning sounds like one
+    if wide and len(wide) >= max(len(named), len(counted)):  # else a column of another meaning has such a name
         layout = "mediapipe_553"
         for name, cell in wide.items():
             where = OFFSETS[cell.part] + _index(cell.place, cell.part, place), cell.axis
@@ -235,7 +215,7 @@ def _index(index: int, kind: str, place: str) -> int:
 
 
 def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | None, pa.RecordBatch]]:
-    """A batch cut where the id changes."""
+    """Split a batch where the id changes."""
     if column is None:
         yield None, batch
         return
@@ -248,7 +228,7 @@ def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | No
 
 
 def _values(batch: pa.RecordBatch, column: str | None) -> list[str]:
-    """The different values of a column as text, empty ones left out."""
+    """Distinct values of a column as text, without empty ones."""
     if column is None:
         return []
     found = batch.column(column).unique().to_pylist()
@@ -287,9 +267,9 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
     if len(bad := np.flatnonzero((index < 0) | (index >= limits))):
         _index(int(index[bad[0]]), names[code[bad[0]]], place)
     x, y = _numbers(batch, "x", place), _numbers(batch, "y", place)
-    sure = _numbers(batch, score, place) if score else np.ones(len(x))
+    scores = _numbers(batch, score, place) if score else np.ones(len(x))
     return LandmarkRows(
-        _integers(batch, "frame", place), offsets + index, np.column_stack([x, y, sure]).astype(np.float32)
+        _integers(batch, "frame", place), offsets + index, np.column_stack([x, y, scores]).astype(np.float32)
     )
 
 
@@ -308,15 +288,15 @@ def _frame_rows(
 
 def _read(
     parts: list[LandmarkRows],
-    told: ClipColumns,
+    others: ClipColumns,
     named: dict[str, str | None],
     shape: TableShape,
     source: Source,
     options: ReadOptions,
 ) -> KeypointSequence:
-    id = told.id
+    id = others.id
     place = source.name if id is None else f"{source.name}: sequence {id!r}"
-    text, split, group = (told.one(kind, named[kind], place) for kind in ("text", "split", "group"))
+    text, split, group = (others.one(kind, named[kind], place) for kind in ("text", "split", "group"))
     frame, landmark = np.concatenate([p.frame for p in parts]), np.concatenate([p.place for p in parts])
     values = np.concatenate([p.values for p in parts])
     length = int(frame.max() - frame.min()) + 1
@@ -335,7 +315,9 @@ def _read(
     whole = np.zeros((length, count, 3), np.float32)
     whole.reshape(-1, 3)[flat] = clean
     layout = shape.layout
-    if layout == "mediapipe_553":  # what no frame has, the layout lacks: other landmarks may stand in for it
+    if (
+        layout == "mediapipe_553"
+    ):  # parts that no frame has are left out of the layout, so that other landmarks are used
         without = next(((name, places) for name, places in _WITHOUT.items() if not whole[:, places].any()), None)
         if without:
             layout, whole = without[0], np.delete(whole, without[1], axis=1)

@@ -1,4 +1,4 @@
-"""What the columns of a table of MediaPipe's landmarks are called: part, landmark and axis, in any order."""
+"""Names of the columns in tables of MediaPipe's landmarks: part, landmark and axis, in any order."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_478
 # The order of LAYOUTS["mediapipe_553"].
 TYPES = {"pose": len(MEDIAPIPE_POSE), "face": len(MESH_478), "left_hand": len(HAND), "right_hand": len(HAND)}
 OFFSETS = dict(zip(TYPES, accumulate(TYPES.values(), initial=0), strict=False))
+# Columns of a table with a row for each landmark.
+LONG = frozenset(["frame", "type", "landmark_index", "x", "y"])
+LONG_COLUMNS = LONG | {"z", "visibility", "confidence", "score"}
 _AXES = {axis: axis for axis in "xyz"} | dict.fromkeys(("v", "c", "vis", "visibility", "conf", "confidence"), "c")
 _POSE = {name.removeprefix("body."): i for i, name in enumerate(MEDIAPIPE_POSE)}
 _HAND = {name: i for i, name in enumerate(HAND)}
 _IGNORED = {"landmark", "landmarks", "point", "kp", "keypoint", "idx", "mp"}
-# Of a table with a row a landmark: the names of its columns, the first is ours.
+# Names of the columns in tables with a row for each landmark. The first is ours.
 _LONG = {
     "type": ("type", "part", "kind", "landmark_type", "body_part", "component"),
     "landmark_index": ("landmark_index", "landmark_id", "landmark_idx", "landmark", "index", "id", "point", "joint"),
@@ -27,7 +30,13 @@ _LONG = {
 
 
 class Cell(NamedTuple):
-    """A column of a table with a row a frame. place: in its part. axis: x, y, z or c."""
+    """A column of a table with a row for each frame.
+
+    Attributes:
+        part: Part of the landmark.
+        place: Index of the landmark in the part.
+        axis: "x", "y", "z" or "c".
+    """
 
     part: str
     place: int
@@ -36,7 +45,14 @@ class Cell(NamedTuple):
 
 @lru_cache(2**13)
 def cell_of(name: str) -> Cell | None:
-    """What a column holds: "x_pose_0", "pose_0_x", "left_hand_WRIST_y", "LEFT_SHOULDER_x"; None: no landmark."""
+    """Find part, landmark and axis in the name of a column.
+
+    Args:
+        name: Such as "x_pose_0", "pose_0_x", "left_hand_WRIST_y" or "LEFT_SHOULDER_x".
+
+    Returns:
+        The cell, or None for a column of another meaning.
+    """
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z]\w)|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])", "_", name)
     words = [word for word in re.split(r"[^A-Za-z0-9]+", spaced.lower()) if word and word not in _IGNORED]
     if len(words) < 2:
@@ -48,7 +64,7 @@ def cell_of(name: str) -> Cell | None:
 
 
 def _landmark(words: list[str]) -> tuple[str, int] | None:
-    """The part and the place in it that words name."""
+    """Part and index of the landmark that words name."""
     name = "_".join(words)
     if name in _POSE:
         return "pose", _POSE[name]
@@ -65,7 +81,14 @@ def _landmark(words: list[str]) -> tuple[str, int] | None:
 
 
 def renamed(names: Sequence[str]) -> list[str]:
-    """The columns of a table, those that every table has under one name: frame, type, landmark_index."""
+    """Rename columns that have different names in different tables: frame, type, landmark_index.
+
+    Args:
+        names: Columns of a table.
+
+    Returns:
+        The renamed columns.
+    """
     found = [_plain(name) for name in names]
     if {"x", "y"} <= set(found):
         for name, synonyms in _LONG.items():
@@ -78,7 +101,7 @@ def renamed(names: Sequence[str]) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """A column's name without spaces and quotes; a frame number's, an axis' in one form."""
+    """Name of a column without spaces and quotes. Frame numbers and axes have one form."""
     name = name.strip().strip('"\ufeff')
     if normal_name(name) in FRAME:
         return "frame"

@@ -1,4 +1,4 @@
-"""The files of tables: Parquet and CSV piece by piece, of any separator, decimal sign and encoding."""
+"""Files of tables: Parquet and CSV in batches of rows, with any separator, decimal sign and encoding."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats.containers import open_binary, read_text
 from sign_models.keypoints.formats.encodings import head_text, utf16_of
-from sign_models.keypoints.formats.source import Source, open_binary, read_text
+from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.formats.table_columns import cell_of, renamed
 
 if TYPE_CHECKING:
@@ -26,7 +27,13 @@ _LANDMARK = re.compile(r"([xyzvc]_?\w*\d+|[xyz]|.+_[xyzc])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a CSV file, their separator, and whether its numbers have a decimal comma."""
+    """The header of a CSV file.
+
+    Attributes:
+        names: Its columns.
+        delimiter: Their separator.
+        decimal_comma: Whether numbers have a decimal comma.
+    """
 
     names: list[str]
     delimiter: str = ","
@@ -34,7 +41,14 @@ class Header:
 
 
 def header(source: Source) -> Header:
-    """Told by the first bytes, in which a long header may be cut off."""
+    """Read the header of a CSV file from its first bytes.
+
+    Args:
+        source: The file.
+
+    Returns:
+        The header. A long one may be incomplete.
+    """
     first, _, rest = head_text(source.head).partition("\n")
     counts = {delimiter: first.count(delimiter) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda d: counts[d])
@@ -44,10 +58,16 @@ def header(source: Source) -> Header:
 
 
 def batches(source: Source) -> Iterator[pa.RecordBatch]:
-    """A table piece by piece, so that memory does not grow with it.
+    """Read a table in batches of rows, so that memory does not grow with it.
+
+    Args:
+        source: Parquet or CSV file.
+
+    Yields:
+        Batches, with the common names of columns.
 
     Raises:
-        DataError: it is broken, too wide, or a row has more cells than the header.
+        DataError: The table is broken or too wide, or a row has more cells than the header.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -67,31 +87,31 @@ def batches(source: Source) -> Iterator[pa.RecordBatch]:
 
 
 def _csv(source: Source) -> Iterator[pa.RecordBatch]:
-    """Landmarks as numbers, every other column as text."""
+    """Batches of a CSV file: landmarks as numbers, all other columns as text."""
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    about = header(source)
+    found = header(source)
     plain = utf16_of(source.head) is None
     with open_binary(source.path) if plain else io.BytesIO(read_text(source.path).encode()) as text:
         first = text.readline(MAX_ROW_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
-        names = renamed(next(csv.reader([first], delimiter=about.delimiter, skipinitialspace=True), []))
+        names = renamed(next(csv.reader([first], delimiter=found.delimiter, skipinitialspace=True), []))
         other = {n: pa.string() for n in names if not (_LANDMARK.fullmatch(n) or cell_of(n))} | {"frame": pa.string()}
         other.pop("landmark_index", None)
         yield from arrow_csv.open_csv(
             text,
             read_options=arrow_csv.ReadOptions(block_size=MAX_ROW_BYTES, column_names=names),
-            parse_options=arrow_csv.ParseOptions(delimiter=about.delimiter),
+            parse_options=arrow_csv.ParseOptions(delimiter=found.delimiter),
             convert_options=arrow_csv.ConvertOptions(
                 column_types=other,
-                decimal_point="," if about.decimal_comma else ".",
+                decimal_point="," if found.decimal_comma else ".",
                 strings_can_be_null=False,
             ),
         )
 
 
 def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch, its offsets within bounds and its text in UTF-8. Raises ArrowInvalid, UnicodeDecodeError."""
+    """Check offsets and encoding of a batch. Raises ArrowInvalid or UnicodeDecodeError."""
     batch.validate(full=True)
     names = renamed(batch.schema.names)
     return batch.rename_columns(names) if names != batch.schema.names else batch

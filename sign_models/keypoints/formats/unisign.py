@@ -17,13 +17,14 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
 from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.pickles.safe_pickle import Arrays
+from sign_models.keypoints.pickles.folded_arrays import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_PEOPLE = 32
 
 
 def detect(source: Source) -> bool:
+    """Whether a pickle or npz has keypoints and scores a frame."""
     tree = source.tree if source.kind in ("pickle", "npz") else None
     if not (isinstance(tree, Mapping) and "keypoints" in tree and "scores" in tree):
         return False
@@ -32,6 +33,7 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """Read the record of a file as a clip."""
     yield partial(_read, source, options)
 
 

@@ -1,7 +1,7 @@
-"""Walk over the opcodes of a pickle before it is read: refuse what writers of data never write.
+"""Scan of the opcodes of a pickle before it is read. Opcodes that no writer of data uses are refused.
 
-The unpickler itself believes every number in the file: a memo place of two billion makes it allocate 34 GB, a length of
-nine exabytes is allocated before it is read. See `safe_pickle` for what the walk is a part of.
+The unpickler believes every number in the file: a memo place of two billion makes it allocate 34 GB, and a length of
+nine exabytes is allocated before it is read. The scan is the first check of `safe_pickle`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from sign_models.errors import DataError
 
 MAX_OBJECTS = 2**25  # opcodes of a file, bytes of strings and arrays not counted
-MAX_INTEGER_BYTES = 16  # no number of a clip is longer, and Python is slow at numbers of a million digits
+MAX_INTEGER_BYTES = 16  # longer numbers are no data, and Python is slow at numbers of a million digits
 NEW_DICT = b"NQ"  # None, then BINPERSID: the unpickler's persistent_load(None) makes the dict
-# The array on top of the stack again, then BINPERSID: persistent_load(array) gives all those like it that follow. They
-# stand in the memo as often as their own opcodes would.
+# The array on top of the stack again, then BINPERSID: persistent_load(array) returns all like arrays that follow. They
+# fill as many memo places as their own opcodes would.
 NEXT_ARRAYS, IN_MEMO = b"2Q", 6 * b"\x94"
 
 # A run of opcodes of fixed length, or ended by a line feed, that need no further look ("(d" is an empty dict of
@@ -37,19 +37,19 @@ _RUN = re.compile(
     rb"(?:[BXT](.{4})|[CU\x8c](.)|[\x8d\x8e\x96](.{8}))?",
     re.DOTALL,
 )
-# What stands before the numbers of an array in a list, after those of the array before it: the end of that one (a frame
-# may have cut off the start), then this one up to its own numbers.
+# The opcodes between the numbers of two arrays in a list: the end of the first, whose start a frame may cut off, then
+# the second up to its numbers.
 _END_OF_ARRAY = b"\x94t\x94b"
 _ARRAY = re.compile(
     rb"(?:\x94?t\x94b)?(?:e\()?"
     rb"(h.h.K\x00\x85\x94h.\x87\x94R\x94\(K\x01(?:K.|M..)+[\x85-\x87]\x94(?:h.|j....)\x89(?:B....|C.))",
     re.DOTALL,
 )
-_AT_ONCE = 2**15  # bytes of opcodes that are compared together
+_COMPARED_BYTES = 2**15  # of opcodes, compared at a time
 _DIGITS = re.compile(rb"(\d{1,19})\n")  # the memo place of protocol 0
 # Class names as protocol 4 and as earlier ones write them, and the opcodes that make an object: NEWOBJ, NEWOBJ_EX.
 _NAMED = re.compile(rb"\x8c.([\w.]+)\x94\x8c.([\w.]+)\x94\x93|c([\w.]+)\n([\w.]+)\n", re.DOTALL)
-_MAKES_OBJECT, _NEAR = (0x81, 0x92), 500  # bytes before the opcode in which the name stands
+_MAKES_OBJECT, _NEAR = (0x81, 0x92), 500  # bytes before the opcode in which the name is searched
 _STOP, _DICT, _FRAME = ord("."), ord("}"), 0x95
 _FRAME_BYTES = 9  # the opcode and its length
 _PUT, _LONG_BINPUT, _PERSISTENT = ord("p"), ord("r"), ord("Q")
@@ -58,13 +58,21 @@ Buffer = bytes | bytearray | mmap.mmap
 
 
 def read_unframed(file: io.FileIO, size: int) -> bytes | bytearray:
-    """A file of `size` bytes: a pickle without its frames where these follow one another to its end, else as it is."""
+    """Read a pickle without the opcodes of its frames.
+
+    Args:
+        file: File at its start.
+        size: Its size, in bytes.
+
+    Returns:
+        The pickle without frames if they follow one another to its end, else the file as it is.
+    """
     opcodes, at, frame = bytearray(size), 2, file.read(11)
     opcodes[:2], frame = frame[:2], frame[2:]
     with memoryview(opcodes) as view:
         while len(frame) == _FRAME_BYTES and frame[0] == _FRAME:
             length = int.from_bytes(frame[1:], "little")
-            # The head of the next frame comes along, and is written over.
+            # The opcode of the next frame is read too, and overwritten.
             if (count := file.readinto(view[at : at + length + _FRAME_BYTES])) < length:
                 break
             frame, at = bytes(view[at + length : at + count]), at + length
@@ -76,20 +84,35 @@ def read_unframed(file: io.FileIO, size: int) -> bytes | bytearray:
 
 
 class Scanner:
-    """The pickles in one buffer, one after another.
+    """Scanner of consecutive pickles in a buffer.
 
-    storages: whether they may refer to a tensor's memory, which only the pickle inside a tensor may. fold: take like
-    arrays out. position: where the next one starts. blocks: for each NEXT_ARRAYS the numbers of the arrays that it
-    stands for, in order, (N, bytes) uint8 each. Raises DataError that names `place`.
+    Attributes:
+        position: Where the next pickle begins.
+        blocks: For each NEXT_ARRAYS the numbers of its arrays in their order, (N, bytes) uint8 each.
     """
 
     def __init__(self, data: Buffer, place: str, *, storages: bool = False, fold: bool = True) -> None:
+        """Begin at the start of a buffer.
+
+        Args:
+            data: The pickles.
+            place: What an error message names.
+            storages: Whether the pickles may refer to the memory of a tensor, as those inside a tensor do.
+            fold: Whether like arrays are taken out.
+        """
         self.data, self.place, self.storages, self.fold = data, place, storages, fold and not storages
         self.position, self.objects = 0, 0
         self.blocks: list[list[np.ndarray]] = []
 
     def scan(self) -> list[memoryview]:
-        """The opcodes up to STOP: frames left out, new dicts replaced by checked ones, like arrays by NEXT_ARRAYS."""
+        """Scan a pickle.
+
+        Returns:
+            Its opcodes without frames. New dicts are replaced by checked ones, like arrays by NEXT_ARRAYS.
+
+        Raises:
+            DataError: The pickle is truncated, too large, or has other opcodes than those of data.
+        """
         data, view = self.data, memoryview(self.data)
         pieces: list[memoryview] = []
         start = at = self.position
@@ -114,13 +137,7 @@ class Scanner:
                 last = head
             if at >= len(data):
                 raise self.broken("it ends too early")
-            if self.objects > MAX_OBJECTS:
-                raise DataError(
-                    f"holds more than {MAX_OBJECTS:,} objects",
-                    place=self.place,
-                    wanted="numbers as arrays, not as lists",
-                    remedy="save each clip as one numpy array",
-                )
+            self._check_objects()
             if sized:
                 continue
             code = data[at]
@@ -147,7 +164,7 @@ class Scanner:
         raise self.broken("it ends too early")
 
     def _like(self, opcodes: bytes, at: int, size: int) -> list[np.ndarray]:
-        """The numbers of the arrays like the one whose numbers end at `at`, (N, size) uint8 each; none if not worth it.
+        """Numbers of the arrays like the one whose numbers end at `at`, (N, size) uint8 each; [] if there are few.
 
         A frame may begin between two of them. `position` is then behind the last one.
         """
@@ -165,12 +182,21 @@ class Scanner:
             at = first + count * period - len(head)
         return []
 
+    def _check_objects(self) -> None:
+        if self.objects > MAX_OBJECTS:
+            raise DataError(
+                f"holds more than {MAX_OBJECTS:,} objects",
+                place=self.place,
+                wanted="numbers as arrays, not as lists",
+                remedy="save each clip as one numpy array",
+            )
+
     def _check_memo(self, index: int, at: int) -> None:
         if index > at:  # writers number the memo 0, 1, 2, ...; the unpickler allocates up to the highest number
             raise self.broken(f"memo place {index} at byte {at}")
 
     def _refuse_object(self, code: int, at: int) -> None:
-        """DataError that names the class where this opcode makes an object of one, such as a table of pandas."""
+        """DataError with the class's name if this opcode makes an object, such as a table of pandas."""
         named = list(_NAMED.finditer(self.data, max(0, at - _NEAR), at))
         if code not in _MAKES_OBJECT or not named:
             return
@@ -186,20 +212,25 @@ class Scanner:
         )
 
     def broken(self, why: str) -> DataError:
+        """Make the error of a broken pickle.
+
+        Args:
+            why: What is wrong.
+
+        Returns:
+            The error, to be raised.
+        """
         return DataError(
             f"is no readable pickle: {why}", place=self.place, wanted="a whole pickle", remedy="copy or export it again"
         )
 
 
 def _repeats(data: Buffer, at: int, head: bytes, size: int) -> int:
-    """How many more times the same opcodes follow, each before `size` bytes: the arrays of a list, one a frame.
-
-    Equal opcodes before values of equal length need no second look.
-    """
+    """Count how many more times the same opcodes follow, each before `size` bytes, as in a list of arrays."""
     period = len(head) + size
     found, most = 0, (len(data) - at) // period
     while found < most and data[at : at + len(head)] == head:
-        count = min(most - found, 1 + _AT_ONCE // len(head))
+        count = min(most - found, 1 + _COMPARED_BYTES // len(head))
         heads, wanted = np.ndarray((count, len(head)), np.uint8, data, at, (period, 1)).tobytes(), head * count
         if heads != wanted:
             differs = np.frombuffer(heads, np.uint8) != np.frombuffer(wanted, np.uint8)
@@ -208,16 +239,30 @@ def _repeats(data: Buffer, at: int, head: bytes, size: int) -> int:
     return found
 
 
-class Pieces(io.RawIOBase):
-    """A readable file of memory pieces, without joining them."""
+class PieceFile(io.RawIOBase):
+    """A readable file of pieces of memory, which are not concatenated."""
 
     def __init__(self, pieces: list[memoryview]) -> None:
+        """Begin at the first piece.
+
+        Args:
+            pieces: The pieces in their order.
+        """
         self.pieces, self.piece, self.at = pieces, 0, 0
 
     def readable(self) -> bool:
+        """True."""
         return True
 
     def readinto(self, target: Any) -> int:
+        """Read the rest of a piece into a buffer.
+
+        Args:
+            target: The buffer.
+
+        Returns:
+            Number of bytes. 0 at the end.
+        """
         while self.piece < len(self.pieces) and self.at == len(self.pieces[self.piece]):
             self.piece, self.at = self.piece + 1, 0
         if self.piece == len(self.pieces):

@@ -1,0 +1,226 @@
+"""Rows of label files, and the labels and times in them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from sign_models.errors import DataError
+from sign_models.keypoints.formats import delimited
+from sign_models.keypoints.formats.columns import ID, RECORDING, TEXT, cell, first_of, normal_name, times
+from sign_models.keypoints.formats.encodings import head_text
+from sign_models.keypoints.formats.segments import Segment, Unit, name_forms, parse_time
+from sign_models.keypoints.formats.source import Source
+from sign_models.keypoints.sequence import SPLIT_ALIASES
+
+_PROBED_ROWS = 8  # by which a file is recognised
+NEVER_LABELS = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
+_KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a label file says of a clip.
+
+    Attributes:
+        text: Text, or None.
+        split: "train", "dev", "test", or None.
+        group: Signer or source video, or None.
+    """
+
+    text: str | None = None
+    split: str | None = None
+    group: str | None = None
+
+    def with_default(self, text: str | None, split: str | None, group: str | None) -> Label:
+        """Combine the label with what the clip's own file says, which goes first.
+
+        Args:
+            text: Text of the file, or None.
+            split: Split of the file, or None.
+            group: Group of the file, or None.
+
+        Returns:
+            The combined label.
+        """
+        return Label(self.text if text is None else text, split or self.split, group or self.group)
+
+    def merged(self, other: Label) -> Label | None:
+        """Combine two labels of a clip.
+
+        Args:
+            other: The other label.
+
+        Returns:
+            The combined label, or None if they contradict each other.
+        """
+        mine, theirs = vars(self), vars(other)
+        if any(mine[name] and theirs[name] and mine[name] != theirs[name] for name in mine):
+            return None
+        return Label(**{name: mine[name] or theirs[name] for name in mine})
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The columns of times in a label file.
+
+    Attributes:
+        start: Column of the start.
+        end: Column of the end.
+        unit: Unit of both, None where unknown.
+    """
+
+    start: str
+    end: str
+    unit: Unit | None
+
+    @classmethod
+    def of(cls, rows: list[tuple[str, str, Mapping[str, Any]]]) -> Timing | None:
+        """Find the columns of times. Fractions and clock times are seconds if the names state no unit.
+
+        Args:
+            rows: Place, key and cells of each row.
+
+        Returns:
+            The columns, or None without times.
+        """
+        found = times(dict.fromkeys(str(name) for _, _, row in rows[:_PROBED_ROWS] for name in row))
+        if found is None:
+            return None
+        start, end, unit = found
+        probed = [cells for _, _, row in rows if any(cells := (_time_cell(row, start), _time_cell(row, end)))][
+            :_PROBED_ROWS
+        ]
+        if not any(_is_time(a) and _is_time(b) for a, b in probed):
+            return None  # columns of these names that hold something else
+        if unit is None and any(
+            re.search(r"[.,:]", _time_cell(row, name)) for _, _, row in rows for name in (start, end)
+        ):
+            unit = "seconds"
+        return cls(start, end, cast("Unit | None", unit))
+
+    def segment(self, row: Mapping[str, Any], given: list[str], label: Label, place: str) -> Segment | None:
+        """Read the segment of a row.
+
+        Args:
+            row: Its cells.
+            given: Its names.
+            label: Its label.
+            place: What an error message names.
+
+        Returns:
+            The segment, or None without times. Its id is "" if the row only names its recording.
+
+        Raises:
+            DataError: The times are invalid, or no recording is named.
+        """
+        cells = _time_cell(row, self.start), _time_cell(row, self.end)
+        if not any(cells) or cells == ("-1", "-1"):  # as PHOENIX14T has them
+            return None
+        try:
+            start, end = parse_time(cells[0]), parse_time(cells[1])
+        except ValueError:
+            start, end = -1.0, -1.0
+        if end == -1:  # end of the recording, as WLASL writes it
+            end = math.inf
+        if not 0 <= start < end:
+            found = f"{self.start} {cells[0][:20]!r} and {self.end} {cells[1][:20]!r}"
+            raise DataError(found, place=place, wanted="a start of 0 or more and a later end", remedy="correct the row")
+        names = [value for value in given if value]
+        names += [value for name in RECORDING if (value := cell(row, first_of(row, (name,))))]
+        distinct = list({name_forms(name)[-1]: name for name in reversed(names)}.values())[::-1]
+        if not distinct:
+            raise DataError("its id is empty", place=place, wanted="a recording's name", remedy="name it")
+        id, recordings = (distinct[0], distinct[1:]) if len(distinct) > 1 else ("", distinct)
+        last = None if end == math.inf else end
+        return Segment(id, tuple(recordings), start, last, self.unit, label.text, label.split, label.group, place)
+
+
+def _is_time(cell: str) -> bool:
+    try:
+        return parse_time(cell) > -2
+    except ValueError:
+        return False
+
+
+def _time_cell(row: Mapping[str, Any], name: str) -> str:
+    """A cell of times as text, "" without one."""
+    value = row.get(name)
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def split_of(name: str) -> str | None:
+    """Find a split in the name of a file, such as "labels.train" or "how2sign_realigned_val.csv".
+
+    Args:
+        name: Name of the file.
+
+    Returns:
+        "train", "dev", "test", or None.
+    """
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_ALIASES[word] for word in words if word in SPLIT_ALIASES), None)
+
+
+def label_rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] | None:
+    """Read a label file.
+
+    Args:
+        source: Any file.
+
+    Returns:
+        Place, key or "", and cells of each row. None if the file is no label file.
+
+    Raises:
+        DataError: The file is a broken label file.
+    """
+    if source.name.lower().endswith(NEVER_LABELS):
+        return None
+    if source.kind == "text":
+        table = delimited.rows(source)
+        return None if table is None else ((place, "", row) for place, row in table)
+    if source.kind not in ("pickle", "json") or not _may_hold_labels(source):
+        return None
+    tree = source.tree
+    if isinstance(tree, Mapping):
+        items = [(str(key), row) for key, row in tree.items()]
+        if items and all(isinstance(row, str) for _, row in items):  # {id: text}
+            items = [(key, {"id": key, "text": row}) for key, row in items]
+    else:
+        items = [("", row) for row in tree] if isinstance(tree, list | tuple) else []
+    if not items or not all(_is_label(row) for _, row in items[:_PROBED_ROWS]):
+        return None
+    return _checked_rows(items, source.name)
+
+
+def _checked_rows(items: list[tuple[str, Any]], name: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    for number, (key, row) in enumerate(items, 1):
+        place = f"{name}: row {number}"
+        if not isinstance(row, Mapping):
+            raise DataError(f"is a {type(row).__name__}", place=place, wanted="an object", remedy="export it again")
+        yield place, key, row
+
+
+def _may_hold_labels(source: Source) -> bool:
+    """Whether a file may be a label file by its first bytes. Most files of a corpus are keypoints, and large."""
+    head = source.head
+    if any(word in head for word in _KEYPOINTS):
+        return False
+    if source.kind == "json":
+        text = head_text(head)
+        if re.match(r'\s*\{\s*"[^"]*"\s*:\s*"', text):
+            return True
+        names = {normal_name(name) for name in re.findall(r'"([^"\\]{1,40})"\s*:', text)}
+    else:
+        names = {normal_name(name.decode()) for name in re.findall(rb"[A-Za-z][A-Za-z0-9_-]{2,30}", head)}
+        names |= {"id"} if b"id" in head else set()
+    return bool(names & set(TEXT)) and bool(names & set(ID))
+
+
+def _is_label(row: Any) -> bool:
+    if not isinstance(row, Mapping):
+        return False
+    return first_of(map(str, row), TEXT) is not None and first_of(map(str, row), ID) is not None
