@@ -1,45 +1,28 @@
-"""The import: killed and resumed, bad samples, splits, leaks, groups, texts, the report, the command."""
+"""The import: killed and resumed, bad samples, splits, leaks, groups, texts."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sign_models.cli import importing as cli_importing
 from sign_models.data.corpus import Corpus
-from sign_models.datasets import checks, report, store_writer
+from sign_models.datasets import store_writer
 from sign_models.datasets.importing import Splitting, import_corpus, split_by_ratio
 from sign_models.datasets.store import open_store
 from sign_models.datasets.stored_frames import FRAME_BYTES
-from sign_models.errors import DataError, ParamsError, ResourceError
+from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints import formats
-from sign_models.keypoints.formats.source import ReadOptions
-from sign_models.pipeline import importing
 from tests.data.generated import TEXTS, sequence, sequences, write_folder
-from tests.keypoints.signer import pixels
-
-COUNT = 60
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_folder(tmp_path_factory.mktemp("source") / "clips", sequences(COUNT))
-
-
-def bad_file(folder: Path, name: str) -> None:
-    (folder / f"{name}.pkl").write_bytes(pickle.dumps({"keypoints": np.zeros((3, 133, 3), np.float32)}))
-
+from tests.datasets.imports import COUNT, bad_file
 
 # Equality, interruption -----------------------------------------------------------------------------------------------
 
@@ -257,180 +240,3 @@ def test_texts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     texts.write_text(json.dumps([{"id": "clip_0000", "text": "x", "split": "test"}]))
     with pytest.raises(DataError, match="'clip_0000' is in two splits: train here and test in the texts"):
         import_corpus(folder, tmp_path / "store", texts=texts)
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("Am Samstag, 20 Grad.", ["am", "samstag", "20", "grad"]),
-        ("don't e-mail", ["don't", "e-mail"]),
-        ("今天天气 ok", ["今", "天", "天", "气", "ok"]),
-        ("كيف حالك؟", ["كيف", "حالك"]),
-        ("hi 👋", ["hi", "👋"]),
-        ("...", []),
-    ],
-)
-def test_words_of_any_script(text: str, words: list[str]) -> None:
-    assert report.vocabulary_words(text) == words
-
-
-# The report -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_report_counts_what_is_there(source: Path, tmp_path: Path) -> None:
-    found = import_corpus(source, tmp_path / "store", on_leak="report").numbers
-    corpus = Corpus.from_sequences(formats.read(source))
-    assert (found["clips"], found["frames"]) == (COUNT, len(corpus.frames))
-    known = [i for i in range(COUNT) if corpus.fps[i]]
-    assert found["hours"] == pytest.approx(corpus.lengths[known].sum() / 25 / 3600, abs=1e-4)
-    assert found["frame rates"] == {"25": len(known), "unknown": COUNT - len(known)}
-    unseen = (np.asarray(corpus.frames)[:, 13:34, 2] == 0).mean()
-    assert found["unseen"]["left_hand"]["landmarks"] == pytest.approx(unseen, abs=1e-3)
-    assert found["frames a clip"]["longest"] == corpus.lengths.max()
-    dev = found["splits"]["dev"]
-    assert (dev["clips"], dev["groups"]) == (COUNT // 3, 1)
-    assert dev["texts"] == sum(t is not None for t, s in zip(corpus.texts, corpus.splits, strict=True) if s == "dev")
-    on_disk = tmp_path / "store" / "report"
-    assert json.loads((on_disk / "report.json").read_text("utf-8")) == found
-    assert {"report.md", "overview.png", "clips.png"} <= {file.name for file in on_disk.iterdir()}
-
-
-def test_unseen_words_are_those_that_train_lacks(tmp_path: Path) -> None:
-    for i, (split, text) in enumerate((("train", "Regen und Wind"), ("dev", "und Regen im Norden"))):
-        write_folder(tmp_path / "clips" / split, iter([sequence(i, 5)]), text=text, split=split)
-    dev = import_corpus(tmp_path / "clips", tmp_path / "store").numbers["splits"]["dev"]
-    assert (dev["vocabulary"], dev["unseen words"], dev["unseen share"]) == (4, 2, 0.5)
-
-
-def test_duplicates_and_outliers_are_named_by_id(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "clips", (sequence(i, 20 + i % 5) for i in range(20)))
-    (folder / "again.pkl").write_bytes((folder / "clip_0003.pkl").read_bytes())
-    long, lost = sequence(90, 2000), sequence(91, 20)
-    lost.confidence[:, 112:] = 0  # the right hand
-    write_folder(folder, iter([long, lost]))
-    found = import_corpus(folder, tmp_path / "store").numbers
-    assert found["duplicates"] == {"clips": 1, "equal": [["again", "clip_0003"]]}
-    odd = {(o["id"], o["measure"]) for o in found["outliers"]["farthest first"]}
-    assert {("clip_0090", "frames"), ("clip_0091", "unseen right_hand")} <= odd
-    assert {id for id, _ in odd} == {"clip_0090", "clip_0091"}
-
-
-@given(st.lists(st.integers(0, 6), max_size=30))
-def test_alike_finds_every_repeated_key(keys: list[int]) -> None:
-    found = checks.equal_keys(np.array(keys, np.uint64), np.ones(len(keys), bool))
-    assert sorted(tuple(rows) for rows in found) == sorted(
-        tuple(i for i, k in enumerate(keys) if k == key) for key in set(keys) - {0} if keys.count(key) > 1
-    )
-
-
-# The command ----------------------------------------------------------------------------------------------------------
-
-NOTHING = dict.fromkeys(
-    "source out texts labels tiers times layout fps unit size split_ratio group seed on_bad_sample on_leak workers mirror verify "
-    "experiment relative_to".split(),
-    "",
-)
-
-
-def verify(given: dict[str, str]) -> None:
-    importing.run_verify(cli_importing.parse_verify(given))
-
-
-def parse(**given: str) -> importing.ImportOptions:
-    return cli_importing.parse(NOTHING | {"source": "clips", "out": "store"} | given)
-
-
-def test_every_option_of_the_command_is_parsed() -> None:
-    from entrypoints.import_ import main
-
-    assert {option.name for option in main.params} == set(NOTHING)
-
-
-def test_options_mean_what_they_say() -> None:
-    assert parse() == importing.ImportOptions(Path("clips"), Path("store"))
-    told = parse(
-        relative_to="/far", layout="my.yaml", fps="25", unit="pixel", size="640x480", texts="/t.json", group="signer",
-        split_ratio="0.8,0.1,0.1", seed="3", on_bad_sample="reject", on_leak="report", workers="2",
-    )  # fmt: skip
-    assert told == importing.ImportOptions(
-        Path("/far/clips"), Path("/far/store"), Path("/t.json"), ReadOptions("/far/my.yaml", 25.0, "pixel", (640.0, 480.0)),
-        "signer", Splitting((0.8, 0.1, 0.1), 3), "reject", "report", 2,
-    )  # fmt: skip
-
-
-def test_what_labels_do_not_tell_is_told_by_options() -> None:
-    told = parse(relative_to="/far", texts="folders", labels="films", tiers="Satz, Deutsch_A", times="ms")
-    reading = ReadOptions(texts="folders", tiers=("Satz", "Deutsch_A"), times="ms", labels="/far/films")
-    assert (told.texts, told.reading) == (None, reading)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"source": ""}, "source: not given"),
-        ({"out": ""}, "out: not given"),
-        ({"split_ratio": "0.8,0.1"}, "shares of train, dev and test"),
-        ({"split_ratio": "0.8,0.1,0.2"}, "that make 1"),
-        ({"split_ratio": "0,0.5,0.5"}, "that make 1"),
-        ({"split_ratio": "a,b,c"}, "split_ratio: 'a,b,c'"),
-        ({"seed": "1"}, "given without split_ratio"),
-        ({"fps": "fast"}, "frames a second"),
-        ({"size": "640"}, "640x480"),
-        ({"unit": "picture"}, "'picture' is called 'normalized' now"),
-        ({"unit": "metre"}, "wanted pixel or normalized or centered"),
-        ({"on_bad_sample": "skip"}, "wanted stop or reject"),
-        ({"times": "minutes"}, "times: 'minutes'; wanted seconds or ms or frames"),
-        ({"on_leak": "stopp"}, "wanted stop or report"),
-        ({"group": "("}, "is no expression"),
-        ({"workers": "-1"}, "a number of processes"),
-    ],
-)
-def test_refusals_come_before_any_work(given: dict[str, str], message: str) -> None:
-    with pytest.raises(ParamsError, match=message):
-        parse(**given)
-
-
-def test_verify_takes_a_store_and_nothing_else(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    import_corpus(source, tmp_path / "store", on_leak="report")
-    verify(NOTHING | {"verify": "store", "relative_to": str(tmp_path)})
-    assert "every byte as written; 60 clips" in capsys.readouterr().out
-    with pytest.raises(ParamsError, match="source beside it"):
-        verify(NOTHING | {"verify": "store", "source": "x"})
-    with pytest.raises(DataError, match="no store"):
-        verify(NOTHING | {"verify": str(source)})
-
-
-def test_the_command_prints_and_logs_its_report(tmp_path: Path, root: Path) -> None:
-    write_folder(tmp_path / "clips", sequences(6))
-    environment = os.environ | {"PYTHONPATH": str(root), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
-    line = "--source clips --out store --on-leak report --fps 30"
-    done = subprocess.run(
-        [sys.executable, "-m", "entrypoints.import", *line.split()],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "6 clips" in done.stdout and "LEAK" not in done.stdout
-    assert open_store(tmp_path / "store").fps == [30.0, 25.0, 25.0, 30.0, 25.0, 25.0]
-    from mlflow import MlflowClient
-
-    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
-    (run,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert (run.info.status, run.data.metrics["clips"], run.data.tags["sign.stage"]) == ("FINISHED", 6, "import")
-    assert run.data.tags["sign.data.import"] == open_store(tmp_path / "store").digest
-    assert "report/overview.png" in {file.path for file in client.list_artifacts(run.info.run_id, "report")}
-
-
-def test_the_report_counts_labels_and_files_that_nothing_came_of(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    for i in range(3):
-        np.save(source / f"clip_{i}.npy", pixels("mediapipe_75", 4, i))
-    (source / "labels.csv").write_text("id,text\nclip_0,a\nclip_1,b\nclip_8,c\nclip_9,d\n")
-    (source / "notes.csv").write_text("who,what\nme,this\n")
-    (source / "README.md").write_text("about these files\n")
-    found = import_corpus(source, tmp_path / "store", workers=0)
-    assert found.numbers["texts without a clip"] == {"texts": 2, "ids": ["clip_8", "clip_9"]}
-    assert found.numbers["clips without a text"] == {"clips": 1, "ids": ["clip_2"]}
-    assert found.numbers["files that nobody reads"] == {"files": 2, "names": ["README.md", "notes.csv"]}
-    assert found.numbers["rejected"]["samples"] == 0
-    assert "- 2 files that nobody reads: README.md, notes.csv" in found.findings()

@@ -17,8 +17,10 @@ from sign_models.cli.importing import parse
 from sign_models.datasets.importing import import_corpus
 from sign_models.datasets.store import open_store
 from sign_models.params import load
+from tests.keypoints.clips import FRAMES, SIZE, dump, scored
 from tests.keypoints.eaf import Eaf
-from tests.keypoints.examples import FRAMES, SIZE, dump, holistic, openpose_frame, scored, write_pose
+from tests.keypoints.examples import openpose_frame
+from tests.keypoints.pose_examples import holistic, write_pose
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))

@@ -4,34 +4,20 @@ Each writer takes an empty folder, writes one movement in its format and returns
 same everywhere, so that every format must normalise to the same numbers.
 """
 
-import gzip
 import json
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 import torch
-from pose_format import Pose
-from pose_format.numpy import NumPyPoseBody
-from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
-from pose_format.utils.cocowholebody133_header import cocowholebody_components
-from pose_format.utils.openpose import OpenPose_Components
 
-from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
-from sign_models.keypoints.layouts import LAYOUTS
+from tests.keypoints.clips import FRAMES, SIZE, TEXT, dump, scored
 from tests.keypoints.eaf import Eaf
-from tests.keypoints.signer import pixels, signer
-
-FRAMES = 6
-SIZE = (640, 480)
-TEXT = "guten Morgen, 早上好"
+from tests.keypoints.pose_examples import pose_coco, pose_hand, pose_holistic, pose_openpose
+from tests.keypoints.signer import signer
+from tests.keypoints.table_examples import csv_counted, csv_long, csv_named, parquet_long, parquet_wide, vectors
 
 
 @dataclass(frozen=True)
@@ -44,20 +30,6 @@ class Example:
     ids: tuple[str, ...] = ("clip",)
     text: str | None = None
     split: str | None = None
-
-
-def scored(layout: str, seed: int = 0, size: tuple[int, int] = SIZE, frames: int = FRAMES) -> np.ndarray:
-    """(T, K, 3) float32: pixels and a score a landmark."""
-    points = pixels(layout, frames, seed, size)
-    scores = 0.5 + 0.4 * np.random.default_rng(seed).random(points.shape[:2])
-    return np.concatenate([points, scores[..., None]], -1).astype(np.float32)
-
-
-def dump(path: Path, value: object, *, zipped: bool = False, protocol: int = 4) -> Path:
-    data = pickle.dumps(value, protocol)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data) if zipped else data)
-    return path
 
 
 def seed_dict(folder: Path) -> Path:
@@ -116,45 +88,6 @@ def seed_json(folder: Path) -> Path:
     path = folder / "keypoints.json"
     path.write_text(json.dumps({"clip": scored("coco_wholebody_133").tolist()}))
     return path
-
-
-def write_pose(
-    path: Path, components: list[PoseHeaderComponent], values: np.ndarray, size=SIZE, depth: np.ndarray | None = None
-) -> Path:
-    width = max(len(component.format) for component in components) - 1
-    data = np.zeros((len(values), 1, values.shape[1], width), np.float32)
-    data[:, 0, :, :2] = values[..., :2]
-    if depth is not None:
-        data[:, 0, :, 2] = depth
-    header = PoseHeader(0.2, PoseHeaderDimensions(*size, 0), components)
-    buffer = BytesIO()
-    Pose(header, NumPyPoseBody(25.0, np.ma.masked_array(data), values[:, None, :, 2])).write(buffer)
-    path.write_bytes(buffer.getvalue())
-    return path
-
-
-def holistic(faces: int, world: bool) -> list[PoseHeaderComponent]:
-    body, hand = ([name.split(".")[-1].upper() for name in names] for names in (MEDIAPIPE_POSE, HAND))
-    parts = {"POSE": body, "FACE": [str(i) for i in range(faces)], "LEFT_HAND": hand, "RIGHT_HAND": hand}
-    if world:
-        parts["POSE_WORLD"] = body
-    return [PoseHeaderComponent(f"{name}_LANDMARKS", points, [], [], "XYZC") for name, points in parts.items()]
-
-
-def pose_openpose(folder: Path) -> Path:
-    return write_pose(folder / "clip.pose", OpenPose_Components, scored("openpose_137"))
-
-
-def pose_coco(folder: Path) -> Path:
-    return write_pose(folder / "clip.pose", cocowholebody_components(), scored("coco_wholebody_133"))
-
-
-def pose_holistic(folder: Path) -> Path:
-    return write_pose(folder / "clip.pose", holistic(468, world=True), scored("mediapipe_576"))
-
-
-def pose_hand(folder: Path) -> Path:
-    return write_pose(folder / "clip.pose", holistic(468, world=False)[3:], scored("right_hand_21"))
 
 
 def openpose_frame(values: np.ndarray) -> dict:
@@ -241,15 +174,6 @@ def isharah(folder: Path) -> Path:
     return folder
 
 
-def vectors(layout: str) -> np.ndarray:
-    """(T, 258 or 1662) as the MediaPipe tutorial flattens a frame."""
-    values = scored(layout)
-    fractions = values[..., :2] / np.float32(SIZE)
-    body = np.concatenate([fractions[:, :33], np.zeros((FRAMES, 33, 1)), values[:, :33, 2:]], -1)
-    rest = np.concatenate([fractions[:, 33:], np.zeros((FRAMES, values.shape[1] - 33, 1))], -1)
-    return np.concatenate([body.reshape(FRAMES, -1), rest.reshape(FRAMES, -1)], 1)
-
-
 def mediapipe_frames(folder: Path) -> Path:
     take = folder / "hello" / "0"
     take.mkdir(parents=True)
@@ -261,72 +185,6 @@ def mediapipe_frames(folder: Path) -> Path:
 def mediapipe_clip(folder: Path) -> Path:
     path = folder / "clip.npy"
     np.save(path, vectors("mediapipe_543"))
-    return path
-
-
-def landmark_rows() -> pa.Table:
-    """A row a landmark, as Kaggle's asl-signs has them; what a file does not hold is NaN."""
-    values = scored("mediapipe_543")[..., :2] / np.float32(SIZE)
-    types = ["pose"] * 33 + ["face"] * 468 + ["left_hand"] * 21 + ["right_hand"] * 21
-    index = [*range(33), *range(468), *range(21), *range(21)]
-    x, y = values[..., 0].copy(), values[..., 1]
-    x[0, 40] = np.nan
-    return pa.table(
-        {
-            "frame": pa.array(np.repeat(np.arange(20, 20 + FRAMES), 543), pa.int16()),
-            "type": types * FRAMES,
-            "landmark_index": pa.array(index * FRAMES, pa.int16()),
-            "x": x.ravel().astype(np.float64),
-            "y": y.ravel().astype(np.float64),
-            "z": np.zeros(FRAMES * 543),
-        }
-    )
-
-
-def parquet_long(folder: Path) -> Path:
-    below = folder / "train_landmark_files" / "7"
-    below.mkdir(parents=True)
-    pa.parquet.write_table(landmark_rows(), below / "clip.parquet")
-    text = "path,participant_id,sequence_id,sign\ntrain_landmark_files/7/clip.parquet,7,1,hello\n"
-    (folder / "train.csv").write_text(text)
-    return folder
-
-
-def parquet_wide(folder: Path) -> Path:
-    values = scored("mediapipe_543")[..., :2] / np.float32(SIZE)
-    columns: dict[str, object] = {"sequence_id": [7] * FRAMES, "frame": list(range(FRAMES))}
-    parts = {"pose": (0, 33), "face": (33, 468), "left_hand": (501, 21), "right_hand": (522, 21)}
-    for axis, name in enumerate("xy"):
-        for part, (start, count) in parts.items():
-            columns |= {f"{name}_{part}_{i}": values[:, start + i, axis] for i in range(count)}
-    path = folder / "clip.parquet"
-    pa.parquet.write_table(pa.table(columns), path)
-    return path
-
-
-def csv_long(folder: Path) -> Path:
-    path = folder / "clip.csv"
-    pa.csv.write_csv(landmark_rows(), path)
-    return path
-
-
-def csv_counted(folder: Path) -> Path:
-    values = scored("mediapipe_75")
-    columns: dict[str, object] = {"class": ["hello"] * FRAMES}
-    for k in range(values.shape[1]):
-        columns |= {f"{axis}{k + 1}": values[:, k, i] for i, axis in enumerate("xyv")}
-    path = folder / "clip.csv"
-    pa.csv.write_csv(pa.table(columns), path)
-    return path
-
-
-def csv_named(folder: Path) -> Path:
-    values = scored("canonical")
-    columns = {
-        f"{name}_{axis}": values[:, k, i] for k, name in enumerate(LAYOUTS["canonical"]) for i, axis in enumerate("xyc")
-    }
-    path = folder / "clip.csv"
-    pa.csv.write_csv(pa.table(columns), path)
     return path
 
 

@@ -14,7 +14,8 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import READERS, detect, read
 from sign_models.keypoints.layouts import CANONICAL, PARTS
 from sign_models.keypoints.normalise import normalise
-from tests.keypoints.examples import EXAMPLES, FRAMES, SIZE
+from tests.keypoints.clips import FRAMES, SIZE
+from tests.keypoints.examples import EXAMPLES
 
 BODIES = [name for name in EXAMPLES if name != "pose hand"]
 

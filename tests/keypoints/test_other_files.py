@@ -1,31 +1,18 @@
-"""What is particular to a format: people, gaps, labels, orders of landmarks, tables, and what they refuse."""
+"""What is particular to a format: people, gaps, orders of landmarks, and what they refuse."""
 
-import gzip
 import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.label_rows import split_of
 from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.layouts import LAYOUTS
-from tests.keypoints import here
-from tests.keypoints.examples import (
-    EXAMPLES,
-    FRAMES,
-    TEXT,
-    dump,
-    landmark_rows,
-    openpose_frame,
-    scored,
-    skels,
-    vectors,
-)
+from tests.keypoints.clips import dump, scored
+from tests.keypoints.examples import openpose_frame, skels
+from tests.keypoints.table_examples import vectors
 
 
 def people(*paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -182,81 +169,6 @@ def test_mediapipe_frames_of_unequal_length_are_refused(tmp_path: Path) -> None:
         list(read(tmp_path))
 
 
-def parquet(path: Path, table: pa.Table) -> Path:
-    pa.parquet.write_table(table, path)
-    return path
-
-
-def test_a_table_is_parted_by_its_ids(tmp_path: Path) -> None:
-    rows = landmark_rows()
-    ids = pa.array(["x"] * 4 * 543 + ["y"] * (FRAMES - 4) * 543)
-    found = list(read(parquet(tmp_path / "a.parquet", rows.append_column("sequence_id", ids))))
-    assert [(s.id, len(s)) for s in found] == [("x", 4), ("y", FRAMES - 4)]
-    (whole,) = read(parquet(tmp_path / "b.parquet", rows))
-    np.testing.assert_array_equal(np.concatenate([s.points for s in found]), whole.points)
-
-
-def test_clips_longer_than_a_batch_are_put_together(tmp_path: Path) -> None:
-    rows = landmark_rows()
-    long = pa.concat_tables([rows] * 40).set_column(0, "frame", pa.array(np.repeat(np.arange(40 * FRAMES), 543)))
-    (sequence,) = read(parquet(tmp_path / "a.parquet", long))
-    assert len(sequence) == 40 * FRAMES
-    np.testing.assert_array_equal(sequence.points[:FRAMES], sequence.points[-FRAMES:])
-
-
-def test_what_a_table_lacks_is_unseen(tmp_path: Path) -> None:
-    rows = landmark_rows()
-    (whole,) = read(parquet(tmp_path / "a.parquet", rows))
-    assert whole.confidence[0, 40] == 0 and whole.confidence[1, 40] == 1  # NaN in the file
-    (part,) = read(parquet(tmp_path / "b.parquet", rows.slice(33)))  # the first frame's pose was not found
-    assert not part.confidence[0, :33].any() and part.confidence[1, :33].all()
-
-
-TABLES = {
-    "an unknown type": (["tail"], [0], "landmarks of type 'tail'; wanted pose"),
-    "a landmark too high": (["left_hand"], [21], "landmark 21 of left_hand; wanted 0 to 20"),
-    "a landmark below zero": (["pose"], [-1], "landmark -1 of pose"),
-    "half a landmark": (["pose"], [0.5], "is not whole numbers"),
-}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_bad_landmarks_of_a_table_are_refused(name: str, tmp_path: Path) -> None:
-    kind, index, message = TABLES[name]
-    table = pa.table({"frame": [0], "type": kind, "landmark_index": index, "x": [0.5], "y": [0.5]})
-    with pytest.raises(DataError, match=message):
-        list(read(parquet(tmp_path / "a.parquet", table)))
-
-
-@pytest.mark.parametrize(
-    ("frame", "message"),
-    [([0, 0], "same landmark of a frame twice"), ([0, 10**11], "2 frames between"), ([0, 2**50], "not whole numbers")],
-)
-def test_bad_frames_of_a_table_are_refused(frame: list[int], message: str, tmp_path: Path) -> None:
-    columns = {"frame": frame, "type": ["pose"] * 2, "landmark_index": [0, 0], "x": [0.5, 0.5], "y": [0.5, 0.4]}
-    with pytest.raises(DataError, match=message):
-        list(read(parquet(tmp_path / "a.parquet", pa.table(columns))))
-
-
-def test_other_tables_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="columns a, b; wanted frame, type, landmark_index"):
-        list(read(parquet(tmp_path / "a.parquet", pa.table({"a": [1], "b": [2]}))))
-    with pytest.raises(DataError, match="has no rows"):
-        list(read(parquet(tmp_path / "b.parquet", landmark_rows().slice(0, 0))))
-    (tmp_path / "c.csv").write_text("x1,y1,x2,y2,x3,y3\n1,2,3,4,5,six\n")
-    with pytest.raises(DataError, match="3 landmarks a frame fit no known layout"):
-        list(read(tmp_path / "c.csv"))
-    (tmp_path / "d.csv").write_text("frame,type,landmark_index,x,y\n0,pose,0,left,1\n")
-    with pytest.raises(DataError, match="column 'x' holds something else than numbers"):
-        list(read(tmp_path / "d.csv"))
-
-
-def test_a_parquet_footer_that_promises_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sign_models.keypoints.formats.table_files.MAX_GROUP_BYTES", 1000)
-    with pytest.raises(DataError, match="says it has 6 columns of up to"):
-        list(here.read(parquet(tmp_path / "a.parquet", landmark_rows())))
-
-
 def test_skels_lines_without_names_are_numbered(tmp_path: Path) -> None:
     path = skels(tmp_path)
     for suffix in (".files", ".text"):
@@ -328,77 +240,3 @@ def test_glofe_tells_the_two_orders_of_137_apart(tmp_path: Path) -> None:
     for layout in ("openpose_137", "glofe_137"):
         (sequence,) = read(dump(tmp_path / f"{layout}.pkl", scored(layout)))
         assert sequence.layout == layout
-
-
-def labelled(folder: Path, ids: list[str]) -> None:
-    for id in ids:
-        path = folder / f"{id}.pkl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        dump(path, scored("coco_wholebody_133"))
-
-
-LABELS = {
-    "csv": ("train.csv", "path,sign,participant_id\nx/a.pkl,hello,3\nb.mp4,bye,4\n"),
-    "semicolons": ("train.csv", "id;text;signer\na;hello;3\nb;bye;4\n"),
-    "tsv": ("train.tsv", 'vid\traw-text\tsigner\na\thello\t3\nb\tbye\t4\nc\t"one\t5\n'),
-    "json list": (
-        "train.json",
-        '[{"id": "a", "text": "hello", "signer": 3}, {"id": "b", "text": "bye", "signer": "4"}]',
-    ),
-    "json by id": (
-        "train.json",
-        '{"a": {"name": "a", "text": "hello", "signer": 3}, "b": {"name": "b", "text": "bye"}}',
-    ),
-    "with a mark": ("train.csv", "\ufeffid,text\na,hello\nb,bye\n"),
-}
-
-
-@pytest.mark.parametrize("name", LABELS)
-def test_labels_find_their_clips(name: str, tmp_path: Path) -> None:
-    labelled(tmp_path, ["x/a", "x/b"])
-    file, content = LABELS[name]
-    (tmp_path / file).write_text(content, encoding="utf-8")
-    found = {s.id: (s.text, s.split) for s in read(tmp_path)}
-    assert found == {"x/a": ("hello", "train"), "x/b": ("bye", "train")}
-
-
-def test_labels_of_one_bare_name_need_the_whole_path(tmp_path: Path) -> None:
-    labelled(tmp_path, ["x/a", "y/a", "z/a"])
-    (tmp_path / "labels.csv").write_text("path,text,split\nx/a,one,train\ny/a,two,val\n")
-    found = {s.id: (s.text, s.split) for s in read(tmp_path)}
-    assert found == {"x/a": ("one", "train"), "y/a": ("two", "dev"), "z/a": (None, None)}
-
-
-def test_labels_do_not_overrule_the_clip(tmp_path: Path) -> None:
-    record = {"id": "a", "keypoints": scored("coco_17"), "text": TEXT}
-    dump(tmp_path / "clips.pkl", [record])
-    (tmp_path / "labels.csv").write_text("id,text,split\na,other,test\n")
-    (sequence,) = read(tmp_path)
-    assert (sequence.text, sequence.split) == (TEXT, "test")
-
-
-def test_texts_in_any_script_come_through_unchanged(tmp_path: Path) -> None:
-    texts = ["süß & „gut“", "早上好，世界", "صباح الخير", "selamat pagi", "👋🏽 hi", "a\u0301", "zwei  Leerzeichen"]
-    labelled(tmp_path, [f"c{i}" for i in range(len(texts))])
-    rows = [{"id": f"c{i}", "text": text} for i, text in enumerate(texts)]
-    (tmp_path / "text_data.json").write_bytes(gzip.compress(json.dumps(rows, ensure_ascii=False).encode()))
-    assert [s.text for s in read(tmp_path)] == texts
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("labels.train", "train"),
-        ("how2sign_realigned_val.csv", "dev"),
-        ("Phoenix-2014T.dev", "dev"),
-        ("test.skels", "test"),
-        ("training.csv", None),
-        ("latest.pkl", None),
-    ],
-)
-def test_a_file_name_tells_its_split(name: str, split: str | None) -> None:
-    assert split_of(name) == split
-
-
-def test_every_label_example_is_covered() -> None:
-    assert {name for name, example in EXAMPLES.items() if example.text} >= {"unisign", "slrt", "glofe openasl"}

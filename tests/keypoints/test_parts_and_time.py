@@ -17,7 +17,8 @@ from sign_models.datasets.store import Shard
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.landmarks import HAND
-from tests.keypoints.examples import FRAMES, openpose_frame, scored
+from tests.keypoints.clips import FRAMES, scored
+from tests.keypoints.examples import openpose_frame
 from tests.keypoints.signer import pixels
 
 WHOLE = pixels("mediapipe_75", FRAMES)

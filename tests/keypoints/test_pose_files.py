@@ -16,7 +16,8 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.layouts import names_of
 from sign_models.keypoints.normalise import normalise
-from tests.keypoints.examples import FRAMES, holistic, scored, write_pose
+from tests.keypoints.clips import FRAMES, scored
+from tests.keypoints.pose_examples import holistic, write_pose
 
 SETS = {
     "openpose_137": OpenPose_Components,

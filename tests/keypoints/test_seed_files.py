@@ -15,7 +15,7 @@ from sign_models.keypoints.formats import read
 from sign_models.keypoints.formats.metadata import unit_of
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints import here
-from tests.keypoints.examples import dump, scored
+from tests.keypoints.clips import dump, scored
 from tests.keypoints.signer import pixels, signer
 
 CLIP = scored("mediapipe_75")

@@ -7,7 +7,7 @@ import pytest
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.video.captions import Segment, to_srt, to_vtt
-from tests.keypoints.test_times import FPS, check, recording
+from tests.keypoints.recordings import FPS, check, recording
 
 VTT = """WEBVTT - some title
 Kind: captions

@@ -19,7 +19,8 @@ from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving import served_model
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
-from tests.keypoints.examples import EXAMPLES, SIZE
+from tests.keypoints.clips import SIZE
+from tests.keypoints.examples import EXAMPLES
 from tests.tracking import fakes
 
 
