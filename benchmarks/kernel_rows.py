@@ -48,12 +48,12 @@ def _rate(b: Bench, name: str) -> float:
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     rounds = list(range(b.warm, b.warm + b.rounds))
     params = b.training("temporal", rounds[-1] + 1)
-    recorder = Alternating(b.device, rounds)
+    logger = Alternating(b.device, rounds)
     with ExitStack() as stack:
         for module, attribute, value in OFF.get(name, ()):
             stack.enter_context(mock.patch.object(module, attribute, value))
-        trained = train_temporal(params.temporal, corpus, encoder(params).skeleton, recorder)
+        trained = train_temporal(params.temporal, corpus, encoder(params).skeleton, logger)
     p = params.temporal
     sampler = Sampler(corpus.lengths, of_split(corpus, "train"), p.training.batch_size, p.training.seed)
-    frames = recorder.frames(sampler, p.max_frames, trained.progress)
-    return statistics.median(n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True))
+    frames = logger.frames(sampler, p.max_frames, trained.progress)
+    return statistics.median(n / seconds for n, seconds in zip(frames, logger.seconds, strict=True))

@@ -34,7 +34,7 @@ import torch
 
 from benchmarks import unisign
 from benchmarks.degraded import KINDS, degraded, part_of
-from benchmarks.recorder import Unkept
+from benchmarks.metric_logger import Unkept
 from sign_models.cli.commands import EMBEDDED
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import of_split
@@ -100,7 +100,7 @@ class Row:
 
 
 class Quiet(Unkept):
-    """A training.Recorder for one training: curves go to `metrics`, a line an evaluation to standard error."""
+    """A training.MetricLogger for one training: curves go to `metrics`, a line an evaluation to standard error."""
 
     def __init__(self, name: str, run: Any = None) -> None:
         self.name, self.run = name, run
@@ -176,8 +176,8 @@ def aligned(
         arrays = dict(represent(model, inputs.videos, params.represent.batch_frames))
         model = model.cpu()
     began = time.monotonic()
-    recorder = Quiet("alignment", run)
-    trained = alignment.train(own, inputs.videos, texts, model.train(), recorder, scoring, arrays)
+    logger = Quiet("alignment", run)
+    trained = alignment.train(own, inputs.videos, texts, model.train(), logger, scoring, arrays)
     seconds = {"alignment": time.monotonic() - began}
 
     def translate(clips: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
@@ -188,7 +188,7 @@ def aligned(
         rows = generate(trained.model, clips, inputs.texts, asked, known).rows
         return [(str(row["text"]), str(row["reference"])) for row in rows if row["reference"]]
 
-    return Trained(translate, seconds, trained.parameters, recorder.dev_loss)
+    return Trained(translate, seconds, trained.parameters, logger.dev_loss)
 
 
 def of_peer(

@@ -38,7 +38,7 @@ class Variation:
     flat: Tensor | None = None  # (B,) bool: loses its depth
 
 
-def draw(
+def sample_variation(
     B: int,
     T: int,
     device: torch.device,
@@ -65,7 +65,7 @@ def draw(
     Angles in degrees; params.schema.Augment says what each strength means. A clip is varied as a whole (camera,
     body), its hands each on their own (limb_scale, depth under a turned camera), noise and lost hands by frame.
     """
-    K, drawn = len(CANONICAL), Variation()
+    K, variation = len(CANONICAL), Variation()
     # a clip's own numbers are scaled together at the end: many small kernels are what a GPU waits for
     raw, bounds = [torch.empty(0, B, device=device)], list[float]()
 
@@ -77,11 +77,11 @@ def draw(
 
     arms = hands = camera = shift = None
     if mirror:
-        drawn.mirrored = rows.rand(B, device=device) < mirror
+        variation.mirrored = rows.rand(B, device=device) < mirror
     if arm_reach or hand_shift:
         arms = uniform(*((2, arm_reach), (2, hand_shift)) * 2)
     if landmark_jitter:
-        drawn.landmark_jitter = rows.randn(B, 1, K, 2, device=device) * _sizes(device) * landmark_jitter
+        variation.landmark_jitter = rows.randn(B, 1, K, 2, device=device) * _sizes(device) * landmark_jitter
     if limb_scale or yaw:
         depth = 0.5 * math.sin(math.radians(yaw))
         hands = uniform(*((2, limb_scale), (1, depth), (1, 0.0)) * 2)
@@ -91,19 +91,22 @@ def draw(
         shift = uniform((2, translate))
     pitched = uniform((1, math.radians(pitch))) if deep and camera else None
     if noise:
-        drawn.noise = rows.randn(B, T, K, 3 if deep else 2, device=device), rows.rand(B, 1, 1, 1, device=device) * noise
+        variation.noise = (
+            rows.randn(B, T, K, 3 if deep else 2, device=device),
+            rows.rand(B, 1, 1, 1, device=device) * noise,
+        )
     if drop_hand:
         starts = [_starts(B, T, rows.rand(B, 1, device=device) * drop_hand, 6, device, rows) for _ in HANDS]
-        drawn.lost = _covered(torch.stack(starts, 1), 6)
+        variation.lost = _covered(torch.stack(starts, 1), 6)
     if deep and drop_depth:
-        drawn.flat = rows.rand(B, device=device) < drop_depth
+        variation.flat = rows.rand(B, device=device) < drop_depth
 
     numbers = (torch.cat(raw) * 2 - 1) * _column(tuple(bounds), device)
     if arms:
-        drawn.arms = _of_hands(numbers[arms])
+        variation.arms = _of_hands(numbers[arms])
     if hands:
         stretch, aside = _of_hands(numbers[hands])
-        drawn.hands = 1 + stretch, aside
+        variation.hands = 1 + stretch, aside
     if camera:
         angle, lean, wide, high, away = numbers[camera]
         cos, sin, near, far = angle.cos(), angle.sin(), away.cos(), away.sin()
@@ -113,10 +116,10 @@ def draw(
             of_depth = [(1 + wide) * far, (1 + high) * up.sin(), -far, -up.sin(), near * up.cos()]
             high = (1 + high) * up.cos() - 1
         wide, high = (1 + wide) * near, 1 + high
-        drawn.camera = torch.stack([cos * wide, lean - sin * wide, sin * high, cos * high, *of_depth], 1)
+        variation.camera = torch.stack([cos * wide, lean - sin * wide, sin * high, cos * high, *of_depth], 1)
     if shift:
-        drawn.shift = numbers[shift].T.view(B, 1, 1, 2)
-    return drawn
+        variation.shift = numbers[shift].T.view(B, 1, 1, 2)
+    return variation
 
 
 @cache
@@ -130,30 +133,30 @@ def _of_hands(numbers: Tensor) -> tuple[Tensor, Tensor]:
     return one, other
 
 
-def augment(x: Tensor, drawn: Variation) -> Tensor:
+def augment(x: Tensor, variation: Variation) -> Tensor:
     """x (B, T, K, C), varied in place: it is memory that this waits for. What is unseen gets coordinates of 0."""
-    if drawn.mirrored is not None:
+    if variation.mirrored is not None:
         places, sign = in_mirror(x.device)
-        x[..., :3] = torch.where(drawn.mirrored.view(-1, 1, 1, 1), x[:, :, places, :3] * sign, x[..., :3])
-        x[..., 3:] = torch.where(drawn.mirrored.view(-1, 1, 1, 1), x[:, :, places, 3:], x[..., 3:])
+        x[..., :3] = torch.where(variation.mirrored.view(-1, 1, 1, 1), x[:, :, places, :3] * sign, x[..., :3])
+        x[..., 3:] = torch.where(variation.mirrored.view(-1, 1, 1, 1), x[:, :, places, 3:], x[..., 3:])
     xy, seen, depth = x[..., :2], x[..., 2:3], x[..., 3:]
-    if drawn.arms:
-        arm_reach, hand_shift = drawn.arms
+    if variation.arms:
+        arm_reach, hand_shift = variation.arms
         for side, hand in enumerate(HANDS):
             first, mine = slice(hand.start, hand.start + 1), slice(side, side + 1)
             shift = _arms_shift(xy[:, :, first], seen[:, :, first] > 0, arm_reach[:, :, mine], hand_shift[:, :, mine])
             xy[:, :, hand] += shift
             xy[:, :, WRISTS[side]] += shift.squeeze(2)
             xy[:, :, ELBOWS[side]] += shift.squeeze(2) / 2
-    if drawn.landmark_jitter is not None:
-        xy += drawn.landmark_jitter
-    if drawn.hands:
-        stretch, aside = drawn.hands
+    if variation.landmark_jitter is not None:
+        xy += variation.landmark_jitter
+    if variation.hands:
+        stretch, aside = variation.hands
         for side, hand in enumerate(HANDS):
             root, mine = xy[:, :, hand.start : hand.start + 1].clone(), slice(side, side + 1)
             xy[:, :, hand].sub_(root).mul_(stretch[:, :, mine]).add_(root + aside[:, :, mine])
-    if drawn.camera is not None:
-        x_in_x, y_in_x, x_in_y, y_in_y, *of_depth = drawn.camera[:, None, None].unbind(-1)
+    if variation.camera is not None:
+        x_in_x, y_in_x, x_in_y, y_in_y, *of_depth = variation.camera[:, None, None].unbind(-1)
         x_axis, y_axis = xy.unbind(-1)  # by hand: a product of matrices is slow at a width of 2, and in TF32 inexact
         turned = (x_axis * x_in_x).addcmul_(y_axis, y_in_x)
         risen = (y_axis * y_in_y).addcmul_(x_axis, x_in_y)
@@ -166,20 +169,20 @@ def augment(x: Tensor, drawn: Variation) -> Tensor:
             z_axis.copy_(deeper * known)
         x_axis.copy_(turned)
         y_axis.copy_(risen)
-    if drawn.shift is not None:
-        xy += drawn.shift
-    if drawn.noise:
-        noise, strength = drawn.noise
+    if variation.shift is not None:
+        xy += variation.shift
+    if variation.noise:
+        noise, strength = variation.noise
         xy.addcmul_(noise[..., :2], strength)
         if depth.shape[-1]:
             depth.addcmul_(noise[..., 2:] * (depth != 0), strength)
-    if drawn.lost is not None:
+    if variation.lost is not None:
         for side, hand in enumerate(HANDS):
-            seen[:, :, hand] *= ~drawn.lost[:, side, :, None, None]
+            seen[:, :, hand] *= ~variation.lost[:, side, :, None, None]
     xy *= seen > 0
     if depth.shape[-1]:
-        if drawn.flat is not None:
-            depth *= ~drawn.flat.view(-1, 1, 1, 1)
+        if variation.flat is not None:
+            depth *= ~variation.flat.view(-1, 1, 1, 1)
         depth *= seen > 0
     return x
 
@@ -192,18 +195,18 @@ def _arms_shift(root: Tensor, seen: Tensor, arm_reach: Tensor, hand_shift: Tenso
     return (root - mean) * seen * arm_reach + hand_shift
 
 
-def moves(roots: Tensor, drawn: Variation) -> Tensor:
+def moves(roots: Tensor, variation: Variation) -> Tensor:
     """What of `arms` and `hands` changes from frame to frame, for kernels.variation: (B, T, 2 or 6, 2), in the order of
     groups(), to be added after a hand's factors. roots (B, T, 2 hands, 3): as gathered."""
-    if drawn.mirrored is not None:
-        roots = torch.where(drawn.mirrored.view(-1, 1, 1, 1), roots.flip(2) * in_mirror(roots.device)[1], roots)
+    if variation.mirrored is not None:
+        roots = torch.where(variation.mirrored.view(-1, 1, 1, 1), roots.flip(2) * in_mirror(roots.device)[1], roots)
     xy, seen = roots[..., :2], roots[..., 2:] > 0
-    hands = shift = _arms_shift(xy, seen, *drawn.arms) if drawn.arms else torch.zeros_like(xy)
-    if drawn.hands:
-        stretch, aside = drawn.hands
-        built = xy if drawn.landmark_jitter is None else xy + drawn.landmark_jitter[:, :, hand_roots(xy.device)]
+    hands = shift = _arms_shift(xy, seen, *variation.arms) if variation.arms else torch.zeros_like(xy)
+    if variation.hands:
+        stretch, aside = variation.hands
+        built = xy if variation.landmark_jitter is None else xy + variation.landmark_jitter[:, :, hand_roots(xy.device)]
         hands = built * (1 - stretch) + (shift + aside)
-    return torch.cat([hands, shift, shift / 2], 2) if drawn.arms else hands
+    return torch.cat([hands, shift, shift / 2], 2) if variation.arms else hands
 
 
 @cache

@@ -3,8 +3,9 @@
 B batch, T frames of the longest clip rounded up to a bucket, K landmarks, F frames of the corpus.
 
 Which clips make step s of a training, where they are cut and how fast they are played depends on (seed, s) only: a
-resumed training sees what an unbroken one would have seen. A batch is made in two steps: cut() draws a few numbers a
-clip on the host, vary() does the rest on the device without asking the host for anything, so that a GPU can record it.
+resumed training sees what an unbroken one would have seen. A batch is made in two steps: sample_windows() draws a few
+numbers a clip on the host, augment_batch() does the rest on the device without asking the host for anything, so that a
+GPU can record it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sign_models.data.augment import Variation, augment, draw, groups, hand_roots, in_mirror, moves
+from sign_models.data.augment import Variation, augment, groups, hand_roots, in_mirror, moves, sample_variation
 from sign_models.data.corpus import Corpus, Frames
 from sign_models.data.rows import ALL, RngSlice
 from sign_models.kernels import fused
@@ -45,14 +46,14 @@ BatchPlan = dict[str, Tensor]  # what the host says of a batch; the shapes say w
 @dataclass(frozen=True)
 class Batch:
     """x (B, T, K, C) float32, mask (B, T) bool, lengths (B,): frames of each clip. rows: of the step's whole batch.
-    plain: x without augment(), again: x varied another time, where that was asked for. C is 3, or 4 in a corpus with
-    depth."""
+    unaugmented: x without augment(), again: x varied another time, where that was asked for. C is 3, or 4 in a corpus
+    with depth."""
 
     x: Tensor
     mask: Tensor
     lengths: Tensor
     rows: RngSlice = ALL
-    plain: Tensor | None = None
+    unaugmented: Tensor | None = None
     again: Tensor | None = None
 
 
@@ -66,7 +67,7 @@ class DeviceCorpus:
 
     def whole(self, clips: np.ndarray, longest: int | None = None) -> Batch:
         """The clips as they are; of longer ones the first `longest` frames."""
-        index, lengths = places(self.corpus, clips, longest)
+        index, lengths = frame_index(self.corpus, clips, longest)
         x, lengths = self._at(index), lengths.to(self.device, non_blocking=True)
         mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
         return Batch(x * mask[..., None, None], mask, lengths)
@@ -112,30 +113,30 @@ class DeviceCorpus:
         show takes its place from the other one."""
         return interpolated(self._at(at.first), self._at(at.second), at)
 
-    def gather_varied(self, at: InterpolationIndex, drawn: Variation) -> Tensor:
-        """augment(self.gather(at), drawn) in one kernel, where self.recordable."""
-        from sign_models.kernels.variation import gather_varied
+    def gather_augmented(self, at: InterpolationIndex, variation: Variation) -> Tensor:
+        """augment(self.gather(at), variation) in one kernel, where self.recordable."""
+        from sign_models.kernels.variation import gather_augmented
 
         assert isinstance(self.frames, Tensor)
         moved = None
-        if drawn.arms or drawn.hands:
+        if variation.arms or variation.hands:
             of_hands = hand_roots(self.device)
             x, y = (self.frames[index.unsqueeze(2), of_hands, :3].float() for index in (at.first, at.second))
-            moved = moves(interpolated(x, y, at), drawn)
-        return gather_varied(
+            moved = moves(interpolated(x, y, at), variation)
+        return gather_augmented(
             self.frames,
             *at,
-            mirrored=drawn.mirrored,
+            mirrored=variation.mirrored,
             mirror=in_mirror(self.device)[0],
-            landmark_jitter=drawn.landmark_jitter,
+            landmark_jitter=variation.landmark_jitter,
             groups=groups(self.device),
-            stretch=drawn.hands and drawn.hands[0],
+            stretch=variation.hands and variation.hands[0],
             moved=moved,
-            camera=drawn.camera,
-            shift=drawn.shift,
-            noise=drawn.noise,
-            lost=drawn.lost,
-            flat=drawn.flat,
+            camera=variation.camera,
+            shift=variation.shift,
+            noise=variation.noise,
+            lost=variation.lost,
+            flat=variation.flat,
         )
 
 
@@ -167,7 +168,7 @@ def interpolated(x: Tensor, y: Tensor, at: InterpolationIndex) -> Tensor:
     return x.addcmul_(y.sub_(x), share).mul_(mask)
 
 
-def places(corpus: Corpus, clips: np.ndarray, longest: int | None = None) -> tuple[Tensor, Tensor]:
+def frame_index(corpus: Corpus, clips: np.ndarray, longest: int | None = None) -> tuple[Tensor, Tensor]:
     """Where the frames of whole clips are, (B, T) with the last one repeated, and how many each has, (B,).
 
     Of longer clips the first `longest` frames."""
@@ -258,7 +259,7 @@ class Sampler:
         return np.argsort(np.argsort(rng.permutation(block[-1] + 1)[block], kind="stable"))
 
 
-def cut(
+def sample_windows(
     frames: DeviceCorpus,
     clips: np.ndarray,
     part: slice,
@@ -285,7 +286,7 @@ def cut(
     count = np.maximum(1, np.round(span / speed)).astype(np.int64)
     kept = np.maximum(1, np.round(count * left)).astype(np.int64)
     chosen, most = clips[part], min(longest, frames.longest * (1 + strengths.tempo))
-    drawn = {
+    plan = {
         "offsets": frames.corpus.offsets[chosen],
         "frames": frames.corpus.lengths[chosen],
         "start": start[part].astype(np.float32),
@@ -296,37 +297,41 @@ def cut(
         "before": np.arange(part.start),
         "after": np.arange(len(clips) - part.stop),
     }
-    return {name: torch.from_numpy(values) for name, values in drawn.items()}
+    return {name: torch.from_numpy(values) for name, values in plan.items()}
 
 
 @torch.no_grad()
-def vary(frames: DeviceCorpus, drawn: BatchPlan, strengths: Augment, plain: bool = False, twice: bool = False) -> Batch:
-    """The training batch that `drawn` (of cut(), on the device) says, at a wandering tempo, after augment().
+def augment_batch(
+    frames: DeviceCorpus, plan: BatchPlan, strengths: Augment, unaugmented: bool = False, twice: bool = False
+) -> Batch:
+    """The training batch that `plan` (of sample_windows(), on the device) says, at a wandering tempo, after augment().
 
-    plain: give the same moments of the clips as they are too, but in the same mirror. twice: vary them a second time.
+    unaugmented: give the same moments of the clips as they are too, but in the same mirror. twice: vary them a second
+    time.
 
     Draws from torch's generator, which the caller has seeded.
     """
     with torch.autocast(frames.device.type, enabled=False):
-        count, kept, length = drawn["count"], drawn["kept"], len(drawn["steps"])
-        rows = RngSlice(len(drawn["before"]), len(drawn["after"]))
+        count, kept, length = plan["count"], plan["kept"], len(plan["steps"])
+        rows = RngSlice(len(plan["before"]), len(plan["after"]))
         # as many positions as the most lost frames ask for: their number follows from T, so that graphs stay few
         positions = math.ceil((length + 1) / (1 - strengths.drop_frames)) if strengths.drop_frames else length
-        where = warp(drawn["start"], drawn["span"], count, positions, strengths.tempo, rows)
+        where = warp(plan["start"], plan["span"], count, positions, strengths.tempo, rows)
         if strengths.drop_frames:
             where = drop(where, count, kept, length, rows)
-        at = between(drawn["offsets"], drawn["frames"], where, kept)
+        at = between(plan["offsets"], plan["frames"], where, kept)
         wanted = strengths.model_dump(exclude={"tempo", "drop_frames"})
         first, *other = (
-            draw(len(where), length, frames.device, **wanted, rows=rows, deep=frames.deep) for _ in range(1 + twice)
+            sample_variation(len(where), length, frames.device, **wanted, rows=rows, deep=frames.deep)
+            for _ in range(1 + twice)
         )
         unvaried = Variation(mirrored=first.mirrored)
         if frames.recordable and fused():
-            x, *again = (frames.gather_varied(at, variation) for variation in (first, *other))
-            as_is = frames.gather_varied(at, unvaried) if plain else None
+            x, *again = (frames.gather_augmented(at, variation) for variation in (first, *other))
+            as_is = frames.gather_augmented(at, unvaried) if unaugmented else None
         else:
             x = frames.gather(at)
-            as_is = augment(x.clone(), unvaried) if plain else None
+            as_is = augment(x.clone(), unvaried) if unaugmented else None
             again = [augment(x.clone(), variation) for variation in other]
             x = augment(x, first)
         return Batch(x, at.mask, kept, rows, as_is, *again)

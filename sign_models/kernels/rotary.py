@@ -1,4 +1,4 @@
-"""models.rotary.heads: one kernel forward and one backward where torch takes 26, a sixth of a step's time in all."""
+"""models.rotary.apply_rotary: one kernel forward and one backward, where torch takes 26."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _run(qkv: Tensor, parts: list[Tensor], cos: Tensor, sin: Tensor, back: bool)
     _turn[grid](qkv, *parts, cos, sin, T, B * T * H, *strides, H, D // 2, wide, ROWS, back)
 
 
-class Heads(torch.autograd.Function):
+class ApplyRotary(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         B, T, _, H, D = qkv.shape
@@ -74,6 +74,8 @@ class Heads(torch.autograd.Function):
 def smoke_test() -> None:
     """RuntimeError, or what building raises, where Triton cannot build a kernel."""
     try:
-        Heads.apply(*(torch.zeros(shape, device="cuda") for shape in ((1, 1, 3, 1, 16), (1, 1, 1, 16), (1, 1, 1, 16))))
+        ApplyRotary.apply(
+            *(torch.zeros(shape, device="cuda") for shape in ((1, 1, 3, 1, 16), (1, 1, 1, 16), (1, 1, 1, 16)))
+        )
     except triton.TritonError as error:
         raise RuntimeError(str(error)) from error

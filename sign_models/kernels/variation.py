@@ -14,11 +14,11 @@ BLOCK = 256  # landmarks of a clip's frames a program
 
 
 @triton.jit(do_not_specialize=["T"])
-def _vary(  # type: ignore[no-untyped-def]
+def _augment(  # type: ignore[no-untyped-def]
     frames, first, second, share, mask, mirrored, mirror, landmark_jitter, groups, stretch, moved, camera, shift, noise,
     strength, lost, flat, out, T, K: tl.constexpr, C: tl.constexpr, MOVED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The arguments of gather_varied(); a None among them is known when this is compiled, and leaves its lines out."""
+    """See gather_augmented() for the arguments. A None is known when this is compiled, and leaves its lines out."""
     b = tl.program_id(0).to(tl.int64)  # a corpus has more than 2^31 numbers
     # one axis: of two Triton would let a warp go along frames first, whose landmarks lie far apart
     n = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -92,7 +92,7 @@ def _vary(  # type: ignore[no-untyped-def]
         tl.store(to + 3, tl.where(known & (sure > 0), z, 0.0), there)
 
 
-def gather_varied(
+def gather_augmented(
     frames: Tensor,
     first: Tensor,
     second: Tensor,
@@ -126,5 +126,5 @@ def gather_varied(
     small = [mirrored, mirror, *optional]
     given = [tensor if tensor is None else tensor.contiguous() for tensor in (first, second, share, mask, *small)]
     G = 0 if moved is None else moved.shape[2]
-    _vary[B, triton.cdiv(T * K, BLOCK)](frames, *given, out, T, K, C, G, BLOCK)
+    _augment[B, triton.cdiv(T * K, BLOCK)](frames, *given, out, T, K, C, G, BLOCK)
     return out

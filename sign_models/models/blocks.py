@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sign_models.kernels import fused
 from sign_models.models.attention import PackedSelfAttention
-from sign_models.models.rotary import heads
+from sign_models.models.rotary import apply_rotary
 
 
 def check_mask(mask: Tensor, like: Tensor) -> None:
@@ -88,6 +88,6 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, within: PackedSelfAttention, cos: Tensor, sin: Tensor) -> Tensor:
         """x (B, T, D), rows of clips -> (B, T, D)."""
         B, T, D = x.shape
-        q, k, v = heads(self.qkv(norm(x)).view(B, T, 3, self.heads, -1), cos, sin)
+        q, k, v = apply_rotary(self.qkv(norm(x)).view(B, T, 3, self.heads, -1), cos, sin)
         x = x + self.dropout(self.out(within(q, k, v).reshape(B, T, D)))
         return x + self.dropout(self.mlp(norm(x)))

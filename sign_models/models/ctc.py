@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NEVER = -1e30  # log of nothing; finite, so that differences of it are numbers
+LOG_ZERO = -1e30  # log of nothing; finite, so that differences of it are numbers
 
 
 def ctc_loss(
@@ -43,32 +43,32 @@ class Scan(torch.autograd.Function):
         tokens = torch.full((B, states), blank, device=log_p.device)
         tokens[:, 1::2] = targets
         emitted = log_p.gather(2, tokens.unsqueeze(1).expand(-1, S, -1))
-        emitted = emitted.masked_fill((place > last).unsqueeze(1), NEVER)
+        emitted = emitted.masked_fill((place > last).unsqueeze(1), LOG_ZERO)
         # what is reversed: time within each clip, states within each text
         time = torch.arange(S, device=log_p.device)
         back = (steps.unsqueeze(1) - 1 - time).clamp(min=0)
         turned = (last - place).clamp(min=0)
         reverse = emitted.gather(1, back.unsqueeze(2).expand_as(emitted))
         reverse = reverse.gather(2, turned.unsqueeze(1).expand_as(reverse)).masked_fill(
-            (place > last).unsqueeze(1), NEVER
+            (place > last).unsqueeze(1), LOG_ZERO
         )
         both = torch.cat([emitted, reverse])
         # a token may follow the one before the blank only if it is another
         skips = torch.cat([_skips(tokens, blank), _skips(tokens.gather(1, turned), blank)])
-        state = torch.full((2 * B, states + 2), NEVER, device=log_p.device)  # two states before the first
+        state = torch.full((2 * B, states + 2), LOG_ZERO, device=log_p.device)  # two states before the first
         state[:, 2] = 0.0
         count = torch.cat([steps, steps])
         history = torch.empty(S, 2 * B, states, device=log_p.device)
         for t in range(S):
             came = torch.logaddexp(torch.logaddexp(state[:, 2:], state[:, 1:-1]), state[:, :-2] + skips)
             if t == 0:  # starts in the first blank or the first token
-                came = torch.where(place < 2, 0.0, NEVER).expand(2 * B, -1)
+                came = torch.where(place < 2, 0.0, LOG_ZERO).expand(2 * B, -1)
             torch.add(came, both[:, t], out=history[t])
             state[:, 2:] = torch.where((t < count).unsqueeze(1), history[t], state[:, 2:])
         end = state[:B, 2:].gather(1, last).squeeze(1)
         before = state[:B, 2:].gather(1, (last - 1).clamp(min=0)).squeeze(1)
         likelihood = torch.where(lengths > 0, torch.logaddexp(end, before), end)
-        possible = likelihood > NEVER / 2
+        possible = likelihood > LOG_ZERO / 2
         # log of the share of all paths that are in a state at a time: alpha + beta - emission - likelihood
         alpha, beta = history[:, :B].transpose(0, 1), history[:, B:].transpose(0, 1)
         beta = beta.gather(1, back.unsqueeze(2).expand_as(beta))
@@ -89,6 +89,6 @@ class Scan(torch.autograd.Function):
 
 
 def _skips(tokens: Tensor, blank: int) -> Tensor:
-    """0 where a state may be reached from two before it, NEVER elsewhere."""
+    """0 where a state may be reached from two before it, LOG_ZERO elsewhere."""
     before = F.pad(tokens, (2, 0), value=blank)[:, : tokens.shape[1]]
-    return torch.where((tokens != blank) & (tokens != before), 0.0, NEVER)
+    return torch.where((tokens != blank) & (tokens != before), 0.0, LOG_ZERO)

@@ -20,18 +20,18 @@ class Rotary(nn.Module):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, length: int) -> tuple[Tensor, Tensor]:
-        """-> cosine, and sine with the signs that heads() wants, each (T, 1, 1, D), float32."""
+        """-> cosine, and sine with the signs that apply_rotary() wants, each (T, 1, 1, D), float32."""
         angle = torch.outer(torch.arange(length, device=self.frequency.device), self.frequency)[:, None, None]
         cos, sin = angle.cos(), angle.sin()
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
-def heads(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def apply_rotary(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """qkv (B, T, 3, H, D) -> queries and keys turned by their positions, and values, each (B, H, T, D)."""
     if qkv.is_cuda and fused():
-        from sign_models.kernels.rotary import Heads
+        from sign_models.kernels.rotary import ApplyRotary
 
-        return Heads.apply(qkv, cos, sin)
+        return ApplyRotary.apply(qkv, cos, sin)
     return split_heads(qkv, cos, sin)
 
 

@@ -1,4 +1,4 @@
-"""The skeleton model: what a body looks like in one frame, learned by restoring hidden landmarks.
+"""The skeleton model: what a body looks like in one frame, learned by restoring masked landmarks.
 
 One token a body part a frame. B batch, T frames, K landmarks, C channels (3, or 4 with depth), P parts, D width.
 """
@@ -31,7 +31,7 @@ LANDMARK_SHARE = [
 ]
 LANDMARK_ANCHOR = [ANCHORS[part] for part, places in PARTS.items() for _ in range(places.stop - places.start)]
 BETA, MOTION_BETA = 0.1, 0.05  # up to these an error, and its change from frame to frame, counts by its square
-VISIBLE_WEIGHT = 0.2  # of a landmark that was not hidden: restoring it is easy, but keeps the feature complete
+VISIBLE_WEIGHT = 0.2  # of a landmark that was not masked: restoring it is easy, but keeps the feature complete
 
 
 class PartTokens(nn.Module):
@@ -50,7 +50,7 @@ class PartTokens(nn.Module):
     def __init__(self, width: int, reads_confidence: bool = False) -> None:
         super().__init__()
         self.reads_confidence = reads_confidence
-        self.register_load_state_dict_pre_hook(_without_depth)
+        self.register_load_state_dict_pre_hook(_migrate_weights)
         self.register_buffer("mirrored", torch.tensor([-1.0, 1.0]), persistent=False)
         self.embed, self.depth = nn.ModuleDict(), nn.ParameterDict()
         for part, places in PARTS.items():
@@ -61,10 +61,10 @@ class PartTokens(nn.Module):
                     nn.Linear(features, 2 * width), nn.ReLU(), nn.Linear(2 * width, width, bias=False)
                 )
                 self.depth[name] = nn.Parameter(torch.zeros(2 * width, places.stop - places.start + 1))
-        self.hidden = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a part that masking hides
+        self.mask_token = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a masked part
 
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x (B, T, K, C); hidden (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
+    def forward(self, x: Tensor, masked_parts: Tensor | None = None) -> Tensor:
+        """x (B, T, K, C); masked_parts (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
         depths = self.depths(x) if x.shape[-1] > 3 else {}
         if x.is_cuda and fused():
             from sign_models.kernels import parts
@@ -81,8 +81,8 @@ class PartTokens(nn.Module):
         else:
             tokens = [self._embed(EMBEDDED_AS[part], f, depths.get(part)) for part, f in self.features(x).items()]
         out = torch.stack(tokens, 2)
-        if hidden is not None:
-            out = torch.where(hidden.unsqueeze(-1), self.hidden.to(out.dtype), out)
+        if masked_parts is not None:
+            out = torch.where(masked_parts.unsqueeze(-1), self.mask_token.to(out.dtype), out)
         return out
 
     def _embed(self, name: str, features: Tensor, depth: Tensor | None) -> Tensor:
@@ -135,8 +135,10 @@ class PartTokens(nn.Module):
         return made
 
 
-def _without_depth(parts: PartTokens, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Weights of before there was depth do not name its own, which would be 0."""
+def _migrate_weights(parts: PartTokens, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Read weights of before 2026-11-30: `mask_token` is `hidden` there; those of depth are absent and mean 0."""
+    if (token := weights.pop(f"{prefix}hidden", None)) is not None:
+        weights[f"{prefix}mask_token"] = token
     for name, weight in parts.depth.items():
         weights.setdefault(f"{prefix}depth.{name}", torch.zeros_like(weight))
 
@@ -168,76 +170,78 @@ class SkeletonModel(nn.Module):
         self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
 
-    def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
+    def encode(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> Tensor:
         """x (B, T, K, C) normalised keypoints, mask (B, T) bool -> frame features (B, T, D), 0 where there
         is no frame."""
         check_mask(mask, x)
-        y = self.mix(self.parts(x, hidden).flatten(2))
+        y = self.mix(self.parts(x, masked_parts).flatten(2))
         for block in self.blocks:
             y = block(y, mask)
         return norm(y, mask)
 
-    def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> Tensor:
         """-> restored coordinates (B, T, K, 2), in shoulder widths."""
-        return self.restore(self.encode(x, mask, hidden)).unflatten(-1, (len(CANONICAL), 2))
+        return self.restore(self.encode(x, mask, masked_parts)).unflatten(-1, (len(CANONICAL), 2))
 
 
 def restoration_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
+    restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
 
-    restored (B, T, K, 2), x (B, T, K, C), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
+    restored (B, T, K, 2), x (B, T, K, C), mask (B, T), masked (B, T, K) bool -> loss, and the mean distance of masked
     landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
     Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
     and it is what carries the signs. totals (4,): what to divide by, of restoration_weights(); None: the batch's own.
     """
     way = fused_loss if x.is_cuda and fused() else plain_loss
-    return way(restored, x, mask, hidden, velocity_weight, totals)
+    return way(restored, x, mask, masked, velocity_weight, totals)
 
 
-def restoration_weights(x: Tensor, mask: Tensor, hidden: Tensor) -> Tensor:
-    """(4,) what restoration_loss divides by: weights of hidden landmarks, of places, of shapes and of motions."""
+def restoration_weights(x: Tensor, mask: Tensor, masked: Tensor) -> Tensor:
+    """(4,) what restoration_loss divides by: weights of masked landmarks, of places, of shapes and of motions."""
     if x.is_cuda and fused():
         from sign_models.kernels.restoration import weigh
 
-        return weigh(x, mask, hidden, _landmarks(x.device), VISIBLE_WEIGHT)
-    return torch.stack([weight.sum() for weight in _weights(x, mask, hidden)])
+        return weigh(x, mask, masked, _landmarks(x.device), VISIBLE_WEIGHT)
+    return torch.stack([weight.sum() for weight in _weights(x, mask, masked)])
 
 
 def fused_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
+    restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """restoration_loss by two kernels."""
-    from sign_models.kernels.restoration import Restoration
+    from sign_models.kernels.restoration import FusedRestorationLoss
 
     scales = (VISIBLE_WEIGHT, HAND_SCALE, BETA, MOTION_BETA)
-    loss, distance = Restoration.apply(restored, x, mask, hidden, _landmarks(x.device), velocity_weight, scales, totals)
+    loss, distance = FusedRestorationLoss.apply(
+        restored, x, mask, masked, _landmarks(x.device), velocity_weight, scales, totals
+    )
     return loss, distance
 
 
 def plain_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
+    restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """restoration_loss by torch."""
-    weights = _weights(x, mask, hidden)
+    weights = _weights(x, mask, masked)
     totals = (torch.stack([w.sum() for w in weights]) if totals is None else totals).clamp(min=1e-6)
     for w, total in zip(weights, totals, strict=True):
         w /= total
     weights[-1] *= velocity_weight
-    loss, distance = _Restoration.apply(restored, x[..., :2], *weights)
+    loss, distance = _RestorationLoss.apply(restored, x[..., :2], *weights)
     return loss, distance
 
 
-def _weights(x: Tensor, mask: Tensor, hidden: Tensor) -> list[Tensor]:
-    """Of hidden landmarks, places and shapes (B, T, K), and of motions (B, T - 1, K)."""
+def _weights(x: Tensor, mask: Tensor, masked: Tensor) -> list[Tensor]:
+    """Of masked landmarks, places and shapes (B, T, K), and of motions (B, T - 1, K)."""
     share, anchors, _ = _landmarks(x.device)
-    weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
+    weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(masked, 1.0, VISIBLE_WEIGHT)
     shape, motion = weight * weight[:, :, anchors] * share, weight[:, 1:] * weight[:, :-1] * share
-    return [weight * hidden, weight * share, shape, motion]
+    return [weight * masked, weight * share, shape, motion]
 
 
-class _Restoration(torch.autograd.Function):
+class _RestorationLoss(torch.autograd.Function):
     """Weighted sums of Huber losses, and their gradient with them, in place: as operations of their own they went over
     memory three times as often."""
 
@@ -246,15 +250,15 @@ class _Restoration(torch.autograd.Function):
         ctx: Any,
         restored: Tensor,
         wanted: Tensor,
-        hidden: Tensor,
+        masked: Tensor,
         place: Tensor,
         shape: Tensor,
         motion: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """restored, wanted (B, T, K, 2); weights hidden, place, shape (B, T, K), motion (B, T - 1, K) -> loss, and the
-        weighted distance of what was hidden."""
+        """restored, wanted (B, T, K, 2); weights masked, place, shape (B, T, K), motion (B, T - 1, K) -> loss, and the
+        weighted distance of what was masked."""
         error = torch.sub(restored, wanted, out=torch.empty_like(wanted))  # laid out as what is wanted is
-        distance = error.square().sum(-1).sqrt_().mul_(hidden).sum()
+        distance = error.square().sum(-1).sqrt_().mul_(masked).sum()
         loss, gradient = _huber(error.clone(), place, BETA)
         more, moved = _huber(error[:, 1:] - error[:, :-1], motion, MOTION_BETA)
         loss += more

@@ -45,9 +45,9 @@ class TemporalModel(nn.Module):
         self.restore = mlp(width, stride * 2 * len(CANONICAL), 2 * width)
         self.project = mlp(width, 128, width)  # for the two-view contrast
 
-    def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (B, T, K, C) normalised keypoints, mask (B, T) bool -> representations (B, S, D), their mask (B, S)."""
-        features = self.skeleton.encode(x, mask, hidden)
+        features = self.skeleton.encode(x, mask, masked_parts)
         if short := -x.shape[1] % self.stride:
             features, mask = F.pad(features, (0, 0, 0, short)), F.pad(mask, (0, short))
         mask = mask.unflatten(1, (-1, self.stride)).any(-1)
@@ -59,9 +59,9 @@ class TemporalModel(nn.Module):
             y = block(y, within, cos, sin)
         return norm(y).view(B, S, -1), mask
 
-    def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """-> restored coordinates (B, T, K, 2) in shoulder widths, and one vector a video (B, 128) of length 1."""
-        y, kept = self.encode(x, mask, hidden)
+        y, kept = self.encode(x, mask, masked_parts)
         restored = self.restore(y).unflatten(-1, (self.stride, len(CANONICAL), 2)).flatten(1, 2)[:, : x.shape[1]]
         return restored, F.normalize(self.project(pool(y, kept)).float(), dim=-1)
 

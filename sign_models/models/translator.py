@@ -84,7 +84,7 @@ class Translator(nn.Module):
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
 
-def joined(windows: Sequence[Sequence[Hypothesis]], frames: Sequence[int], most: int = 1) -> list[Hypothesis]:
+def join_windows(windows: Sequence[Sequence[Hypothesis]], frames: Sequence[int], most: int = 1) -> list[Hypothesis]:
     """The `most` best texts of a clip, of its windows' hypotheses, best first each; one window's are as they were.
 
     frames: of each window. A clip's score is the mean of its windows' scores, each of the weight of its frames.
@@ -93,24 +93,26 @@ def joined(windows: Sequence[Sequence[Hypothesis]], frames: Sequence[int], most:
         return list(windows[0][:most])
     best, total = [Hypothesis("", 0.0)], sum(frames)
     for found, count in zip(windows, frames, strict=True):
-        longer = (Hypothesis(_together(a.text, b.text), a.score + b.score * count / total) for a in best for b in found)
+        longer = (
+            Hypothesis(_concatenate(a.text, b.text), a.score + b.score * count / total) for a in best for b in found
+        )
         best = nlargest(most, longer, key=lambda h: h.score)
     return best
 
 
-def told(begin: int, end: int, fps: float | None, best: Hypothesis) -> dict[str, Any]:
+def describe_window(begin: int, end: int, fps: float | None, best: Hypothesis) -> dict[str, Any]:
     """A window of a clip, frames begin to end, as results name it; its seconds where the frame rate is known."""
     start, stop = (None if fps is None else round(frame / fps, 3) for frame in (begin, end))
     return {"frames": [begin, end], "start": start, "end": stop, "text": best.text, "score": best.score}
 
 
-def _together(first: str, second: str) -> str:
+def _concatenate(first: str, second: str) -> str:
     """Two texts with a space between them, but for scripts that have none."""
-    if not first or not second or _wide(first[-1]) or _wide(second[0]):
+    if not first or not second or _is_unspaced(first[-1]) or _is_unspaced(second[0]):
         return first + second
     return f"{first} {second}"
 
 
-def _wide(character: str) -> bool:
+def _is_unspaced(character: str) -> bool:
     """Of Chinese or Japanese, or of their punctuation; Korean words have spaces between them."""
     return unicodedata.east_asian_width(character) in "WF" and "HANGUL" not in unicodedata.name(character, "")

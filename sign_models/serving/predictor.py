@@ -22,7 +22,7 @@ from sign_models.keypoints.windows import windows as cut_up
 from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.translator import Translator, joined, told
+from sign_models.models.translator import Translator, describe_window, join_windows
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Predictor:
             parts = [next(found) for _ in of]
             answers.append(self._joined(of, parts, n_best))
             if windows and isinstance(self.model, Translator):
-                told_of = [told(w.begin, w.end, sequence.fps, p[0]) for w, p in zip(of, parts, strict=True)]
+                told_of = [describe_window(w.begin, w.end, sequence.fps, p[0]) for w, p in zip(of, parts, strict=True)]
                 answers[-1]["windows"] = told_of
         return answers
 
@@ -159,7 +159,7 @@ class Predictor:
     def _joined(self, windows: list[Window], found: list[Any], n_best: int | None) -> dict[str, Any]:
         """The answer to a clip, of what was found of its windows."""
         if isinstance(self.model, Translator):
-            best = joined(found, [w.end - w.begin for w in windows], n_best or 1)
+            best = join_windows(found, [w.end - w.begin for w in windows], n_best or 1)
             answer: dict[str, Any] = {"text": best[0].text, "score": best[0].score}
             if n_best is not None and n_best > 1:
                 answer["n_best"] = [{"text": h.text, "score": h.score} for h in best]

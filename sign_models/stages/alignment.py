@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, cut, in_order, vary
+from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, Sampler, augment_batch, in_order, sample_windows
 from sign_models.data.corpus import Corpus
 from sign_models.data.representations import read_representations
 from sign_models.data.rows import RngSlice
@@ -34,7 +34,7 @@ from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import fit
 from sign_models.training.memory import SHARE, device_memory, longest_clip
-from sign_models.training.task import ALL, Group, Recorder
+from sign_models.training.task import ALL, Group, MetricLogger
 
 T = TypeVar("T")
 RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
@@ -64,7 +64,7 @@ class AlignmentTask:
         corpus: Corpus,
         texts: dict[str, str],
         temporal: TemporalModel,
-        machine: Device,
+        device: Device,
         scoring: str,
         representations: dict[str, np.ndarray] | None,
     ) -> None:
@@ -75,13 +75,13 @@ class AlignmentTask:
             corpus: Videos with splits.
             texts: By video id.
             temporal: The encoder, trained before.
-            machine: Device and processes that train.
+            device: Device and processes that train.
             scoring: Preset of the validation scores.
             representations: (S, D) float32 by video id, read in place of videos where params.finetune is false.
         """
         self.params, self.scoring = params, resolve_preset(scoring, [*texts.values()])
         self.representations = None if params.finetune else representations
-        self.frames = DeviceCorpus(corpus, machine.device)
+        self.frames = DeviceCorpus(corpus, device.torch_device)
         self.texts = [texts.get(name) for name in corpus.ids]
         labelled = np.array([text is not None for text in self.texts])
         held_out = hold_out(corpus, HELD_OUT, params.training.seed, self.texts)
@@ -107,8 +107,8 @@ class AlignmentTask:
         given["max_length"] = min(given["max_length"], round(LONGER * self.label_lengths[train].max()))
         self.generation = Generation(**given, window=1)
         model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
-        self.objective = Translation(model, params, machine.process_group.gather)
-        train = self._that_fit(train, machine)
+        self.objective = Translation(model, params, device.process_group.gather)
+        train = self._that_fit(train, device)
         self.tolerance = 100 / len(self.dev)  # in percent: one sentence
         # one clip that tells a whole story makes no other one a story
         usual = np.quantile(corpus.lengths[train], USUAL_SHARE)
@@ -125,7 +125,7 @@ class AlignmentTask:
         self.epoch_steps = -(-passed // params.training.batch_size)
         self.own: Sampler | None = None  # of the videos that self-training has given texts to
 
-    def _that_fit(self, train: np.ndarray, machine: Device) -> np.ndarray:
+    def _that_fit(self, train: np.ndarray, device: Device) -> np.ndarray:
         """The training videos that the device has memory for, whole; the others are left out, and so are those of dev.
 
         A part of a video beside its whole text would teach to write what was not signed.
@@ -133,16 +133,16 @@ class AlignmentTask:
         lengths, params = self.frames.corpus.lengths, self.params
         if lengths[[*train, *self.dev]].max() <= params.training.batch_size * params.max_frames:
             return train  # a step takes as much
-        memory = SHARE * device_memory(machine.device) / machine.process_group.size
-        labels = self.labels[train[self.label_lengths[train].argmax()]].unsqueeze(0).to(machine.device)
-        self.objective.to(machine.device)
+        memory = SHARE * device_memory(device.torch_device) / device.process_group.world_size
+        labels = self.labels[train[self.label_lengths[train].argmax()]].unsqueeze(0).to(device.torch_device)
+        self.objective.to(device.torch_device)
 
         def loss(frames: int) -> Tensor:
-            with machine.autocast():
+            with device.autocast():
                 losses: dict[str, Tensor] = self.objective(Labelled(self._silent(frames), labels, contrasted=False))
                 return losses["loss"]
 
-        longest = machine.process_group.broadcast_object(lambda: longest_clip(loss, memory))
+        longest = device.process_group.broadcast_object(lambda: longest_clip(loss, memory))
         for name, clips in (("training", train), ("validation", self.dev)):
             if len(long := clips[lengths[clips] > longest]):
                 self.facts[f"left_out.{name}"] = (
@@ -235,7 +235,7 @@ class AlignmentTask:
                 begin = end - 1
         return [*found, slice(begin, len(lengths))]
 
-    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+    def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         """What the host draws for a process's `part` of a micro-batch of a step, labels among it."""
         p, clips = self.params, self.clips(step)[micro_batch]
         labels = {"labels": self._labels(clips)[part]}
@@ -244,20 +244,20 @@ class AlignmentTask:
         if self.representations is not None:
             representations, mask = stack([self.representations[self.frames.corpus.ids[i]] for i in clips[part]])
             frames = torch.from_numpy(self.frames.corpus.lengths[clips[part]])
-            before, after = torch.empty(part.start), torch.empty(len(clips) - part.stop)  # as in cut()
+            before, after = torch.empty(part.start), torch.empty(len(clips) - part.stop)  # as in sample_windows()
             read = {"representations": representations, "mask": mask, "frames": frames}
             return read | {"before": before, "after": after} | labels
         rng = np.random.default_rng([p.training.seed, step, *([micro_batch.start] if micro_batch.start else [])])
-        return cut(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
+        return sample_windows(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
 
-    def batch(self, drawn: BatchPlan) -> tuple[Labelled, Tensor]:
+    def batch(self, plan: BatchPlan) -> tuple[Labelled, Tensor]:
         """The clips as the objective wants them, on the device, and their real frames."""
-        labels, contrasted = drawn["labels"], "apart" not in drawn
-        rows = RngSlice(len(drawn["before"]), len(drawn["after"]))
+        labels, contrasted = plan["labels"], "apart" not in plan
+        rows = RngSlice(len(plan["before"]), len(plan["after"]))
         if self.representations is not None:
-            read = drawn["representations"], drawn["mask"]
-            return Labelled(read, labels, rows, contrasted), drawn["frames"].sum()
-        batch = vary(self.frames, drawn, self.params.augment, twice=self.twice)
+            read = plan["representations"], plan["mask"]
+            return Labelled(read, labels, rows, contrasted), plan["frames"].sum()
+        batch = augment_batch(self.frames, plan, self.params.augment, twice=self.twice)
         return Labelled(batch, labels, rows, contrasted), batch.lengths.sum()
 
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
@@ -348,7 +348,7 @@ def run(work: Work) -> Result:
         work.inputs["videos"],
         work.inputs["texts"],
         load(work.models["temporal"]),
-        work.recorder,
+        work.logger,
         work.settings["generate.scoring"],
         read_representations(work.artifact) if work.artifact else None,
     ).result()
@@ -359,7 +359,7 @@ def train(
     corpus: Corpus,
     texts: dict[str, str],
     temporal: TemporalModel,
-    recorder: Recorder,
+    logger: MetricLogger,
     scoring: str,
     representations: dict[str, np.ndarray] | None = None,
 ) -> Trained:
@@ -370,7 +370,7 @@ def train(
         corpus: Videos with splits.
         texts: By video id.
         temporal: The encoder; its weights go on learning where params.finetune is true.
-        recorder: Where the training reports to.
+        logger: Where the training reports to.
         scoring: Preset of the validation scores.
         representations: (S, D) float32 by video id, made by `temporal`; read in place of the videos where
             params.finetune is false.
@@ -378,16 +378,16 @@ def train(
     Raises:
         DataError: No clip can be trained on, or the memory of the device is enough for none.
     """
-    machine = find_device()
-    task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
-    progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
+    device = find_device()
+    task = AlignmentTask(params, corpus, texts, temporal, device, scoring, representations)
+    progress = fit(task, device, logger, "alignment", **params.training.model_dump(exclude={"batch_size"}))
     model = task.objective.model
     if params.generation.ctc_weight is None and not task.held_out:
-        recorder.note(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")
-    elif params.generation.ctc_weight is None and machine.process_group.first:
+        logger.log(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")
+    elif params.generation.ctc_weight is None and device.process_group.is_main_process:
         model.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
-        recorder.metrics({"validation/ctc_weight": model.generation.ctc_weight}, progress.step)
-        recorder.note(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
+        logger.metrics({"validation/ctc_weight": model.generation.ctc_weight}, progress.step)
+        logger.log(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
     model = model.cpu()
     model.alignment.text.merge()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)

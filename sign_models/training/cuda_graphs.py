@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 Shapes = tuple[tuple[str | int, ...], ...]
 
 
-def shapes_of(drawn: BatchPlan) -> Shapes:
+def shapes_of(plan: BatchPlan) -> Shapes:
     """What tells one recording from another."""
-    return tuple((name, *values.shape) for name, values in drawn.items())
+    return tuple((name, *values.shape) for name, values in plan.items())
 
 
 @dataclass(frozen=True)
@@ -42,43 +42,43 @@ class CudaGraphCache:
 
     def __init__(self, process_group: ProcessGroup) -> None:
         # what other processes send arrives on a thread of its own, which must not end a recording
-        self.errors = "global" if process_group.size == 1 else "thread_local"
-        self.wait = 0 if process_group.size == 1 else SYNCHRONISED_FIRST
+        self.errors = "global" if process_group.world_size == 1 else "thread_local"
+        self.wait = 0 if process_group.world_size == 1 else SYNCHRONISED_FIRST
         self.seen: dict[Shapes, CapturedStep | None] = {}
         self.pool = torch.cuda.graph_pool_handle()  # graphs take turns in the same memory
         self.stream = torch.cuda.Stream()
 
-    def __call__(self, work: Callable[[BatchPlan], Tensor], drawn: BatchPlan) -> Tensor:
-        shapes = shapes_of(drawn)
+    def __call__(self, work: Callable[[BatchPlan], Tensor], plan: BatchPlan) -> Tensor:
+        shapes = shapes_of(plan)
         if shapes not in self.seen or self.wait > 0:
             self.seen.setdefault(shapes, None)
             self.wait -= 1
-            return self._aside(work, to_device(drawn, torch.device("cuda")))
+            return self._aside(work, to_device(plan, torch.device("cuda")))
         recording = self.seen[shapes]
         if recording is None:
-            recording = self.seen[shapes] = self._record(work, to_device(drawn, torch.device("cuda")))
+            recording = self.seen[shapes] = self._record(work, to_device(plan, torch.device("cuda")))
         else:
-            for name, values in drawn.items():
+            for name, values in plan.items():
                 recording.given[name].copy_(values.pin_memory(), non_blocking=True)
         recording.graph.replay()
         return recording.values.clone()  # the graph's own will be written over
 
-    def _aside(self, work: Callable[[BatchPlan], Tensor], drawn: BatchPlan) -> Tensor:
+    def _aside(self, work: Callable[[BatchPlan], Tensor], plan: BatchPlan) -> Tensor:
         """The step as it is, in the stream that graphs are recorded in: what libraries set up, they set up for it."""
         self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
-            values = work(drawn)
+            values = work(plan)
         torch.cuda.current_stream().wait_stream(self.stream)
         return values
 
-    def _record(self, work: Callable[[BatchPlan], Tensor], drawn: BatchPlan) -> CapturedStep:
+    def _record(self, work: Callable[[BatchPlan], Tensor], plan: BatchPlan) -> CapturedStep:
         graph = torch.cuda.CUDAGraph()
         with (
             gc_paused(),
             torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode=self.errors),
         ):
-            values = work(drawn)
-        return CapturedStep(graph, drawn, values)
+            values = work(plan)
+        return CapturedStep(graph, plan, values)
 
 
 @contextmanager

@@ -17,23 +17,23 @@ from sign_models.training.distributed import ALONE, ProcessGroup, current_group
 class Device:
     """Where a stage computes, and beside which other processes."""
 
-    device: torch.device
+    torch_device: torch.device
     process_group: ProcessGroup = ALONE
 
-    def told(self, recorded: bool) -> str:
+    def describe(self, captured: bool) -> str:
         """What was chosen, for the log."""
-        if self.device.type == "cuda":
-            name = torch.cuda.get_device_name(self.device)
+        if self.torch_device.type == "cuda":
+            name = torch.cuda.get_device_name(self.torch_device)
         else:
             name = f"CPU, {torch.get_num_threads()} threads"
-        processes = f", {self.process_group.size} processes" if self.process_group.size > 1 else ""
-        graphs = ", steps as CUDA graphs" if recorded else ""
-        kernels = ", fused kernels" if self.device.type == "cuda" and fused() else ""
+        processes = f", {self.process_group.world_size} processes" if self.process_group.world_size > 1 else ""
+        graphs = ", steps as CUDA graphs" if captured else ""
+        kernels = ", fused kernels" if self.torch_device.type == "cuda" and fused() else ""
         kernels = ", eager: neither CUDA graphs nor fused kernels" if is_eager() else kernels
-        return f"{name}, {'bfloat16' if has_bf16(self.device) else 'float32'}{graphs}{kernels}{processes}"
+        return f"{name}, {'bfloat16' if has_bf16(self.torch_device) else 'float32'}{graphs}{kernels}{processes}"
 
     def autocast(self) -> torch.autocast:
-        return train_autocast(self.device)
+        return train_autocast(self.torch_device)
 
 
 def find_device() -> Device:
@@ -45,5 +45,5 @@ def find_device() -> Device:
     return Device(torch.device("cuda", torch.cuda.current_device()), current_group())
 
 
-def to_device(drawn: BatchPlan, device: torch.device) -> BatchPlan:
-    return {name: values.to(device) for name, values in drawn.items()}
+def to_device(plan: BatchPlan, device: torch.device) -> BatchPlan:
+    return {name: values.to(device) for name, values in plan.items()}

@@ -28,41 +28,41 @@ COLLECTIVE_TIMEOUT = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """All of its methods but rows() are called by all processes, or by none."""
+    """All of its methods but local_slice() are called by all processes, or by none."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this process is the one that evaluates, logs and saves."""
         return self.rank == 0
 
-    def rows(self, clips: int) -> slice:
+    def local_slice(self, clips: int) -> slice:
         """This process's rows of a step of so many clips."""
-        return slice(clips * self.rank // self.size, clips * (self.rank + 1) // self.size)
+        return slice(clips * self.rank // self.world_size, clips * (self.rank + 1) // self.world_size)
 
-    def mean(self, values: Tensor) -> Tensor:
+    def all_reduce_mean(self, values: Tensor) -> Tensor:
         """The mean over the processes, without gradient."""
         values = values.detach()
-        if self.size > 1:
+        if self.world_size > 1:
             values = values.clone()
             dist.all_reduce(values)
-            values /= self.size
+            values /= self.world_size
         return values
 
     def gather(self, mine: Tensor, rows: RngSlice) -> Tensor:
         """(B, ...) of this process's rows -> those of the whole step, with gradient."""
-        if self.size == 1:
+        if self.world_size == 1:
             return mine
         whole: Tensor = _Gather.apply(mine, rows)
         return whole
 
     def broadcast_object(self, make: Callable[[], T]) -> T:
         """What `make` gives in the first process, in all of them; the others do not call it."""
-        if self.size == 1:
+        if self.world_size == 1:
             return make()
-        heard: T = self.send_object(make()) if self.first else self.receive_object()
+        heard: T = self.send_object(make()) if self.is_main_process else self.receive_object()
         return heard
 
     def send_object(self, value: T) -> T:

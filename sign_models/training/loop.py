@@ -26,7 +26,7 @@ from sign_models import interruption
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.training.device import Device
 from sign_models.training.step import TrainStep
-from sign_models.training.task import Progress, Recorder, Task
+from sign_models.training.task import MetricLogger, Progress, Task
 
 HEARTBEAT_S = 60.0  # a log that is no terminal gets a line at least so often
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
@@ -50,8 +50,8 @@ def learning_rate(step: int, total: int, warmup: float) -> float:
 
 def fit(
     task: Task,
-    machine: Device,
-    recorder: Recorder,
+    device: Device,
+    logger: MetricLogger,
     name: str,
     *,
     steps: int | None,
@@ -73,36 +73,36 @@ def fit(
     every = -(-total // evaluations)
     stepper = TrainStep(
         task,
-        machine,
+        device,
         lr=lr,
         weight_decay=weight_decay,
         clip_norm=clip_norm,
         ema=ema,
         seed=seed,
-        note=recorder.note,
+        log=logger.log,
     )
-    process_group = machine.process_group
-    if task.sampler.batch_size < process_group.size:
+    process_group = device.process_group
+    if task.sampler.batch_size < process_group.world_size:
         raise ParamsError(
-            f"{task.sampler.batch_size} clips a step for {process_group.size} processes",
+            f"{task.sampler.batch_size} clips a step for {process_group.world_size} processes",
             place="training.batch_size",
             wanted="at least one for each",
             remedy="raise it, or take fewer processes",
         )
     averaged = stepper.average.module
-    recorder.note(f"{name}: {machine.told(stepper.recorder is not None)}")
+    logger.log(f"{name}: {device.describe(stepper.graphs is not None)}")
     for fact in task.facts.values():
-        recorder.note(f"{name}: {fact}")
+        logger.log(f"{name}: {fact}")
     progress = Progress()
     best: dict[str, Tensor] = {}
-    folder = recorder.restore()
+    folder = logger.restore()
     if folder is not None:
         progress, best = _restore(folder, task, averaged, stepper.optimizer)
         progress.parts = (
-            progress.parts if process_group.size == 1 else 1
+            progress.parts if process_group.world_size == 1 else 1
         )  # as many processes as before may not be there
-        recorder.note(f"{name}: goes on from step {progress.step} of {total}")
-    silent = not (process_group.first and sys.stderr.isatty())
+        logger.log(f"{name}: goes on from step {progress.step} of {total}")
+    silent = not (process_group.is_main_process and sys.stderr.isatty())
     bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=silent)
     pending: list[Tensor] = []
     saved = clock = noted = started = time.monotonic()
@@ -116,20 +116,20 @@ def fit(
         bar.update()
         last = progress.step == total
         if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
-            values = process_group.mean(torch.stack(pending).mean(0))
+            values = process_group.all_reduce_mean(torch.stack(pending).mean(0))
             logged = dict(zip(stepper.names, values.tolist(), strict=True))
-            progress.frames += round(logged.pop("frames") * process_group.size * len(pending))
+            progress.frames += round(logged.pop("frames") * process_group.world_size * len(pending))
             pending = []
             progress.seconds += time.monotonic() - clock
-            _record(recorder, logged, lr * rate, progress, task.epoch_steps, step)
+            _record(logger, logged, lr * rate, progress, task.epoch_steps, step)
             bar.set_postfix(loss=f"{logged['loss']:.3f}")
             clock = time.monotonic()
             if bar.disable and clock - noted > HEARTBEAT_S:
                 done = f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}"
-                recorder.note(f"{done}  about {_remaining(clock - started, progress.step - began, total - began)} left")
+                logger.log(f"{done}  about {_remaining(clock - started, progress.step - began, total - began)} left")
                 noted = clock
         if progress.step % every == 0 or last:
-            metrics = process_group.broadcast_object(partial(_evaluate, task, averaged, machine))
+            metrics = process_group.broadcast_object(partial(_evaluate, task, averaged, device))
             _check_finite("validation score", metrics["score"], step)
             better = metrics["score"] > progress.highest_score
             progress.highest_score = max(progress.highest_score, metrics["score"])
@@ -139,14 +139,14 @@ def fit(
                 progress.best_score, progress.best_step, progress.best_metrics = metrics["score"], step, metrics
                 best = {k: v.detach().clone() for k, v in averaged.state_dict().items()}
             if not last:
-                _advance(task, averaged, machine, progress.step / total)
-            recorder.metrics({f"validation/{k}": v for k, v in metrics.items()}, step)
+                _advance(task, averaged, device, progress.step / total)
+            logger.metrics({f"validation/{k}": v for k, v in metrics.items()}, step)
             shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
-            recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
+            logger.log(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
             noted = time.monotonic()
             if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
-                if process_group.first:
-                    _save(recorder, task, averaged, stepper.optimizer, best, progress)
+                if process_group.is_main_process:
+                    _save(logger, task, averaged, stepper.optimizer, best, progress)
                 saved = time.monotonic()
             clock = time.monotonic()
     bar.close()
@@ -165,26 +165,26 @@ def _enough(progress: Progress, patience: int) -> bool:
     return bool(patience) and progress.without_better >= patience
 
 
-def _evaluate(task: Task, module: nn.Module, machine: Device) -> dict[str, float]:
+def _evaluate(task: Task, module: nn.Module, device: Device) -> dict[str, float]:
     module.eval()
-    with torch.no_grad(), machine.autocast():
+    with torch.no_grad(), device.autocast():
         metrics = task.evaluate(module)
     module.train()
     return metrics
 
 
-def _advance(task: Task, module: nn.Module, machine: Device, done: float) -> None:
-    if machine.process_group.first:
+def _advance(task: Task, module: nn.Module, device: Device, done: float) -> None:
+    if device.process_group.is_main_process:
         module.eval()
-        with torch.no_grad(), machine.autocast():
+        with torch.no_grad(), device.autocast():
             task.advance(module, done)
         module.train()
-    if machine.process_group.size > 1:
-        task.restore(machine.process_group.broadcast_object(task.state))
+    if device.process_group.world_size > 1:
+        task.restore(device.process_group.broadcast_object(task.state))
 
 
 def _record(
-    recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int
+    logger: MetricLogger, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int
 ) -> None:
     _check_finite("loss", logged["loss"], step)
     of_loop = {
@@ -192,7 +192,7 @@ def _record(
         "frames_per_second": progress.frames_per_second,
         "epoch": (step + 1) / epoch_steps,
     }
-    recorder.metrics({f"train/{k}": v for k, v in (logged | of_loop).items()}, step)
+    logger.metrics({f"train/{k}": v for k, v in (logged | of_loop).items()}, step)
 
 
 def _check_finite(name: str, value: float, step: int) -> None:
@@ -202,7 +202,7 @@ def _check_finite(name: str, value: float, step: int) -> None:
 
 
 def _save(
-    recorder: Recorder,
+    logger: MetricLogger,
     task: Task,
     averaged: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -218,7 +218,7 @@ def _save(
         tensors |= {f"best.{k}": v for k, v in best.items()}
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, f"{folder}/state.safetensors")
         (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
-        recorder.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
+        logger.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
 
 
 def _restore(

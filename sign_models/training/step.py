@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 OutOfMemory = torch.OutOfMemoryError
 BETAS = (0.9, 0.98)
-NEVER = 2**30  # steps
+NO_SAMPLING_STEPS = 2**30  # steps
 
 
 def seed_step(device: torch.device, seed: int, step: int, part: int = 0) -> None:
@@ -47,24 +47,24 @@ class TrainStep:
     def __init__(
         self,
         task: Task,
-        machine: Device,
+        device: Device,
         *,
         lr: float,
         weight_decay: float,
         clip_norm: float,
         ema: float,
         seed: int,
-        note: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
-        self.task, self.machine, self.seed, self.note = task, machine, seed, note
+        self.task, self.device, self.seed, self.log = task, device, seed, log
         self.lr, self.clip_norm = lr, clip_norm
-        self.objective = task.objective.to(machine.device)
+        self.objective = task.objective.to(device.torch_device)
         self.synchronised: DistributedDataParallel | None = None  # the objective, where there are several processes
-        self.groups, self.optimizer = _optimizer(task, machine, lr, weight_decay)
+        self.groups, self.optimizer = _optimizer(task, device, lr, weight_decay)
         self.average = ExponentialMovingAverage(self.objective, ema)
         self.names: list[str] = []  # of the values that a step gives
-        recordable = machine.device.type == "cuda" and task.recordable and not is_eager()
-        self.recorder = CudaGraphCache(machine.process_group) if recordable else None
+        recordable = device.torch_device.type == "cuda" and task.recordable and not is_eager()
+        self.graphs = CudaGraphCache(device.process_group) if recordable else None
 
     def step(self, progress: Progress, rate: float, done: float) -> Tensor:
         """Step number progress.step at `rate` times the learning rates of what is learned after the share `done` of
@@ -73,29 +73,29 @@ class TrainStep:
         On a full memory the same step again in twice as many parts.
         """
         clips = len(self.task.clips(progress.step))
-        rows = self.machine.process_group.rows(clips)
+        rows = self.device.process_group.local_slice(clips)
         micro_batches = self.task.micro_batches(progress.step)
         for of_optimizer, group in zip(self.optimizer.param_groups, self.groups, strict=True):
             of_optimizer["lr"].fill_(self.lr * rate * group.share if done >= group.start else 0.0)
         self.average.prepare(progress.step)
         while True:
             try:
-                if self.machine.process_group.size > 1 and self.synchronised is None:
+                if self.device.process_group.world_size > 1 and self.synchronised is None:
                     self._synchronise(progress, micro_batches, rows)
-                if progress.parts == 1 and self.recorder is not None and len(micro_batches) == 1:
-                    drawn = self.task.draw(progress.step, rows)
-                    seed_step(self.machine.device, self.seed, progress.step)
-                    return self.recorder(self._whole, drawn)
+                if progress.parts == 1 and self.graphs is not None and len(micro_batches) == 1:
+                    plan = self.task.plan_batch(progress.step, rows)
+                    seed_step(self.device.torch_device, self.seed, progress.step)
+                    return self.graphs(self._whole, plan)
                 return self._parts(progress, micro_batches, rows)
             except OutOfMemory as error:
-                if self.machine.process_group.size > 1:  # the others are in the middle of this step
+                if self.device.process_group.world_size > 1:  # the others are in the middle of this step
                     raise ResourceError(
-                        f"the device of process {self.machine.process_group.rank} has too little memory for its clips, "
+                        f"the device of process {self.device.process_group.rank} has too little memory for its clips, "
                         f"{rows.stop - rows.start} of {clips}",
                         place="training.batch_size",
                         remedy="lower it, or take more processes",
                     ) from error
-                if self.recorder is None and progress.parts >= clips:
+                if self.graphs is None and progress.parts >= clips:
                     raise ResourceError(
                         "the device has too little memory for one clip",
                         place="training.batch_size",
@@ -107,15 +107,15 @@ class TrainStep:
     def _make_room(self, progress: Progress, clips: int) -> None:
         """Gives up the recordings, which keep memory of their own; without any, halves the parts."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self.recorder is not None:
-            self.recorder = None
-            self.note(
+        if self.graphs is not None:
+            self.graphs = None
+            self.log(
                 f"out of memory in a captured step, which keeps memory of its own: from step {progress.step} on "
                 f"{UNCAPTURED}; a smaller training.batch_size has room for them"
             )
         else:
             progress.parts *= 2
-            self.note(
+            self.log(
                 f"out of memory: batches of {-(-clips // progress.parts)} clips, {progress.parts} of them a step; "
                 f"the effective batch stays {clips}"
             )
@@ -125,38 +125,38 @@ class TrainStep:
         """Before the first step of several processes. DistributedDataParallel waits for the gradient of every parameter
         that may have one: those that the loss does not read (a pretrained head) are told apart by a first try."""
         place, micro_batch, part = next(pieces(micro_batches, rows, 1))
-        drawn = to_device(self.task.draw(progress.step, part, micro_batch), self.machine.device)
-        seed_step(self.machine.device, self.seed, progress.step, place)
-        batch, _ = self._prepared(drawn)
-        with self.machine.autocast():
+        plan = to_device(self.task.plan_batch(progress.step, part, micro_batch), self.device.torch_device)
+        seed_step(self.device.torch_device, self.seed, progress.step, place)
+        batch, _ = self._prepared(plan)
+        with self.device.autocast():
             self.objective(batch, self.objective.weights(batch))["loss"].backward()
         for parameter in self.objective.parameters():
             parameter.requires_grad_(parameter.grad is not None)
         self.optimizer.zero_grad(set_to_none=True)
-        with nullcontext() if self.recorder is None else torch.cuda.stream(self.recorder.stream):
+        with nullcontext() if self.graphs is None else torch.cuda.stream(self.graphs.stream):
             with warnings.catch_warnings():  # torch 2.13 has another name for broadcast_buffers, torch 2.11 has not
                 warnings.simplefilter("ignore", FutureWarning)
                 self.synchronised = DistributedDataParallel(
                     self.objective, broadcast_buffers=False, gradient_as_bucket_view=True
                 )
-        if self.recorder is not None:  # it would read a clock of the GPU in each 100th step, which ends a recording
-            self.synchronised._set_ddp_runtime_logging_sample_rate(NEVER)
+        if self.graphs is not None:  # it would read a clock of the GPU in each 100th step, which ends a recording
+            self.synchronised._set_ddp_runtime_logging_sample_rate(NO_SAMPLING_STEPS)
 
     def _parts(self, progress: Progress, micro_batches: list[slice], rows: slice) -> Tensor:
         batches = []
         for place, micro_batch, part in pieces(micro_batches, rows, progress.parts):
-            drawn = self.task.draw(progress.step, part, micro_batch)
-            seed_step(self.machine.device, self.seed, progress.step, place)
-            batches.append(self._prepared(to_device(drawn, self.machine.device)))
+            plan = self.task.plan_batch(progress.step, part, micro_batch)
+            seed_step(self.device.torch_device, self.seed, progress.step, place)
+            batches.append(self._prepared(to_device(plan, self.device.torch_device)))
         return self._learn(batches)
 
-    def _whole(self, drawn: BatchPlan) -> Tensor:
-        return self._learn([self._prepared(drawn)])
+    def _whole(self, plan: BatchPlan) -> Tensor:
+        return self._learn([self._prepared(plan)])
 
-    def _prepared(self, drawn: BatchPlan) -> tuple[Any, Tensor]:
+    def _prepared(self, plan: BatchPlan) -> tuple[Any, Tensor]:
         """A batch as the objective reads it, and its frames."""
-        batch, frames = self.task.batch(drawn)
-        with self.machine.autocast():
+        batch, frames = self.task.batch(plan)
+        with self.device.autocast():
             return self.objective.prepare(batch), frames
 
     def _learn(self, batches: list[tuple[Any, Tensor]]) -> Tensor:
@@ -166,14 +166,16 @@ class TrainStep:
         batches weigh. Alone, a single batch divides by its own.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        process_group, totals = self.machine.process_group, None
-        if process_group.size > 1 or len(batches) > 1:
-            totals = process_group.mean(torch.stack([self.objective.weights(batch) for batch, _ in batches]).sum(0))
+        process_group, totals = self.device.process_group, None
+        if process_group.world_size > 1 or len(batches) > 1:
+            totals = process_group.all_reduce_mean(
+                torch.stack([self.objective.weights(batch) for batch, _ in batches]).sum(0)
+            )
         values = []
         for place, (batch, frames) in enumerate(batches):
             later = place + 1 < len(batches)  # gradients are exchanged with the last one's
             with self.synchronised.no_sync() if self.synchronised and later else nullcontext():
-                with self.machine.autocast():
+                with self.device.autocast():
                     out = (self.synchronised or self.objective)(batch, totals)
                 out["loss"].backward()
             values.append(torch.stack([*(value.detach().float() for value in out.values()), frames.float()]))
@@ -203,20 +205,18 @@ def pieces(micro_batches: list[slice], rows: slice, parts: int) -> Iterator[tupl
                 yield place, micro_batch, slice(begin, min(begin + size, last - micro_batch.start))
 
 
-def _optimizer(
-    task: Task, machine: Device, lr: float, weight_decay: float
-) -> tuple[list[Group], torch.optim.Optimizer]:
+def _optimizer(task: Task, device: Device, lr: float, weight_decay: float) -> tuple[list[Group], torch.optim.Optimizer]:
     """AdamW; vectors (norms, biases, single tokens) are not decayed. Rates are tensors, so that a graph sees them
     change."""
     of_optimizer: list[dict[str, Any]] = []
     groups: list[Group] = []
-    cuda = machine.device.type == "cuda"
+    cuda = device.torch_device.type == "cuda"
     for group in task.groups():
         for decay, chosen in (
             (weight_decay, [p for p in group.parameters if p.ndim > 1 and p.requires_grad]),
             (0.0, [p for p in group.parameters if p.ndim < 2 and p.requires_grad]),
         ):
-            rate = torch.tensor(lr, device=machine.device)
+            rate = torch.tensor(lr, device=device.torch_device)
             of_optimizer.append({"params": chosen, "weight_decay": decay, "lr": rate})
             groups.append(group)
     return groups, torch.optim.AdamW(of_optimizer, lr=torch.tensor(lr), betas=BETAS, fused=True, capturable=cuda)

@@ -17,7 +17,7 @@ from sign_models.data.batching import BatchPlan, DeviceCorpus, Sampler
 ALL = slice(None)  # clips of a step
 
 
-class Recorder(Protocol):
+class MetricLogger(Protocol):
     """Where a training reports to. sign_models.tracking has the one that writes to MLflow."""
 
     def metrics(self, values: dict[str, float], step: int) -> None: ...
@@ -30,7 +30,7 @@ class Recorder(Protocol):
         """Folder of the last whole checkpoint of an interrupted training, or None."""
         ...
 
-    def note(self, message: str) -> None: ...
+    def log(self, message: str) -> None: ...
 
 
 class Group(NamedTuple):
@@ -61,8 +61,8 @@ class Task(Protocol):
 
     objective: an Objective. evaluate() calls it, in the first process only.
     clips(step): the clips of a step. micro_batches(step): slices of them that are computed one after another, for
-    their memory; the same in every process. draw(step, part, micro_batch): what the host draws for
-    clips(step)[micro_batch][part]. batch(drawn): the same clips as the objective wants them, made on the device, and
+    their memory; the same in every process. plan_batch(step, part, micro_batch): what the host draws for
+    clips(step)[micro_batch][part]. batch(plan): the same clips as the objective wants them, made on the device, and
     their real frames (a scalar tensor).
     recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
     evaluate(objective): metrics on the validation split; "score" among them, higher is better.
@@ -85,9 +85,9 @@ class Task(Protocol):
 
     def micro_batches(self, step: int) -> list[slice]: ...
 
-    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan: ...
+    def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan: ...
 
-    def batch(self, drawn: BatchPlan) -> tuple[Any, Tensor]: ...
+    def batch(self, plan: BatchPlan) -> tuple[Any, Tensor]: ...
 
     def evaluate(self, objective: Any) -> dict[str, float]: ...
 

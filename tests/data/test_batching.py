@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sign_models.data import batching
-from sign_models.data.augment import augment, draw, spans
-from sign_models.data.batching import Batch, DeviceCorpus, Sampler, between, bucket, cut, drop, in_order, vary, warp
+from sign_models.data.augment import augment, sample_variation, spans
+from sign_models.data.batching import (
+    Batch,
+    DeviceCorpus,
+    Sampler,
+    augment_batch,
+    between,
+    bucket,
+    drop,
+    in_order,
+    sample_windows,
+    warp,
+)
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import mask_keypoints
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
@@ -195,8 +206,8 @@ def test_dropped_frames_leave_others_in_their_order(length: int, share: float, s
 
 
 def varied(frames: DeviceCorpus, clips: np.ndarray, part: slice, seed: int, longest: int, strengths: Augment) -> Batch:
-    drawn = cut(frames, clips, part, np.random.default_rng(seed), longest, strengths)
-    return vary(frames, drawn, strengths)
+    drawn = sample_windows(frames, clips, part, np.random.default_rng(seed), longest, strengths)
+    return augment_batch(frames, drawn, strengths)
 
 
 @pytest.mark.parametrize("times", [0.25, 1, 8])
@@ -214,7 +225,9 @@ def test_training_has_few_shapes_and_little_padding(monkeypatch: pytest.MonkeyPa
     strengths = Augment(**(STILL | {"tempo": 0.5, "drop_frames": 0.3}))
     shapes, real, padded = set(), 0, 0
     for step in range(1000):
-        drawn = cut(frames, sampler[step], slice(0, 32), np.random.default_rng(step), int(512 * times), strengths)
+        drawn = sample_windows(
+            frames, sampler[step], slice(0, 32), np.random.default_rng(step), int(512 * times), strengths
+        )
         shapes.add(tuple(values.shape for values in drawn.values()))
         real, padded = real + int(drawn["kept"].sum()), padded + 32 * len(drawn["steps"])
     assert 4 < len(shapes) <= 32
@@ -245,13 +258,13 @@ def test_beside_a_varied_batch_stand_the_same_moments_as_they_are(frames: Device
     clips = np.array([3, 4, 5, 2, 6])
     when = {"tempo": 0.5, "drop_frames": 0.4, "mirror": 0.5}  # what also says which moments, and in which mirror
     where = {"rotate": 15, "arm_reach": 0.3, "landmark_jitter": 0.05, "translate": 0.1, "drop_hand": 0.5, "noise": 0.03}
-    drawn = cut(frames, clips, slice(0, 5), np.random.default_rng(7), 100, Augment(**(STILL | when)))
+    drawn = sample_windows(frames, clips, slice(0, 5), np.random.default_rng(7), 100, Augment(**(STILL | when)))
     torch.manual_seed(3)
-    batch = vary(frames, drawn, Augment(**(STILL | when | where)), plain=True)
+    batch = augment_batch(frames, drawn, Augment(**(STILL | when | where)), unaugmented=True)
     torch.manual_seed(3)
-    moments = vary(frames, drawn, Augment(**(STILL | when)))
-    assert batch.plain is not None and moments.plain is None
-    assert torch.equal(batch.plain, moments.x) and not torch.equal(batch.plain, batch.x)
+    moments = augment_batch(frames, drawn, Augment(**(STILL | when)))
+    assert batch.unaugmented is not None and moments.unaugmented is None
+    assert torch.equal(batch.unaugmented, moments.x) and not torch.equal(batch.unaugmented, batch.x)
 
 
 def test_parts_of_a_step_show_the_windows_of_the_whole(frames: DeviceCorpus) -> None:
@@ -277,8 +290,8 @@ def test_rows_of_a_step_are_varied_and_hidden_as_in_the_whole(frames: DeviceCorp
     def made(part: slice) -> list[torch.Tensor]:
         torch.manual_seed(3)
         batch = varied(frames, clips, part, 7, 10, strengths)
-        hidden = mask_keypoints(batch.x, joints=0.2, parts=0.3, frames=0.2, span=5, rows=batch.rows)
-        return [batch.x, batch.mask, batch.lengths, *hidden]
+        masked = mask_keypoints(batch.x, joints=0.2, parts=0.3, frames=0.2, span=5, rows=batch.rows)
+        return [batch.x, batch.mask, batch.lengths, *masked]
 
     whole = made(slice(0, 5))
     for part in (slice(0, 2), slice(2, 4), slice(4, 5)):
@@ -298,7 +311,7 @@ def changed(x: Tensor, seed: int = 0, **strengths: float) -> Tensor:
     torch.manual_seed(seed)
     wanted = STILL | strengths
     strengths = {name: wanted[name] for name in wanted if name not in ("tempo", "drop_frames")}
-    return augment(x.clone(), draw(*x.shape[:2], x.device, **strengths))
+    return augment(x.clone(), sample_variation(*x.shape[:2], x.device, **strengths))
 
 
 @pytest.mark.parametrize("name", [name for name in STILL if name not in ("tempo", "drop_frames", "mirror", *OF_DEPTH)])
@@ -376,7 +389,7 @@ def test_another_signer_moves_arms_elsewhere_and_is_built_otherwise() -> None:
 @given(st.floats(0, 0.9), st.integers(1, 12), st.integers(0, 20))
 def test_spans_hide_about_their_share(share: float, length: int, seed: int) -> None:
     torch.manual_seed(seed)
-    hidden = spans(8, 400, torch.full((8, 1), share), length, torch.device("cpu"))
-    assert hidden.shape == (8, 400) and hidden.dtype == torch.bool
+    masked = spans(8, 400, torch.full((8, 1), share), length, torch.device("cpu"))
+    assert masked.shape == (8, 400) and masked.dtype == torch.bool
     expected = 1 - (1 - share / length) ** length  # starts may overlap
-    assert abs(hidden.float().mean().item() - expected) < 0.12
+    assert abs(masked.float().mean().item() - expected) < 0.12

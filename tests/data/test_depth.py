@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from sign_models.data.augment import augment, draw
-from sign_models.data.batching import DeviceCorpus, cut, vary
+from sign_models.data.augment import augment, sample_variation
+from sign_models.data.batching import DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import mask_keypoints
 from sign_models.keypoints.layouts import CANONICAL, MIRROR, PARTS, PLACE
@@ -106,9 +106,9 @@ def model() -> SkeletonModel:
 
 def batch(deep: bool = True, **strengths: float) -> torch.Tensor:
     frames = DeviceCorpus(corpus(), torch.device("cpu"))
-    drawn = cut(frames, np.arange(5), slice(0, 5), np.random.default_rng(0), 100, Augment(**STILL))
+    drawn = sample_windows(frames, np.arange(5), slice(0, 5), np.random.default_rng(0), 100, Augment(**STILL))
     torch.manual_seed(0)
-    return vary(frames, drawn, Augment(**(STILL | strengths))).x
+    return augment_batch(frames, drawn, Augment(**(STILL | strengths))).x
 
 
 def test_depth_that_is_absent_and_depth_that_is_dropped_are_the_same() -> None:
@@ -130,7 +130,7 @@ def test_a_model_that_never_saw_depth_does_as_if_there_were_none() -> None:
 def test_a_share_of_the_clips_loses_its_depth() -> None:
     x = torch.randn(400, 3, len(CANONICAL), 4).abs()
     torch.manual_seed(0)
-    out = augment(x.clone(), draw(400, 3, x.device, **_only(drop_depth=0.25), deep=True))
+    out = augment(x.clone(), sample_variation(400, 3, x.device, **_only(drop_depth=0.25), deep=True))
     left = (out[..., 3] != 0).flatten(1).float().mean(1)
     assert set(left.tolist()) == {0.0, 1.0} and 0.15 < 1 - left.mean() < 0.35
 
@@ -140,7 +140,7 @@ def test_a_camera_that_turns_or_tilts_keeps_distances_in_space(name: str) -> Non
     x = torch.randn(8, 5, len(CANONICAL), 4)
     x[..., 2] = 1
     torch.manual_seed(0)
-    drawn = draw(8, 5, x.device, **_only(**{name: 30.0}), deep=True)
+    drawn = sample_variation(8, 5, x.device, **_only(**{name: 30.0}), deep=True)
     drawn.hands = None  # which a turn moves aside on their own
     out = augment(x.clone(), drawn)
     assert not torch.allclose(out, x)
@@ -157,15 +157,15 @@ def test_what_is_unseen_or_has_no_depth_stays_so(name: str) -> None:
     x[..., 2] = (torch.rand(x.shape[:-1]) > 0.3).float()
     x[..., 3] *= torch.rand(x.shape[:-1]) > 0.3
     x *= x[..., 2:3] > 0
-    out = augment(x.clone(), draw(6, 8, x.device, **_only(**{name: 0.4}), deep=True))
+    out = augment(x.clone(), sample_variation(6, 8, x.device, **_only(**{name: 0.4}), deep=True))
     assert not out[out[..., 2] == 0].any()
     if name != "mirror":
         assert not out[..., 3][x[..., 3] == 0].any()
 
 
 def test_hidden_landmarks_have_no_depth() -> None:
-    hidden = mask_keypoints(batch(), joints=0.5, parts=0.0, frames=0.0, span=4)
-    assert not hidden.x[hidden.landmarks].any()
+    masked = mask_keypoints(batch(), joints=0.5, parts=0.0, frames=0.0, span=4)
+    assert not masked.x[masked.landmarks].any()
 
 
 def _only(**strengths: float) -> dict[str, float]:

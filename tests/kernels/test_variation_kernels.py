@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sign_models.data import batching
-from sign_models.data.batching import Batch, DeviceCorpus, cut, vary
+from sign_models.data.batching import Batch, DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
 from sign_models.keypoints.layouts import CANONICAL, PARTS
 from sign_models.params.load import resolve
@@ -46,22 +46,24 @@ def both(
     part: slice = slice(0, 6),
 ) -> tuple[Batch, Batch]:
     """The same batch from the kernel and from torch."""
-    drawn = cut(frames, CLIPS, part, np.random.default_rng(1), longest, Augment(**strengths))
-    drawn = {name: values.to(frames.device) for name, values in drawn.items()}
+    plan = sample_windows(frames, CLIPS, part, np.random.default_rng(1), longest, Augment(**strengths))
+    plan = {name: values.to(frames.device) for name, values in plan.items()}
     made = []
     for kernel in (True, False):
         monkeypatch.setattr(batching, "fused", lambda kernel=kernel: kernel)
         torch.manual_seed(3)
-        made.append((vary(frames, drawn, Augment(**strengths), plain=True), torch.rand(4, device=frames.device)))
+        made.append(
+            (augment_batch(frames, plan, Augment(**strengths), unaugmented=True), torch.rand(4, device=frames.device))
+        )
     (mine, then), (torchs, torchs_then) = made
     assert torch.equal(mine.mask, torchs.mask) and torch.equal(mine.lengths, torchs.lengths)
-    assert mine.rows == torchs.rows and torch.equal(then, torchs_then)  # as much has been drawn
+    assert mine.rows == torchs.rows and torch.equal(then, torchs_then)  # as much has been plan
     return mine, torchs
 
 
 def same(mine: Batch, torchs: Batch) -> bool:
     alike = True
-    for x, wanted in ((mine.x, torchs.x), (mine.plain, torchs.plain)):
+    for x, wanted in ((mine.x, torchs.x), (mine.unaugmented, torchs.unaugmented)):
         assert x.shape == wanted.shape and x.dtype == wanted.dtype
         alike &= torch.allclose(x, wanted, rtol=1e-5, atol=1e-5) and not x[wanted[..., 2] == 0].any()
     return alike
@@ -92,7 +94,7 @@ def test_rows_of_a_batch(part: slice, frames: DeviceCorpus, monkeypatch: pytest.
 
 
 def test_the_kernel_is_what_is_compared(frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DeviceCorpus, "gather_varied", lambda self, at, drawn: self.gather(at) + 1)
+    monkeypatch.setattr(DeviceCorpus, "gather_augmented", lambda self, at, variation: self.gather(at) + 1)
     assert not same(*both(frames, USUAL, monkeypatch))
 
 

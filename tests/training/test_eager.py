@@ -48,10 +48,10 @@ def test_the_switch_decides_over_kernels_and_captured_steps(
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
     gpu = Device(torch.device("cuda"))
     made = step.TrainStep(task, gpu, lr=1, weight_decay=0, clip_norm=1, ema=0, seed=0, note=print)
-    assert made.recorder == (None if eager else "graphs")
+    assert made.graphs == (None if eager else "graphs")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    assert ("eager" in gpu.told(made.recorder is not None)) == eager
+    assert ("eager" in gpu.describe(made.graphs is not None)) == eager
 
 
 def test_the_pipeline_obeys_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

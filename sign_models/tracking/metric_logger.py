@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class Listener:
-    """The Recorder of a process that trains beside the one with the run: reads checkpoints, writes nothing."""
+class WorkerLogger:
+    """The MetricLogger of a process that trains beside the one with the run: reads checkpoints, writes nothing."""
 
     def __init__(self, run_id: str, resumed: bool) -> None:
         self.checkpoints = RunCheckpoints(Run(run_id, "", "", resumed)) if resumed else None
@@ -33,12 +33,12 @@ class Listener:
     def restore(self) -> Path | None:
         return self.checkpoints.latest() if self.checkpoints else None
 
-    def note(self, message: str) -> None:
+    def log(self, message: str) -> None:
         return
 
 
-class RunRecorder:
-    """The Recorder of sign_models.training.loop for one run."""
+class RunLogger:
+    """The MetricLogger of sign_models.training.loop for one run."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.checkpoints = run, RunCheckpoints(run)
@@ -55,5 +55,5 @@ class RunRecorder:
     def restore(self) -> Path | None:
         return self.checkpoints.latest() if self.run.resumed else None
 
-    def note(self, message: str) -> None:
+    def log(self, message: str) -> None:
         logger.info(message)
