@@ -31,7 +31,7 @@ from sign_models.stages.skeleton import SkeletonTask
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import LOG_STEPS, fit, learning_rate
 from sign_models.training.step import seed_step
-from sign_models.training.task import ALL
+from sign_models.training.task import ALL, TrainingOptions
 from tests import tiny
 from tests.stages.recorders import Memory
 
@@ -101,11 +101,12 @@ def main() -> None:
         fixed = {"steps": steps, "epochs": None, "evaluations": 1, "ema": EMA}
         params = whole.skeleton.model_copy(update={"training": whole.skeleton.training.model_copy(update=fixed)})
         device = find_device()
+        options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
         took = np.zeros((rounds + 1, 2))
         for row in took:
             ours, theirs = (TimedTask(params, corpus, device) for _ in range(2))
             with tempfile.TemporaryDirectory() as folder:
-                fit(ours, device, Memory(Path(folder) / "fit"), "skeleton", **params.training.model_dump())
+                fit(ours, device, Memory(Path(folder) / "fit"), "skeleton", options)
                 train_with_trainer(params, theirs, device, folder)
             weights = theirs.objective.state_dict()
             if not all(torch.equal(value, weights[key]) for key, value in ours.objective.state_dict().items()):

@@ -33,8 +33,8 @@ from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import fit
-from sign_models.training.memory import SHARE, device_memory, longest_clip
-from sign_models.training.task import ALL, Group, MetricLogger
+from sign_models.training.memory import MAX_CLIP_MEMORY_SHARE, device_memory, longest_clip
+from sign_models.training.task import ALL, Group, MetricLogger, TrainingOptions
 
 T = TypeVar("T")
 RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
@@ -83,17 +83,42 @@ class AlignmentTask:
         self.representations = None if params.finetune else representations
         self.frames = DeviceCorpus(corpus, device.torch_device)
         self.texts = [texts.get(name) for name in corpus.ids]
-        labelled = np.array([text is not None for text in self.texts])
+        train = self._split(corpus)
+        model = self._translator(temporal, train)
+        self.objective = Translation(model, params, device.process_group.gather)
+        train = self._that_fit(train, device)
+        self.tolerance = 100 / len(self.dev)  # in percent: one sentence
+        self._set_window(model, corpus.lengths[train])
+        spoken = model.alignment.spoken(self.labels)
+        for name, clips in (("training", train), ("validation", self.dev)):
+            self.facts |= too_short(corpus, clips, name, self.labels, spoken, temporal.stride)
+        self.facts |= self.frames.facts
+        size = labelled_clips(params, len(train), len(self.unlabelled))
+        self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
+        # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
+        passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
+        self.epoch_steps = -(-passed // params.training.batch_size)
+        self.own: Sampler | None = None  # of the videos that self-training has given texts to
+
+    def _split(self, corpus: Corpus) -> np.ndarray:
+        """Choose the clips for validation and those without a text -> places of the training clips."""
+        params, labelled = self.params, np.array([text is not None for text in self.texts])
         held_out = hold_out(corpus, HELD_OUT, params.training.seed, self.texts)
-        train, dev, self.facts, self.held_out = held_out.train, held_out.validation, held_out.facts, held_out.apart
+        self.facts, self.held_out, dev = held_out.facts, held_out.apart, held_out.validation
         self.dev = dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]]
         videos = of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
         pseudo = bool(params.self_training.share and len(self.unlabelled))
         self.twice = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
+        self._dev_texts = [self.texts[i] for i in dev]
+        return held_out.train
+
+    def _translator(self, temporal: TemporalModel, train: np.ndarray) -> Translator:
+        """Make tokenizer, labels and model with the seed of params."""
+        params = self.params
         torch.manual_seed(params.training.seed)
-        tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
+        tokenizer, text = text_side(params, [self.texts[i] for i in train], self._dev_texts)
         self.labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)
@@ -105,25 +130,13 @@ class AlignmentTask:
             temporal.requires_grad_(False)
         # a beam that has lost its way would go on to the end
         given["max_length"] = min(given["max_length"], round(LONGER * self.label_lengths[train].max()))
-        self.generation = Generation(**given, window=1)
-        model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
-        self.objective = Translation(model, params, device.process_group.gather)
-        train = self._that_fit(train, device)
-        self.tolerance = 100 / len(self.dev)  # in percent: one sentence
-        # one clip that tells a whole story makes no other one a story
-        usual = np.quantile(corpus.lengths[train], USUAL_SHARE)
-        model.generation = self.generation = replace(self.generation, window=round(LONGER * usual))
-        self.cut = in_windows(corpus, self.dev, self.generation.window)
-        spoken = alignment.spoken(self.labels)
-        for name, clips in (("training", train), ("validation", self.dev)):
-            self.facts |= too_short(corpus, clips, name, self.labels, spoken, temporal.stride)
-        self.facts |= self.frames.facts
-        size = labelled_clips(params, len(train), len(self.unlabelled))
-        self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
-        # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
-        passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
-        self.epoch_steps = -(-passed // params.training.batch_size)
-        self.own: Sampler | None = None  # of the videos that self-training has given texts to
+        return Translator(temporal, alignment, tokenizer, Generation(**given, window=1), params.finetune)
+
+    def _set_window(self, model: Translator, lengths: np.ndarray) -> None:
+        """Have longer clips than training's translated in windows. One that tells a whole story is no usual clip."""
+        usual = np.quantile(lengths, USUAL_SHARE)
+        model.generation = self.generation = replace(model.generation, window=round(LONGER * usual))
+        self.cut = in_windows(self.frames.corpus, self.dev, self.generation.window)
 
     def _that_fit(self, train: np.ndarray, device: Device) -> np.ndarray:
         """The training videos that the device has memory for, whole; the others are left out, and so are those of dev.
@@ -133,7 +146,7 @@ class AlignmentTask:
         lengths, params = self.frames.corpus.lengths, self.params
         if lengths[[*train, *self.dev]].max() <= params.training.batch_size * params.max_frames:
             return train  # a step takes as much
-        memory = SHARE * device_memory(device.torch_device) / device.process_group.world_size
+        memory = MAX_CLIP_MEMORY_SHARE * device_memory(device.torch_device) / device.process_group.world_size
         labels = self.labels[train[self.label_lengths[train].argmax()]].unsqueeze(0).to(device.torch_device)
         self.objective.to(device.torch_device)
 
@@ -380,7 +393,8 @@ def train(
     """
     device = find_device()
     task = AlignmentTask(params, corpus, texts, temporal, device, scoring, representations)
-    progress = fit(task, device, logger, "alignment", **params.training.model_dump(exclude={"batch_size"}))
+    options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
+    progress = fit(task, device, logger, "alignment", options)
     model = task.objective.model
     if params.generation.ctc_weight is None and not task.held_out:
         logger.log(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")

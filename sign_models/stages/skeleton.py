@@ -20,7 +20,7 @@ from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import fit
-from sign_models.training.task import ALL, FixedTask, Group, MetricLogger, Progress
+from sign_models.training.task import ALL, FixedTask, Group, MetricLogger, Progress, TrainingOptions
 
 PICTURED = 4  # clips in the picture of restorations
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's first ones
@@ -144,7 +144,8 @@ def train(params: SkeletonParams, corpus: Corpus, logger: MetricLogger) -> Train
     """
     device = find_device()
     task = SkeletonTask(params, corpus, device)
-    progress = fit(task, device, logger, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
+    options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
+    progress = fit(task, device, logger, "skeleton", options)
     if device.process_group.is_main_process:
         show_restoration(task.objective.model, task.frames, task.validation, params.mask, logger)
     model = task.objective.model.cpu()

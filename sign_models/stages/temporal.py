@@ -27,7 +27,7 @@ from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE
 from sign_models.training.loop import fit
-from sign_models.training.task import ALL, FixedTask, Group, MetricLogger
+from sign_models.training.task import ALL, FixedTask, Group, MetricLogger, TrainingOptions
 
 
 class Views(NamedTuple):
@@ -185,7 +185,8 @@ def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, logge
     """
     device = find_device()
     task = TemporalTask(params, corpus, skeleton, device)
-    progress = fit(task, device, logger, "temporal", **params.training.model_dump(exclude={"batch_size"}))
+    options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
+    progress = fit(task, device, logger, "temporal", options)
     if device.process_group.is_main_process:
         show_restoration(task.objective.model, task.frames, task.validation, params.mask, logger)
     model = task.objective.model.cpu()

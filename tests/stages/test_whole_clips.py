@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def test_nothing_is_measured_or_said_where_all_fit_into_a_step(inputs: Inputs, m
 @given(st.integers(1, 60), st.integers(0, 59), st.integers(1, 9), st.lists(st.integers(0, 60), max_size=4))
 def test_pieces_are_the_rows_of_a_process_once_each(clips: int, first: int, parts: int, cuts: list[int]) -> None:
     edges = sorted({0, clips, *(cut for cut in cuts if cut < clips)})
-    micro_batches = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    micro_batches = [slice(a, b) for a, b in itertools.pairwise(edges)]
     rows = slice(min(first, clips), clips)
     found = [*step.pieces(micro_batches, rows, parts)]
     assert [i for _, m, part in found for i in range(clips)[m][part]] == [*range(clips)[rows]]
@@ -128,7 +129,9 @@ def test_the_longest_clip_is_that_whose_training_takes_the_memory(inputs: Inputs
     longest = memory.longest_clip(loss, allowed)
     assert longest > 4 * memory.PROBED_FRAMES[-1]
     fixed = memory.saved_bytes(lambda: loss(4))
-    assert memory.PER_SAVED * (memory.saved_bytes(lambda: loss(longest)) - fixed) == pytest.approx(allowed, rel=0.05)
+    assert memory.BYTES_PER_SAVED_BYTE * (memory.saved_bytes(lambda: loss(longest)) - fixed) == pytest.approx(
+        allowed, rel=0.05
+    )
     assert memory.longest_clip(loss, 4 * allowed) > 2 * longest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +23,8 @@ from sign_models.params.schema import Augment
 from sign_models.stages.alignment import labelled_clips
 from sign_models.stages.temporal import TwoViews
 from sign_models.training import device, loop
+from sign_models.training.task import TrainingOptions
+from tests import tiny
 from tests.models.clips import batch
 from tests.stages.recorders import Memory, Stopped
 
@@ -269,6 +272,18 @@ def test_epochs_are_steps_of_the_sampler() -> None:
     assert loop.total_steps(None, 2.0, 0, sampler.steps) == 6
     assert loop.total_steps(None, 2.0, 50, sampler.steps) == 50
     assert loop.total_steps(7, None, 0, sampler.steps) == 7
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(TrainingOptions)])
+def test_a_training_takes_its_options_by_their_names_and_no_others(name: str) -> None:
+    given = tiny.params().skeleton.training.model_dump(exclude={"batch_size"})
+    assert asdict(TrainingOptions(**given)) == given  # none is left out
+    value = given.pop(name)
+    for misspelt in ({}, {name + "s": value}, {name[:-1]: value}):
+        with pytest.raises(TypeError, match=name[:-1]):
+            TrainingOptions(**given, **misspelt)
+    with pytest.raises(TypeError, match=f"{name}s"):
+        loop.fit(None, None, None, "skeleton", None, **{f"{name}s": value})  # type: ignore[arg-type]
 
 
 def test_curves_are_grouped_and_none_is_there_twice(train, tmp_path: Path) -> None:
