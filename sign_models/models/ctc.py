@@ -1,7 +1,7 @@
-"""Connectionist temporal classification (Graves et al. 2006) that a GPU can record.
+"""Connectionist temporal classification (Graves et al. 2006) that a CUDA graph can capture.
 
-torch's own loss reads the lengths on the host, which waits for the GPU in every step and cannot be part of a CUDA
-graph. This one is a scan over time that never leaves the device. B batch, S vectors, L tokens, V vocabulary.
+torch's own loss reads the lengths on the host. That waits for the GPU in every step and cannot be captured. This one is
+a scan over time that never leaves the device. B batch, S vectors, L tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,10 +18,18 @@ LOG_ZERO = -1e30  # log of nothing; finite, so that differences of it are number
 def ctc_loss(
     log_p: Tensor, targets: Tensor, steps: Tensor, lengths: Tensor, *, blank: int, zero_infinity: bool
 ) -> Tensor:
-    """Negative log likelihood of each text (B,); where `steps` are too few for it infinite, or 0 if zero_infinity.
+    """Negative log likelihood of each text, as torch.nn.functional.ctc_loss with reduction "none".
 
-    log_p (B, S, V) float32 log probabilities, of which the first `steps` (B,) count; targets (B, L), of which the first
-    `lengths` (B,) count. As torch.nn.functional.ctc_loss with reduction "none".
+    Args:
+        log_p: (B, S, V) float32 log probabilities.
+        targets: (B, L) int64 tokens, none of them `blank`.
+        steps: (B,) vectors of each clip that count.
+        lengths: (B,) tokens of each text that count.
+        blank: Id of the blank.
+        zero_infinity: Whether a text that is too long for its clip has loss 0 in place of infinity.
+
+    Returns:
+        (B,) float32, with a gradient for log_p.
     """
     if log_p.device.type == "cpu":  # where lengths cost nothing and torch's loop is the faster one
         return F.ctc_loss(
@@ -32,10 +40,23 @@ def ctc_loss(
 
 
 class Scan(torch.autograd.Function):
-    """Both directions of the recursion run as one scan: backwards is forwards over the reversed clip and text."""
+    """CTC by one scan for both directions: backward is forward over the reversed clip and text."""
 
     @staticmethod
     def forward(ctx: Any, log_p: Tensor, targets: Tensor, steps: Tensor, lengths: Tensor, blank: int) -> Tensor:
+        """Compute the loss of each text, and its gradient with it.
+
+        Args:
+            ctx: Keeps the gradient.
+            log_p: (B, S, V) float32.
+            targets: (B, L).
+            steps: (B,).
+            lengths: (B,).
+            blank: Id of the blank.
+
+        Returns:
+            (B,), infinite where a text is too long for its clip.
+        """
         B, S, _ = log_p.shape
         states = 2 * targets.shape[1] + 1
         place = torch.arange(states, device=log_p.device)
@@ -83,12 +104,21 @@ class Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the gradient of forward().
+
+        Args:
+            ctx: Holds the gradient.
+            *outer: Gradient of the losses (B,), one tensor.
+
+        Returns:
+            Gradient of log_p (B, S, V); None for the other arguments.
+        """
         (gradient,) = ctx.saved_tensors
         # an impossible text has no gradient, whatever comes from outside
         return gradient * torch.nan_to_num(outer[0])[:, None, None], None, None, None, None
 
 
 def _skips(tokens: Tensor, blank: int) -> Tensor:
-    """0 where a state may be reached from two before it, LOG_ZERO elsewhere."""
+    """0 where a state may be reached from two before it, LOG_ZERO elsewhere: tokens (B, states) -> (B, states)."""
     before = F.pad(tokens, (2, 0), value=blank)[:, : tokens.shape[1]]
     return torch.where((tokens != blank) & (tokens != before), 0.0, LOG_ZERO)

@@ -1,6 +1,7 @@
-"""The skeleton model: what a body looks like in one frame, learned by restoring masked landmarks.
+"""The skeleton model: features of single frames, learned by restoring masked landmarks.
 
-One token a body part a frame. B batch, T frames, K landmarks, C channels (3, or 4 with depth), P parts, D width.
+A frame is one token for each body part. B batch, T frames, K landmarks, C channels (x, y, confidence, and depth where
+the corpus has it), P parts, D width.
 """
 
 from __future__ import annotations
@@ -35,19 +36,27 @@ VISIBLE_WEIGHT = 0.2  # of a landmark that was not masked: restoring it is easy,
 
 
 class PartTokens(nn.Module):
-    """Landmarks -> one token a body part: shape relative to the part's anchor, where the anchor is, what is seen.
+    """Landmarks to one token for each body part.
 
-    How sure a detector is tells more of the detector than of the signer: only models of before 2026-11-30 look at it
-    (`reads_confidence`).
+    A token is made of the part's shape relative to its anchor, the place of the anchor, and which landmarks are seen.
+    The two hands share weights: the left one is mirrored first, so that both look alike. Depth, where there is any, is
+    added after the first layer. Its weights begin at 0, so that a model that never saw depth ignores it.
 
-    The two hands share weights: the left one is mirrored first, so that both look alike. Depth, where there is any,
-    adds to what a part's first layer makes of the rest; its weights begin at 0, so that a model that never saw depth
-    does as if there were none.
+    Attributes:
+        reads_confidence: Whether confidences are read as they are. Only models of before 2026-11-30 do: confidence says
+            more of the detector than of the signer, so later ones read whether it is above 0.
+        mask_token: (P, D), stands for a masked part.
     """
 
     mirrored: Tensor
 
     def __init__(self, width: int, reads_confidence: bool = False) -> None:
+        """Make the layers.
+
+        Args:
+            width: Width of a token, D.
+            reads_confidence: See the attribute.
+        """
         super().__init__()
         self.reads_confidence = reads_confidence
         self.register_load_state_dict_pre_hook(_migrate_weights)
@@ -64,7 +73,15 @@ class PartTokens(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a masked part
 
     def forward(self, x: Tensor, masked_parts: Tensor | None = None) -> Tensor:
-        """x (B, T, K, C); masked_parts (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
+        """Embed the parts of each frame.
+
+        Args:
+            x: (B, T, K, C) normalised keypoints.
+            masked_parts: (B, T, P) bool, True where mask_token stands for the part. None: nowhere.
+
+        Returns:
+            (B, T, P, D).
+        """
         depths = self.depths(x) if x.shape[-1] > 3 else {}
         if x.is_cuda and fused():
             from sign_models.kernels import parts
@@ -86,7 +103,7 @@ class PartTokens(nn.Module):
         return out
 
     def _embed(self, name: str, features: Tensor, depth: Tensor | None) -> Tensor:
-        """features (..., F), depth (..., n + 1) -> (..., D)."""
+        """Embed features (..., F) and depth (..., n + 1) of a part -> (..., D)."""
         layers = cast(nn.Sequential, self.embed[name])
         first = cast(nn.Linear, layers[0])
         if features.shape[-1] == first.in_features:
@@ -100,8 +117,15 @@ class PartTokens(nn.Module):
         return cast(Tensor, layers[1:](y))
 
     def depths(self, x: Tensor) -> dict[str, Tensor]:
-        """x (B, T, K, 4) -> of each part (B, T, n + 1): the depth of its n landmarks behind its anchor, of the body
-        behind the shoulders; whether the frame has any depth."""
+        """Depth of each part.
+
+        Args:
+            x: (B, T, K, 4) normalised keypoints with depth, in shoulder widths.
+
+        Returns:
+            By part, (B, T, n + 1): depth of its n landmarks behind its anchor (of the body: behind the shoulders), 0
+            where it is not seen; then whether the frame has any depth.
+        """
         x, made = x.float(), {}
         depth, seen = x[..., 3], x[..., 2] > 0
         known = (depth != 0).any(-1, keepdim=True)
@@ -115,8 +139,15 @@ class PartTokens(nn.Module):
         return made
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """x (B, T, K, C) -> of each part (B, T, 3 n + 3), where it has n landmarks: their x, y relative to its anchor,
-        whether each is seen; the anchor's x, y, and whether it is seen. What is unseen is 0."""
+        """Shape and place of each part.
+
+        Args:
+            x: (B, T, K, C) normalised keypoints, in shoulder widths.
+
+        Returns:
+            By part, (B, T, 3 n + 3): x and y of its n landmarks relative to its anchor; whether each is seen; x and y
+            of the anchor; whether it is seen. Coordinates that are not seen are 0.
+        """
         x, made = x.float(), {}
         for part, places in PARTS.items():
             xy, seen = x[:, :, places, :2], (x[:, :, places, 2:3] > 0).float()
@@ -144,7 +175,12 @@ def _migrate_weights(parts: PartTokens, weights: dict[str, Tensor], prefix: str,
 
 
 class SkeletonModel(nn.Module):
-    """Encoder of frames, and the head that restores landmarks from a frame's feature."""
+    """Encoder of frames with a head that restores landmarks.
+
+    Attributes:
+        config: The arguments of the constructor, by name, for models.storage.
+        width: Width of a frame's feature, D.
+    """
 
     def __init__(
         self,
@@ -155,6 +191,16 @@ class SkeletonModel(nn.Module):
         dropout: float,
         reads_confidence: bool = False,
     ) -> None:
+        """Make the layers.
+
+        Args:
+            part_width: Width of a part's token.
+            width: Width of a frame's feature, D.
+            layers: Residual blocks over time.
+            context: Frames on each side that a block sees.
+            dropout: Dropout of the blocks.
+            reads_confidence: As in PartTokens.
+        """
         super().__init__()
         self.config = {
             "part_width": part_width,
@@ -171,8 +217,19 @@ class SkeletonModel(nn.Module):
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
 
     def encode(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> Tensor:
-        """x (B, T, K, C) normalised keypoints, mask (B, T) bool -> frame features (B, T, D), 0 where there
-        is no frame."""
+        """Encode frames.
+
+        Args:
+            x: (B, T, K, C) normalised keypoints.
+            mask: (B, T) bool, True where there is a frame.
+            masked_parts: (B, T, P) bool, parts that mask_token stands for. None: none.
+
+        Returns:
+            (B, T, D), 0 where there is no frame.
+
+        Raises:
+            ValueError: The mask is not bool (B, T).
+        """
         check_mask(mask, x)
         y = self.mix(self.parts(x, masked_parts).flatten(2))
         for block in self.blocks:
@@ -180,26 +237,53 @@ class SkeletonModel(nn.Module):
         return norm(y, mask)
 
     def forward(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> Tensor:
-        """-> restored coordinates (B, T, K, 2), in shoulder widths."""
+        """Encode frames and restore their landmarks.
+
+        Args:
+            x: (B, T, K, C) normalised keypoints.
+            mask: (B, T) bool.
+            masked_parts: (B, T, P) bool. None: none.
+
+        Returns:
+            Coordinates (B, T, K, 2), in shoulder widths.
+        """
         return self.restore(self.encode(x, mask, masked_parts)).unflatten(-1, (len(CANONICAL), 2))
 
 
 def restoration_loss(
     restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
+    """Huber loss of restored landmarks: of coordinates, shapes and frame-to-frame motion, weighted by confidence.
 
-    restored (B, T, K, 2), x (B, T, K, C), mask (B, T), masked (B, T, K) bool -> loss, and the mean distance of masked
-    landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
-    Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
-    and it is what carries the signs. totals (4,): what to divide by, of restoration_weights(); None: the batch's own.
+    Landmarks that were never seen and padded frames weigh nothing, visible ones little. Parts weigh the same, whatever
+    their number of landmarks. The shape of a hand counts beside its place: it is small, and it carries the signs.
+
+    Args:
+        restored: (B, T, K, 2), in shoulder widths.
+        x: (B, T, K, C), what was to be restored.
+        mask: (B, T) bool.
+        masked: (B, T, K) bool, landmarks that the model did not see.
+        velocity_weight: Weight of the motion.
+        totals: (4,), what to divide by, of restoration_weights(). None: the weights of this batch.
+
+    Returns:
+        The loss, a scalar with a gradient for `restored`; the mean distance of masked landmarks, in shoulder widths.
     """
     way = fused_loss if x.is_cuda and fused() else plain_loss
     return way(restored, x, mask, masked, velocity_weight, totals)
 
 
 def restoration_weights(x: Tensor, mask: Tensor, masked: Tensor) -> Tensor:
-    """(4,) what restoration_loss divides by: weights of masked landmarks, of places, of shapes and of motions."""
+    """What restoration_loss() divides by.
+
+    Args:
+        x: (B, T, K, C).
+        mask: (B, T) bool.
+        masked: (B, T, K) bool.
+
+    Returns:
+        (4,) sums of the weights of masked landmarks, coordinates, shapes and motions.
+    """
     if x.is_cuda and fused():
         from sign_models.kernels.restoration import weigh
 
@@ -210,7 +294,19 @@ def restoration_weights(x: Tensor, mask: Tensor, masked: Tensor) -> Tensor:
 def fused_loss(
     restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """restoration_loss by two kernels."""
+    """Compute restoration_loss() by two Triton kernels, with the same arguments.
+
+    Args:
+        restored: (B, T, K, 2).
+        x: (B, T, K, C).
+        mask: (B, T) bool.
+        masked: (B, T, K) bool.
+        velocity_weight: Weight of the motion.
+        totals: (4,) or None.
+
+    Returns:
+        Loss and distance.
+    """
     from sign_models.kernels.restoration import FusedRestorationLoss
 
     scales = (VISIBLE_WEIGHT, HAND_SCALE, BETA, MOTION_BETA)
@@ -223,7 +319,19 @@ def fused_loss(
 def plain_loss(
     restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, velocity_weight: float, totals: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """restoration_loss by torch."""
+    """Compute restoration_loss() by torch's operations, with the same arguments.
+
+    Args:
+        restored: (B, T, K, 2).
+        x: (B, T, K, C).
+        mask: (B, T) bool.
+        masked: (B, T, K) bool.
+        velocity_weight: Weight of the motion.
+        totals: (4,) or None.
+
+    Returns:
+        Loss and distance.
+    """
     weights = _weights(x, mask, masked)
     totals = (torch.stack([w.sum() for w in weights]) if totals is None else totals).clamp(min=1e-6)
     for w, total in zip(weights, totals, strict=True):
@@ -234,7 +342,7 @@ def plain_loss(
 
 
 def _weights(x: Tensor, mask: Tensor, masked: Tensor) -> list[Tensor]:
-    """Of masked landmarks, places and shapes (B, T, K), and of motions (B, T - 1, K)."""
+    """Weights of masked landmarks, coordinates and shapes (B, T, K), and of motions (B, T - 1, K)."""
     share, anchors, _ = _landmarks(x.device)
     weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(masked, 1.0, VISIBLE_WEIGHT)
     shape, motion = weight * weight[:, :, anchors] * share, weight[:, 1:] * weight[:, :-1] * share
@@ -242,8 +350,10 @@ def _weights(x: Tensor, mask: Tensor, masked: Tensor) -> list[Tensor]:
 
 
 class _RestorationLoss(torch.autograd.Function):
-    """Weighted sums of Huber losses, and their gradient with them, in place: as operations of their own they went over
-    memory three times as often."""
+    """Weighted sums of Huber losses with their gradient, in place.
+
+    As single operations of autograd they went over memory three times as often.
+    """
 
     @staticmethod
     def forward(
@@ -255,8 +365,20 @@ class _RestorationLoss(torch.autograd.Function):
         shape: Tensor,
         motion: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """restored, wanted (B, T, K, 2); weights masked, place, shape (B, T, K), motion (B, T - 1, K) -> loss, and the
-        weighted distance of what was masked."""
+        """Compute loss and gradient.
+
+        Args:
+            ctx: Keeps the gradient.
+            restored: (B, T, K, 2).
+            wanted: (B, T, K, 2).
+            masked: (B, T, K) weights of masked landmarks.
+            place: (B, T, K) weights of coordinates.
+            shape: (B, T, K) weights of shapes.
+            motion: (B, T - 1, K) weights of motions.
+
+        Returns:
+            Loss, and weighted distance of what was masked.
+        """
         error = torch.sub(restored, wanted, out=torch.empty_like(wanted))  # laid out as what is wanted is
         distance = error.square().sum(-1).sqrt_().mul_(masked).sum()
         loss, gradient = _huber(error.clone(), place, BETA)
@@ -288,8 +410,10 @@ def _anchor(part: str) -> slice:
 
 
 def _huber(error: Tensor, weight: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """error (..., 2), which is overwritten, weight (...) -> the weighted sum of 0.5 error^2 / beta below `beta`, of
-    |error| - beta / 2 above, and its gradient."""
+    """Weighted sum of 0.5 error^2 / beta below `beta` and |error| - beta / 2 above, and its gradient.
+
+    error (..., 2) is overwritten; weight (...).
+    """
     clipped = error.clamp(-beta, beta)
     error.sub_(clipped, alpha=0.5)
     clipped *= (weight / beta).unsqueeze(-1)
@@ -298,6 +422,6 @@ def _huber(error: Tensor, weight: Tensor, beta: float) -> tuple[Tensor, Tensor]:
 
 @cache
 def _landmarks(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Each landmark's share of its part's weight and its part's anchor (K,), each part's anchor (P,); once a device."""
+    """Share of each landmark in the weight of its part, anchor of its part (K,), anchor of each part (P,); cached."""
     share, anchors, parts = LANDMARK_SHARE, LANDMARK_ANCHOR, list(ANCHORS.values())
     return torch.tensor(share, device=device), torch.tensor(anchors, device=device), torch.tensor(parts, device=device)
