@@ -1,7 +1,7 @@
-"""models.skeleton.restoration_loss: one kernel that weighs and one that compares, where torch takes forty.
+"""models.skeleton.restoration_loss as one kernel that weighs and one that compares, where torch takes forty.
 
 B batch, T frames, K landmarks, P parts; row: a frame of any clip. A program goes through its rows in order, so that it
-loads each once, and sums up what they give; torch sums up the programs, always in the same order.
+loads each once, and sums up what they give. torch sums up the programs, always in the same order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ROWS = 8  # a program, which is one warp: sums over a part's landmarks wait for 
 
 @triton.jit
 def _weight(x, mask, masked, row, N, k, K: tl.constexpr, VISIBLE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Landmarks k of a row -> their weight, its part that was masked, and where they count; 0 without the row."""
+    """Landmarks k of a row -> their weight, the masked part of it, and where they count; 0 without the row."""
     there = tl.load(mask + row, (row >= 0) & (row < N), 0) & (k < K)
     weight = tl.load(x + row * K * 3 + k * 3 + 2, there, 0.0)
     unseen = tl.load(masked + row * K + k, there, 0)
@@ -29,7 +29,7 @@ def _weight(x, mask, masked, row, N, k, K: tl.constexpr, VISIBLE: tl.constexpr):
 def _frame(  # type: ignore[no-untyped-def]
     restored, x, mask, masked, row, T, N, clip, frame, k, K: tl.constexpr, VISIBLE: tl.constexpr
 ):
-    """-> errors in x and in y, and _weight's weights; clip, frame: strides of restored."""
+    """Errors in x and y of a row, and the weights of _weight(). clip, frame: strides of restored."""
     weight, unseen, there = _weight(x, mask, masked, row, N, k, K, VISIBLE)
     made, wanted = restored + row // T * clip + row % T * frame + k * 2, x + row * K * 3 + k * 3
     error_x = tl.load(made, there, 0.0).to(tl.float32) - tl.load(wanted, there, 0.0)
@@ -51,7 +51,7 @@ def _weigh(  # type: ignore[no-untyped-def]
     x, mask, masked, share, anchor, sums, T, N,
     K: tl.constexpr, LANES: tl.constexpr, ROWS: tl.constexpr, VISIBLE: tl.constexpr,
 ):  # fmt: skip
-    """-> sums (4, programs) of the weights of masked landmarks, places, shapes and motions."""
+    """Write sums (4, programs) of the weights of masked landmarks, coordinates, shapes and motions."""
     program, programs, k = tl.program_id(0).to(tl.int64), tl.num_programs(0), tl.arange(0, LANES)
     part, a = tl.load(share + k, k < K, 0.0), tl.load(anchor + k, k < K, 0)
     none = tl.zeros([LANES], tl.float32)
@@ -78,7 +78,7 @@ def _compare(  # type: ignore[no-untyped-def]
     K: tl.constexpr, P: tl.constexpr, LANES: tl.constexpr, ROWS: tl.constexpr,
     VISIBLE: tl.constexpr, SCALE: tl.constexpr, BETA: tl.constexpr, MOTION_BETA: tl.constexpr,
 ):  # fmt: skip
-    """-> sums (2, programs) of loss and distance, and the gradient (B, T, K, 2) of the loss."""
+    """Write sums (2, programs) of loss and distance, and the gradient (B, T, K, 2) of the loss."""
     program, programs, k = tl.program_id(0).to(tl.int64), tl.num_programs(0), tl.arange(0, LANES)
     part, a = tl.load(share + k, k < K, 0.0), tl.load(anchor + k, k < K, 0)
     masked_scale, place, shape = 1 / tl.load(totals), part / tl.load(totals + 1), part / tl.load(totals + 2)
@@ -115,7 +115,18 @@ def _compare(  # type: ignore[no-untyped-def]
 
 
 def weigh(x: Tensor, mask: Tensor, masked: Tensor, landmarks: tuple[Tensor, Tensor, Tensor], visible: float) -> Tensor:
-    """(4,) sums of the weights of masked landmarks, places, shapes and motions; arguments as FusedRestorationLoss."""
+    """Compute models.skeleton.restoration_weights().
+
+    Args:
+        x: (B, T, K, C).
+        mask: (B, T) bool.
+        masked: (B, T, K) bool.
+        landmarks: Share and anchor of each landmark (K,), and anchor of each part (P,).
+        visible: Weight of a landmark that was not masked.
+
+    Returns:
+        (4,) sums of the weights of masked landmarks, coordinates, shapes and motions.
+    """
     B, T, K, _ = x.shape
     share, anchor, _ = landmarks
     x, mask, masked = x[..., :3].float().contiguous(), mask.contiguous(), masked.contiguous()
@@ -126,13 +137,29 @@ def weigh(x: Tensor, mask: Tensor, masked: Tensor, landmarks: tuple[Tensor, Tens
 
 
 class FusedRestorationLoss(torch.autograd.Function):
+    """models.skeleton.restoration_loss with its gradient."""
+
     @staticmethod
     def forward(
         ctx: Any, restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, landmarks: tuple[Tensor, Tensor, Tensor],
         velocity_weight: float, scales: tuple[float, float, float, float], totals: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """restored (B, T, K, 2), x (B, T, K, C), mask (B, T), masked (B, T, K) bool; landmarks: each one's share
-        and anchor (K,), each part's anchor (P,); totals (4,): of weigh(), None: of these clips -> loss and distance."""
+        """Compute loss, distance, and the gradient of the loss.
+
+        Args:
+            ctx: Keeps the gradient.
+            restored: (B, T, K, 2).
+            x: (B, T, K, C).
+            mask: (B, T) bool.
+            masked: (B, T, K) bool.
+            landmarks: Share and anchor of each landmark (K,), and anchor of each part (P,).
+            velocity_weight: Weight of the motion.
+            scales: Weight of visible landmarks, scale of shapes, and where Huber's loss bends: of errors, of motions.
+            totals: (4,), of weigh(). None: of this batch.
+
+        Returns:
+            Loss and distance, scalars.
+        """
         B, T, K, _ = x.shape
         share, anchor, parts = landmarks
         x, mask, masked = x[..., :3].float().contiguous(), mask.contiguous(), masked.contiguous()
@@ -152,5 +179,15 @@ class FusedRestorationLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the gradient of forward().
+
+        Args:
+            ctx: Of forward().
+            outer: Gradient of the loss.
+            _: Gradient of the distance, which has none.
+
+        Returns:
+            Gradient of `restored`; None for the other arguments.
+        """
         (gradient,) = ctx.saved_tensors
         return (gradient * outer.to(gradient.dtype), *[None] * 7)
