@@ -34,23 +34,48 @@ LOG_LINES = 20_000  # messages of a run that are kept, the last ones
 LONGEST_PARAM, LONGEST_TAG = 6000, 8000
 PARAMS_A_CALL = 100
 _open_runs: list[str] = []  # of this process, parents first
-LAST_WORDS = 10.0  # s that a run which was told to stop waits for its metrics
+METRICS_FLUSH_S = 10.0  # s that a run which was told to stop waits for its metrics
 
 
 class Run:
-    """An open MLflow run. `resumed`: it has been open before, so its params and earlier points are already stored."""
+    """An open MLflow run.
+
+    Attributes:
+        id: Its ID.
+        experiment_id: Of its experiment.
+        stage: Of the run.
+        resumed: Whether it has been open before, so that its params and earlier points are stored already.
+        note: Its text in the UI, Markdown.
+    """
 
     def __init__(self, run_id: str, experiment_id: str, stage: str, resumed: bool) -> None:
+        """Refer to a run that is open.
+
+        Args:
+            run_id: Its ID.
+            experiment_id: Of its experiment.
+            stage: Of the run.
+            resumed: Whether it has been open before.
+        """
         self.id, self.experiment_id, self.stage, self.resumed = run_id, experiment_id, stage, resumed
         self.note = ""
 
     def describe(self, text: str) -> None:
-        """The run's note in the UI, in Markdown, in place of what it was."""
+        """Replace the run's note in the UI.
+
+        Args:
+            text: Markdown.
+        """
         self.note = text
         self.set_tags({notes.NOTE: text})
 
     def explain_end(self, error: BaseException, killed: bool) -> None:
-        """Say why the run ends early: a tag, a line of its note, and the whole message as an artifact."""
+        """Record why the run ends early: a tag, a line of its note, and the whole message as an artifact.
+
+        Args:
+            error: What ended it.
+            killed: Whether it was asked to stop.
+        """
         found = f"{type(error).__name__}: {error}".strip(": ")
         text = found if isinstance(error, SignError) else "".join(traceback.format_exception(error))
         word = "KILLED: type the same command again to go on from the last checkpoint" if killed else "FAILED"
@@ -59,9 +84,14 @@ class Run:
         self.log_text(text, "error.txt")
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Store resolved params under dotted names; values beyond MLflow's 6000 characters are cut, and say so.
+        """Store resolved params. Values beyond MLflow's 6000 characters are cut, and say so.
 
-        ParamsError where this run already holds another value for a name: leave out what may differ on resuming.
+        Args:
+            params: Value by dotted name.
+
+        Raises:
+            ParamsError: This run already holds another value for a name. Leave out what may differ on resuming.
+            ResourceError: The store does not answer.
         """
         texts = {name: _cut(str(value), LONGEST_PARAM) for name, value in params.items()}
         with translate_store_errors(f"run {self.id}"):
@@ -87,39 +117,100 @@ class Run:
             return MetricLog(client(), self.id, stored_points(client(), self.id) if self.resumed else None)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Store one point of each curve, soon: see MetricLog. Points that a resumed run already has are dropped."""
+        """Store one point of each curve, soon; see MetricLog. Points that a resumed run already has are dropped.
+
+        Args:
+            metrics: Value by name.
+            step: Training step.
+
+        Raises:
+            ResourceError: The store has not answered for a while.
+        """
         self._metrics.add(metrics, step)
 
     def flush(self) -> None:
-        """Return when every point so far is stored. Call it before a checkpoint says that its step is done."""
+        """Wait until every point so far is stored. Call it before a checkpoint says that its step is done.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         if "_metrics" in self.__dict__:
             self._metrics.flush()
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
-        """Values beyond MLflow's 8000 characters are cut, and say so."""
+        """Set tags. Values beyond MLflow's 8000 characters are cut, and say so.
+
+        Args:
+            tags: Value by name.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         with translate_store_errors(f"run {self.id}"):
             _tag(self.id, tags)
 
     def log_figure(self, figure: Figure, path: str) -> None:
+        """Store a figure as an artifact.
+
+        Args:
+            figure: The figure.
+            path: Of the artifact; its ending says the format.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         with translate_store_errors(f"{path} of run {self.id}"):
             client().log_figure(self.id, figure, path)
 
     def log_text(self, text: str, path: str) -> None:
+        """Store a text as an artifact.
+
+        Args:
+            text: The text.
+            path: Of the artifact.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         with translate_store_errors(f"{path} of run {self.id}"):
             client().log_text(self.id, text, path)
 
     def log_dict(self, content: dict[str, Any], path: str) -> None:
-        """`path` ends in .json or .yaml, which says how it is written."""
+        """Store an object as an artifact.
+
+        Args:
+            content: The object.
+            path: Of the artifact; .json or .yaml says the format.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         with translate_store_errors(f"{path} of run {self.id}"):
             client().log_dict(self.id, content, path)
 
     def log_table(self, columns: Mapping[str, list[Any]], path: str) -> None:
-        """A table that the UI shows; `path` ends in .json."""
+        """Store a table that the UI shows.
+
+        Args:
+            columns: Values by column.
+            path: Of the artifact, ending in .json.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         with translate_store_errors(f"{path} of run {self.id}"):
             client().log_table(self.id, dict(columns), path)
 
     def log_artifacts(self, source: Path, path: str | None = None) -> None:
-        """Store a file, or what a folder holds, under the artifact folder `path`."""
+        """Store a file, or what a folder holds.
+
+        Args:
+            source: The file or folder.
+            path: Artifact folder that it comes into. None: the root.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         log = client().log_artifacts if source.is_dir() else client().log_artifact
         with translate_store_errors(f"{path or source.name} of run {self.id}"):
             log(self.id, str(source), path)
@@ -129,8 +220,15 @@ class Run:
     ) -> None:
         """Record an input by name and digest, without its values.
 
-        digest: full; MLflow keeps 36 characters, the tag `sign.data.<context>` the whole. profile: what the UI shows
-        of it, e.g. clips and frames. source: a folder, a package or a URI, as the user named it.
+        Args:
+            name: Of the input.
+            digest: sha256. MLflow keeps 36 characters, the tag `sign.data.<context>` all of them.
+            context: What the run uses it as.
+            profile: What the UI shows of it, such as clips and frames.
+            source: Folder, package or URI, as the user named it. None: it was made by code.
+
+        Raises:
+            ResourceError: The store does not answer.
         """
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
@@ -146,24 +244,45 @@ class Run:
         self.set_tags({f"sign.data.{context}": digest})
 
     def link_inputs(self, model_ids: Iterable[str]) -> None:
-        """MLflow's own lineage: this run read these logged models."""
+        """Record in MLflow's own lineage that this run read logged models.
+
+        Args:
+            model_ids: Of the models.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         from mlflow.entities import LoggedModelInput
 
         with translate_store_errors(f"run {self.id}"):
             client().log_inputs(self.id, models=[LoggedModelInput(model_id) for model_id in model_ids])
 
     def log_code_state(self) -> None:
-        """The git commit, and whether the tree differed from it, as tags."""
+        """Record the git commit, and whether the code differed from it, as tags."""
         self.set_tags(code_state())
 
     def close(self, patience: float) -> None:
-        """Store what metrics wait, for at most `patience` seconds, and end the thread that stores them."""
+        """Store the metrics that wait, and end the thread that stores them.
+
+        Args:
+            patience: Seconds to wait.
+
+        Raises:
+            ResourceError: The store does not answer within that time.
+        """
         if "_metrics" in self.__dict__:
             self._metrics.close(patience)
 
 
 def whereabouts(run_id: str) -> tuple[str, str]:
-    """The tracking store that holds a run, without user names and passwords, and the ID of the run's experiment."""
+    """Where a run is stored.
+
+    Args:
+        run_id: Of the run.
+
+    Returns:
+        The tracking store, without user names and passwords; ID of the run's experiment.
+    """
     import mlflow
 
     uri = re.sub(r"://[^/\s@]*@", "://", mlflow.get_tracking_uri().rstrip("/"))
@@ -193,38 +312,35 @@ def stage_run(
     preset: str = "",
     tags: Mapping[str, object] | None = None,
 ) -> Iterator[Run]:
-    """The run of one stage, as MLflow's active run, named by stage, preset and number where nobody named it.
+    """Open the run of one stage, as MLflow's active run.
 
-    It is the run that `mlflow run` made for this process, else `run_id` opened again, else a new one: of `experiment`
-    (see connect), or a child of the active run where `nested`. It ends FINISHED, FAILED on any exception, KILLED on
-    Ctrl-C or Terminated, see interruption.
-    Raises UpstreamError where `run_id` is unknown, deleted, in use, or the run of another stage.
+    It is the run that `mlflow run` made for this process, else `run_id` opened again, else a new one. It ends FINISHED,
+    FAILED on any exception, KILLED on Ctrl-C or SIGTERM, see interruption.
+
+    Args:
+        stage: Of the run.
+        experiment: Of a new run, see store.connect().
+        run_id: Of a run to go on with.
+        nested: Whether a new run is a child of the active run.
+        run_name: Of a new run. None: stage, preset and number.
+        preset: Names of presets, joined by commas.
+        tags: Of the run.
+
+    Yields:
+        The run.
+
+    Raises:
+        UpstreamError: `run_id` is unknown, deleted, in use, or the run of another stage.
+        ResourceError: The store does not answer.
     """
     run_id = run_id or os.environ.get("MLFLOW_RUN_ID")
     experiment_id = None if nested else connect(experiment)
-    import mlflow
-
     signature = {STAGE: stage, **process.identity(), "sign.preset": preset, **(tags or {})}
-    resumed = False
     with translate_store_errors(f"run of stage {stage}"):
         if run_id is None:
-            with store_lock(mlflow.get_tracking_uri()):  # of two that start at once, each gets a number
-                name = run_name or os.environ.get("MLFLOW_RUN_NAME") or _new_name(stage, preset, experiment_id)
-                opened = mlflow.start_run(None, experiment_id, name, nested=nested, tags=signature)
+            run = _new_run(stage, experiment_id, nested, run_name, signature)
         else:
-            if nested and (parent := mlflow.active_run()) is not None:
-                signature["mlflow.parentRunId"] = parent.info.run_id
-            with store_lock(mlflow.get_tracking_uri()):  # of two that resume one run, the second finds it signed
-                stored = _tags_of_run(run_id, stage)
-                resumed = STAGE in stored
-                if ERROR in stored:  # it goes on
-                    client().delete_tag(run_id, ERROR)
-                _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
-                if not resumed:
-                    _rename(run_id, stage, preset)
-            opened = mlflow.start_run(run_id, nested=nested)
-            os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
-        run = Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
+            run = _reopened_run(stage, run_id, nested, signature)
         _open_runs.append(run.id)
         interruption.at_forced_end(_kill_open_runs)
     log = _Log()
@@ -257,8 +373,39 @@ def stage_run(
         logging.getLogger("sign_models").removeHandler(log)
 
 
+def _new_run(
+    stage: str, experiment_id: str | None, nested: bool, run_name: str | None, signature: dict[str, object]
+) -> Run:
+    import mlflow
+
+    with store_lock(mlflow.get_tracking_uri()):  # of two that start at once, each gets a number
+        preset = str(signature["sign.preset"])
+        name = run_name or os.environ.get("MLFLOW_RUN_NAME") or _new_name(stage, preset, experiment_id)
+        opened = mlflow.start_run(None, experiment_id, name, nested=nested, tags=signature)
+    return Run(opened.info.run_id, opened.info.experiment_id, stage, False)
+
+
+def _reopened_run(stage: str, run_id: str, nested: bool, signature: dict[str, object]) -> Run:
+    """Open a run that was cut off, or that `mlflow run` has made for this process."""
+    import mlflow
+
+    if nested and (parent := mlflow.active_run()) is not None:
+        signature["mlflow.parentRunId"] = parent.info.run_id
+    with store_lock(mlflow.get_tracking_uri()):  # of two that resume one run, the second finds it signed
+        stored = _tags_of_run(run_id, stage)
+        resumed = STAGE in stored
+        if ERROR in stored:  # it goes on
+            client().delete_tag(run_id, ERROR)
+        _tag(run_id, signature)  # first: a RUNNING run with a dead process's signature would be closed
+        if not resumed:
+            _rename(run_id, stage, str(signature["sign.preset"]))
+    opened = mlflow.start_run(run_id, nested=nested)
+    os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
+    return Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
+
+
 def _explain(run: Run, error: BaseException, killed: bool, log: _Log) -> None:
-    """Why the run ends early, as far as the store takes it: the error itself is the one to tell."""
+    """Record why the run ends early, as far as the store takes it: the error itself is the one to show."""
     try:
         with interruption.deferred():
             run.explain_end(error, killed)
@@ -268,7 +415,7 @@ def _explain(run: Run, error: BaseException, killed: bool, log: _Log) -> None:
 
 
 class _Log(logging.Handler):
-    """Keeps this project's messages while a run is open, for its artifacts."""
+    """Keeps this project's log messages while a run is open, for its artifacts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -281,7 +428,7 @@ class _Log(logging.Handler):
         self.lines.append(self.format(record))
 
     def store(self, run: Run) -> None:
-        """The messages so far, in a file of its own for each time that the run was open."""
+        """Store the messages so far, in a file of its own for each time that the run was open."""
         if self.lines:
             run.log_text("\n".join(self.lines) + "\n", f"logs/{self.began:%Y-%m-%dT%H-%M-%S}.txt")
 
@@ -312,7 +459,7 @@ def _end(run: Run, status: str) -> None:
 
     with interruption.deferred(), translate_store_errors(f"run {run.id}"):
         try:
-            run.close(LAST_WORDS)
+            run.close(METRICS_FLUSH_S)
         finally:
             mlflow.end_run(status)
             _open_runs.remove(run.id)
