@@ -1,4 +1,4 @@
-"""What sweep was asked: text to typed options."""
+"""Options of sweep."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
 
 
 def _arguments(stage: str, given: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
-    """The words of the stage's command that are the same in every trial."""
+    """Words of the stage's command that are the same in every trial."""
     known = {str(parameter.name) for parameter in commands.stage_command(stage).params}
     typed = {name: value for name, value in given.items() if value and name not in (*OWN, *OF_EACH_TRIAL)}
     if others := sorted(typed.keys() - known):
