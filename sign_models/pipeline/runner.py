@@ -52,11 +52,14 @@ class _AboveBars(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
+QUIET_LIBRARIES = ("mlflow", "alembic", "transformers")  # their warnings are not for users
+
+
 def to_terminal() -> None:
-    """Our own messages on standard error, a line each; the libraries' only where they warn."""
+    """Show this package's messages on standard error, a line each; of QUIET_LIBRARIES errors only."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_AboveBars()])
     logging.getLogger("sign_models").setLevel(logging.INFO)
-    for library in ("mlflow", "alembic", "transformers", "accelerate"):
+    for library in QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
