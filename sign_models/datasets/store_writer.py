@@ -220,7 +220,7 @@ def _write_shard(tensors: dict[str, np.ndarray], about: str, making: Path) -> di
         os.fsync(file.fileno())
         checksum = hashlib.sha256(file.read(place_of_frames(making))).hexdigest()
     path = making.with_name(f"{making.stem}-{checksum[:16]}.safetensors")
-    os.replace(making, path)
+    making.replace(path)
     return _entry(path, checksum, len(tensors["measures"]), len(tensors["frames"]))
 
 
@@ -235,7 +235,7 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(making, path)
+    making.replace(path)
 
 
 def _occupied(path: Path, found: str, remedy: str) -> DataError:

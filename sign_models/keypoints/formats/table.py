@@ -13,6 +13,7 @@ See docs/formats/tables.md.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ class Unknown:
                 pa.types.is_integer(column.type)
             ):
                 continue
-            runs = sum(a != b for a, b in zip(values, values[1:], strict=False))
+            runs = sum(a != b for a, b in itertools.pairwise(values))
             first = self._last.get(name, values[0] if values else None)
             self._runs[name] = self._runs.get(name, 1) + runs + (bool(values) and values[0] != first)
             self._last[name] = values[-1] if values else first
@@ -242,7 +243,7 @@ def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | No
     codes = batch.column(column).dictionary_encode()
     indices = codes.indices.to_numpy(zero_copy_only=False)
     cuts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
-    for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, stop in itertools.pairwise(cuts):
         if stop > start:
             yield str(codes[start].as_py()), batch.slice(start, stop - start)
 
