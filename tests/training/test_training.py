@@ -57,13 +57,13 @@ def test_a_pretraining_stage_restores_what_it_has_often_seen(train, tmp_path: Pa
         assert curve[max(curve)] < share * curve[min(curve)], name
 
 
-@pytest.mark.parametrize("way", ["plain", "x"])
+@pytest.mark.parametrize("way", ["unaugmented", "x"])
 def test_the_temporal_stage_wants_clips_back_as_they_were_before_they_were_varied(way: str) -> None:
     clips, mask = batch((12, 9))
     varied = Batch(clips * 1.5, mask, mask.sum(1), unaugmented=clips)
     model = lambda x, mask, masked: (getattr(varied, way)[..., :2], None)  # noqa: E731
     loss = TwoViews(cast(TemporalModel, model), load.resolve().temporal)([varied])["loss"]
-    assert bool(loss < 1e-9) == (way == "plain")
+    assert bool(loss < 1e-9) == (way == "unaugmented")
 
 
 def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path, inputs) -> None:
