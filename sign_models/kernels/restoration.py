@@ -1,4 +1,4 @@
-"""models.skeleton.restoration_loss as one kernel that weighs and one that compares, where torch takes forty.
+"""models.restoration.restoration_loss as one kernel that weighs and one that compares, where torch takes forty.
 
 B batch, T frames, K landmarks, P parts; row: a frame of any clip. A program goes through its rows in order, so that it
 loads each once, and sums up what they give. torch sums up the programs, always in the same order.
@@ -115,7 +115,7 @@ def _compare(  # type: ignore[no-untyped-def]
 
 
 def weigh(x: Tensor, mask: Tensor, masked: Tensor, landmarks: tuple[Tensor, Tensor, Tensor], visible: float) -> Tensor:
-    """Compute models.skeleton.restoration_weights().
+    """Compute models.restoration.restoration_weights().
 
     Args:
         x: (B, T, K, C).
@@ -137,7 +137,7 @@ def weigh(x: Tensor, mask: Tensor, masked: Tensor, landmarks: tuple[Tensor, Tens
 
 
 class FusedRestorationLoss(torch.autograd.Function):
-    """models.skeleton.restoration_loss with its gradient."""
+    """models.restoration.restoration_loss with its gradient."""
 
     @staticmethod
     def forward(

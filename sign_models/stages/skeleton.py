@@ -15,7 +15,8 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.splits import hold_out
 from sign_models.keypoints.pictures import restorations
-from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
+from sign_models.models.restoration import restoration_loss, restoration_weights
+from sign_models.models.skeleton import SkeletonModel
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device

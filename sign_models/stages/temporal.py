@@ -18,7 +18,8 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.rows import RngSlice
 from sign_models.data.splits import hold_out
-from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
+from sign_models.models.restoration import restoration_loss, restoration_weights
+from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sign_models.models.skeleton import _weights, fused_loss, plain_loss
+from sign_models.models.restoration import _weights, fused_loss, plain_loss
 from tests.models import clips
 
 

@@ -11,7 +11,8 @@ from sign_models.data.masking import mask_keypoints
 from sign_models.keypoints.layouts import CANONICAL, PARTS
 from sign_models.models import attention
 from sign_models.models.blocks import Dropout
-from sign_models.models.skeleton import HAND_SCALE, LANDMARK_ANCHOR, LANDMARK_SHARE, SkeletonModel, restoration_loss
+from sign_models.models.restoration import LANDMARK_ANCHOR, LANDMARK_SHARE, restoration_loss
+from sign_models.models.skeleton import HAND_SCALE, SkeletonModel
 from sign_models.models.temporal import contrast_loss, pool
 from tests.models import clips
 
