@@ -295,10 +295,19 @@ def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..
 
 
 def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) -> Options:
-    """Options from what click read; raises ParamsError or UpstreamError before any work.
+    """Read options, before any work.
 
-    given      option name -> text, "" where not given; holds the options of the command only.
-    overrides  what click did not know: `--name value` and `--name=value`, dotted parameter names.
+    Args:
+        stage: Its name. None: the pipeline.
+        given: Text by option, as click read it; "" where not given.
+        overrides: What click did not know: `--name value` and `--name=value`, dotted parameter names.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: An option or parameter cannot be used.
+        UpstreamError: A file is given where a model or run must be named.
     """
     base = Path(given["relative_to"] or ".")
     chosen = _stage(given.get("stage", "")) or stage

@@ -18,14 +18,17 @@ TRIALS = 20
 
 
 def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
-    """Options of a sweep.
+    """Read the options of a sweep, before any work.
 
     Args:
-        given: Option name -> text, "" where not given; the sweep's own, and those of the stages' commands.
+        given: Text by option; "" where not given. The sweep's own options, and those of the stages' commands.
         overrides: Further parameters of the stage, as they are typed.
 
+    Returns:
+        The typed options.
+
     Raises:
-        ParamsError: On a value that is none, also at any end of a range, before any work.
+        ParamsError: A value cannot be used, also at any end of a range.
     """
     stage = given["stage"] or "alignment"
     if stage not in TRAINS:
