@@ -41,7 +41,8 @@ def draw(axis: Axes, frame: np.ndarray) -> None:
     # one collection: a line for each bone takes several times as long
     axis.add_collection(LineCollection(list(lines), colors=[_colour(start) for start, _ in bones], linewidths=1))
     places = np.flatnonzero(seen)
-    axis.scatter(*frame[places, :2].T, s=2, color=[_colour(place) for place in places])
+    x, y = frame[places, :2].T
+    axis.scatter(x, y, s=2, color=[_colour(int(place)) for place in places])
 
 
 def _colour(place: int) -> str:

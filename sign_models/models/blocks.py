@@ -121,7 +121,7 @@ class ConvBlock(nn.Module):
             y = self.conv(y)
         else:  # a sequence would be copied to another layout first, a picture of height 1 is taken as it is
             y = F.conv2d(y.unsqueeze(2), self.conv.weight.unsqueeze(2), padding=(0, self.context)).squeeze(2)
-        return x + self.dropout(self.out(F.relu(y.transpose(1, 2))))
+        return cast(Tensor, x + self.dropout(self.out(F.relu(y.transpose(1, 2)))))
 
 
 class TransformerBlock(nn.Module):
@@ -156,4 +156,4 @@ class TransformerBlock(nn.Module):
         B, T, D = x.shape
         q, k, v = apply_rotary(self.qkv(norm(x)).view(B, T, 3, self.heads, -1), cos, sin)
         x = x + self.dropout(self.out(within(q, k, v).reshape(B, T, D)))
-        return x + self.dropout(self.mlp(norm(x)))
+        return cast(Tensor, x + self.dropout(self.mlp(norm(x))))

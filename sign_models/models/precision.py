@@ -15,7 +15,7 @@ def has_bf16(device: torch.device) -> bool:
         Whether it has the instructions.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 

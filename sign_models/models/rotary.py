@@ -58,7 +58,8 @@ def apply_rotary(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor,
     if qkv.is_cuda and fused():
         from sign_models.kernels.rotary import ApplyRotary
 
-        return ApplyRotary.apply(qkv, cos, sin)
+        q, k, v = ApplyRotary.apply(qkv, cos, sin)
+        return q, k, v
     return split_heads(qkv, cos, sin)
 
 

@@ -240,4 +240,5 @@ class SkeletonModel(nn.Module):
         Returns:
             Coordinates (B, T, K, 2), in shoulder widths.
         """
-        return self.restore(self.encode(x, mask, masked_parts)).unflatten(-1, (len(CANONICAL), 2))
+        restored = self.restore(self.encode(x, mask, masked_parts))
+        return cast(Tensor, restored.unflatten(-1, (len(CANONICAL), 2)))

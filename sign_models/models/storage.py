@@ -130,21 +130,21 @@ def _sizes(content: dict[str, Any]) -> Iterator[tuple[str, int]]:
             yield name, value
 
 
-def _built(stage: str, config: dict, folder: Path) -> nn.Module:
+def _built(stage: str, config: dict[str, Any], folder: Path) -> nn.Module:
     if stage == "skeleton":
         return _skeleton(config)
     return _temporal(config) if stage == "temporal" else _translator(config, folder)
 
 
-def _skeleton(config: dict) -> SkeletonModel:
+def _skeleton(config: dict[str, Any]) -> SkeletonModel:
     return SkeletonModel(**{"reads_confidence": True} | config)  # models of before 2026-11-30 do not name it
 
 
-def _temporal(config: dict) -> TemporalModel:
+def _temporal(config: dict[str, Any]) -> TemporalModel:
     return TemporalModel(_skeleton(config["skeleton"]), **{k: v for k, v in config.items() if k != "skeleton"})
 
 
-def _translator(config: dict, folder: Path) -> Translator:
+def _translator(config: dict[str, Any], folder: Path) -> Translator:
     # seconds that no other stage waits for
     from transformers import AutoTokenizer
 

@@ -55,7 +55,7 @@ def process_alive(tags: Mapping[str, str]) -> bool | None:
         return None  # a container beside this one: its process numbers mean nothing here
     try:
         # the kernel's clock of start times moves by up to a second when the wall clock is set
-        return abs(psutil.Process(int(tags[PID])).create_time() - float(tags[STARTED])) <= 2.0
+        return bool(abs(psutil.Process(int(tags[PID])).create_time() - float(tags[STARTED])) <= 2.0)
     except psutil.NoSuchProcess:
         return False
 

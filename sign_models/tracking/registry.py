@@ -233,7 +233,8 @@ def move_alias(name: str, alias: str, version: int) -> None:
 
     for last in (False, False, True):
         try:
-            return client().set_registered_model_alias(name, alias, str(version))
+            client().set_registered_model_alias(name, alias, str(version))
+            return
         except mlflow.MlflowException as error:
             if last or not re.search("Integrity|Unique", str(error)):
                 raise

@@ -214,7 +214,7 @@ def _experiment_id(store: MlflowClient, name: str | None) -> str:
     found = store.get_experiment_by_name(name)
     if found is None:
         try:
-            return store.create_experiment(name)
+            return str(store.create_experiment(name))
         except mlflow.MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -366,7 +366,7 @@ def _is_mine(other: psutil.Process) -> bool:
 
 def _above(other: psutil.Process) -> list[psutil.Process]:
     try:
-        return other.parents()
+        return list(other.parents())
     except psutil.NoSuchProcess:  # it has ended since
         return []
 

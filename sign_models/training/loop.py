@@ -166,7 +166,7 @@ class _Training:
             left = _remaining(self.clock - self.started, done, self.total - self.first_step)
             self.logger.log(f"{self._so_far(logged['loss'])}  about {left} left")
             self.said = self.clock
-        return logged["loss"]
+        return float(logged["loss"])
 
     def _validate(self, loss: float) -> None:
         """Score the averaged weights, keep the best ones, and save a checkpoint where one is due."""
