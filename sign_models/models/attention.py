@@ -67,7 +67,8 @@ class PackedSelfAttention:
 
             T = q.shape[2]
             q, k, v = (x.transpose(1, 2).flatten(0, 1) for x in (q, k, v))
-            return cast(Tensor, varlen_attn(q, k, v, self.ends, self.ends, T, T).unflatten(0, (-1, T)))
+            attended = cast(Tensor, varlen_attn(q, k, v, self.ends, self.ends, T, T))
+            return cast(Tensor, attended.unflatten(0, (-1, T)))
         # no dropout on the attention itself: it would rule out the fused kernels
         if q.device.type == "cpu":  # whose kernel is twice as slow in half precision
             with torch.autocast("cpu", enabled=False):
