@@ -15,7 +15,7 @@ from sign_models.data import batching
 from sign_models.data.batching import Sampler
 from sign_models.data.splits import of_split
 from sign_models.kernels import fused
-from sign_models.models import blocks, rotary, skeleton
+from sign_models.models import blocks, restoration, rotary, skeleton
 from sign_models.stages.temporal import train as train_temporal
 from sign_models.training.loop import LOG_STEPS
 
@@ -23,12 +23,11 @@ from sign_models.training.loop import LOG_STEPS
 OFF: dict[str, list[tuple[object, str, object]]] = {
     "norm": [(blocks, "fused", lambda: False)],
     "rotary": [(rotary, "fused", lambda: False)],
-    "parts": [(skeleton, "fused", lambda: False), (skeleton, "plain_loss", skeleton.fused_loss)],
-    "restoration": [(skeleton, "fused_loss", skeleton.plain_loss)],
+    "parts": [(skeleton, "fused", lambda: False)],
+    "restoration": [(restoration, "fused", lambda: False)],
     "variation": [(batching, "fused", lambda: False)],
 }
-OFF["all"] = [(blocks, "fused", lambda: False), (rotary, "fused", lambda: False), (skeleton, "fused", lambda: False),
-              (batching, "fused", lambda: False)]  # fmt: skip
+OFF["all"] = [off for kernel in OFF.values() for off in kernel]
 
 
 def kernels(b: Bench) -> Iterator[Figure]:

@@ -43,10 +43,10 @@ from benchmarks.trainings import (
     scored,
     spread,
 )
-from sign_models.cli.commands import EMBEDDED
 from sign_models.datasets.inputs import Inputs
 from sign_models.models.temporal import TemporalModel
 from sign_models.params import load
+from sign_models.pipeline.options import EMBEDDED
 
 
 @contextmanager
