@@ -8,9 +8,10 @@ import hashlib
 import json
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ ARTIFACTS = "mlruns"  # beside the database file; `make ui` and tools.mlflow_sto
 # Alembic says a line for each table; MLflow logs a traceback of what it raises, which its catcher says in one line.
 QUIET = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 STALE_DATABASE_S = 600.0  # making one takes seconds
+_NO_FOLDER = (NotADirectoryError, FileExistsError)  # of a database below a file
 PROJECT = Path(__file__).resolve().parents[2]
 PENDING_RUN_GRACE_S = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
 
@@ -188,7 +190,7 @@ def _refuse_unusable(place: str) -> Iterator[None]:
     except Exception as error:  # drivers and MLflow's plugins have classes of their own
         if isinstance(error, mlflow.MlflowException) and error.error_code not in ANSWERS:
             raise
-        if isinstance(error, OSError | RequestException | SignError):
+        if isinstance(error, OSError | RequestException | SignError) and not isinstance(error, _NO_FOLDER):
             raise
         found = first_line(error)
         if "filesystem tracking backend" in found:
@@ -277,7 +279,10 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
         ResourceError: Another process holds the lock for too long.
     """
     path = _sqlite_path(uri)
-    if path is None or _exists(path):
+    if path is None:
+        return
+    if _exists(path):
+        _open_once(path)
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -295,6 +300,16 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
         made = SqlAlchemyStore(SQLITE + str(making), artifact_root or str(path.with_name(ARTIFACTS)))
         made.engine.dispose()
         _put(making, path)
+
+
+def _open_once(path: Path) -> None:
+    """Raises what sqlite says of a file that it cannot open: MLflow asks it again and again, for 100 seconds."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as database:
+        try:
+            database.execute("PRAGMA schema_version")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):  # another process is writing: MLflow waits for it
+                raise
 
 
 def _put(making: Path, path: Path) -> None:
