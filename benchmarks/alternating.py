@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks import roofline
-from benchmarks.recorder import Unkept
+from benchmarks.metric_logger import Unkept
 from sign_models.data.sampler import Sampler
 from sign_models.training.task import Progress
 
@@ -21,7 +21,7 @@ def stored_frames(sampler: Sampler, longest: int, steps: range) -> int:
 
 
 class Alternating(Unkept):
-    """A training.Recorder that times the steps between two reports, and lets others run in between."""
+    """A training.MetricLogger that times the steps between two reports, and lets others run in between."""
 
     def __init__(
         self, device: torch.device, rounds: Sequence[int], others: Sequence[Callable[[int], float]] = ()

@@ -273,7 +273,7 @@ def run(one: Attack) -> Outcome:
         folder.mkdir()
         words = one.make(folder)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-        environment = os.environ | {"PYTHONPATH": os.getcwd(), "MLFLOW_TRACKING_URI": f"sqlite:///{name}/mlflow.db"}
+        environment = os.environ | {"PYTHONPATH": str(Path.cwd()), "MLFLOW_TRACKING_URI": f"sqlite:///{name}/mlflow.db"}
         began = time.monotonic()
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         peak = _Peak(process.pid)
@@ -341,7 +341,7 @@ def main() -> None:
     for one in chosen:
         found = run(one)
         failed += bool(found.failure)
-        held = found.failure and f"NO: {found.failure}: {found.message[:80]}" or "yes"
+        held = (found.failure and f"NO: {found.failure}: {found.message[:80]}") or "yes"
         print(f"| {one.name} | {found.bytes:,} | {found.seconds:.1f} | {found.memory:.0f} | {held} |", flush=True)
     print(f"\n{len(chosen)} attacks, {failed} not held")
     raise SystemExit(bool(failed))

@@ -78,7 +78,7 @@ class Bench:
         found, seen = list[int](), Counter[Shapes]()
         for place in range(MOST_ROUNDS):
             steps = range(place * LOG_STEPS, (place + 1) * LOG_STEPS)
-            shapes = [shapes_of(task.draw(step, slice(0, len(task.clips(step))))) for step in steps]
+            shapes = [shapes_of(task.plan_batch(step, slice(0, len(task.clips(step))))) for step in steps]
             if place and (self.device.type != "cuda" or all(seen[shape] > 1 for shape in shapes)):
                 found.append(place)
             if len(found) == rounds:

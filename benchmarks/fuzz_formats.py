@@ -166,7 +166,7 @@ def _work(numbers: list[int], found: list[Base], seed: int, scratch: Path, pipe:
         began = time.process_time()
         try:
             came = _read_one(path)
-        except BaseException as error:  # noqa: B036  every kind of failure is what this looks for
+        except BaseException as error:  # every kind of failure is what this looks for
             came = f"{type(error).__name__}: {error}"[:200]
         seconds = time.process_time() - began
         signal.setitimer(signal.ITIMER_PROF, 0)

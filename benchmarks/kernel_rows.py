@@ -15,7 +15,7 @@ from sign_models.data import batching
 from sign_models.data.sampler import Sampler
 from sign_models.data.splits import clips_of_split
 from sign_models.kernels import fused
-from sign_models.models import blocks, rotary, skeleton
+from sign_models.models import blocks, restoration, rotary, skeleton
 from sign_models.stages.temporal import train as train_temporal
 from sign_models.training.loop import LOG_STEPS
 
@@ -23,12 +23,11 @@ from sign_models.training.loop import LOG_STEPS
 OFF: dict[str, list[tuple[object, str, object]]] = {
     "norm": [(blocks, "fused", lambda: False)],
     "rotary": [(rotary, "fused", lambda: False)],
-    "parts": [(skeleton, "fused", lambda: False), (skeleton, "plain_loss", skeleton.fused_loss)],
-    "restoration": [(skeleton, "fused_loss", skeleton.plain_loss)],
+    "parts": [(skeleton, "fused", lambda: False)],
+    "restoration": [(restoration, "fused", lambda: False)],
     "variation": [(batching, "fused", lambda: False)],
 }
-OFF["all"] = [(blocks, "fused", lambda: False), (rotary, "fused", lambda: False), (skeleton, "fused", lambda: False),
-              (batching, "fused", lambda: False)]  # fmt: skip
+OFF["all"] = [off for kernel in OFF.values() for off in kernel]
 
 
 def kernels(b: Bench) -> Iterator[Figure]:
@@ -48,12 +47,12 @@ def _rate(b: Bench, name: str) -> float:
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     rounds = list(range(b.warm, b.warm + b.rounds))
     params = b.training("temporal", rounds[-1] + 1)
-    recorder = Alternating(b.device, rounds)
+    logger = Alternating(b.device, rounds)
     with ExitStack() as stack:
         for module, attribute, value in OFF.get(name, ()):
             stack.enter_context(mock.patch.object(module, attribute, value))
-        trained = train_temporal(params.temporal, corpus, encoder(params).skeleton, recorder)
+        trained = train_temporal(params.temporal, corpus, encoder(params).skeleton, logger)
     p = params.temporal
     sampler = Sampler(corpus.lengths, clips_of_split(corpus, "train"), p.training.batch_size, p.training.seed)
-    frames = recorder.frames(sampler, p.max_frames, trained.progress)
-    return statistics.median(n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True))
+    frames = logger.frames(sampler, p.max_frames, trained.progress)
+    return statistics.median(n / seconds for n, seconds in zip(frames, logger.seconds, strict=True))

@@ -9,6 +9,7 @@ points are stored, and started again on the same port and store after --away sec
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def measure(folder: Path, away: float, steps: int, minutes: float) -> str:
     within = sum(left < t < back for t in times)
     expected = set(range(LOG_STEPS - 1, steps, LOG_STEPS))
     missing, twice = expected - {p.step for p in points}, len(points) - len({p.step for p in points})
-    pause = max(b - a for a, b in zip(times, times[1:], strict=False))
+    pause = max(b - a for a, b in itertools.pairwise(times))
     checkpoints = RunCheckpoints(Run(run.info.run_id, "0", "skeleton", True)).steps()
     server.stop()
     return "\n".join(

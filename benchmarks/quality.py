@@ -19,211 +19,34 @@ files. A peer, from a public checkout, is trained on the same labelled sentences
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks import unisign
-from benchmarks.degraded import KINDS, degraded, part_of
-from benchmarks.recorder import Unkept
-from sign_models.cli.commands import EMBEDDED
-from sign_models.data.corpus import Corpus
-from sign_models.data.splits import clips_of_split
+from benchmarks import suite, trainings, unisign
+from benchmarks.degraded import KINDS
+from benchmarks.trainings import (
+    FIGURES,
+    SIZES,
+    VARIANTS,
+    Row,
+    Variant,
+    labelled,
+    of_peer,
+    only_labelled,
+    scored,
+    spread,
+)
 from sign_models.datasets.inputs import Inputs
-from sign_models.evaluation.metrics import score
-from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.params import load
-from sign_models.params.schema import Augment, PipelineParams
-from sign_models.stages import alignment, skeleton, temporal
-from sign_models.stages.generate import generate
-from sign_models.stages.represent import represent
-
-FIGURES = ("bleu4", "exact_match", "chrf", "character_error_rate")
-AUGMENTATIONS = tuple(Augment.model_fields)
-AT_ONCE = {"alignment.encoder_start": "0"}  # nothing has been pretrained that training could spoil
-SIZES = ("tiny", "small", "base", "large")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """sets: parameters of it. untrained: the pretraining stages that it leaves out. preset: in place of --preset."""
-
-    sets: dict[str, str] = field(default_factory=dict)
-    untrained: tuple[str, ...] = ()
-    preset: str | None = None
-
-
-VARIANTS = {
-    "default": Variant(),
-    "scratch": Variant({"alignment.self_training.share": "0"} | AT_ONCE, ("skeleton", "temporal")),
-    "no_pretraining": Variant(AT_ONCE, ("skeleton", "temporal")),
-    "no_skeleton": Variant(untrained=("skeleton",)),
-    "no_temporal": Variant(AT_ONCE, ("temporal",)),
-    "no_wait": Variant(AT_ONCE),
-    "contrast": Variant({"alignment.losses.contrast_weight": "0.1"}),  # off by default, as is the next one
-    "view_contrast": Variant({"temporal.contrast_weight": "0.1"}),
-    "no_ctc": Variant({"alignment.losses.ctc_weight": "0", "alignment.generation.ctc_weight": "0"}),
-    "no_self_training": Variant({"alignment.self_training.share": "0"}),
-    "no_mask": Variant({"alignment.mask.frames": "0", "alignment.mask.parts": "0"}),
-    "frozen": Variant({"alignment.finetune": "false"}),
-    "no_augmentation": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment") for n in AUGMENTATIONS}),
-    **{f"no_{n}": Variant({f"{s}.augment.{n}": "0" for s in ("temporal", "alignment")}) for n in AUGMENTATIONS},
-    **{size: Variant(preset=size) for size in SIZES},
-}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One training and its scores on one split. kind: how clips were degraded. unseen: only texts training lacks.
-    dev_loss: the least of the text loss a token on dev, of training."""
-
-    variant: str
-    labels: int
-    seed: int
-    split: str
-    kind: str
-    scores: dict[str, float]
-    unseen_bleu4: float | None
-    seconds: dict[str, float]
-    weights: int
-    dev_loss: float | None
-
-
-class Quiet(Unkept):
-    """A training.Recorder for one training: curves go to `metrics`, a line an evaluation to standard error."""
-
-    def __init__(self, name: str, run: Any = None) -> None:
-        self.name, self.run = name, run
-        self.dev_loss: float | None = None
-
-    def metrics(self, values: dict[str, float], step: int) -> None:
-        found = [loss for loss in (self.dev_loss, values.get("validation/text")) if loss is not None]
-        self.dev_loss = min(found, default=None)
-        if self.run is not None:
-            self.run.log_metrics({f"{self.name}.{k}": v for k, v in values.items()}, step)
-
-
-# Training ------------------------------------------------------------------------------------------------------------
-
-
-def labelled(inputs: Inputs, count: int, seed: int) -> dict[str, str]:
-    """The texts of all splits but for those of training videos beyond `count` of them, drawn by the seed."""
-    videos = inputs.videos
-    train = [i for i in clips_of_split(videos, "train", None) if videos.ids[i] in inputs.texts]
-    left_out = {videos.ids[i] for i in np.random.default_rng(1000 + seed).permutation(train)[count:]}
-    return {name: text for name, text in inputs.texts.items() if name not in left_out}
-
-
-def only_labelled(inputs: Inputs, texts: dict[str, str]) -> Inputs:
-    """Of the training videos those that have a text; the clips that the skeleton stage learns from stay."""
-    videos = inputs.videos
-    left = [i for i, name in enumerate(videos.ids) if name in texts or videos.splits[i] not in ("train", None)]
-    few = replace(inputs)
-    vars(few).update(videos=part_of(videos, left, np.asarray), keypoints=inputs.keypoints, texts=inputs.texts)
-    return few
-
-
-def pretrained(
-    inputs: Inputs, params: PipelineParams, variant: Variant, run: Any
-) -> tuple[TemporalModel, dict[str, float]]:
-    seconds = {"skeleton": 0.0, "temporal": 0.0}
-    torch.manual_seed(params.skeleton.training.seed)
-    first = SkeletonModel(**params.skeleton.model.model_dump())
-    began = time.monotonic()
-    if "skeleton" not in variant.untrained:
-        first = skeleton.train(params.skeleton, inputs.keypoints, Quiet("skeleton", run)).model
-        seconds["skeleton"] = time.monotonic() - began
-    began = time.monotonic()
-    second = TemporalModel(first, **params.temporal.model.model_dump(), window=params.temporal.max_frames)
-    if "temporal" not in variant.untrained:
-        second = temporal.train(params.temporal, inputs.videos, first, Quiet("temporal", run)).model
-        seconds["temporal"] = time.monotonic() - began
-    return second.cpu(), seconds
-
-
-Translate = Callable[[Corpus, str, str], list[tuple[str, str]]]  # corpus, split, kind -> texts and references
-
-
-@dataclass(frozen=True)
-class Trained:
-    translate: Translate
-    seconds: dict[str, float]
-    weights: int
-    dev_loss: float | None = None
-
-
-def aligned(
-    inputs: Inputs, texts: dict[str, str], params: PipelineParams, base: TemporalModel, scoring: str, run: Any
-) -> Trained:
-    """The alignment stage on a copy of `base`; without self-training in as many steps as with it."""
-    model, own = copy.deepcopy(base), params.alignment
-    if not own.self_training.share and own.training.epochs is not None:
-        passed = len(clips_of_split(inputs.videos, "train", None)) / own.training.batch_size
-        least = max(own.training.min_steps, round(own.training.epochs * passed))
-        own = own.model_copy(update={"training": own.training.model_copy(update={"min_steps": least})})
-    arrays = None
-    if not own.finetune:
-        arrays = dict(represent(model, inputs.videos, params.represent.batch_frames))
-        model = model.cpu()
-    began = time.monotonic()
-    recorder = Quiet("alignment", run)
-    trained = alignment.train(own, inputs.videos, texts, model.train(), recorder, scoring, arrays)
-    seconds = {"alignment": time.monotonic() - began}
-
-    def translate(clips: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
-        asked = params.generate.model_copy(update={"splits": [split], "scoring": scoring})
-        known = arrays
-        if arrays is not None and kind:
-            known = dict(represent(trained.model.temporal, clips, params.represent.batch_frames))
-        rows = generate(trained.model, clips, inputs.texts, asked, known).rows
-        return [(str(row["text"]), str(row["reference"])) for row in rows if row["reference"]]
-
-    return Trained(translate, seconds, trained.parameters, recorder.dev_loss)
-
-
-def of_peer(
-    clips: unisign.Clips, texts: dict[str, str], params: PipelineParams, scoring: str, seed: int, steps: int | None
-) -> Trained:
-    peer = unisign.train(clips, texts, params.alignment, scoring, seed, steps)
-
-    def translate(corpus: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
-        shown = clips if not kind else clips.of(corpus)
-        places = np.array([i for i in clips_of_split(corpus, split) if corpus.ids[i] in texts])
-        return list(zip(peer.translate(shown, places), [texts[corpus.ids[i]] for i in places], strict=True))
-
-    return Trained(translate, {"training": peer.seconds}, peer.weights)
-
-
-def scored(
-    inputs: Inputs, texts: dict[str, str], variant: str, count: int, seed: int,
-    model: Trained, scoring: str, kinds: list[str],
-) -> Iterator[Row]:  # fmt: skip
-    """texts: of the videos that the training was shown."""
-    seen = {texts[name] for name in texts if inputs.videos.splits[inputs.videos.index[name]] in ("train", None)}
-    for split, kind in [("dev", ""), ("test", ""), *(("test", kind) for kind in kinds)]:
-        began = time.monotonic()
-        pairs = model.translate(degraded(inputs.videos, split, kind) if kind else inputs.videos, split, kind)
-        seconds = model.seconds | {"generate": time.monotonic() - began}
-        if not pairs:
-            continue
-        found = score(*zip(*pairs, strict=True), scoring)
-        new = [pair for pair in pairs if pair[1] not in seen]
-        unseen = score(*zip(*new, strict=True), scoring).bleu4 if new else None
-        figures = {name: getattr(found, name) for name in FIGURES}
-        yield Row(variant, count, seed, split, kind, figures, unseen, seconds, model.weights, model.dev_loss)
-
-
-# Reporting -----------------------------------------------------------------------------------------------------------
+from sign_models.pipeline.options import EMBEDDED
 
 
 @contextmanager
@@ -236,22 +59,16 @@ def table(rows: list[Row]) -> str:
     lines = ["| variant | labels | split | " + " | ".join(FIGURES) + " | unseen texts, bleu4 | seconds | weights |"]
     lines.append("|" + "---|" * (6 + len(FIGURES)))
     cells: dict[tuple[str, int, str], list[Row]] = {}
-    variants = [*dict.fromkeys(row.variant for row in rows)]
-    for row in sorted(rows, key=lambda row: (variants.index(row.variant), row.labels)):
+    order = [*dict.fromkeys(row.variant for row in rows)]
+    for row in sorted(rows, key=lambda row: (order.index(row.variant), row.labels)):
         cells.setdefault((row.variant, row.labels, f"{row.split} {row.kind}".strip()), []).append(row)
     for (variant, labels, split), same in cells.items():
-        figures = [_spread([row.scores[name] for row in same]) for name in FIGURES]
+        figures = [spread([row.scores[name] for row in same]) for name in FIGURES]
         unseen = [row.unseen_bleu4 for row in same if row.unseen_bleu4 is not None]
         seconds = np.mean([sum(row.seconds.values()) for row in same])
-        told = [variant, labels, split, *figures, _spread(unseen), f"{seconds:.0f}", f"{same[0].weights:,}"]
+        told = [variant, labels, split, *figures, spread(unseen), f"{seconds:.0f}", f"{same[0].weights:,}"]
         lines.append("| " + " | ".join(map(str, told)) + " |")
     return "\n".join(lines)
-
-
-def _spread(values: list[float]) -> str:
-    if not values:
-        return "-"
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def picture(rows: list[Row]) -> Any:
@@ -266,8 +83,8 @@ def picture(rows: list[Row]) -> Any:
             if (row.variant, row.split, row.kind) == (variant, "test", ""):
                 points.setdefault(row.labels, []).append(row.scores["bleu4"])
         counts = sorted(points)
-        spread = [np.std(points[n]) for n in counts]
-        axis.errorbar(counts, [np.mean(points[n]) for n in counts], spread, marker="o", label=variant)
+        deviations = [np.std(points[n]) for n in counts]
+        axis.errorbar(counts, [np.mean(points[n]) for n in counts], deviations, marker="o", label=variant)
     axis.set(xscale="log", xlabel="labelled sentences", ylabel="test BLEU-4")
     axis.grid(alpha=0.3)
     axis.legend()
@@ -324,8 +141,6 @@ def main() -> None:
     parser.add_argument("--no-log", action="store_true")
     given = parser.parse_args()
     if given.suite:
-        from benchmarks import suite
-
         return suite.main(parser, given)
     if given.merge:
         rows = [Row(**row) for path in given.merge for row in json.loads(path.read_text())]
@@ -344,7 +159,7 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
     if unknown := {*filter(None, given.variants.split(","))} - VARIANTS.keys():
         parser.error(f"no variant {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
     sets = dict(pair.split("=", 1) for pair in given.set)
-    inputs = Inputs.from_paths(given.data, None, None, None)
+    inputs = Inputs.of(given.data, None, None, None)
     total = sum(inputs.videos.splits[inputs.videos.index[name]] in ("train", None) for name in inputs.texts)
     counts = sorted({min(int(n), total) for n in (given.labels or "30,60,120,240,480,2400").split(",")})
     kinds = list(KINDS) if given.degraded else []
@@ -382,8 +197,8 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
                     if variant in VARIANTS:
                         shown = only_labelled(inputs, texts) if given.only_labelled else inputs
                         if base is None or given.only_labelled:
-                            base, before = pretrained(shown, params, chosen, run)
-                        model = aligned(shown, texts, params, base, given.scoring, run)
+                            base, before = trainings.pretrained(shown, params, chosen, run)
+                        model = trainings.aligned(shown, texts, params, base, given.scoring, run)
                         model = replace(model, seconds=before | model.seconds)
                     else:
                         model = of_peer(clips, texts, params, given.scoring, seed, given.peer_steps)

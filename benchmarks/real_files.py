@@ -25,7 +25,7 @@ SHARES = "0.6,0.2,0.2"
 
 def command(name: str, *arguments: object, folder: Path) -> float:
     """Seconds that an entry point took; ends the program with what it printed where it failed."""
-    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "PYTHONPATH": os.getcwd()}
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "PYTHONPATH": str(Path.cwd())}
     began = time.perf_counter()
     line = [sys.executable, "-m", f"entrypoints.{name}", *map(str, arguments)]
     done = subprocess.run(line, env=environment, cwd=folder, capture_output=True, text=True)  # artifacts lie there

@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import quality
+from benchmarks import trainings
 from benchmarks.degraded import KINDS
-from benchmarks.quality import VARIANTS, Row, Variant
+from benchmarks.trainings import VARIANTS, Row, Variant
 from sign_models.datasets.inputs import KEYPOINTS, TEXTS, VIDEOS, Inputs
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
@@ -88,7 +88,7 @@ def _read(path: Path) -> Inputs:
 
 
 def pretrain(setup: Setup, name: str, params: PipelineParams, variant: Variant, key: str) -> dict[str, float]:
-    model, seconds = quality.pretrained(_read(setup.folder / f"{name}.set"), params, variant, None)
+    model, seconds = trainings.pretrained(_read(setup.folder / f"{name}.set"), params, variant, None)
     torch.save(model, setup.folder / f"{key}.model")
     return seconds
 
@@ -99,10 +99,10 @@ def align(
     """Train on `count` labelled sentences from the pretraining `key`, and score."""
     inputs, seed = _read(setup.folder / f"{name}.set"), params.alignment.training.seed
     base = torch.load(setup.folder / f"{key}.model", weights_only=False)
-    texts = quality.labelled(inputs, count, seed)
-    model = quality.aligned(inputs, texts, params, base, setup.scoring, None)
+    texts = trainings.labelled(inputs, count, seed)
+    model = trainings.aligned(inputs, texts, params, base, setup.scoring, None)
     model = replace(model, seconds=before | model.seconds)
-    return [*quality.scored(inputs, texts, variant, count, seed, model, setup.scoring, list(setup.kinds))]
+    return [*trainings.scored(inputs, texts, variant, count, seed, model, setup.scoring, list(setup.kinds))]
 
 
 def _begin(places: Any, threads: int) -> None:
@@ -231,7 +231,7 @@ def table(found: Sequence[Found], figure: str = FIGURE) -> str:
             continue
         values = np.array([[[*every[s, v, split].values()] for v in variants] for s in here])  # sets, variants, seeds
         for name, line in zip(here, values, strict=True):
-            lines.append(_line(name, split, [quality._spread([*cell]) for cell in line]))
+            lines.append(_line(name, split, [trainings.spread([*cell]) for cell in line]))
         means = values.mean(2)
         over_seeds = values.std(2, ddof=1).mean(0) if len(seeds) > 1 else np.full(len(variants), np.nan)
         for name, line in (

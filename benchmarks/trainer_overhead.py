@@ -31,7 +31,7 @@ from sign_models.stages.skeleton import SkeletonTask
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import LOG_STEPS, fit, learning_rate
 from sign_models.training.step import seed_step
-from sign_models.training.task import ALL
+from sign_models.training.task import ALL, TrainingOptions
 from tests import tiny
 from tests.stages.recorders import Memory
 
@@ -43,28 +43,28 @@ EMA = 0.0  # fit's decay grows, torch's does not: at 0 both averages are the wei
 class TimedTask(SkeletonTask):
     """Notes when each batch is asked for."""
 
-    def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Device) -> None:
-        super().__init__(params, corpus, machine)
+    def __init__(self, params: SkeletonParams, corpus: Corpus, device: Device) -> None:
+        super().__init__(params, corpus, device)
         self.asked: list[float] = []
 
-    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+    def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         self.asked.append(time.process_time())
-        return super().draw(step, part, micro_batch)
+        return super().plan_batch(step, part, micro_batch)
 
     def milliseconds(self) -> float:
         return 1000 * float(np.diff(self.asked[WARM:]).mean())
 
 
 class StepTrainer(Trainer):
-    machine: Device
+    placement: Device
 
     def compute_loss(self, model: Any, inputs: Any, *_: Any, **__: Any) -> torch.Tensor:
         torch.set_rng_state(inputs["drawn"])
-        with self.machine.autocast():
+        with self.placement.autocast():
             return model(inputs["batch"])["loss"]
 
 
-def train_with_trainer(params: SkeletonParams, task: TimedTask, machine: Device, folder: str) -> None:
+def train_with_trainer(params: SkeletonParams, task: TimedTask, device: Device, folder: str) -> None:
     given, steps, raw = params.training, params.training.steps or 0, task.objective
     parts = [[p for p in raw.parameters() if (p.ndim > 1) == decayed] for decayed in (True, False)]
     groups = [{"params": parts[0], "weight_decay": given.weight_decay}, {"params": parts[1], "weight_decay": 0.0}]
@@ -74,8 +74,8 @@ def train_with_trainer(params: SkeletonParams, task: TimedTask, machine: Device,
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, partial(learning_rate, total=steps, warmup=given.warmup))
 
     def collate(items: list[int]) -> dict[str, Any]:
-        seed_step(machine.device, given.seed, items[0])
-        batch, _ = task.batch(task.draw(items[0], slice(0, task.sampler.batch_size)))
+        seed_step(device.torch_device, given.seed, items[0])
+        batch, _ = task.batch(task.plan_batch(items[0], slice(0, task.sampler.batch_size)))
         # accelerate makes the next batch before this one is used: what the objective draws must start from here
         return {"batch": batch, "drawn": torch.get_rng_state()}
 
@@ -85,7 +85,7 @@ def train_with_trainer(params: SkeletonParams, task: TimedTask, machine: Device,
         train_sampling_strategy="sequential", dataloader_pin_memory=False, seed=given.seed,
     )  # fmt: skip
     trainer = StepTrainer(raw, arguments, collate, range(steps), optimizers=(optimizer, rate))
-    trainer.machine = machine
+    trainer.placement = device
     trainer.remove_callback(PrinterCallback)
     trainer.train()
 
@@ -102,13 +102,14 @@ def main() -> None:
     for size, (whole, steps) in SIZES.items():
         fixed = {"steps": steps, "epochs": None, "evaluations": 1, "ema": EMA}
         params = whole.skeleton.model_copy(update={"training": whole.skeleton.training.model_copy(update=fixed)})
-        machine = find_device()
+        device = find_device()
+        options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
         took = np.zeros((rounds + 1, 2))
         for row in took:
-            ours, theirs = (TimedTask(params, corpus, machine) for _ in range(2))
+            ours, theirs = (TimedTask(params, corpus, device) for _ in range(2))
             with tempfile.TemporaryDirectory() as folder:
-                fit(ours, machine, Memory(Path(folder) / "fit"), "skeleton", **params.training.model_dump())
-                train_with_trainer(params, theirs, machine, folder)
+                fit(ours, device, Memory(Path(folder) / "fit"), "skeleton", options)
+                train_with_trainer(params, theirs, device, folder)
             weights = theirs.objective.state_dict()
             if not all(torch.equal(value, weights[key]) for key, value in ours.objective.state_dict().items()):
                 raise SystemExit(f"{size}: the two trained to different weights")

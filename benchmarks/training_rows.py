@@ -35,13 +35,13 @@ PROCESSES_GOALS = {2: 1.85, 4: 3.7, 8: 7.2}  # times one, with as many clips a G
 LARGE_RATE = 1e-4  # of a text model of mT5-base's size, from random weights; the default is for small ones
 
 
-def _work(task: Task, machine: Device) -> Work:
+def _work(task: Task, device: Device) -> Work:
     """Of a training step of COUNTED clips, forward and backward, a real frame."""
-    task.objective.to(machine.device)
+    task.objective.to(device.torch_device)
 
     def step() -> float:
-        batch, frames = task.batch(to_device(task.draw(0, slice(0, COUNTED)), machine.device))
-        with machine.autocast():
+        batch, frames = task.batch(to_device(task.plan_batch(0, slice(0, COUNTED)), device.torch_device))
+        with device.autocast():
             loss = task.objective(batch)["loss"]
         loss.backward()
         return float(frames)
@@ -56,17 +56,17 @@ def _long_enough(b: Bench, corpus: Corpus, rounds: int, **sets: object) -> tuple
 
 
 def _temporal_task(params: PipelineParams, corpus: Corpus) -> TemporalTask:
-    machine = find_device()
-    return TemporalTask(params.temporal, corpus, encoder(params).skeleton, machine)
+    device = find_device()
+    return TemporalTask(params.temporal, corpus, encoder(params).skeleton, device)
 
 
-def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, recorder: Alternating) -> tuple[list[float], str]:
+def _train_temporal(b: Bench, params: PipelineParams, corpus: Corpus, logger: Alternating) -> tuple[list[float], str]:
     """-> frames a second, one a measured round; what was trained."""
     p = params.temporal
-    trained = train_temporal(p, corpus, encoder(params).skeleton, recorder)
+    trained = train_temporal(p, corpus, encoder(params).skeleton, logger)
     sampler = Sampler(corpus.lengths, clips_of_split(corpus, "train"), p.training.batch_size, p.training.seed)
-    frames = recorder.frames(sampler, p.max_frames, trained.progress)
-    rates = [n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True)]
+    frames = logger.frames(sampler, p.max_frames, trained.progress)
+    rates = [n / seconds for n, seconds in zip(frames, logger.seconds, strict=True)]
     return rates, f"{weights(trained.model)}, {p.training.batch_size} clips a step"
 
 
@@ -74,10 +74,10 @@ def _temporal_work(params: PipelineParams, corpus: Corpus) -> Work:
     return _work(_temporal_task(params, corpus), find_device())
 
 
-def _recordings(name: str, recorder: Alternating) -> Iterator[Figure]:
+def _recordings(name: str, logger: Alternating) -> Iterator[Figure]:
     """What a training spends once, on shapes that a GPU has not recorded yet: beyond the median of rounds without."""
-    usual, rounds = statistics.median(recorder.seconds), recorder.whole[1:]
-    if recorder.device.type == "cuda":
+    usual, rounds = statistics.median(logger.seconds), logger.whole[1:]
+    if logger.device.type == "cuda":
         about = f"once, in the {len(rounds)} reports until enough were without a new shape"
         yield Figure(f"{name}.recording", (sum(rounds) - usual * len(rounds),), "s", about=about)
 
@@ -88,14 +88,14 @@ def temporal(b: Bench) -> Iterator[Figure]:
     params, rounds = _long_enough(b, corpus, b.rounds)
     peers = b.encoders()
     work = _temporal_work(params, corpus)
-    recorder = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
-    rates, about = _train_temporal(b, params, corpus, recorder)
+    logger = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
+    rates, about = _train_temporal(b, params, corpus, logger)
     gpu = b.device.type == "cuda"
     yield Figure("temporal.train", tuple(rates), "frames/s", 2e6 if gpu else None, work=work, about=about)
     share = tuple(100 * rate * work.flops / b.ceiling.products for rate in rates)
     yield Figure("temporal.ceiling", share, "% of the products' ceiling", 25 if gpu else None)
-    yield from _recordings("temporal", recorder)
-    yield from beside("temporal", rates, peers, recorder.rates, "frames/s", {"unisign": 20 if gpu else 40})
+    yield from _recordings("temporal", logger)
+    yield from beside("temporal", rates, peers, logger.rates, "frames/s", {"unisign": 20 if gpu else 40})
 
 
 def alignment(b: Bench) -> Iterator[Figure]:
@@ -108,20 +108,20 @@ def alignment(b: Bench) -> Iterator[Figure]:
         corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
         texts = {name: text for name, text in zip(corpus.ids, corpus.texts, strict=True) if text}
         peers: list[Peer] = [UniSign(b.peers["unisign"], b.device, whole=True)] if "unisign" in b.peers else []
-        machine = find_device()
-        task = AlignmentTask(params.alignment, corpus, texts, encoder(params), machine, "split", None)
-        rounds, work = b.counted(task, b.rounds), _work(task, machine)
+        device = find_device()
+        task = AlignmentTask(params.alignment, corpus, texts, encoder(params), device, "split", None)
+        rounds, work = b.counted(task, b.rounds), _work(task, device)
         del task
         p = b.training("alignment", rounds[-1] + 1, **own).alignment
-        recorder = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
-        trained = train_alignment(p, corpus, texts, encoder(params), recorder, "split")
+        logger = Alternating(b.device, rounds, [b.rate(peer, corpus, size) for peer in peers])
+        trained = train_alignment(p, corpus, texts, encoder(params), logger, "split")
         sampler = Sampler(corpus.lengths, clips_of_split(corpus, "train"), size, p.training.seed)
-        frames = recorder.frames(sampler, p.max_frames, trained.progress)
-        rates = [n / seconds for n, seconds in zip(frames, recorder.seconds, strict=True)]
+        frames = logger.frames(sampler, p.max_frames, trained.progress)
+        rates = [n / seconds for n, seconds in zip(frames, logger.seconds, strict=True)]
         name, about = f"alignment.batch_{size}", f"{weights(trained.model)}, {size} clips a step"
         yield Figure(f"{name}.train", tuple(rates), "frames/s", work=work, about=about)
-        yield from beside(name, rates, peers, recorder.rates, "frames/s", {"unisign": 5})
-        yield from _recordings(name, recorder)
+        yield from beside(name, rates, peers, logger.rates, "frames/s", {"unisign": 5})
+        yield from _recordings(name, logger)
 
 
 def loader(b: Bench) -> Iterator[Figure]:
@@ -130,22 +130,22 @@ def loader(b: Bench) -> Iterator[Figure]:
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     params, rounds = _long_enough(b, corpus, b.rounds)
     if b.device.type == "cuda":
-        with Idle(b.device, rounds) as recorder:
-            _train_temporal(b, params, corpus, recorder)
-        idle = tuple(100 * share for share in recorder.idle)
+        with Idle(b.device, rounds) as logger:
+            _train_temporal(b, params, corpus, logger)
+        idle = tuple(100 * share for share in logger.idle)
         yield Figure("loader.idle", idle, "% of the time", 2, most=True, about="the GPU runs no step, for any reason")
     else:
-        recorder = Alternating(b.device, rounds)
-        _train_temporal(b, params, corpus, recorder)
+        logger = Alternating(b.device, rounds)
+        _train_temporal(b, params, corpus, logger)
     task = _temporal_task(params, corpus)
 
     def make(step: int) -> Any:
-        return task.batch(to_device(task.draw(step, slice(0, size)), b.device))
+        return task.batch(to_device(task.plan_batch(step, slice(0, size)), b.device))
 
     making = list[float]()
-    for steps in recorder.steps:
+    for steps in logger.steps:
         spent = roofline.seconds(lambda s=steps: [make(i) for i in s], b.device)
-        making.append(100 * spent / recorder.seconds[len(making)])
+        making.append(100 * spent / logger.seconds[len(making)])
     yield Figure("loader.batches", tuple(making), "% of a step", about="reading and varying, on the device")
 
 
@@ -223,9 +223,9 @@ def entry(b: Bench) -> Iterator[Figure]:
     shares = []
     for _ in range(b.rounds):
         whole = sum(_through_command(b, corpus, params)[-reports:])
-        recorder = Alternating(b.device, rounds)
-        _train_temporal(b, params, corpus, recorder)
-        shares.append(100 * (whole / sum(recorder.seconds[-reports:]) - 1))
+        logger = Alternating(b.device, rounds)
+        _train_temporal(b, params, corpus, logger)
+        shares.append(100 * (whole / sum(logger.seconds[-reports:]) - 1))
     yield Figure("entry.overhead", tuple(shares), "% slower", 3, most=True, about="reports to MLflow included")
 
 

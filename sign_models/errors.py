@@ -17,18 +17,36 @@ _STEERING = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u
 
 
 def printable(text: str) -> str:
-    """The text with every character that would steer a terminal written as an escape, such as \\x1b or \\u202e."""
+    """Write every character that would steer a terminal as an escape of its number.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The text without such characters.
+    """
     return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 class SignError(Exception):
-    """`place: found; wanted WANTED; REMEDY`: where it is, what it is, what it should be, what to do.
+    """A mistake of the user, as `place: found; wanted WANTED; REMEDY`.
 
-    place: file, sample or parameter, e.g. "video_sequences.pkl: sample 'clip_0042'".
-    found: what was there. wanted: what is accepted. remedy: the next thing to type or change.
+    Attributes:
+        found: What was there.
+        place: File, sample or parameter, e.g. "video_sequences.pkl: sample 'clip_0042'".
+        wanted: What is accepted.
+        remedy: The next thing to type or change.
     """
 
     def __init__(self, found: str, *, place: str = "", wanted: str = "", remedy: str = "") -> None:
+        """Compose the message. Control characters in it are escaped.
+
+        Args:
+            found: What was there.
+            place: Where.
+            wanted: What is accepted.
+            remedy: What to do.
+        """
         self.found, self.place, self.wanted, self.remedy = found, place, wanted, remedy
         message = f"{place}: {found}" if place else found
         if wanted:
@@ -39,16 +57,24 @@ class SignError(Exception):
 
 
 class ParamsError(SignError):
+    """A parameter is misspelt, of the wrong type or out of range."""
+
     pass
 
 
 class DataError(SignError):
+    """An input file or one of its samples cannot be used."""
+
     pass
 
 
 class UpstreamError(SignError):
+    """A model, run or alias that was asked for is not in the registry, or is of another stage."""
+
     pass
 
 
 class ResourceError(SignError):
+    """The machine ran out of something: memory, disk, the tracking server."""
+
     pass

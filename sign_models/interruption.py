@@ -1,4 +1,4 @@
-"""A request to stop (Ctrl-C, SIGTERM, SIGHUP) is a flag: loops, phases and waits look at it.
+"""A request to stop (Ctrl-C, SIGTERM, SIGHUP) is a flag that loops, phases and waits look at.
 
 A signal handler that raised would lose the request: Python drops an exception that comes up in a weakref callback or in
 `__del__`. So the handler of `guard` sets a flag, and `check` raises where it is safe to stop. A thread that the signal
@@ -23,14 +23,23 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_S = 1.5  # in which the main thread is expected at the next `check`
 DEFERRED_S = 10.0  # of a `deferred` block, after which it is ended all the same
-LAST_WORDS_S = 5.0  # that the callbacks of `at_forced_end` have together
+FORCED_END_CALLBACKS_S = 5.0  # that the callbacks of `at_forced_end` have together
 SAME_REQUEST_S = 3.0  # Ctrl-C comes from the terminal, then again from `mlflow run`
 
 
 class Terminated(SystemExit):
-    """SIGTERM or SIGHUP was received. The exit code is 128 + signal, without a traceback."""
+    """SIGTERM or SIGHUP was received. The exit code is 128 + signal, without a traceback.
+
+    Attributes:
+        signum: The signal.
+    """
 
     def __init__(self, signum: int) -> None:
+        """Make the exception of a signal.
+
+        Args:
+            signum: The signal.
+        """
         super().__init__(128 + signum)
         self.signum = signum
 
@@ -52,7 +61,11 @@ _wakeup: tuple[int, int] | None = None  # read and write end of the pipe that a 
 
 
 def requested() -> int | None:
-    """The signal that asked this process to stop, or None."""
+    """Signal that asked this process to stop.
+
+    Returns:
+        Its number. None: nobody has asked.
+    """
     return _state.signum
 
 
@@ -69,7 +82,15 @@ def check() -> None:
 
 
 def wait(seconds: float) -> None:
-    """Sleep for `seconds`, less where a request to stop arrives; raises as `check` does."""
+    """Sleep, but not longer than until a request to stop arrives.
+
+    Args:
+        seconds: How long.
+
+    Raises:
+        KeyboardInterrupt: SIGINT was received.
+        Terminated: SIGTERM or SIGHUP was received.
+    """
     check()
     _state.arrived.wait(seconds)
     check()
@@ -77,10 +98,13 @@ def wait(seconds: float) -> None:
 
 @contextmanager
 def deferred(what: str = "") -> Iterator[None]:
-    """A short block that is not stopped in the middle, such as the move of an alias. No check follows at its end.
+    """Run a short block that is not stopped in the middle, such as the move of an alias. No check follows at its end.
 
     Args:
         what: Named in the message where it has to be ended all the same, so that nobody takes it for not begun.
+
+    Yields:
+        Nothing.
     """
     state, before = _state, _state.what
     state.depth, state.what = state.depth + 1, what or before
@@ -91,12 +115,12 @@ def deferred(what: str = "") -> Iterator[None]:
 
 
 def complete() -> None:
-    """What was asked for is done: from now on a first signal changes nothing."""
+    """Say that what was asked for is done: from now on a first signal changes nothing."""
     _state.complete = True
 
 
 def finish() -> None:
-    """The exit code is decided: from here until the process is gone, a signal changes nothing.
+    """Say that the exit code is decided: from here until the process is gone, a signal changes nothing.
 
     Python puts back the default handlers before it takes its modules down, which can take a second with torch loaded. A
     signal in that second would end a command that is done, and has said so, as if it had been interrupted. Signals are
@@ -107,12 +131,20 @@ def finish() -> None:
 
 
 def prolong(grace_s: float) -> None:
-    """Let this process go on for `grace_s` after a signal."""
+    """Change how long this process may go on after a signal.
+
+    Args:
+        grace_s: Seconds.
+    """
     _state.grace_s = grace_s
 
 
 def at_forced_end(callback: Callable[[], None]) -> None:
-    """Have `callback` called, in another thread, before this process is ended by force. It must be quick."""
+    """Have a function called, in another thread, before this process is ended by force.
+
+    Args:
+        callback: The function. It must be quick.
+    """
     if callback not in _last_words:
         _last_words.append(callback)
 
@@ -183,7 +215,7 @@ def _watch(pipe: int, state: _State) -> None:
 
 
 def _end_by_force(signum: int) -> None:
-    timer = threading.Timer(LAST_WORDS_S, _end, [signum])
+    timer = threading.Timer(FORCED_END_CALLBACKS_S, _end, [signum])
     timer.daemon = True
     timer.start()
     for callback in reversed(_last_words):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from sign_models.pipeline.runner import QUIET_LIBRARIES
 from sign_models.stages.declaration import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -141,6 +143,22 @@ def test_imports_point_one_way(file: Path) -> None:
         else:
             assert mine in ONLY_IN.get(top, {mine}), name
             assert mine != "models" or top in MODELS_KNOW | sys.stdlib_module_names, name
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tools"])
+def test_no_file_beside_the_package_imports_itself_by_way_of_others(folder: str) -> None:
+    names = {f"{folder}.{file.stem}": file for file in (ROOT / folder).glob("*.py")}
+    graph = {
+        name: {found for found, _ in imports(file)} | {found.rpartition(".")[0] for found, _ in imports(file)}
+        for name, file in names.items()
+    }
+    TopologicalSorter({name: found & names.keys() for name, found in graph.items()}).prepare()
+
+
+def test_no_library_is_kept_quiet_that_is_not_there() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    locked = {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+    assert {*QUIET_LIBRARIES} <= locked
 
 
 LIGHT = (

@@ -106,9 +106,8 @@ def test_bare_mlflow_run_from_another_folder_without_conda(standin: Path, tmp_pa
 
 
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="`source activate` needs a virtual environment")
-@pytest.mark.parametrize("manager", ["", "--env-manager local"])
 def test_mlflow_run_from_another_folder_trains_and_registers_there(
-    manager: str, standin: Path, tiny_data: Path, tmp_path: Path
+    standin: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     from mlflow import MlflowClient
 
@@ -117,7 +116,7 @@ def test_mlflow_run_from_another_folder_trains_and_registers_there(
     shutil.copytree(tiny_data, tmp_path / "data")
     given = ["-P", "data=../data", "-P", "config_override=../data/tiny.yaml", "-P", "steps=2"]
     done = subprocess.run(
-        ["mlflow", "run", str(ROOT), "-e", "skeleton", *manager.split(), *given],
+        ["mlflow", "run", str(ROOT), "-e", "skeleton", *given],
         cwd=away,
         capture_output=True,
         text=True,

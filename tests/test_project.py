@@ -148,7 +148,7 @@ def test_lock_is_transitive_and_holds_nothing_else() -> None:
 
     def walk(requirement: Requirement) -> None:
         name = canonicalize_name(requirement.name)
-        if name in reached and not requirement.extras or GPU_ONLY.match(name):
+        if (name in reached and not requirement.extras) or GPU_ONLY.match(name):
             return
         reached.add(name)
         assert requirement.specifier.contains(LOCK[name], prereleases=True), requirement
@@ -234,7 +234,7 @@ def test_no_command_needs_a_champion_before_one_is_promoted(name: str) -> None:
     lines = "".join(re.findall(r"```(?:bash|python)\n(.*?)```", text, re.S)).splitlines()
     needs = [i for i, line in enumerate(lines) if re.search(r"champion|rollback", line.split("  #")[0])]
     promotes = [i for i, line in enumerate(lines) if "-e promote" in line and "rollback" not in line]
-    assert not needs or promotes and promotes[0] < needs[0], lines[needs[0]]
+    assert not needs or (promotes and promotes[0] < needs[0]), lines[needs[0]]
 
 
 def test_readmes_show_the_same_commands() -> None:

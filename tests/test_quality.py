@@ -124,15 +124,15 @@ def test_every_kind_of_variant_runs(tiny_data: Path, tmp_path: Path) -> None:
 def test_each_number_of_labels_starts_from_the_same_pretraining(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks import quality
+    from benchmarks import trainings
 
-    began, train = [], quality.alignment.train
+    began, train = [], trainings.alignment.train
 
     def spy(params, corpus, texts, model, *more):
         began.append([weight.detach().clone() for weight in model.parameters()])
         return train(params, corpus, texts, model, *more)
 
-    monkeypatch.setattr(quality.alignment, "train", spy)
+    monkeypatch.setattr(trainings.alignment, "train", spy)
     run(tiny_data, tmp_path / "rows.json", "--no-log", "--variants", "default", "--labels", "4,6")
     first, second = began
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -141,12 +141,12 @@ def test_each_number_of_labels_starts_from_the_same_pretraining(
 def test_videos_without_a_text_can_be_left_out(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks import quality
+    from benchmarks import trainings
     from sign_models.datasets.inputs import Inputs
 
     seen: dict[str, list] = {"skeleton": [], "temporal": []}
     for stage, corpora in seen.items():
-        module = getattr(quality, stage)
+        module = getattr(trainings, stage)
 
         def spy(params, corpus, *more, train=module.train, corpora=corpora):
             corpora.append(corpus)
@@ -157,7 +157,7 @@ def test_videos_without_a_text_can_be_left_out(
     inputs = Inputs.from_paths(tiny_data, None, None, None)
     assert [corpus.ids for corpus in seen["skeleton"]] == [inputs.keypoints.ids] * 2
     for count, corpus in zip((4, 6), seen["temporal"], strict=True):
-        texts = quality.labelled(inputs, count, 0)
+        texts = trainings.labelled(inputs, count, 0)
         assert sorted(corpus.ids) == sorted(texts.keys() & {*inputs.videos.ids}) and len(corpus) < len(inputs.videos)
         for i, name in enumerate(corpus.ids):
             whole = inputs.videos.index[name]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import quality, suite
+from benchmarks import quality, suite, trainings
 from tests import tiny
 
 
@@ -52,8 +52,8 @@ def test_every_set_and_number_of_labels_is_a_line(
     two_sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretrained: list[tuple[str, ...]] = []
-    whole = quality.pretrained
-    monkeypatch.setattr(quality, "pretrained", lambda *a: (pretrained.append(a[2].untrained), whole(*a))[1])
+    whole = trainings.pretrained
+    monkeypatch.setattr(trainings, "pretrained", lambda *a: (pretrained.append(a[2].untrained), whole(*a))[1])
     own = "own no_temporal alignment.encoder_lr=1"
     command(two_sets, tmp_path / "out.json", "--labels", "a=4/6", "--variants", "default,contrast", "--variant", own)
     rows = {(one["set"], row["variant"], row["split"]): row for one in json.loads((tmp_path / "out.json").read_text())

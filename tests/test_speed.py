@@ -24,7 +24,7 @@ class Lengths:
     def clips(self, step: int) -> np.ndarray:
         return np.zeros(1, int)
 
-    def draw(self, step: int, part: slice) -> dict[str, torch.Tensor]:
+    def plan_batch(self, step: int, part: slice) -> dict[str, torch.Tensor]:
         return {"steps": torch.empty(self.lengths[min(step, len(self.lengths) - 1)])}
 
 
@@ -49,10 +49,10 @@ def test_shapes_that_never_end_are_no_figure() -> None:
 
 def test_only_what_counts_is_timed_beside_the_others() -> None:
     heard: list[int] = []
-    recorder = Alternating(torch.device("cpu"), [2, 4], [lambda place: heard.append(place) or float(place)])
+    logger = Alternating(torch.device("cpu"), [2, 4], [lambda place: heard.append(place) or float(place)])
     for report in range(6):
-        recorder.metrics({"train/loss": 1.0}, report * LOG_STEPS + LOG_STEPS - 1)
-        recorder.metrics({"validation/loss": 1.0}, report)  # no report of training
-    assert recorder.steps == [range(2 * LOG_STEPS, 3 * LOG_STEPS), range(4 * LOG_STEPS, 5 * LOG_STEPS)]
-    assert len(recorder.seconds) == 2 and len(recorder.whole) == 6
-    assert heard == [0, 2, 4] and recorder.rates == [[2.0], [4.0]]  # the first call is to warm up
+        logger.metrics({"train/loss": 1.0}, report * LOG_STEPS + LOG_STEPS - 1)
+        logger.metrics({"validation/loss": 1.0}, report)  # no report of training
+    assert logger.steps == [range(2 * LOG_STEPS, 3 * LOG_STEPS), range(4 * LOG_STEPS, 5 * LOG_STEPS)]
+    assert len(logger.seconds) == 2 and len(logger.whole) == 6
+    assert heard == [0, 2, 4] and logger.rates == [[2.0], [4.0]]  # the first call is to warm up

@@ -1,1 +1,1 @@
-"""The command line: text in, typed options out; messages and exit codes."""
+"""The command line: text to typed options, messages and exit codes."""

@@ -38,12 +38,29 @@ TRUE, FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 def option(name: str, help: str, **settings: Any) -> Decorator:
-    """A text option that is "" when not given, as MLproject passes it."""
+    """Make a text option. It is "" when not given, as MLproject passes it.
+
+    Args:
+        name: With its dashes.
+        help: For --help.
+        **settings: Of click.option.
+
+    Returns:
+        The decorator.
+    """
     return click.option(name, default="", show_default=False, help=help, **settings)
 
 
 def flag(name: str, help: str) -> Decorator:
-    """`--name`, `--name true` and `--name false`."""
+    """Make an option that is given as `--name`, `--name true` or `--name false`.
+
+    Args:
+        name: With its dashes.
+        help: For --help.
+
+    Returns:
+        The decorator.
+    """
     return option(name, help, is_flag=False, flag_value="true", metavar="[true|false]")
 
 
@@ -95,7 +112,14 @@ PIPELINE: tuple[Decorator, ...] = (
 
 
 def upstream_option(role: str) -> Decorator:
-    """The option that names a model or a file of an earlier stage to build on."""
+    """Make the option that names a model or a file of an earlier stage to build on.
+
+    Args:
+        role: Of the model or file.
+
+    Returns:
+        The decorator.
+    """
     producer, name = by_role()[role], f"--{option_name(role).replace('_', '-')}"
     if producer.registers:
         return option(
@@ -118,6 +142,12 @@ class _Command(click.Command):
         self.stage, self.examples = stage, examples
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write examples and parameters.
+
+        Args:
+            ctx: Of click.
+            formatter: That is written to.
+        """
         lines = ["Examples:", *(f"  {line}" for line in self.examples.strip().splitlines()), ""]
         if self.stage is None:
             lines.append(
@@ -133,7 +163,15 @@ class _Command(click.Command):
 
 
 def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options], None]], click.Command]:
-    """Makes a function of Options a command with the options that its stage declares; stage None: the pipeline."""
+    """Make a function of Options a command, with the options that its stage declares.
+
+    Args:
+        stage: Its name. None: the pipeline.
+        examples: For --help, a line each.
+
+    Returns:
+        The decorator.
+    """
     shorts = STAGES[stage].short_options if stage else TRAINING_OPTIONS
     upstreams = STAGES[stage].upstream_roles if stage else ()
 
@@ -171,7 +209,14 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
 
 
 def stage_command(name: str) -> click.Command:
-    """The command of one stage, made from its declaration."""
+    """Make the command of one stage from its declaration.
+
+    Args:
+        name: Of the stage.
+
+    Returns:
+        The command.
+    """
 
     def main(options: Options) -> None:
         from sign_models.pipeline import runner
@@ -194,7 +239,14 @@ SWEEP: tuple[Decorator, ...] = (
 
 
 def sweep_command(examples: str) -> click.Command:
-    """The command that searches a stage's parameters: its own options and those of every training stage."""
+    """Make the command that searches a stage's parameters: its own options, and those of every training stage.
+
+    Args:
+        examples: For --help, a line each.
+
+    Returns:
+        The command.
+    """
     roles = dict.fromkeys(role for stage in STAGES.values() if stage.trains for role in stage.upstream_roles)
     decorators = [
         *SWEEP,
@@ -221,7 +273,16 @@ def sweep_command(examples: str) -> click.Command:
 
 
 def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Makes a function of what was given, name -> text, a command that knows no parameters of a stage."""
+    """Make a function a command that knows no parameters of a stage.
+
+    Args:
+        name: Of the command.
+        *options: That it has.
+        examples: For --help, a line each.
+
+    Returns:
+        The decorator. The function gets the text of each option by name.
+    """
 
     def make(function: Callable[..., None]) -> click.Command:
         decorated: Any = function
@@ -234,10 +295,19 @@ def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..
 
 
 def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) -> Options:
-    """Options from what click read; raises ParamsError or UpstreamError before any work.
+    """Read options, before any work.
 
-    given      option name -> text, "" where not given; holds the options of the command only.
-    overrides  what click did not know: `--name value` and `--name=value`, dotted parameter names.
+    Args:
+        stage: Its name. None: the pipeline.
+        given: Text by option, as click read it; "" where not given.
+        overrides: What click did not know: `--name value` and `--name=value`, dotted parameter names.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: An option or parameter cannot be used.
+        UpstreamError: A file is given where a model or run must be named.
     """
     base = Path(given["relative_to"] or ".")
     chosen = _stage(given.get("stage", "")) or stage
@@ -269,7 +339,17 @@ def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) ->
 
 
 def refuse_file(name: str, value: str, base: Path = Path(), run_only: bool = False) -> None:
-    """UpstreamError where a value that must name a run, or something in the registry, can only be a file."""
+    """Refuse a file where a run, or something in the registry, must be named.
+
+    Args:
+        name: Of the option.
+        value: What was given.
+        base: Folder that relative paths count from.
+        run_only: Whether only a run can be named.
+
+    Raises:
+        UpstreamError: The value can only be a file.
+    """
     uri = re.match(r"(runs|models|mlflow-artifacts):/", value)
     plain = re.fullmatch(r"[\w-]*", value)  # all that MLflow allows in an alias, a version or a run ID
     if value and not uri and (not plain or (base / value).is_file()):
@@ -279,7 +359,15 @@ def refuse_file(name: str, value: str, base: Path = Path(), run_only: bool = Fal
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Runs a command and exits: 0 done, 2 a mistake of the user's, in one message, 130 interrupted, 143 terminated."""
+    """Run a command and exit: 0 done, 2 a mistake of the user's, in one message, 130 interrupted, 143 terminated.
+
+    Args:
+        command: The command.
+        arguments: Of its command line. None: this process's.
+
+    Raises:
+        SystemExit: Always.
+    """
     guard_process()
     with printable_streams():
         _run(command, arguments)
@@ -310,7 +398,7 @@ def _end_interrupted() -> NoReturn:
 
 
 def _pairs(arguments: Sequence[str]) -> dict[str, str]:
-    """`--name value`, `--name=value` and `--name` (true) as name -> value; a name's dashes count as underscores."""
+    """Read `--name value`, `--name=value` and `--name` (true) -> text by name; its dashes count as underscores."""
     pairs: dict[str, str] = {}
     rest = list(arguments)
     while rest:
@@ -328,12 +416,30 @@ def _path(value: str, base: Path) -> Path | None:
 
 
 def path(given: Mapping[str, str], name: str) -> Path | None:
-    """The path that an option names, counted from relative_to; None where it is not given."""
+    """The path that an option names, counted from the option relative_to.
+
+    Args:
+        given: Text by option; "" where not given.
+        name: Of the option.
+
+    Returns:
+        The path. None: it is not given.
+    """
     return _path(given[name], Path(given["relative_to"] or "."))
 
 
 def experiment(given: Mapping[str, str]) -> str:
-    """ParamsError where a name is given to a process whose run `mlflow run` has already made."""
+    """The experiment that was named.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        Its name; "" where none is given.
+
+    Raises:
+        ParamsError: `mlflow run` has already made the run of this process.
+    """
     if given["experiment"] and "MLFLOW_RUN_ID" in os.environ:
         remedy = f"use mlflow run --experiment-name {given['experiment']}"
         raise ParamsError("mlflow run has already made the run elsewhere", place="experiment", remedy=remedy)
@@ -341,7 +447,19 @@ def experiment(given: Mapping[str, str]) -> str:
 
 
 def truth(name: str, value: str, default: bool = False) -> bool:
-    """Of a flag's text; ParamsError where it is neither true nor false."""
+    """Read a flag.
+
+    Args:
+        name: Of the option.
+        value: Its text.
+        default: Where the text is empty.
+
+    Returns:
+        Its value.
+
+    Raises:
+        ParamsError: It is neither true nor false.
+    """
     if not value:
         return default
     if value.lower() not in TRUE + FALSE:
@@ -358,7 +476,14 @@ def _inference(given: dict[str, Any]) -> bool:
 
 
 def words(given: Mapping[str, Any]) -> list[str]:
-    """What click read, as it could have been typed."""
+    """Write what click read as it could have been typed.
+
+    Args:
+        given: Value by option.
+
+    Returns:
+        The words.
+    """
     names = {name: f"--{name.replace('_', '-')}" for name in given}
     return [names[name] if value is True else f"{names[name]}={value}" for name, value in given.items() if value]
 

@@ -1,4 +1,4 @@
-"""What compose was asked: text to typed options."""
+"""Options of compose."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ DEFAULT = Recipe()
 
 
 def parse(given: Mapping[str, str]) -> tuple[Path, Path, Recipe]:
-    """Source, folder to write to and recipe.
+    """Read the options, before any work.
 
     Args:
-        given: Option name -> text, "" where not given.
+        given: Text by option; "" where not given.
+
+    Returns:
+        Source, folder to write to, and recipe.
 
     Raises:
-        ParamsError: On a value that is none, before any work.
+        ParamsError: One of them cannot be used.
     """
     source, out = path(given, "source"), path(given, "out")
     for name, place in (("source", source), ("out", out)):

@@ -1,4 +1,4 @@
-"""What demo was asked: text to typed options."""
+"""Options of demo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from sign_models.pipeline.translate import CHAMPION
 
 
 def parse(given: Mapping[str, str]) -> DemoOptions:
-    """given: option name -> text, "" where not given. ParamsError before any work."""
+    """Read the options, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     port = given["port"] or "8080"
     if not port.isdecimal() or not 1 <= int(port) <= 65535:
         raise ParamsError(f"'{port}'", place="port", wanted="1 to 65535")

@@ -1,4 +1,4 @@
-"""What evaluate was asked: text to typed options."""
+"""Options of evaluate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from sign_models.pipeline.options import DEFAULT_ALIAS
 
 
 def parse(given: Mapping[str, str]) -> EvaluateOptions:
-    """given: option name -> text, "" where not given. ParamsError or DataError before any work."""
+    """Read the options, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+        DataError: An input cannot be used.
+    """
     files, videos = ("hypotheses", "references"), ("models", "data", "videos", "texts", "splits", "beams")
     if any(given[name] for name in files):
         if missing := [name for name in files if not given[name]]:
@@ -38,7 +49,17 @@ def parse(given: Mapping[str, str]) -> EvaluateOptions:
 
 
 def scoring(given: Mapping[str, str]) -> GenerateParams:
-    """The parameters of generate, those of them that are given changed; ParamsError with the nearest valid value."""
+    """Read the parameters of generate.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The parameters, with those changed that are given.
+
+    Raises:
+        ParamsError: A value is not valid; the message has the nearest one.
+    """
     sets = {name: given[name] for name in GenerateParams.model_fields if given.get(name)}
     return load.resolve("generate", sets=sets).generate
 

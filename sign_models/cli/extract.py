@@ -1,4 +1,4 @@
-"""What extract was asked: text to typed options."""
+"""Options of extract."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from sign_models.video.following import PEOPLE_RULES
 
 
 def parse(given: Mapping[str, str]) -> ExtractOptions:
-    """given: option name -> text, "" where not given. ParamsError before any work."""
+    """Read the options, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     videos, out = path(given, "videos"), path(given, "out")
     for name, place in (("videos", videos), ("out", out)):
         if place is None:

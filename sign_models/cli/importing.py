@@ -1,4 +1,4 @@
-"""What import was asked: text to typed options."""
+"""Options of import."""
 
 from __future__ import annotations
 
@@ -25,14 +25,34 @@ CHOICES = {
 
 
 def parse_verify(given: Mapping[str, str]) -> Path:
-    """The store that `verify` names; ParamsError where another option stands beside it."""
+    """Read the option verify.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The store to verify.
+
+    Raises:
+        ParamsError: Another option stands beside it.
+    """
     if others := [name for name, value in given.items() if value and name not in ("verify", "relative_to")]:
         raise ParamsError(f"{', '.join(others)} beside it", place="verify", remedy="leave them out")
     return _path(given, "verify")
 
 
 def parse(given: Mapping[str, str]) -> ImportOptions:
-    """given: option name -> text, "" where not given. ParamsError before any work."""
+    """Read the options, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     for name in ("source", "out"):
         if not given[name]:
             raise ParamsError("not given", place=name, wanted="a path", remedy=f"add --{name} PATH, or -P {name}=PATH")
@@ -94,7 +114,7 @@ def _group(value: str) -> str:
 
 
 def _numbers(given: Mapping[str, str], name: str, between: str, wanted: str, count: int) -> tuple[float, ...] | None:
-    """`count` numbers of 0 or more; None where not given."""
+    """Read `count` numbers of 0 or more; None where not given."""
     if not given[name]:
         return None
     try:

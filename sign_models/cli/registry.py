@@ -1,4 +1,4 @@
-"""What promote, lineage and prune were asked: text to typed options."""
+"""Options of promote, lineage and prune."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ from sign_models.tracking.registry import stage_of
 
 
 def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
-    """given: option name -> text, "" where not given. ParamsError or DataError before any work."""
+    """Read the options of promote, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+        DataError: An input cannot be used.
+    """
     force, back = (truth(name, given[name]) for name in ("force", "rollback"))
     data = path(given, "data")
     if back and (others := [n for n in ("version", "metric", "force", "data", "scoring") if given[n]]):
@@ -48,10 +59,32 @@ def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
 
 
 def parse_lineage(given: Mapping[str, str]) -> LineageOptions:
+    """Read the options of lineage.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     model = given["model"] or TRANSLATOR
     stage_of(re.split("[@/]", model.strip().removeprefix("models:/"))[0])
     return LineageOptions(model, experiment(given))
 
 
 def parse_prune(given: Mapping[str, str]) -> PruneOptions:
+    """Read the options of prune.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     return PruneOptions(truth("yes", given["yes"]), experiment(given))

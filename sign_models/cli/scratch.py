@@ -24,7 +24,11 @@ PREFIX, IN_USE = "sign-run-", ".in-use"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Make temporary files in a folder of this process, after removing those of processes of this user that died."""
+    """Make temporary files in a folder of this process, after removing those of processes of this user that died.
+
+    Yields:
+        The folder.
+    """
     before = tempfile.tempdir
     remove_left(Path(tempfile.gettempdir()))
     folder, lock = _own()
@@ -39,7 +43,11 @@ def scratch_folder() -> Iterator[Path]:
 
 
 def remove_left(root: Path) -> None:
-    """Remove the folders in `root` that a command of this user left. A folder without its lock is somebody's own."""
+    """Remove the folders that a command of this user left. A folder without its lock is somebody's own.
+
+    Args:
+        root: Folder that they are in.
+    """
     for folder in root.glob(f"{PREFIX}*"):
         with suppress(OSError, Timeout):
             status = folder.lstat()

@@ -1,4 +1,4 @@
-"""What sweep was asked: text to typed options."""
+"""Options of sweep."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ TRIALS = 20
 
 
 def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
-    """Options of a sweep.
+    """Read the options of a sweep, before any work.
 
     Args:
-        given: Option name -> text, "" where not given; the sweep's own, and those of the stages' commands.
+        given: Text by option; "" where not given. The sweep's own options, and those of the stages' commands.
         overrides: Further parameters of the stage, as they are typed.
 
+    Returns:
+        The typed options.
+
     Raises:
-        ParamsError: On a value that is none, also at any end of a range, before any work.
+        ParamsError: A value cannot be used, also at any end of a range.
     """
     stage = given["stage"] or "alignment"
     if stage not in TRAINS:
@@ -53,7 +56,7 @@ def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
 
 
 def _arguments(stage: str, given: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
-    """The words of the stage's command that are the same in every trial."""
+    """Words of the stage's command that are the same in every trial."""
     known = {str(parameter.name) for parameter in commands.stage_command(stage).params}
     typed = {name: value for name, value in given.items() if value and name not in (*OWN, *OF_EACH_TRIAL)}
     if others := sorted(typed.keys() - known):

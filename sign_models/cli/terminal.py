@@ -13,16 +13,34 @@ _UP = "\x1b[A"  # what progress bars need
 
 
 class _Printable:
-    """A text stream whose control characters and marks of writing direction are written as escapes."""
+    """A text stream that writes control characters and marks of writing direction as escapes."""
 
     def __init__(self, stream: Any) -> None:
+        """Write to a stream.
+
+        Args:
+            stream: The stream.
+        """
         self._stream = stream
 
     def write(self, text: str) -> int:
+        """Write a text.
+
+        Args:
+            text: The text.
+
+        Returns:
+            Characters of the text.
+        """
         self._stream.write(_UP.join(map(printable, text.split(_UP))))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
+        """Write lines.
+
+        Args:
+            lines: Texts.
+        """
         for line in lines:
             self.write(line)
 
@@ -32,7 +50,11 @@ class _Printable:
 
 @contextmanager
 def printable_streams() -> Iterator[None]:
-    """Within it, standard output and errors write nothing that steers a terminal."""
+    """Have standard output and standard error write nothing that steers a terminal.
+
+    Yields:
+        Nothing.
+    """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Printable(sys.stdout), _Printable(sys.stderr)
     try:

@@ -1,4 +1,4 @@
-"""What translate was asked: text to typed options."""
+"""Options of translate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from sign_models.pipeline.translate import CHAMPION, FORMS, TranslateOptions
 
 
 def parse(given: Mapping[str, str]) -> TranslateOptions:
-    """given: option name -> text, "" where not given. ParamsError before any work."""
+    """Read the options, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     videos, out = path(given, "videos"), path(given, "out")
     if videos is None:
         remedy = "add --videos PATH, or -P videos=PATH"

@@ -180,7 +180,7 @@ class DeviceCorpus:
         Returns:
             (B, T, K, C) float32.
         """
-        from sign_models.kernels.variation import gather_varied
+        from sign_models.kernels.variation import gather_augmented
 
         assert isinstance(self.frames, Tensor)
         a, offsets = augmentation, None
@@ -188,7 +188,7 @@ class DeviceCorpus:
             roots = hand_roots(self.device)
             x, y = (self.frames[index.unsqueeze(2), roots, :3].float() for index in (at.first, at.second))
             offsets = hand_offsets(interpolate(x, y, at), a)
-        return gather_varied(
+        return gather_augmented(
             self.frames,
             *at,
             mirrored=a.mirrored,

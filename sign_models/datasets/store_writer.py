@@ -258,7 +258,7 @@ def _write_shard(tensors: dict[str, np.ndarray], metadata: str, making: Path) ->
         os.fsync(file.fileno())
         checksum = hashlib.sha256(file.read(frames_offset(making))).hexdigest()
     path = making.with_name(f"{making.stem}-{checksum[:16]}.safetensors")
-    os.replace(making, path)
+    making.replace(path)
     return _entry(path, checksum, len(tensors["measures"]), len(tensors["frames"]))
 
 
@@ -273,7 +273,7 @@ def _write_atomically(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(making, path)
+    making.replace(path)
 
 
 def _occupied(path: Path, found: str, remedy: str) -> DataError:

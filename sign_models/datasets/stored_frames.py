@@ -120,7 +120,7 @@ class StoredFrames:
         if (file := self._files.get(i)) is None:
             file = self._files[i] = FileIO(self.paths[i])
             if len(self._files) > MAX_OPEN_SHARDS:
-                self._files.pop(list(self._files)[0], None)  # in one step, which another thread cannot divide
+                self._files.pop(list(self._files)[0], None)  # noqa: RUF015  in one step, which no other thread divides
         return file
 
     def __getstate__(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Scores of translations, each with the recipe that gives it.
 
-A preset fixes everything a score depends on: case, rewriting, tokens, smoothing, the kind of ROUGE-L. BLEU and chrF are
-sacrebleu's, with its signatures. Edit distances and longest common subsequences are rapidfuzz's: one wheel without
-dependencies, for words and for characters (jiwer is a layer above it; rouge-score needs nltk and by default drops every
-letter outside a-z). docs/scoring.md has the definitions, and how the peers' presets were checked.
+A preset fixes everything that a score depends on: case, rewriting, tokens, smoothing, the kind of ROUGE-L. BLEU and
+chrF are sacrebleu's, with its signatures. Edit distances and longest common subsequences are rapidfuzz's: one wheel
+without dependencies, for words and for characters (jiwer is a layer above it; rouge-score needs nltk and by default
+drops every letter outside a-z). docs/scoring.md has the definitions, and how the peers' presets were checked.
 """
 
 from __future__ import annotations
@@ -24,15 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scores:
-    """Percentages over a whole corpus; only word_error_rate and character_error_rate are better when lower.
+    """Scores of a corpus, in percent. Only the two error rates are better when lower.
 
-    bleu1..bleu4          corpus BLEU with n-grams up to 1..4.
-    chrf                  corpus chrF2.
-    rouge_l               mean of the sentences' ROUGE-L F.
-    exact_match           sentences that equal their reference.
-    words_exact           reference words left unchanged by the shortest edit of the reference into the hypothesis.
-    word_error_rate, character_error_rate    edits by length of the references; may exceed 100.
-    signatures            recipe of "bleu", "chrf" (sacrebleu's own) and "rouge_l".
+    Attributes:
+        bleu1: Corpus BLEU with single words.
+        bleu2: Corpus BLEU with n-grams up to 2.
+        bleu3: Corpus BLEU with n-grams up to 3.
+        bleu4: Corpus BLEU with n-grams up to 4.
+        chrf: Corpus chrF2.
+        rouge_l: Mean of the sentences' ROUGE-L F.
+        exact_match: Sentences that equal their reference.
+        words_exact: Reference words left unchanged by the shortest edit of the reference into the hypothesis.
+        word_error_rate: Word edits by length of the references; may exceed 100.
+        character_error_rate: Character edits by length of the references; may exceed 100.
+        sentences: Number of sentences.
+        preset: Name of the recipe.
+        signatures: Recipe of "bleu", "chrf" (sacrebleu's own) and "rouge_l".
     """
 
     bleu1: float
@@ -50,12 +57,16 @@ class Scores:
     signatures: dict[str, str]
 
     def metrics(self) -> dict[str, float]:
-        """The figures alone, by name."""
+        """The scores alone.
+
+        Returns:
+            Value by name.
+        """
         return {name: value for name, value in asdict(self).items() if isinstance(value, float)}
 
 
 def _f_measure(hypothesis: Sequence[str], reference: Sequence[str], beta: float | None) -> float:
-    """ROUGE-L F in [0, 1] of the longest common subsequence; beta None is precision / recall, as MSKA weighs it."""
+    """ROUGE-L F in [0, 1] of the longest common subsequence. beta None: precision / recall, as MSKA weighs it."""
     from rapidfuzz.distance import LCSseq
 
     common = LCSseq.similarity(hypothesis, reference)
@@ -69,7 +80,7 @@ def _f_measure(hypothesis: Sequence[str], reference: Sequence[str], beta: float 
 def _package_rouge(hypothesis: str, reference: str) -> float:
     """ROUGE-L of the PyPI package `rouge`: sentences end at every full stop, repeated words count once.
 
-    The package raises on a text without a sentence, which here scores 0.
+    The package raises on a text without a sentence, which scores 0 here.
     """
     from rouge import Rouge
 
@@ -87,6 +98,16 @@ ROUGE_L: dict[RougeKind, Callable[[str, str], float]] = {
 
 
 def check_pairs(hypotheses: Sequence[str], references: Sequence[str], place: str) -> None:
+    """Check that hypotheses and references can be scored.
+
+    Args:
+        hypotheses: Output texts.
+        references: Reference texts.
+        place: What is scored, for the message.
+
+    Raises:
+        DataError: There are no references, an empty one, or another number of hypotheses.
+    """
     if not references:
         raise DataError("no references", place=place, wanted="at least one sentence")
     if len(hypotheses) != len(references):
@@ -104,9 +125,19 @@ def check_pairs(hypotheses: Sequence[str], references: Sequence[str], place: str
 
 
 def score(hypotheses: Sequence[str], references: Sequence[str], preset: str = "cased") -> Scores:
-    """Score one system. hypotheses[i] is the output for references[i]; an empty hypothesis counts as all wrong.
+    """Score one system.
 
-    Raises DataError for no references, an empty reference or unequal lengths, ParamsError for an unknown preset.
+    Args:
+        hypotheses: Output for each reference. An empty one counts as all wrong.
+        references: Reference texts.
+        preset: Name of the recipe.
+
+    Returns:
+        The scores.
+
+    Raises:
+        DataError: There are no references, an empty one, or another number of hypotheses.
+        ParamsError: There is no such preset.
     """
     from rapidfuzz.distance import Levenshtein
 

@@ -1,4 +1,4 @@
-"""Named ways of scoring (docs/scoring.md)."""
+"""Recipes for scoring, by name (docs/scoring.md)."""
 
 from __future__ import annotations
 
@@ -29,11 +29,17 @@ RougeKind = Literal["words", "coco", "mska", "package"]
 
 @dataclass(frozen=True)
 class Preset:
-    """A way of scoring. BLEU, chrF and ROUGE-L read rewritten texts, the other scores texts with single spaces.
+    """A recipe. BLEU, chrF and ROUGE-L read rewritten texts, the other scores texts with single spaces.
 
-    tokenize, smooth: sacrebleu's. lowercase: every score ignores case.
-    hypothesis, reference: how each side is rewritten; the reference as the hypothesis where nothing else is said.
-    spaced: False where white space means nothing (Chinese): the character error rate and exact match drop it.
+    Attributes:
+        about: What it is, for people.
+        tokenize: sacrebleu's tokenizer.
+        lowercase: Whether every score ignores case.
+        smooth: sacrebleu's smoothing.
+        rouge: Kind of ROUGE-L.
+        hypothesis: Rewrites an output.
+        reference: Rewrites a reference. None: as an output.
+        spaced: Whether white space means anything. Where not (Chinese), character error rate and exact match drop it.
     """
 
     about: str
@@ -46,9 +52,26 @@ class Preset:
     spaced: bool = True
 
     def cased(self, text: str) -> str:
+        """Lower a text where the recipe ignores case.
+
+        Args:
+            text: The text.
+
+        Returns:
+            The text.
+        """
         return text.lower() if self.lowercase else text
 
     def rewritten(self, hypotheses: Sequence[str], references: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Rewrite both sides as the recipe says.
+
+        Args:
+            hypotheses: Output texts.
+            references: Reference texts.
+
+        Returns:
+            Both, rewritten.
+        """
         reference = self.reference or self.hypothesis
         return (
             [self.hypothesis(self.cased(text)) for text in hypotheses],
@@ -56,15 +79,33 @@ class Preset:
         )
 
     def plain(self, texts: Sequence[str]) -> list[str]:
+        """Texts as exact match and character error rate read them: with single spaces, or none.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The texts.
+        """
         return [(" " if self.spaced else "").join(self.cased(text).split()) for text in texts]
 
     def bleu(self) -> BLEU:
+        """Make sacrebleu's BLEU with the settings of the recipe.
+
+        Returns:
+            The metric.
+        """
         from sacrebleu.metrics import BLEU
 
         # force: texts that end in " ." are the convention of some presets, not a mistake to warn about
         return BLEU(lowercase=self.lowercase, tokenize=self.tokenize, smooth_method=self.smooth, force=True)
 
     def chrf(self) -> CHRF:
+        """Make sacrebleu's chrF with the settings of the recipe.
+
+        Returns:
+            The metric.
+        """
         from sacrebleu.metrics import CHRF
 
         return CHRF(lowercase=self.lowercase)
@@ -124,7 +165,15 @@ AUTO = "auto"
 
 
 def resolve_preset(preset: str, references: Sequence[str]) -> str:
-    """The preset that `auto` stands for, by the script of the references; any other as it is."""
+    """Find the preset that `auto` stands for, by the script of the references.
+
+    Args:
+        preset: Name of a preset, or `auto`.
+        references: Reference texts.
+
+    Returns:
+        Name of a preset.
+    """
     if preset != AUTO:
         return preset
     if script_share(UNSPACED, references) <= 0.5:
@@ -133,7 +182,17 @@ def resolve_preset(preset: str, references: Sequence[str]) -> str:
 
 
 def find_preset(name: str) -> Preset:
-    """The preset of that name. Raises ParamsError with the nearest name."""
+    """Find a preset.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        The preset.
+
+    Raises:
+        ParamsError: There is none of that name; the message has the nearest one.
+    """
     if name in PRESETS:
         return PRESETS[name]
     near = difflib.get_close_matches(name.lower(), PRESETS, n=1, cutoff=0.5)

@@ -1,4 +1,4 @@
-"""Paired bootstrap of two or more systems."""
+"""Paired bootstrap of two or more systems (Koehn 2004), by sacrebleu."""
 
 from __future__ import annotations
 
@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One system under one metric: score, its bootstrap mean and 95 % interval (mean +- interval).
+    """One system under one metric.
 
-    p_value: how often chance alone would part it as far from the first system, None for the first system itself.
+    Attributes:
+        system: Its name.
+        metric: "BLEU" or "chrF".
+        score: Of the whole corpus.
+        mean: Of the bootstrap samples.
+        interval: Half the width of the 95 % interval around the mean.
+        p_value: How often chance alone would part it as far from the first system. None: it is the first one.
+        signature: sacrebleu's.
     """
 
     system: str
@@ -33,9 +40,20 @@ class Comparison:
 def compare(
     systems: Mapping[str, Sequence[str]], references: Sequence[str], preset: str = "cased", samples: int = 1000
 ) -> list[Comparison]:
-    """Paired bootstrap of BLEU and chrF (sacrebleu's, seeded): every system against the first one.
+    """Compare every system with the first one, by a paired bootstrap of BLEU and chrF with a fixed seed.
 
-    systems: hypotheses by name. Raises as `score` does, and DataError for no systems.
+    Args:
+        systems: Output texts by name of the system.
+        references: Reference texts.
+        preset: Name of the recipe.
+        samples: Bootstrap samples.
+
+    Returns:
+        A comparison for each metric and system.
+
+    Raises:
+        DataError: There are no systems, no references, an empty one, or another number of hypotheses.
+        ParamsError: There is no such preset.
     """
     from sacrebleu.significance import PairedTest, Result
 

@@ -1,7 +1,10 @@
-"""Kernels of a GPU's own, written in Triton, each for a function that torch would go over memory many times for.
+"""Triton kernels for functions in which torch's own operations go over a GPU's memory many times.
 
-Each module stands beside the function in torch that it does the work of, which is what runs everywhere else and what
-tests/kernels compares it with. torch.compile was no faster, and took minutes (docs/experiments.md).
+Each module stands beside the torch function that it does the work of. That function runs everywhere else, and
+tests/kernels compares the two. torch.compile was no faster, and took minutes (docs/experiments.md).
+
+A kernel takes each tensor, stride and constant as an argument of its own, so kernels have more arguments than other
+functions of this package.
 """
 
 from __future__ import annotations
@@ -16,19 +19,31 @@ _switch = {"eager": False}
 
 
 def set_eager(eager: bool) -> None:
-    """Say whether a GPU runs each step operation by operation from now on: no CUDA graphs, no kernels of this room."""
+    """Choose how a GPU runs training steps from now on.
+
+    Args:
+        eager: Run them operation by operation: no CUDA graphs, no kernels of this room.
+    """
     _switch["eager"] = eager
     fused.cache_clear()
 
 
 def is_eager() -> bool:
-    """What set_eager() said last."""
+    """Whether steps run operation by operation.
+
+    Returns:
+        What set_eager() was given last.
+    """
     return _switch["eager"]
 
 
 @cache
 def fused() -> bool:
-    """Whether kernels are wanted, and Triton is there and finds what it builds with: a C compiler, Python's headers."""
+    """Whether kernels of this room are used.
+
+    Returns:
+        Whether they are wanted, and Triton is installed and finds what it builds with: a C compiler, Python's headers.
+    """
     if is_eager():
         return False
     try:

@@ -1,4 +1,4 @@
-"""models.blocks.norm: layer norm and mask in one kernel, forward and backward. torch is slow where rows are narrow."""
+"""models.blocks.norm as one kernel forward and one backward. torch is slow where rows are narrow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 EPS = 1e-5  # torch's
-VALUES = 1024  # a program, which is one warp: sums over a row wait for no other
+VALUES_A_PROGRAM = 1024  # a program, which is one warp: sums over a row wait for no other
 
 
 @triton.jit(do_not_specialize=["N"])
@@ -18,7 +18,10 @@ def _norm(  # type: ignore[no-untyped-def]
     x, mask, other, out, stats, N, D: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr, BACK: tl.constexpr,
     EPS: tl.constexpr,
 ):  # fmt: skip
-    """x (N, D) -> out, and stats (2, N), mean and 1 / deviation. BACK: the gradient `other` of out -> that of x."""
+    """Normalise x (N, D) -> out, and stats (2, N): mean and 1 / deviation.
+
+    BACK: from `other`, the gradient of out, to the gradient of x.
+    """
     n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     d = tl.arange(0, WIDE)[None, :]
     real = n < N
@@ -46,15 +49,26 @@ def _norm(  # type: ignore[no-untyped-def]
 def _run(x: Tensor, mask: Tensor | None, other: Tensor | None, stats: Tensor) -> Tensor:
     out, (N, D) = torch.empty_like(x), (x.numel() // x.shape[-1], x.shape[-1])
     wide = triton.next_power_of_2(D)
-    rows = max(1, VALUES // wide)
+    rows = max(1, VALUES_A_PROGRAM // wide)
     _norm[(triton.cdiv(N, rows),)](x, mask, other, out, stats, N, D, rows, wide, other is not None, EPS, num_warps=1)
     return out
 
 
 class Norm(torch.autograd.Function):
+    """Layer norm and mask in one kernel."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x (..., D) -> (..., D), 0 where mask (...) is False."""
+        """Normalise over the last axis.
+
+        Args:
+            ctx: Keeps what backward() needs.
+            x: (..., D).
+            mask: (...) bool. None: all True.
+
+        Returns:
+            (..., D), 0 where the mask is False.
+        """
         x, mask = x.contiguous(), None if mask is None else mask.contiguous()
         stats = torch.empty(2, x.numel() // x.shape[-1], dtype=torch.float32, device=x.device)
         out = _run(x, mask, None, stats)
@@ -63,5 +77,14 @@ class Norm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None]:
+        """Compute the gradient of x.
+
+        Args:
+            ctx: Of forward().
+            *outer: Gradient of the output (..., D), one tensor.
+
+        Returns:
+            Gradient of x; None for the mask.
+        """
         x, mask, stats = ctx.saved_tensors
         return _run(x, mask, outer[0].to(x.dtype).contiguous(), stats), None

@@ -1,4 +1,4 @@
-"""models.skeleton.PartTokens.features: one kernel where torch takes a dozen for each body part."""
+"""models.skeleton.PartTokens.features as one kernel, where torch takes a dozen for each body part."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ def _features(  # type: ignore[no-untyped-def]
     x, out, table, N, K: tl.constexpr, C: tl.constexpr, ROWS: tl.constexpr, WIDE: tl.constexpr, COLUMNS: tl.constexpr,
     CONFIDENCE: tl.constexpr,
 ):  # fmt: skip
-    """x (N, K, C) -> for each part (N, width): x, y of its landmarks, what is seen, its anchor's three, 1, zeros.
-    CONFIDENCE: what is seen by its confidence."""
+    """Write for each part (N, width): x and y of its landmarks, whether they are seen, its anchor's three, 1, zeros.
+
+    x is (N, K, C). CONFIDENCE: in place of whether a landmark is seen, its confidence.
+    """
     # one axis: of two Triton would let a warp go along frames first, whose landmarks lie far apart
     lane = tl.arange(0, ROWS * WIDE)
     n, j = tl.program_id(0).to(tl.int64) * ROWS + lane // WIDE, lane % WIDE
@@ -55,7 +57,7 @@ def _features(  # type: ignore[no-untyped-def]
 
 @cache
 def _table(device: torch.device, anchors: tuple[int, ...], scales: tuple[int, ...]) -> tuple[Tensor, list[int]]:
-    """A row a part: what _features reads of it; and where each part's columns begin, with the end of the last."""
+    """Row of each part that _features() reads; and where the columns of each part begin, with the end of the last."""
     rows, begins = [], [0]
     for (part, places), anchor, scale in zip(PARTS.items(), anchors, scales, strict=True):
         count = places.stop - places.start
@@ -68,9 +70,20 @@ def _table(device: torch.device, anchors: tuple[int, ...], scales: tuple[int, ..
 def features(
     x: Tensor, anchors: tuple[int, ...], scales: tuple[int, ...], dtype: torch.dtype, confidence: bool = False
 ) -> list[Tensor]:
-    """x (B, T, K, C), of any float type -> as PartTokens.features of the body, both hands in one, and the face, in
-    `dtype`: (1, B, T, F), (2, B, T, F), (1, B, T, F). A column of ones follows, for a bias, whose gradient is then part
-    of a product, and zeros up to a multiple of ALIGNED."""
+    """Compute PartTokens.features().
+
+    Args:
+        x: (B, T, K, C), of any float type.
+        anchors: Anchor landmark of each part.
+        scales: Scale of each part.
+        dtype: Of the result.
+        confidence: Whether confidences are read as they are.
+
+    Returns:
+        Features of the body (1, B, T, F), of both hands (2, B, T, F) and of the face (1, B, T, F). A column of ones
+        follows them, whose product with a bias column makes the gradient of the bias part of a product; then zeros up
+        to a multiple of ALIGNED.
+    """
     B, T, K, C = x.shape
     table, begins = _table(x.device, anchors, scales)
     out = torch.empty(B * T * begins[-1], dtype=dtype, device=x.device)

@@ -1,7 +1,7 @@
-"""models.skeleton.restoration_loss: one kernel that weighs and one that compares, where torch takes forty.
+"""models.restoration.restoration_loss as one kernel that weighs and one that compares, where torch takes forty.
 
 B batch, T frames, K landmarks, P parts; row: a frame of any clip. A program goes through its rows in order, so that it
-loads each once, and sums up what they give; torch sums up the programs, always in the same order.
+loads each once, and sums up what they give. torch sums up the programs, always in the same order.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ ROWS = 8  # a program, which is one warp: sums over a part's landmarks wait for 
 
 
 @triton.jit
-def _weight(x, mask, hidden, row, N, k, K: tl.constexpr, VISIBLE: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Landmarks k of a row -> their weight, its part that was hidden, and where they count; 0 without the row."""
+def _weight(x, mask, masked, row, N, k, K: tl.constexpr, VISIBLE: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Landmarks k of a row -> their weight, the masked part of it, and where they count; 0 without the row."""
     there = tl.load(mask + row, (row >= 0) & (row < N), 0) & (k < K)
     weight = tl.load(x + row * K * 3 + k * 3 + 2, there, 0.0)
-    unseen = tl.load(hidden + row * K + k, there, 0)
+    unseen = tl.load(masked + row * K + k, there, 0)
     return tl.where(unseen, weight, VISIBLE * weight), tl.where(unseen, weight, 0.0), there
 
 
 @triton.jit
 def _frame(  # type: ignore[no-untyped-def]
-    restored, x, mask, hidden, row, T, N, clip, frame, k, K: tl.constexpr, VISIBLE: tl.constexpr
+    restored, x, mask, masked, row, T, N, clip, frame, k, K: tl.constexpr, VISIBLE: tl.constexpr
 ):
-    """-> errors in x and in y, and _weight's weights; clip, frame: strides of restored."""
-    weight, unseen, there = _weight(x, mask, hidden, row, N, k, K, VISIBLE)
+    """Errors in x and y of a row, and the weights of _weight(). clip, frame: strides of restored."""
+    weight, unseen, there = _weight(x, mask, masked, row, N, k, K, VISIBLE)
     made, wanted = restored + row // T * clip + row % T * frame + k * 2, x + row * K * 3 + k * 3
     error_x = tl.load(made, there, 0.0).to(tl.float32) - tl.load(wanted, there, 0.0)
     error_y = tl.load(made + 1, there, 0.0).to(tl.float32) - tl.load(wanted + 1, there, 0.0)
@@ -48,19 +48,19 @@ def _huber(x, y, weight, BETA: tl.constexpr):  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["T", "N"])
 def _weigh(  # type: ignore[no-untyped-def]
-    x, mask, hidden, share, anchor, sums, T, N,
+    x, mask, masked, share, anchor, sums, T, N,
     K: tl.constexpr, LANES: tl.constexpr, ROWS: tl.constexpr, VISIBLE: tl.constexpr,
 ):  # fmt: skip
-    """-> sums (4, programs) of the weights of hidden landmarks, places, shapes and motions."""
+    """Write sums (4, programs) of the weights of masked landmarks, coordinates, shapes and motions."""
     program, programs, k = tl.program_id(0).to(tl.int64), tl.num_programs(0), tl.arange(0, LANES)
     part, a = tl.load(share + k, k < K, 0.0), tl.load(anchor + k, k < K, 0)
     none = tl.zeros([LANES], tl.float32)
     unseen_sum, place_sum, shape_sum, motion_sum = none, none, none, none
-    before, _, _ = _weight(x, mask, hidden, program * ROWS - 1, N, k, K, VISIBLE)
+    before, _, _ = _weight(x, mask, masked, program * ROWS - 1, N, k, K, VISIBLE)
     for i in range(ROWS):
         row = program * ROWS + i
-        weight, unseen, _ = _weight(x, mask, hidden, row, N, k, K, VISIBLE)
-        anchors, _, _ = _weight(x, mask, hidden, row, N, a, K, VISIBLE)
+        weight, unseen, _ = _weight(x, mask, masked, row, N, k, K, VISIBLE)
+        anchors, _, _ = _weight(x, mask, masked, row, N, a, K, VISIBLE)
         unseen_sum += unseen
         place_sum += weight * part
         shape_sum += weight * part * anchors
@@ -74,32 +74,32 @@ def _weigh(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["T", "N", "clip", "frame"])
 def _compare(  # type: ignore[no-untyped-def]
-    restored, x, mask, hidden, share, anchor, parts, totals, gradient, sums, velocity, T, N, clip, frame,
+    restored, x, mask, masked, share, anchor, parts, totals, gradient, sums, velocity, T, N, clip, frame,
     K: tl.constexpr, P: tl.constexpr, LANES: tl.constexpr, ROWS: tl.constexpr,
     VISIBLE: tl.constexpr, SCALE: tl.constexpr, BETA: tl.constexpr, MOTION_BETA: tl.constexpr,
 ):  # fmt: skip
-    """-> sums (2, programs) of loss and distance, and the gradient (B, T, K, 2) of the loss."""
+    """Write sums (2, programs) of loss and distance, and the gradient (B, T, K, 2) of the loss."""
     program, programs, k = tl.program_id(0).to(tl.int64), tl.num_programs(0), tl.arange(0, LANES)
     part, a = tl.load(share + k, k < K, 0.0), tl.load(anchor + k, k < K, 0)
-    mask_keypoints, place, shape = 1 / tl.load(totals), part / tl.load(totals + 1), part / tl.load(totals + 2)
+    masked_scale, place, shape = 1 / tl.load(totals), part / tl.load(totals + 1), part / tl.load(totals + 2)
     motion = part * (velocity / tl.load(totals + 3))
     loss_sum, distance_sum = tl.zeros([LANES], tl.float32), tl.zeros([LANES], tl.float32)
     row = program * ROWS
-    x_was, y_was, was, _ = _frame(restored, x, mask, hidden, row - 1, T, N, clip, frame, k, K, VISIBLE)
-    x_is, y_is, weight, unseen = _frame(restored, x, mask, hidden, row, T, N, clip, frame, k, K, VISIBLE)
+    x_was, y_was, was, _ = _frame(restored, x, mask, masked, row - 1, T, N, clip, frame, k, K, VISIBLE)
+    x_is, y_is, weight, unseen = _frame(restored, x, mask, masked, row, T, N, clip, frame, k, K, VISIBLE)
     moved = tl.where(row % T > 0, was * weight * motion, 0.0)
     _, x_back, y_back = _huber(x_is - x_was, y_is - y_was, moved, MOTION_BETA)  # its loss is the program's before
     for i in range(ROWS):
         row, after = program * ROWS + i, program * ROWS + i + 1
-        x_will, y_will, will, unseen_will = _frame(restored, x, mask, hidden, after, T, N, clip, frame, k, K, VISIBLE)
-        x_anchor, y_anchor, anchors, _ = _frame(restored, x, mask, hidden, row, T, N, clip, frame, a, K, VISIBLE)
+        x_will, y_will, will, unseen_will = _frame(restored, x, mask, masked, after, T, N, clip, frame, k, K, VISIBLE)
+        x_anchor, y_anchor, anchors, _ = _frame(restored, x, mask, masked, row, T, N, clip, frame, a, K, VISIBLE)
         placed, x_slope, y_slope = _huber(x_is, y_is, weight * place, BETA)
         moved = tl.where(after % T > 0, weight * will * motion, 0.0)
         moved, x_on, y_on = _huber(x_will - x_is, y_will - y_is, moved, MOTION_BETA)
         x_shape, y_shape = (x_is - x_anchor) * SCALE, (y_is - y_anchor) * SCALE
         shaped, x_shape, y_shape = _huber(x_shape, y_shape, weight * anchors * shape * SCALE, BETA)
         loss_sum += placed + moved + shaped / SCALE
-        distance_sum += tl.sqrt(x_is * x_is + y_is * y_is) * unseen * mask_keypoints
+        distance_sum += tl.sqrt(x_is * x_is + y_is * y_is) * unseen * masked_scale
         x_slope += x_back - x_on + x_shape
         y_slope += y_back - y_on + y_shape
         for p in tl.static_range(P):  # what a part's landmarks are measured from moves against all of them
@@ -114,35 +114,62 @@ def _compare(  # type: ignore[no-untyped-def]
     tl.store(sums + programs + program, tl.sum(distance_sum))
 
 
-def weigh(x: Tensor, mask: Tensor, hidden: Tensor, landmarks: tuple[Tensor, Tensor, Tensor], visible: float) -> Tensor:
-    """(4,) sums of the weights of hidden landmarks, places, shapes and motions; arguments as of Restoration."""
+def weigh(x: Tensor, mask: Tensor, masked: Tensor, landmarks: tuple[Tensor, Tensor, Tensor], visible: float) -> Tensor:
+    """Compute models.restoration.restoration_weights().
+
+    Args:
+        x: (B, T, K, C).
+        mask: (B, T) bool.
+        masked: (B, T, K) bool.
+        landmarks: Share and anchor of each landmark (K,), and anchor of each part (P,).
+        visible: Weight of a landmark that was not masked.
+
+    Returns:
+        (4,) sums of the weights of masked landmarks, coordinates, shapes and motions.
+    """
     B, T, K, _ = x.shape
     share, anchor, _ = landmarks
-    x, mask, hidden = x[..., :3].float().contiguous(), mask.contiguous(), hidden.contiguous()
+    x, mask, masked = x[..., :3].float().contiguous(), mask.contiguous(), masked.contiguous()
     lanes, programs = triton.next_power_of_2(K), triton.cdiv(B * T, ROWS)
     sums = x.new_empty(4, programs)
-    _weigh[(programs,)](x, mask, hidden, share, anchor, sums, T, B * T, K, lanes, ROWS, visible, num_warps=1)
+    _weigh[(programs,)](x, mask, masked, share, anchor, sums, T, B * T, K, lanes, ROWS, visible, num_warps=1)
     return sums.sum(1)
 
 
-class Restoration(torch.autograd.Function):
+class FusedRestorationLoss(torch.autograd.Function):
+    """models.restoration.restoration_loss with its gradient."""
+
     @staticmethod
     def forward(
-        ctx: Any, restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, landmarks: tuple[Tensor, Tensor, Tensor],
+        ctx: Any, restored: Tensor, x: Tensor, mask: Tensor, masked: Tensor, landmarks: tuple[Tensor, Tensor, Tensor],
         velocity_weight: float, scales: tuple[float, float, float, float], totals: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """restored (B, T, K, 2), x (B, T, K, C), mask (B, T), hidden (B, T, K) bool; landmarks: each one's share
-        and anchor (K,), each part's anchor (P,); totals (4,): of weigh(), None: of these clips -> loss and distance."""
+        """Compute loss, distance, and the gradient of the loss.
+
+        Args:
+            ctx: Keeps the gradient.
+            restored: (B, T, K, 2).
+            x: (B, T, K, C).
+            mask: (B, T) bool.
+            masked: (B, T, K) bool.
+            landmarks: Share and anchor of each landmark (K,), and anchor of each part (P,).
+            velocity_weight: Weight of the motion.
+            scales: Weight of visible landmarks, scale of shapes, and where Huber's loss bends: of errors, of motions.
+            totals: (4,), of weigh(). None: of this batch.
+
+        Returns:
+            Loss and distance, scalars.
+        """
         B, T, K, _ = x.shape
         share, anchor, parts = landmarks
-        x, mask, hidden = x[..., :3].float().contiguous(), mask.contiguous(), hidden.contiguous()
+        x, mask, masked = x[..., :3].float().contiguous(), mask.contiguous(), masked.contiguous()
         restored = restored if restored.stride()[2:] == (2, 1) else restored.contiguous()
         gradient = torch.empty(restored.shape, dtype=restored.dtype, device=restored.device)
         N, lanes, programs = B * T, triton.next_power_of_2(K), triton.cdiv(B * T, ROWS)
         sums = x.new_empty(2, programs)
-        totals = (weigh(x, mask, hidden, landmarks, scales[0]) if totals is None else totals).clamp(min=1e-6)
+        totals = (weigh(x, mask, masked, landmarks, scales[0]) if totals is None else totals).clamp(min=1e-6)
         _compare[(programs,)](
-            restored, x, mask, hidden, share, anchor, parts, totals, gradient, sums, float(velocity_weight),
+            restored, x, mask, masked, share, anchor, parts, totals, gradient, sums, float(velocity_weight),
             T, N, *restored.stride()[:2], K, len(parts), lanes, ROWS, *scales, num_warps=1,
         )  # fmt: skip
         loss, distance = (of_programs.sum() for of_programs in sums)
@@ -152,5 +179,15 @@ class Restoration(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Scale the gradient of forward().
+
+        Args:
+            ctx: Of forward().
+            outer: Gradient of the loss.
+            _: Gradient of the distance, which has none.
+
+        Returns:
+            Gradient of `restored`; None for the other arguments.
+        """
         (gradient,) = ctx.saved_tensors
         return (gradient * outer.to(gradient.dtype), *[None] * 7)

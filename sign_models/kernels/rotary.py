@@ -1,4 +1,4 @@
-"""models.rotary.heads: one kernel forward and one backward where torch takes 26, a sixth of a step's time in all."""
+"""models.rotary.apply_rotary as one kernel forward and one backward, where torch takes 26."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _turn(  # type: ignore[no-untyped-def]
     qkv, q, k, v, cos, sin, T, N, q_clip, q_head, q_place, k_clip, k_head, k_place, v_clip, v_head, v_place,
     H: tl.constexpr, HALF: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BACK: tl.constexpr,
 ):  # fmt: skip
-    """qkv (B, T, 3, H, 2 * HALF) to q, k, v, whose strides are given; BACK: from them to it, turned back."""
+    """Rotate qkv (B, T, 3, H, 2 * HALF) into q, k, v of the given strides. BACK: from them into qkv, rotated back."""
     n = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     d = tl.arange(0, WIDE)[None, :]
     there = (n < N) & (d < HALF)
@@ -53,9 +53,22 @@ def _run(qkv: Tensor, parts: list[Tensor], cos: Tensor, sin: Tensor, back: bool)
     _turn[grid](qkv, *parts, cos, sin, T, B * T * H, *strides, H, D // 2, wide, ROWS, back)
 
 
-class Heads(torch.autograd.Function):
+class ApplyRotary(torch.autograd.Function):
+    """Split a joint projection into heads, and rotate queries and keys."""
+
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotate.
+
+        Args:
+            ctx: Keeps what backward() needs.
+            qkv: (B, T, 3, H, D).
+            cos: (T, 1, 1, D), of models.rotary.Rotary.
+            sin: (T, 1, 1, D), of models.rotary.Rotary.
+
+        Returns:
+            Queries, keys and values, each (B, H, T, D).
+        """
         B, T, _, H, D = qkv.shape
         q, k, v = (qkv.new_empty(B, T, H, D).transpose(1, 2) for _ in range(3))  # as attention's output is wanted
         _run(qkv.contiguous(), [q, k, v], cos, sin, False)
@@ -64,6 +77,15 @@ class Heads(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Rotate back.
+
+        Args:
+            ctx: Of forward().
+            *gradients: Of queries, keys and values.
+
+        Returns:
+            Gradient of qkv; None for cosine and sine.
+        """
         cos, sin = ctx.saved_tensors
         B, H, T, D = gradients[0].shape
         qkv = gradients[0].new_empty(B, T, 3, H, D)
@@ -72,8 +94,14 @@ class Heads(torch.autograd.Function):
 
 
 def smoke_test() -> None:
-    """RuntimeError, or what building raises, where Triton cannot build a kernel."""
+    """Build and run one small kernel.
+
+    Raises:
+        RuntimeError: Triton cannot build it. What its build tools raise is passed on.
+    """
     try:
-        Heads.apply(*(torch.zeros(shape, device="cuda") for shape in ((1, 1, 3, 1, 16), (1, 1, 1, 16), (1, 1, 1, 16))))
+        ApplyRotary.apply(
+            *(torch.zeros(shape, device="cuda") for shape in ((1, 1, 3, 1, 16), (1, 1, 1, 16), (1, 1, 1, 16)))
+        )
     except triton.TritonError as error:
         raise RuntimeError(str(error)) from error

@@ -49,7 +49,7 @@ def read_yaml(path: Path) -> Any:
     if len(data) > MAX_BYTES:
         raise ValueError(f"it holds more than {MAX_BYTES:,} bytes")
     try:
-        return yaml.load(data.decode("utf-8-sig"), _Loader)  # noqa: S506  a SafeLoader
+        return yaml.load(data.decode("utf-8-sig"), _Loader)  # a SafeLoader
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, OverflowError) as error:

@@ -1,1 +1,1 @@
-"""The three trained models, what they are built of, and how they lie on disk. Knows torch and transformers."""
+"""The trained models, what they are built of, and how they are saved. Imports torch and transformers, no MLflow."""

@@ -1,4 +1,4 @@
-"""Rotary positions (Su et al. 2021): attention sees distances, so any length works.
+"""Rotary position embeddings (Su et al. 2021): attention sees distances, so that any length works.
 
 B batch, T positions, H heads, D width of a head.
 """
@@ -12,30 +12,68 @@ from sign_models.kernels import fused
 
 
 class Rotary(nn.Module):
+    """Cosines and sines of the positions.
+
+    Attributes:
+        frequency: (D / 2,) radians a position.
+    """
+
     frequency: Tensor
 
     def __init__(self, head_width: int) -> None:
+        """Compute the frequencies.
+
+        Args:
+            head_width: Width of a head, D; even.
+        """
         super().__init__()
         frequency = 10_000.0 ** (-torch.arange(0, head_width, 2).float() / head_width)
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(self, length: int) -> tuple[Tensor, Tensor]:
-        """-> cosine, and sine with the signs that heads() wants, each (T, 1, 1, D), float32."""
+        """Compute the rotation of each position.
+
+        Args:
+            length: Positions, T.
+
+        Returns:
+            Cosine, and sine with the signs that apply_rotary() wants, each (T, 1, 1, D) float32.
+        """
         angle = torch.outer(torch.arange(length, device=self.frequency.device), self.frequency)[:, None, None]
         cos, sin = angle.cos(), angle.sin()
         return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
-def heads(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """qkv (B, T, 3, H, D) -> queries and keys turned by their positions, and values, each (B, H, T, D)."""
-    if qkv.is_cuda and fused():
-        from sign_models.kernels.rotary import Heads
+def apply_rotary(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split a joint projection into heads, and rotate queries and keys by their positions.
 
-        return Heads.apply(qkv, cos, sin)
+    Args:
+        qkv: (B, T, 3, H, D), queries, keys and values.
+        cos: (T, 1, 1, D), of Rotary.
+        sin: (T, 1, 1, D), of Rotary.
+
+    Returns:
+        Queries, keys and values, each (B, H, T, D).
+    """
+    if qkv.is_cuda and fused():
+        from sign_models.kernels.rotary import ApplyRotary
+
+        q, k, v = ApplyRotary.apply(qkv, cos, sin)
+        return q, k, v
     return split_heads(qkv, cos, sin)
 
 
 def split_heads(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Do what apply_rotary() does, by torch's operations.
+
+    Args:
+        qkv: (B, T, 3, H, D).
+        cos: (T, 1, 1, D).
+        sin: (T, 1, 1, D).
+
+    Returns:
+        Queries, keys and values, each (B, H, T, D).
+    """
     turned, v = qkv.split([2, 1], 2)
     turned = turned * cos.to(qkv.dtype) + turned.roll(qkv.shape[-1] // 2, -1) * sin.to(qkv.dtype)
     q, k = turned.permute(2, 0, 3, 1, 4)

@@ -1,11 +1,11 @@
-"""The skeleton model: what a body looks like in one frame, learned by restoring hidden landmarks.
+"""The skeleton model: features of single frames, learned by restoring masked landmarks.
 
-One token a body part a frame. B batch, T frames, K landmarks, C channels (3, or 4 with depth), P parts, D width.
+A frame is one token for each body part. B batch, T frames, K landmarks, C channels (x, y, confidence, and depth where
+the corpus has it), P parts, D width.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, cast
 
 import torch
@@ -26,31 +26,33 @@ HAND_SCALE = 4  # a hand is about a quarter of a shoulder width: this brings it 
 SCALES = {"body": 1, "left_hand": HAND_SCALE, "right_hand": HAND_SCALE, "face": 1}
 EMBEDDED_AS = {"body": "body", "left_hand": "hand", "right_hand": "hand", "face": "face"}
 EMBEDDED = list(dict.fromkeys(EMBEDDED_AS.values()))
-LANDMARK_SHARE = [
-    1 / (places.stop - places.start) for places in PARTS.values() for _ in range(places.stop - places.start)
-]
-LANDMARK_ANCHOR = [ANCHORS[part] for part, places in PARTS.items() for _ in range(places.stop - places.start)]
-BETA, MOTION_BETA = 0.1, 0.05  # up to these an error, and its change from frame to frame, counts by its square
-VISIBLE_WEIGHT = 0.2  # of a landmark that was not hidden: restoring it is easy, but keeps the feature complete
 
 
 class PartTokens(nn.Module):
-    """Landmarks -> one token a body part: shape relative to the part's anchor, where the anchor is, what is seen.
+    """Landmarks to one token for each body part.
 
-    How sure a detector is tells more of the detector than of the signer: only models of before 2026-11-30 look at it
-    (`reads_confidence`).
+    A token is made of the part's shape relative to its anchor, the place of the anchor, and which landmarks are seen.
+    The two hands share weights: the left one is mirrored first, so that both look alike. Depth, where there is any, is
+    added after the first layer. Its weights begin at 0, so that a model that never saw depth ignores it.
 
-    The two hands share weights: the left one is mirrored first, so that both look alike. Depth, where there is any,
-    adds to what a part's first layer makes of the rest; its weights begin at 0, so that a model that never saw depth
-    does as if there were none.
+    Attributes:
+        reads_confidence: Whether confidences are read as they are. Only models of before 2026-11-30 do: confidence says
+            more of the detector than of the signer, so later ones read whether it is above 0.
+        mask_token: (P, D), stands for a masked part.
     """
 
     mirrored: Tensor
 
     def __init__(self, width: int, reads_confidence: bool = False) -> None:
+        """Make the layers.
+
+        Args:
+            width: Width of a token, D.
+            reads_confidence: See the attribute.
+        """
         super().__init__()
         self.reads_confidence = reads_confidence
-        self.register_load_state_dict_pre_hook(_without_depth)
+        self.register_load_state_dict_pre_hook(_migrate_weights)
         self.register_buffer("mirrored", torch.tensor([-1.0, 1.0]), persistent=False)
         self.embed, self.depth = nn.ModuleDict(), nn.ParameterDict()
         for part, places in PARTS.items():
@@ -61,10 +63,18 @@ class PartTokens(nn.Module):
                     nn.Linear(features, 2 * width), nn.ReLU(), nn.Linear(2 * width, width, bias=False)
                 )
                 self.depth[name] = nn.Parameter(torch.zeros(2 * width, places.stop - places.start + 1))
-        self.hidden = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a part that masking hides
+        self.mask_token = nn.Parameter(torch.zeros(len(PARTS), width))  # stands for a masked part
 
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x (B, T, K, C); hidden (B, T, P) bool, True where the part may not be seen -> (B, T, P, D)."""
+    def forward(self, x: Tensor, masked_parts: Tensor | None = None) -> Tensor:
+        """Embed the parts of each frame.
+
+        Args:
+            x: (B, T, K, C) normalised keypoints.
+            masked_parts: (B, T, P) bool, True where mask_token stands for the part. None: nowhere.
+
+        Returns:
+            (B, T, P, D).
+        """
         depths = self.depths(x) if x.shape[-1] > 3 else {}
         if x.is_cuda and fused():
             from sign_models.kernels import parts
@@ -81,12 +91,12 @@ class PartTokens(nn.Module):
         else:
             tokens = [self._embed(EMBEDDED_AS[part], f, depths.get(part)) for part, f in self.features(x).items()]
         out = torch.stack(tokens, 2)
-        if hidden is not None:
-            out = torch.where(hidden.unsqueeze(-1), self.hidden.to(out.dtype), out)
+        if masked_parts is not None:
+            out = torch.where(masked_parts.unsqueeze(-1), self.mask_token.to(out.dtype), out)
         return out
 
     def _embed(self, name: str, features: Tensor, depth: Tensor | None) -> Tensor:
-        """features (..., F), depth (..., n + 1) -> (..., D)."""
+        """Embed features (..., F) and depth (..., n + 1) of a part -> (..., D)."""
         layers = cast(nn.Sequential, self.embed[name])
         first = cast(nn.Linear, layers[0])
         if features.shape[-1] == first.in_features:
@@ -100,8 +110,15 @@ class PartTokens(nn.Module):
         return cast(Tensor, layers[1:](y))
 
     def depths(self, x: Tensor) -> dict[str, Tensor]:
-        """x (B, T, K, 4) -> of each part (B, T, n + 1): the depth of its n landmarks behind its anchor, of the body
-        behind the shoulders; whether the frame has any depth."""
+        """Depth of each part.
+
+        Args:
+            x: (B, T, K, 4) normalised keypoints with depth, in shoulder widths.
+
+        Returns:
+            By part, (B, T, n + 1): depth of its n landmarks behind its anchor (of the body: behind the shoulders), 0
+            where it is not seen; then whether the frame has any depth.
+        """
         x, made = x.float(), {}
         depth, seen = x[..., 3], x[..., 2] > 0
         known = (depth != 0).any(-1, keepdim=True)
@@ -115,8 +132,15 @@ class PartTokens(nn.Module):
         return made
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """x (B, T, K, C) -> of each part (B, T, 3 n + 3), where it has n landmarks: their x, y relative to its anchor,
-        whether each is seen; the anchor's x, y, and whether it is seen. What is unseen is 0."""
+        """Shape and place of each part.
+
+        Args:
+            x: (B, T, K, C) normalised keypoints, in shoulder widths.
+
+        Returns:
+            By part, (B, T, 3 n + 3): x and y of its n landmarks relative to its anchor; whether each is seen; x and y
+            of the anchor; whether it is seen. Coordinates that are not seen are 0.
+        """
         x, made = x.float(), {}
         for part, places in PARTS.items():
             xy, seen = x[:, :, places, :2], (x[:, :, places, 2:3] > 0).float()
@@ -135,14 +159,21 @@ class PartTokens(nn.Module):
         return made
 
 
-def _without_depth(parts: PartTokens, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Weights of before there was depth do not name its own, which would be 0."""
+def _migrate_weights(parts: PartTokens, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Read weights of before 2026-11-30: `mask_token` is `hidden` there; those of depth are absent and mean 0."""
+    if (token := weights.pop(f"{prefix}hidden", None)) is not None:
+        weights[f"{prefix}mask_token"] = token
     for name, weight in parts.depth.items():
         weights.setdefault(f"{prefix}depth.{name}", torch.zeros_like(weight))
 
 
 class SkeletonModel(nn.Module):
-    """Encoder of frames, and the head that restores landmarks from a frame's feature."""
+    """Encoder of frames with a head that restores landmarks.
+
+    Attributes:
+        config: The arguments of the constructor, by name, for models.storage.
+        width: Width of a frame's feature, D.
+    """
 
     def __init__(
         self,
@@ -153,6 +184,16 @@ class SkeletonModel(nn.Module):
         dropout: float,
         reads_confidence: bool = False,
     ) -> None:
+        """Make the layers.
+
+        Args:
+            part_width: Width of a part's token.
+            width: Width of a frame's feature, D.
+            layers: Residual blocks over time.
+            context: Frames on each side that a block sees.
+            dropout: Dropout of the blocks.
+            reads_confidence: As in PartTokens.
+        """
         super().__init__()
         self.config = {
             "part_width": part_width,
@@ -168,132 +209,36 @@ class SkeletonModel(nn.Module):
         self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])
         self.restore = mlp(width, 2 * len(CANONICAL), 2 * width)
 
-    def encode(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """x (B, T, K, C) normalised keypoints, mask (B, T) bool -> frame features (B, T, D), 0 where there
-        is no frame."""
+    def encode(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> Tensor:
+        """Encode frames.
+
+        Args:
+            x: (B, T, K, C) normalised keypoints.
+            mask: (B, T) bool, True where there is a frame.
+            masked_parts: (B, T, P) bool, parts that mask_token stands for. None: none.
+
+        Returns:
+            (B, T, D), 0 where there is no frame.
+
+        Raises:
+            ValueError: The mask is not bool (B, T).
+        """
         check_mask(mask, x)
-        y = self.mix(self.parts(x, hidden).flatten(2))
+        y = self.mix(self.parts(x, masked_parts).flatten(2))
         for block in self.blocks:
             y = block(y, mask)
         return norm(y, mask)
 
-    def forward(self, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """-> restored coordinates (B, T, K, 2), in shoulder widths."""
-        return self.restore(self.encode(x, mask, hidden)).unflatten(-1, (len(CANONICAL), 2))
+    def forward(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> Tensor:
+        """Encode frames and restore their landmarks.
 
+        Args:
+            x: (B, T, K, C) normalised keypoints.
+            mask: (B, T) bool.
+            masked_parts: (B, T, P) bool. None: none.
 
-def restoration_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Huber loss on coordinates, on shape and on frame-to-frame motion, weighted by confidence.
-
-    restored (B, T, K, 2), x (B, T, K, C), mask (B, T), hidden (B, T, K) bool -> loss, and the mean distance of hidden
-    landmarks in shoulder widths. Landmarks that were never seen and padded frames weigh nothing, visible ones little.
-    Parts weigh the same, whatever their number of landmarks, and a hand's shape counts beside its place: it is small,
-    and it is what carries the signs. totals (4,): what to divide by, of restoration_weights(); None: the batch's own.
-    """
-    way = fused_loss if x.is_cuda and fused() else plain_loss
-    return way(restored, x, mask, hidden, velocity_weight, totals)
-
-
-def restoration_weights(x: Tensor, mask: Tensor, hidden: Tensor) -> Tensor:
-    """(4,) what restoration_loss divides by: weights of hidden landmarks, of places, of shapes and of motions."""
-    if x.is_cuda and fused():
-        from sign_models.kernels.restoration import weigh
-
-        return weigh(x, mask, hidden, _landmarks(x.device), VISIBLE_WEIGHT)
-    return torch.stack([weight.sum() for weight in _weights(x, mask, hidden)])
-
-
-def fused_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """restoration_loss by two kernels."""
-    from sign_models.kernels.restoration import Restoration
-
-    scales = (VISIBLE_WEIGHT, HAND_SCALE, BETA, MOTION_BETA)
-    loss, distance = Restoration.apply(restored, x, mask, hidden, _landmarks(x.device), velocity_weight, scales, totals)
-    return loss, distance
-
-
-def plain_loss(
-    restored: Tensor, x: Tensor, mask: Tensor, hidden: Tensor, velocity_weight: float, totals: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """restoration_loss by torch."""
-    weights = _weights(x, mask, hidden)
-    totals = (torch.stack([w.sum() for w in weights]) if totals is None else totals).clamp(min=1e-6)
-    for w, total in zip(weights, totals, strict=True):
-        w /= total
-    weights[-1] *= velocity_weight
-    loss, distance = _Restoration.apply(restored, x[..., :2], *weights)
-    return loss, distance
-
-
-def _weights(x: Tensor, mask: Tensor, hidden: Tensor) -> list[Tensor]:
-    """Of hidden landmarks, places and shapes (B, T, K), and of motions (B, T - 1, K)."""
-    share, anchors, _ = _landmarks(x.device)
-    weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, VISIBLE_WEIGHT)
-    shape, motion = weight * weight[:, :, anchors] * share, weight[:, 1:] * weight[:, :-1] * share
-    return [weight * hidden, weight * share, shape, motion]
-
-
-class _Restoration(torch.autograd.Function):
-    """Weighted sums of Huber losses, and their gradient with them, in place: as operations of their own they went over
-    memory three times as often."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        restored: Tensor,
-        wanted: Tensor,
-        hidden: Tensor,
-        place: Tensor,
-        shape: Tensor,
-        motion: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """restored, wanted (B, T, K, 2); weights hidden, place, shape (B, T, K), motion (B, T - 1, K) -> loss, and the
-        weighted distance of what was hidden."""
-        error = torch.sub(restored, wanted, out=torch.empty_like(wanted))  # laid out as what is wanted is
-        distance = error.square().sum(-1).sqrt_().mul_(hidden).sum()
-        loss, gradient = _huber(error.clone(), place, BETA)
-        more, moved = _huber(error[:, 1:] - error[:, :-1], motion, MOTION_BETA)
-        loss += more
-        gradient[:, 1:] += moved
-        gradient[:, :-1] -= moved
-        relative = error.clone()
-        for part, places in PARTS.items():
-            relative[:, :, places] -= error[:, :, _anchor(part)]
-        more, moved = _huber(relative.mul_(HAND_SCALE), shape, BETA)
-        gradient += moved.mul_(HAND_SCALE)
-        for part, places in PARTS.items():
-            gradient[:, :, _anchor(part)] -= moved[:, :, places].sum(2, keepdim=True)
-        ctx.save_for_backward(gradient)
-        ctx.dtype = restored.dtype
-        ctx.mark_non_differentiable(distance)
-        return loss + more, distance
-
-    @staticmethod
-    def backward(ctx: Any, outer: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
-        of_restored = torch.empty(gradient.shape, dtype=ctx.dtype, device=gradient.device)
-        return torch.mul(gradient, outer, out=of_restored), None, None, None, None, None
-
-
-def _anchor(part: str) -> slice:
-    return slice(ANCHORS[part], ANCHORS[part] + 1)
-
-
-def _huber(error: Tensor, weight: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """error (..., 2), which is overwritten, weight (...) -> the weighted sum of 0.5 error^2 / beta below `beta`, of
-    |error| - beta / 2 above, and its gradient."""
-    clipped = error.clamp(-beta, beta)
-    error.sub_(clipped, alpha=0.5)
-    clipped *= (weight / beta).unsqueeze(-1)
-    return error.mul_(clipped).sum(), clipped
-
-
-@cache
-def _landmarks(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Each landmark's share of its part's weight and its part's anchor (K,), each part's anchor (P,); once a device."""
-    share, anchors, parts = LANDMARK_SHARE, LANDMARK_ANCHOR, list(ANCHORS.values())
-    return torch.tensor(share, device=device), torch.tensor(anchors, device=device), torch.tensor(parts, device=device)
+        Returns:
+            Coordinates (B, T, K, 2), in shoulder widths.
+        """
+        restored = self.restore(self.encode(x, mask, masked_parts))
+        return cast(Tensor, restored.unflatten(-1, (len(CANONICAL), 2)))

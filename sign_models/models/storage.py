@@ -1,6 +1,7 @@
-"""Models on disk: model.safetensors beside config.json, a translator's tokenizer and text model's config beside them.
+"""Models on disk: model.safetensors beside config.json; of a translator also tokenizer and text model config.
 
-Nothing in such a folder is executed: JSON, safetensors, and classes of this package and of transformers by name.
+Nothing in such a folder is executed. It holds JSON, safetensors, and names of classes of this package and of
+transformers.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from sign_models.models.translator import Generation, Translator
 
 WEIGHTS, CONFIG, TEXT, TOKENIZER = "model.safetensors", "config.json", "text", "tokenizer"
 MAX_CONFIG_BYTES = 2**26  # a vocabulary of 250,000 pieces takes 4 MB
-SIZE = re.compile(r"(width|layers|heads|vocab_size|hidden_size|d_model|d_ff|intermediate_size|ffn_dim)$")
+SIZE_NAMES = re.compile(r"(width|layers|heads|vocab_size|hidden_size|d_model|d_ff|intermediate_size|ffn_dim)$")
 
 
 def save(model: nn.Module, folder: Path) -> None:
-    """Write `model`, a SkeletonModel, TemporalModel or Translator on the CPU, into `folder`.
+    """Write a model into a folder.
 
-    Equal models give equal bytes: a version is known by the digest of its files.
+    Equal models give equal bytes: a registered version is known by the digest of its files.
+
+    Args:
+        model: A SkeletonModel, TemporalModel or Translator, on the CPU.
+        folder: Made where it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, Translator):
@@ -60,10 +65,16 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load(folder: Path) -> Any:
-    """The SkeletonModel, TemporalModel or Translator of a folder written by save(), in evaluation mode on the CPU.
+    """Load the model of a folder that save() wrote.
+
+    Args:
+        folder: With config.json and model.safetensors.
+
+    Returns:
+        The SkeletonModel, TemporalModel or Translator, in evaluation mode on the CPU.
 
     Raises:
-        UpstreamError: Its weights or its config are of another version of this package, or are no model at all.
+        UpstreamError: Weights or config are of another version of this package, or no model at all.
         ResourceError: There is not enough memory for it.
     """
     place = f"model in {folder}"
@@ -102,7 +113,7 @@ def _json(file: Path) -> dict[str, Any]:
 def _check_sizes(config: dict[str, Any], folder: Path) -> None:
     """ValueError where a config names sizes beyond what its weights hold, before anything of that size is made."""
     with safe_open(folder / WEIGHTS, "pt") as weights:
-        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]
+        shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118  a file, no dict
     tensors, numbers = len(shapes), sum(map(math.prod, shapes))
     configs = [config, *([_json(folder / TEXT / CONFIG)] if (folder / TEXT / CONFIG).exists() else [])]
     for name, value in (pair for content in configs for pair in _sizes(content)):
@@ -115,25 +126,25 @@ def _sizes(content: dict[str, Any]) -> Iterator[tuple[str, int]]:
     for name, value in content.items():
         if isinstance(value, dict):
             yield from _sizes(value)
-        elif isinstance(value, int) and SIZE.search(name):
+        elif isinstance(value, int) and SIZE_NAMES.search(name):
             yield name, value
 
 
-def _built(stage: str, config: dict, folder: Path) -> nn.Module:
+def _built(stage: str, config: dict[str, Any], folder: Path) -> nn.Module:
     if stage == "skeleton":
         return _skeleton(config)
     return _temporal(config) if stage == "temporal" else _translator(config, folder)
 
 
-def _skeleton(config: dict) -> SkeletonModel:
+def _skeleton(config: dict[str, Any]) -> SkeletonModel:
     return SkeletonModel(**{"reads_confidence": True} | config)  # models of before 2026-11-30 do not name it
 
 
-def _temporal(config: dict) -> TemporalModel:
+def _temporal(config: dict[str, Any]) -> TemporalModel:
     return TemporalModel(_skeleton(config["skeleton"]), **{k: v for k, v in config.items() if k != "skeleton"})
 
 
-def _translator(config: dict, folder: Path) -> Translator:
+def _translator(config: dict[str, Any], folder: Path) -> Translator:
     # seconds that no other stage waits for
     from transformers import AutoTokenizer
 

@@ -1,6 +1,6 @@
 """Keypoints in, text out: the temporal model, the alignment model and the tokenizer as one.
 
-B clips, S vectors, D width.
+B clips, T frames, K landmarks, S vectors, D width.
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A text and its mean log probability a token."""
+    """A text of a clip.
+
+    Attributes:
+        text: The text.
+        score: Mean log probability a token.
+    """
 
     text: str
     score: float
@@ -31,8 +36,15 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Generation:
-    """How text is looked for, by params.schema.GenerationParams. window: frames of the longest clips
-    that training saw; longer ones are translated in windows."""
+    """How text is searched for. params.schema.GenerationParams documents each value.
+
+    Attributes:
+        beams: Hypotheses that the search keeps.
+        max_length: Tokens of the longest text.
+        length_penalty: Exponent of the length that a log likelihood is divided by.
+        ctc_weight: Weight of the CTC score when ranking hypotheses.
+        window: Frames of the longest training clip; longer clips are translated in windows.
+    """
 
     beams: int
     max_length: int
@@ -42,7 +54,16 @@ class Generation:
 
 
 class Translator(nn.Module):
-    """finetuned says that `temporal` is no longer the registered temporal model: its representations are not ours."""
+    """A translator: what `alignment` registers.
+
+    Attributes:
+        temporal: Keypoints to representations.
+        alignment: Representations to text.
+        tokenizer: Between tokens and text.
+        generation: How it searches by default.
+        finetuned: Whether `temporal` was trained on in `alignment`. Its representations are then not the registered
+            temporal model's.
+    """
 
     def __init__(
         self,
@@ -52,19 +73,45 @@ class Translator(nn.Module):
         generation: Generation,
         finetuned: bool,
     ) -> None:
+        """Put the parts together.
+
+        Args:
+            temporal: Keypoints to representations.
+            alignment: Representations to text.
+            tokenizer: Between tokens and text.
+            generation: How to search by default.
+            finetuned: See the attribute.
+        """
         super().__init__()
         self.temporal, self.alignment = temporal, alignment
         self.tokenizer, self.generation, self.finetuned = tokenizer, generation, finetuned
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, T, K, 3 or 4), mask (B, T) -> representations (B, S, D), their mask (B, S)."""
+        """Encode clips.
+
+        Args:
+            x: (B, T, K, 3 or 4) normalised keypoints.
+            mask: (B, T) bool, True where there is a frame.
+
+        Returns:
+            Representations (B, S, D), and their mask (B, S) bool.
+        """
         return self.temporal.encode(x, mask)
 
     @torch.no_grad()
     def translate(
         self, representations: Tensor, mask: Tensor, generation: Generation | None = None
     ) -> list[list[Hypothesis]]:
-        """-> for each clip its hypotheses, best first."""
+        """Write texts of clips.
+
+        Args:
+            representations: (B, S, D), of forward().
+            mask: (B, S) bool.
+            generation: How to search. None: by `self.generation`.
+
+        Returns:
+            For each clip its hypotheses, best first.
+        """
         wanted = generation or self.generation
         tokens, scores = self.alignment.translate(
             representations,
@@ -80,37 +127,64 @@ class Translator(nn.Module):
         ]
 
     def decode(self, tokens: list[list[int]]) -> list[str]:
+        """Turn tokens into texts.
+
+        Args:
+            tokens: The model's token ids of each text.
+
+        Returns:
+            The texts, without special tokens.
+        """
         rows = [self.alignment.text.for_tokenizer(row) for row in tokens]
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
 
-def joined(windows: Sequence[Sequence[Hypothesis]], frames: Sequence[int], most: int = 1) -> list[Hypothesis]:
-    """The `most` best texts of a clip, of its windows' hypotheses, best first each; one window's are as they were.
+def join_windows(windows: Sequence[Sequence[Hypothesis]], frames: Sequence[int], most: int = 1) -> list[Hypothesis]:
+    """Join the texts of a clip's windows.
 
-    frames: of each window. A clip's score is the mean of its windows' scores, each of the weight of its frames.
+    Args:
+        windows: Hypotheses of each window, best first.
+        frames: Frames of each window.
+        most: Texts wanted.
+
+    Returns:
+        The `most` best texts of the clip, best first. A score is the mean of the windows' scores, weighted by their
+        frames. A single window's hypotheses are returned as they are.
     """
     if len(windows) == 1:
         return list(windows[0][:most])
     best, total = [Hypothesis("", 0.0)], sum(frames)
     for found, count in zip(windows, frames, strict=True):
-        longer = (Hypothesis(_together(a.text, b.text), a.score + b.score * count / total) for a in best for b in found)
+        longer = (
+            Hypothesis(_concatenate(a.text, b.text), a.score + b.score * count / total) for a in best for b in found
+        )
         best = nlargest(most, longer, key=lambda h: h.score)
     return best
 
 
-def told(begin: int, end: int, fps: float | None, best: Hypothesis) -> dict[str, Any]:
-    """A window of a clip, frames begin to end, as results name it; its seconds where the frame rate is known."""
+def describe_window(begin: int, end: int, fps: float | None, best: Hypothesis) -> dict[str, Any]:
+    """A window of a clip as results show it.
+
+    Args:
+        begin: First frame.
+        end: Frame after the last one.
+        fps: Frames a second. None: unknown.
+        best: What was translated.
+
+    Returns:
+        Frames, start and end in seconds (None without a frame rate), text and score.
+    """
     start, stop = (None if fps is None else round(frame / fps, 3) for frame in (begin, end))
     return {"frames": [begin, end], "start": start, "end": stop, "text": best.text, "score": best.score}
 
 
-def _together(first: str, second: str) -> str:
+def _concatenate(first: str, second: str) -> str:
     """Two texts with a space between them, but for scripts that have none."""
-    if not first or not second or _wide(first[-1]) or _wide(second[0]):
+    if not first or not second or _is_unspaced(first[-1]) or _is_unspaced(second[0]):
         return first + second
     return f"{first} {second}"
 
 
-def _wide(character: str) -> bool:
+def _is_unspaced(character: str) -> bool:
     """Of Chinese or Japanese, or of their punctuation; Korean words have spaces between them."""
     return unicodedata.east_asian_width(character) in "WF" and "HANGUL" not in unicodedata.name(character, "")

@@ -116,5 +116,5 @@ def _restoration(version: ModelRef, versions: Sequence[ModelRef], corpus: Corpus
     task.validation = common_held_out(versions, corpus, None)
     task.objective.model = model
     with torch.inference_mode():
-        found = task.evaluate(task.objective.to(device.device).eval())
+        found = task.evaluate(task.objective.to(device.torch_device).eval())
     return {f"validation/{name}": value for name, value in found.items()}

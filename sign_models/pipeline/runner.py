@@ -39,7 +39,7 @@ from sign_models.tracking.store import connect
 
 if TYPE_CHECKING:
     from sign_models.training.distributed import ProcessGroup
-    from sign_models.training.task import Recorder
+    from sign_models.training.task import MetricLogger
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +52,14 @@ class _AboveBars(logging.Handler):
         tqdm.write(self.format(record), file=sys.stderr)
 
 
+QUIET_LIBRARIES = ("mlflow", "alembic", "transformers")  # their warnings are not for users
+
+
 def to_terminal() -> None:
-    """Our own messages on standard error, a line each; the libraries' only where they warn."""
+    """Show this package's messages on standard error, a line each; of QUIET_LIBRARIES errors only."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_AboveBars()])
     logging.getLogger("sign_models").setLevel(logging.INFO)
-    for library in ("mlflow", "alembic", "transformers", "accelerate"):
+    for library in QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.ERROR)
 
 
@@ -141,7 +144,7 @@ def _lead(command: Callable[[Options], list[Output]], options: Options) -> list[
 
     to_terminal()
     with init_distributed() as process_group:
-        if process_group.first:
+        if process_group.is_main_process:
             outputs = command(options)
             process_group.send_object(None)
             return outputs
@@ -151,11 +154,11 @@ def _lead(command: Callable[[Options], list[Output]], options: Options) -> list[
 
 
 def _follow(context: Context, process_group: ProcessGroup) -> None:
-    from sign_models.tracking.recorder import Listener
+    from sign_models.tracking.metric_logger import WorkerLogger
 
     while (request := process_group.receive_object()) is not None:
         stage = STAGES[request.stage]
-        with _work(stage, context, request.upstream, Listener(request.run_id, request.resumed)) as work:
+        with _work(stage, context, request.upstream, WorkerLogger(request.run_id, request.resumed)) as work:
             stage.function()(work)
 
 
@@ -186,14 +189,14 @@ def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: 
         run.log_dict(dict(wanted.fields), FILE)
         sizes = {part: _profile(context.inputs, part) for part in stage.reads}
         presentation.stage_begins(run, stage, context, upstream, sizes)
-        from sign_models.tracking.recorder import RunRecorder
+        from sign_models.tracking.metric_logger import RunLogger
 
         if stage.trains and launched():
             from sign_models.training.distributed import current_group
 
-            run.set_tags({"sign.processes": current_group().size})
+            run.set_tags({"sign.processes": current_group().world_size})
             _send(Request(stage.name, upstream, run.id, run.resumed))
-        with _work(stage, context, upstream, RunRecorder(run)) as work:
+        with _work(stage, context, upstream, RunLogger(run)) as work:
             result = stage.function()(work)
             _log(run, result, work.folder)
         if result.model is None:
@@ -299,7 +302,7 @@ def _profile(inputs: Inputs, part: str) -> dict[str, object]:
 
 
 @contextmanager
-def _work(stage: Stage, context: Context, upstream: Upstream, recorder: Recorder) -> Iterator[Work]:
+def _work(stage: Stage, context: Context, upstream: Upstream, metric_logger: MetricLogger) -> Iterator[Work]:
     """What the stage's declaration names, and nothing else."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"sign-{stage.name}-")))
@@ -312,7 +315,7 @@ def _work(stage: Stage, context: Context, upstream: Upstream, recorder: Recorder
             inputs={part: getattr(context.inputs, part) for part in stage.reads},
             models={role: model.path() for role, model in upstream.models.items()},
             artifact=artifact,
-            recorder=recorder,
+            logger=metric_logger,
             folder=folder,
             writes=folder / stage.writes,
             report=folder / stage.report,

@@ -1,4 +1,4 @@
-"""A trained model as it answers: keypoint sequences in, text out. Knows torch and transformers lazily."""
+"""A trained model that answers: keypoint sequences in, text out. torch and transformers are imported on use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ if TYPE_CHECKING:
 
 
 def load(folder: Path) -> Predictor:
-    """The model in `folder`, ready to answer keypoint sequences."""
+    """Load a model to answer with.
+
+    Args:
+        folder: With what models.storage.save wrote.
+
+    Returns:
+        The predictor.
+
+    Raises:
+        UpstreamError: The folder holds no model of this version of the package.
+        ResourceError: There is not enough memory for it.
+    """
     from sign_models.models.storage import load as load_model
     from sign_models.serving.predictor import Predictor
 

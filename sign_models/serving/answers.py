@@ -19,7 +19,17 @@ class Predicting(Protocol):
 
     def predict(
         self, sequences: list[KeypointSequence], *, n_best: int | None = None, windows: bool = False
-    ) -> list[dict[str, Any]]: ...
+    ) -> list[dict[str, Any]]:
+        """Answer clips, as Predictor.predict().
+
+        Args:
+            sequences: The clips.
+            n_best: Most texts of each. None: one.
+            windows: Whether answers name the windows of a clip.
+
+        Returns:
+            One answer a clip, in order.
+        """
 
 
 @dataclass(frozen=True)
@@ -42,16 +52,33 @@ class Answering:
     strict: bool = False
 
     def answer(self, clip: KeypointSequence, n_best: int = 1) -> dict[str, Any]:
-        """{"segments": [...], "warning"}. Raises DataError where the clip cannot be read, or is refused."""
+        """Translate a clip.
+
+        Args:
+            clip: The clip.
+            n_best: Most texts of it.
+
+        Returns:
+            {"segments": [...], "warning"}.
+
+        Raises:
+            DataError: The clip cannot be read, or is refused.
+        """
         warning = check_extractor(clip, self.trained, strict=self.strict)
         [found] = self.predictor.predict([clip], n_best=n_best, windows=True)
         return {"segments": segments_of(found), "warning": warning}
 
 
 def segments_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The windows of an answer as {"start", "end", "text", "confidence", "unsure", "n_best"}.
+    """Segments of an answer, as {"start", "end", "text", "confidence", "unsure", "n_best"}.
 
     Other texts stand with a clip's only window: those of several windows are of the whole clip.
+
+    Args:
+        answer: Of Predictor.predict() with windows.
+
+    Returns:
+        A segment for each window.
     """
     windows = answer["windows"]
     others = answer.get("n_best", ())[1:] if len(windows) == 1 else ()
@@ -69,7 +96,14 @@ def segments_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def confidence_of(found: Mapping[str, Any]) -> float:
-    """In [0, 1]: what the model itself says, else its mean probability a token, which is not calibrated."""
+    """How sure the model is of a text.
+
+    Args:
+        found: A window or text of an answer.
+
+    Returns:
+        In [0, 1]: the model's own confidence, else its mean probability a token, which is not calibrated.
+    """
     if found.get("confidence") is not None:
         return float(found["confidence"])
     return math.exp(min(float(found["score"]), 0.0))

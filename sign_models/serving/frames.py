@@ -1,4 +1,4 @@
-"""What a browser sends of each frame, and the clip that it becomes: the same signer and landmarks as in an extraction.
+"""Frames as a browser sends them, and the clip that they become: the same signer and landmarks as in an extraction.
 
 A frame is FRAME_FLOATS float32 numbers, little-endian, as MediaPipe Tasks answers them: the time in seconds; 1 where a
 body was found, else 0; 33 landmarks of x, y, depth, visibility; then for each of two hands 0 (not found), 1 (left) or 2
@@ -25,9 +25,17 @@ MAX_SIDE_PIXELS = 2**14
 
 
 class FrameReader:
-    """Reads the frames of one clip or stream. size: (width, height) of the pictures in pixels."""
+    """Reads the frames of one clip or stream."""
 
     def __init__(self, size: tuple[float, float]) -> None:
+        """Start a clip or stream.
+
+        Args:
+            size: (width, height) of the pictures in pixels.
+
+        Raises:
+            DataError: A side is out of range.
+        """
         if not all(1 <= side <= MAX_SIDE_PIXELS for side in size):
             found = f"pictures of {size[0]:g} x {size[1]:g}"
             raise DataError(found, place="size", wanted=f"1 to {MAX_SIDE_PIXELS} pixels a side")
@@ -36,7 +44,13 @@ class FrameReader:
         self._last = -1.0
 
     def read(self, data: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """The times (T,) and the signer's landmarks (T, 75, 4) in pixels: x, y, depth, confidence.
+        """Read frames.
+
+        Args:
+            data: Whole frames.
+
+        Returns:
+            Times (T,) in seconds; the signer's landmarks (T, 75, 4) in pixels: x, y, depth, confidence.
 
         Raises:
             DataError: The bytes are no whole frames, hold numbers out of range, or times that do not grow.
@@ -70,11 +84,18 @@ class FrameReader:
 def clip_of_frames(
     times: np.ndarray, values: np.ndarray, size: tuple[float, float], fps: float, extractor: str | None
 ) -> KeypointSequence:
-    """The frames of a FrameReader as a clip at a constant frame rate.
+    """Make a clip at a constant frame rate of what a FrameReader read.
 
     Args:
-        fps: Frames a second; training's, since a model has no other sense of time.
+        times: (T,) seconds.
+        values: (T, 75, 4) landmarks in pixels.
+        size: (width, height) of the pictures in pixels.
+        fps: Frames a second of the clip: training's, since a model has no other sense of time.
         extractor: As in KeypointSequence.
+
+    Returns:
+        The clip.
+
     Raises:
         DataError: No frame shows a landmark.
     """

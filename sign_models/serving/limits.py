@@ -10,18 +10,29 @@ MAX_CLIENTS = 1024  # that are remembered; the one that was quiet longest is for
 
 
 class RateLimit:
-    """A bucket of `burst` tokens a client, refilled at `per_second`.
-
-    Args:
-        clock: Seconds, growing.
-    """
+    """Token buckets, one for each client."""
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start with full buckets.
+
+        Args:
+            per_second: Tokens that a bucket gains in a second.
+            burst: Tokens that it holds.
+            clock: Seconds, growing.
+        """
         self.per_second, self.burst, self.clock = per_second, burst, clock
         self._clients: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, when
 
     def take(self, client: str, tokens: float = 1.0) -> bool:
-        """Whether the client may go on; False where its bucket holds too few tokens, which it then keeps."""
+        """Take tokens from a client's bucket.
+
+        Args:
+            client: Its address.
+            tokens: How many.
+
+        Returns:
+            Whether there were enough. Where not, the bucket keeps what it has.
+        """
         now = self.clock()
         held, when = self._clients.pop(client, (self.burst, now))
         held = min(self.burst, held + (now - when) * self.per_second)

@@ -22,12 +22,12 @@ from sign_models.keypoints.windows import split_into_windows as cut_up
 from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.translator import Translator, joined, told
+from sign_models.models.translator import Translator, describe_window, join_windows
 
 logger = logging.getLogger(__name__)
 
 BATCH_FRAMES = 16_384  # padded frames at once
-ASKED = BATCH_FRAMES // 2  # frames that a caller asks about at once: the other half is for those who wait
+MAX_CALLER_FRAMES = BATCH_FRAMES // 2  # frames that a caller asks about at once: the other half is for those who wait
 
 
 @dataclass(eq=False)
@@ -44,13 +44,23 @@ class _Question:
 
 
 class Predictor:
-    """On a GPU where there is one. Full precision on the CPU, so that a clip's text does not depend on its batch.
+    """Answers with a model, on a GPU where there is one, else in full precision on the CPU.
 
-    Threads may ask at once: one at a time uses the model, and answers those that wait for it in the same batch. A long
-    clip is asked about a few windows at a time, so that others have their turn meanwhile and memory does not grow.
+    In full precision a clip's text does not depend on its batch. Threads may ask at once: one at a time uses the model,
+    and answers those that wait for it in the same batch. A long clip is asked about a few windows at a time, so that
+    others have their turn meanwhile and memory does not grow.
+
+    Attributes:
+        device: Where the model is.
+        model: The model, in evaluation mode.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        """Move a model to the device.
+
+        Args:
+            model: A SkeletonModel, TemporalModel or Translator.
+        """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
         self._waiting: list[_Question] = []
@@ -64,12 +74,22 @@ class Predictor:
         n_best: int | None = None,
         windows: bool = False,
     ) -> list[dict[str, Any]]:
-        """One answer a sequence, in order.
+        """Answer clips.
 
-        skeleton: {"distance"}, the mean distance in shoulder widths of the restored from the seen landmarks.
-        temporal: {"representation": (S, D) as nested lists}. translator: {"text", "score"}, {"n_best": [...]} where
-        more than one text is asked for, and {"windows": [...]}, what was translated at once, where they are.
-        DataError where a sequence cannot be normalised.
+        Args:
+            sequences: The clips.
+            beams: Hypotheses that a translator's search follows. None: as it was trained for.
+            n_best: Most texts that a translator answers. None: one.
+            windows: Whether a translator's answers name the windows of a clip.
+
+        Returns:
+            One answer a clip, in order. Of a skeleton model {"distance"}: mean distance of restored from seen
+            landmarks, in shoulder widths. Of a temporal model {"representation"}: (S, D) as nested lists. Of a
+            translator {"text", "score"}, with "n_best" where more than one text is asked for, and "windows" where they
+            are.
+
+        Raises:
+            DataError: A clip cannot be normalised.
         """
         longest, step = self.reach()
         # half precision, as a corpus holds clips: the same clip gets the same answer
@@ -83,12 +103,16 @@ class Predictor:
             parts = [next(found) for _ in of]
             answers.append(self._joined(of, parts, n_best))
             if windows and isinstance(self.model, Translator):
-                told_of = [told(w.begin, w.end, sequence.fps, p[0]) for w, p in zip(of, parts, strict=True)]
+                told_of = [describe_window(w.begin, w.end, sequence.fps, p[0]) for w, p in zip(of, parts, strict=True)]
                 answers[-1]["windows"] = told_of
         return answers
 
     def reach(self) -> tuple[int, int]:
-        """The longest window that the model is given, and of how many frames windows are multiples."""
+        """How the model takes long clips.
+
+        Returns:
+            Frames of the longest window that it is given, and of how many frames windows are multiples.
+        """
         if isinstance(self.model, Translator):
             return self.model.generation.window, 1
         if isinstance(self.model, TemporalModel):
@@ -96,7 +120,7 @@ class Predictor:
         return BATCH_FRAMES, 1
 
     def _asked(self, windows: list[np.ndarray], options: tuple[int | None, int | None]) -> Iterator[Any]:
-        """What the model says of each window."""
+        """Yield what the model says of each window."""
         for part in _questions(windows):
             question = _Question(part, options)
             self._waiting.append(question)
@@ -141,7 +165,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _answer(self, x: Tensor, mask: Tensor, beams: int | None, n_best: int | None) -> list[Any]:
-        """Of each window: hypotheses, representations (S, D), or distance and weight of its landmarks."""
+        """Hypotheses, representation (S, D), or distance and weight of the landmarks, of each window."""
         model = self.model
         with inference_autocast(self.device):
             if isinstance(model, Translator):
@@ -157,9 +181,9 @@ class Predictor:
             return torch.stack([(distance * weight).sum((1, 2)), weight.sum((1, 2))], 1).tolist()
 
     def _joined(self, windows: list[Window], found: list[Any], n_best: int | None) -> dict[str, Any]:
-        """The answer to a clip, of what was found of its windows."""
+        """Answer to a clip, made of what was found of its windows."""
         if isinstance(self.model, Translator):
-            best = joined(found, [w.end - w.begin for w in windows], n_best or 1)
+            best = join_windows(found, [w.end - w.begin for w in windows], n_best or 1)
             answer: dict[str, Any] = {"text": best[0].text, "score": best[0].score}
             if n_best is not None and n_best > 1:
                 answer["n_best"] = [{"text": h.text, "score": h.score} for h in best]
@@ -171,7 +195,15 @@ class Predictor:
 
 
 def pad(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(T_i, K, 3 or 4) arrays -> (B, T, K, 3 or 4) float32 and mask (B, T)."""
+    """Pad clips to a batch.
+
+    Args:
+        clips: (T_i, K, 3 or 4) each.
+        device: Where to.
+
+    Returns:
+        (B, T, K, 3 or 4) float32, and mask (B, T) bool.
+    """
     lengths = torch.tensor([len(clip) for clip in clips])
     most = max(clip.shape[-1] for clip in clips)
     clips = [with_channels(clip, most) for clip in clips]
@@ -180,11 +212,11 @@ def pad(clips: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _questions(windows: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Windows in order, ASKED frames together or a little more."""
+    """Divide windows, in order, into parts of MAX_CALLER_FRAMES frames or a little more."""
     part: list[np.ndarray] = []
     for window in windows:
         part.append(window)
-        if sum(map(len, part)) >= ASKED:
+        if sum(map(len, part)) >= MAX_CALLER_FRAMES:
             yield part
             part = []
     if part:
@@ -192,7 +224,7 @@ def _questions(windows: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
 
 
 def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Places of clips of like length, at most BATCH_FRAMES padded frames together."""
+    """Places of windows of like length, at most BATCH_FRAMES padded frames together."""
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and lengths[place] * (len(batch) + 1) > BATCH_FRAMES:

@@ -1,6 +1,6 @@
-"""Every registered model as MLflow serves it: clips in, one answer a clip out. This very file is kept beside it.
+"""A registered model as MLflow serves it: clips in, one answer a clip out. MLflow keeps this file beside it.
 
-It depends on nothing but this package's copy beside it: no repository, no registry.
+It depends on nothing but the copy of this package beside it: no repository, no registry.
 """
 
 from __future__ import annotations
@@ -43,13 +43,17 @@ FLAGS = ("windows", "strict_extractor")  # params that are true or false
 class Clip(BaseModel):
     """One clip, in exactly one of three forms.
 
-    npz        base64 of an npz with an array `keypoints` (T, K, C), and `confidence` (T, K) where C has none
-    pose       base64 of a .pose file
-    keypoints  T frames of K landmarks of C numbers, as JSON lists
     C is x, y | x, y, confidence | x, y, z | x, y, z, confidence. Without a confidence, a landmark at 0, 0 is unseen.
-    layout     a name of keypoints.layouts; told by K where it is not given
-    extractor  which program found the landmarks, as keypoints.extractor writes it; a pose file of ours tells it
-    unit, size, fps  KeypointSequence says what they are; unit is told by the range of the numbers where not given
+
+    Attributes:
+        npz: base64 of an npz with an array `keypoints` (T, K, C), and `confidence` (T, K) where C has none.
+        pose: base64 of a .pose file.
+        keypoints: T frames of K landmarks of C numbers, as JSON lists.
+        layout: A name of keypoints.layouts. None: inferred from K.
+        fps: Frames a second. None: not known.
+        extractor: Which program found the landmarks, as keypoints.extractor writes it; a pose file of ours names it.
+        unit: As in KeypointSequence. None: inferred from the range of the numbers.
+        size: (width, height) of the pictures in pixels. None: not known.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -65,6 +69,13 @@ class Clip(BaseModel):
     _refused: str = PrivateAttr("")
 
     def __init__(self, **fields: Any) -> None:
+        """Keep the fields. Wrong ones are refused in check() only.
+
+        MLflow would put the whole input before the message of an exception, three times over.
+
+        Args:
+            **fields: Of the clip.
+        """
         try:
             super().__init__(**fields)
         except ValidationError as error:  # MLflow would set the whole input before the message, three times over
@@ -73,25 +84,49 @@ class Clip(BaseModel):
             self._refused = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in told)
 
     def check(self, place: str) -> None:
-        """DataError where a field is unknown or of another type."""
+        """Check the fields.
+
+        Args:
+            place: Name of the clip, for the message.
+
+        Raises:
+            DataError: A field is unknown or of another type.
+        """
         if self._refused:
             raise DataError(self._refused[:MAX_MESSAGE], place=place, wanted=f"fields {', '.join(Clip.model_fields)}")
 
 
 class Refused(MlflowException):
-    """HTTP 400 with our message alone: MLflow's server would set all of the input before it."""
+    """HTTP 400 with our message alone: MLflow's server would put all of the input before it."""
 
     def __init__(self, message: str) -> None:
+        """Keep the message.
+
+        Args:
+            message: What the client reads.
+        """
         super().__init__(message, INVALID_PARAMETER_VALUE)
         self.said = message
 
     def serialize_as_json(self) -> str:
+        """Write the answer.
+
+        Returns:
+            JSON with the message.
+        """
         self.message = self.said
         return str(super().serialize_as_json())
 
 
 class ServedModel(PythonModel):
+    """The model that MLflow loads."""
+
     def load_context(self, context: PythonModelContext) -> None:
+        """Load the model. Called by MLflow.
+
+        Args:
+            context: Names the model's folder.
+        """
         from sign_models.serving import load
 
         self.model = load(Path(context.artifacts["model"]))
@@ -99,9 +134,17 @@ class ServedModel(PythonModel):
 
     # Mapping, since MLflow takes `dict` for a schema and then warns that it checks none of its values
     def predict(self, model_input: list[Clip], params: dict[str, Any] | None = None) -> list[Mapping[str, Any]]:
-        """One answer a clip, in order. Raises Refused where a clip breaks a limit or cannot be read.
+        """Answer clips.
 
-        params: of `search_params`, those that were not asked for as the signature says.
+        Args:
+            model_input: The clips.
+            params: Of search_params(). Those that were not asked for have the values of the signature.
+
+        Returns:
+            One answer a clip, in order, as of Predictor.predict().
+
+        Raises:
+            Refused: A clip breaks a limit or cannot be read.
         """
         try:
             options: dict[str, Any] = _checked(params or {})
@@ -115,12 +158,17 @@ class ServedModel(PythonModel):
 
 
 def search_params(config: Mapping[str, Any]) -> dict[str, int | bool]:
-    """The params of a request and their defaults, of a model with this config.json; only a translator has any.
+    """Params of a request to a model: `beams`, `n_best`, `windows` and `strict_extractor`. Only a translator has any.
 
-    beams    how many texts the search follows, at least n_best
-    n_best   how many texts are answered at most
-    windows  whether the windows are named in which a clip was translated
-    strict_extractor  whether a clip of another extractor than training's is refused; else it gets a `warning`
+    beams: hypotheses that the search follows, at least n_best. n_best: most texts that are answered. windows: whether
+    the answer names the windows in which a clip was translated. strict_extractor: whether a clip of another extractor
+    than training's is refused, where it would else get a `warning`.
+
+    Args:
+        config: Content of the model's config.json.
+
+    Returns:
+        Default by name.
     """
     if "generation" not in config:
         return {}
@@ -128,7 +176,17 @@ def search_params(config: Mapping[str, Any]) -> dict[str, int | bool]:
 
 
 def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
-    """The clips of a request. DataError where they break its limits, or one of them is none."""
+    """Read the clips of a request.
+
+    Args:
+        clips: The clips.
+
+    Returns:
+        The clips as the rest of the package has them.
+
+    Raises:
+        DataError: They break the limits of a request, or one of them is no clip.
+    """
     if len(clips) > MAX_CLIPS:
         remedy = "send several requests; in Spark, set spark.sql.execution.arrow.maxRecordsPerBatch"
         raise DataError(f"{len(clips)} clips", place="request", wanted=f"at most {MAX_CLIPS}", remedy=remedy)
@@ -138,17 +196,40 @@ def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
 
 @dataclass
 class Allowance:
-    """What a request may still hold."""
+    """What a request may still hold.
+
+    Attributes:
+        bytes: Of files, unpacked.
+        frames: Of all clips.
+    """
 
     bytes: int
     frames: int
 
     def take_bytes(self, count: int, place: str) -> None:
+        """Take bytes.
+
+        Args:
+            count: How many.
+            place: Name of the clip, for the message.
+
+        Raises:
+            DataError: There are not as many left.
+        """
         self.bytes -= count
         if self.bytes < 0:
             raise DataError(f"{count} bytes", place=place, wanted=f"at most {MAX_REQUEST_BYTES} a request, unpacked")
 
     def take_frames(self, count: int, place: str) -> None:
+        """Take the frames of a clip.
+
+        Args:
+            count: How many.
+            place: Name of the clip, for the message.
+
+        Raises:
+            DataError: There are not as many left, or a clip may not have as many.
+        """
         if count > MAX_FRAMES:
             raise DataError(f"{count} frames", place=place, wanted=f"at most {MAX_FRAMES}")
         self.frames -= count
@@ -157,7 +238,19 @@ class Allowance:
 
 
 def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
-    """The clip as the rest of the package knows it. DataError, at `place`, where it is none or exceeds what is left."""
+    """Read a clip.
+
+    Args:
+        clip: The clip.
+        place: Its name, for the message.
+        left: What the request may still hold.
+
+    Returns:
+        The clip as the rest of the package has it.
+
+    Raises:
+        DataError: It is no clip, or exceeds what is left.
+    """
     clip.check(place)
     given = [form for form in FORMS if getattr(clip, form) is not None]
     if len(given) != 1:
@@ -186,10 +279,16 @@ def sequence_of(clip: Clip, place: str, left: Allowance) -> KeypointSequence:
 
 
 def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
-    """What a client sends for a sequence: the fields of a Clip, as JSON has them.
+    """Write what a client sends for a clip.
 
     A layout that a file describes has no name that a server knows: its landmarks are sent as the canonical ones, which
     are all that a model reads.
+
+    Args:
+        sequence: The clip.
+
+    Returns:
+        The fields of a Clip, as JSON has them.
     """
     points, confidence, layout = sequence.points, sequence.confidence, str(sequence.layout)
     if layout not in LAYOUTS:
@@ -203,7 +302,7 @@ def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
 
 
 def _checked(params: Mapping[str, Any]) -> dict[str, int | bool]:
-    """Of the types that the signature has."""
+    """Params in the types that the signature has."""
     checked = {name: bool(value) if name in FLAGS else int(value) for name, value in params.items()}
     for name, value in checked.items():
         if name not in FLAGS and not 1 <= value <= MAX_BEAMS:

@@ -1,4 +1,4 @@
-"""Frames as they come, cut at rests: what is finished, and what is being signed. Memory is bounded by one segment.
+"""Cut a stream of frames at rests: what is finished, and what is being signed. Memory is bounded by one segment.
 
 A hand that is up for a moment begins a segment; both hands down, or unseen, for a while end it, as keypoints.windows
 cuts a whole clip. A segment that grows longer than a model reads at once is cut where the hands are stillest.
@@ -22,7 +22,14 @@ MEMORY_S = 2.0  # over which the signer's shoulders are remembered
 
 @dataclass(frozen=True)
 class Piece:
-    """Frames of one segment. number: of the segment, from 0 on. final: it is finished, and will not change."""
+    """Frames of one segment.
+
+    Attributes:
+        number: Of the segment, from 0.
+        times: (T,) seconds.
+        values: (T, 75, 4) landmarks in pixels.
+        final: Whether it is finished, and will not change.
+    """
 
     number: int
     times: np.ndarray
@@ -31,9 +38,14 @@ class Piece:
 
 
 class Segmenter:
-    """longest_s: the longest segment, in seconds."""
+    """Cuts the frames of one stream into segments."""
 
     def __init__(self, longest_s: float) -> None:
+        """Start a stream.
+
+        Args:
+            longest_s: Longest segment, in seconds.
+        """
         self.longest_s = longest_s
         self.number = 0
         self._times: list[float] = []
@@ -47,7 +59,15 @@ class Segmenter:
         return len(self._times)
 
     def add(self, times: np.ndarray, values: np.ndarray) -> Iterator[Piece]:
-        """Take frames (T,), (T, 75, 4) and give the segments that are finished with them."""
+        """Take frames.
+
+        Args:
+            times: (T,) seconds.
+            values: (T, 75, 4) landmarks in pixels.
+
+        Yields:
+            Segments that are finished with them.
+        """
         for time, frame in zip(times.tolist(), values, strict=True):
             if self._times and time - self._times[-1] < 0.75 / MAX_FPS:
                 continue
@@ -57,11 +77,19 @@ class Segmenter:
             yield from self._cut()
 
     def current(self) -> Piece | None:
-        """What is being signed; None in a rest."""
+        """What is being signed.
+
+        Returns:
+            The frames so far. None: a rest.
+        """
         return self._piece(len(self._times), final=False) if self._signing else None
 
     def end(self) -> Piece | None:
-        """The last segment, where the stream ends in the middle of it."""
+        """End the stream.
+
+        Returns:
+            The last segment, where the stream ends in the middle of it.
+        """
         piece = self._piece(len(self._times), final=True) if self._signing else None
         self._drop(len(self._times))
         self._signing = False

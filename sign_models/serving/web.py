@@ -1,4 +1,4 @@
-"""The page and what answers it: one static page, `/translate` for a recorded clip, `/stream` for frames as they come.
+"""The page and its server: one static page, `/translate` for a recorded clip, `/stream` for frames as they come.
 
 Keypoints are made in the browser; no picture is sent. Nothing that a request holds is kept, and no path of a request is
 opened: the files that are served are looked up in tables made at the start.
@@ -75,7 +75,14 @@ class _Shared:
 
 
 class Cue(BaseModel):
-    """A segment of a request for captions; as video.captions.Segment."""
+    """A segment of a request for captions; see video.captions.Segment.
+
+    Attributes:
+        start: Seconds.
+        end: Seconds.
+        text: The text.
+        confidence: In [0, 1]. None: not known.
+    """
 
     model_config = ConfigDict(extra="ignore")
     start: float
@@ -87,12 +94,16 @@ class Cue(BaseModel):
 def make_app(
     answering: Answering, about: Mapping[str, Any], files: Mapping[str, Path], hosts: tuple[str, ...] = LOOPBACK
 ) -> FastAPI:
-    """The page's server.
+    """Make the page's server.
 
     Args:
-        about: What the page tells of the model; JSON.
-        files: Path of a URL below `/assets/` -> file: MediaPipe's code and models.
+        answering: Translates.
+        about: What the page shows of the model; JSON.
+        files: File by path of its URL below `/assets/`: MediaPipe's code and models.
         hosts: Names by which the server may be asked for.
+
+    Returns:
+        The application.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     shared = _Shared(answering)
@@ -127,7 +138,18 @@ def make_app(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket to serve on. ResourceError where the address cannot be had, or the optional extra is not installed."""
+    """Open the socket to serve on.
+
+    Args:
+        host: Address.
+        port: Port.
+
+    Returns:
+        The socket.
+
+    Raises:
+        ResourceError: The address cannot be had, or the optional extra is not installed.
+    """
     try:
         import websockets  # noqa: F401  what uvicorn speaks /stream with
     except ImportError as error:
@@ -144,7 +166,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, listening: socket.socket) -> None:
-    """Answer until the process is asked to end."""
+    """Answer until the process is asked to end.
+
+    Args:
+        app: The application.
+        listening: The socket.
+
+    Raises:
+        Terminated: A signal asks for the end (KeyboardInterrupt for Ctrl-C).
+    """
     import uvicorn
 
     limit = MAX_MESSAGE_FRAMES * FRAME_BYTES + 1024
@@ -190,7 +220,7 @@ class _TooLarge(DataError):
 
 
 def _add_guard(app: FastAPI, shared: _Shared) -> None:
-    """Headers, rates and messages of every request; a page of another origin is refused."""
+    """Add headers, rate limits and error messages to every request, and refuse pages of another origin."""
 
     @app.middleware("http")
     async def guard(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -224,7 +254,7 @@ def _same_origin(headers: Mapping[str, str]) -> bool:
 
 
 def _add_files(app: FastAPI, files: Mapping[str, Path]) -> None:
-    """Every file that is ever served, by the path of its URL."""
+    """Add the files that are served, by the path of their URL."""
     folder = resources.files("sign_models.serving").joinpath("static")
     page = {file.name: file.read_bytes() for file in folder.iterdir()}
 
@@ -305,7 +335,7 @@ async def _answer_stream(connection: WebSocket, shared: _Shared, size: tuple[flo
 
 
 def _told(answering: Answering, piece: Piece, size: tuple[float, float]) -> list[dict[str, Any]]:
-    """The messages of a piece: one, with the texts of all that it was read in."""
+    """Messages of a piece: one, with the texts of all that it was read in."""
     began = time.monotonic()
     clip = clip_of_frames(piece.times, piece.values, size, answering.fps, answering.extractor)
     found = answering.answer(clip, N_BEST if piece.final else 1)

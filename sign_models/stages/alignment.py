@@ -34,8 +34,8 @@ from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import fit
-from sign_models.training.memory import SHARE, device_memory, longest_clip
-from sign_models.training.task import ALL, Group, Recorder
+from sign_models.training.memory import MAX_CLIP_MEMORY_SHARE, device_memory, longest_clip
+from sign_models.training.task import ALL, Group, MetricLogger, TrainingOptions
 
 T = TypeVar("T")
 RECORDED_LABELS = 16  # the same where each shape is recorded as a graph of its own (step.py)
@@ -65,7 +65,7 @@ class AlignmentTask:
         corpus: Corpus,
         texts: dict[str, str],
         temporal: TemporalModel,
-        machine: Device,
+        device: Device,
         scoring: str,
         representations: dict[str, np.ndarray] | None,
     ) -> None:
@@ -76,25 +76,50 @@ class AlignmentTask:
             corpus: Videos with splits.
             texts: By video id.
             temporal: The encoder, trained before.
-            machine: Device and processes that train.
+            device: Device and processes that train.
             scoring: Preset of the validation scores.
             representations: (S, D) float32 by video id, read in place of videos where params.finetune is false.
         """
         self.params, self.scoring = params, resolve_preset(scoring, [*texts.values()])
         self.representations = None if params.finetune else representations
-        self.frames = DeviceCorpus(corpus, machine.device)
+        self.frames = DeviceCorpus(corpus, device.torch_device)
         self.texts = [texts.get(name) for name in corpus.ids]
-        labelled = np.array([text is not None for text in self.texts])
+        train = self._split(corpus)
+        model = self._translator(temporal, train)
+        self.objective = Translation(model, params, device.process_group.gather)
+        train = self._that_fit(train, device)
+        self.tolerance = 100 / len(self.dev)  # in percent: one sentence
+        self._set_window(model, corpus.lengths[train])
+        spoken = model.alignment.spoken(self.labels)
+        for name, clips in (("training", train), ("validation", self.dev)):
+            self.facts |= too_short(corpus, clips, name, self.labels, spoken, temporal.stride)
+        self.facts |= self.frames.facts
+        size = labelled_clips(params, len(train), len(self.unlabelled))
+        self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
+        # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
+        passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
+        self.epoch_steps = -(-passed // params.training.batch_size)
+        self.own: Sampler | None = None  # of the videos that self-training has given texts to
+
+    def _split(self, corpus: Corpus) -> np.ndarray:
+        """Choose the clips for validation and those without a text -> places of the training clips."""
+        params, labelled = self.params, np.array([text is not None for text in self.texts])
         held_out = hold_out(corpus, HELD_OUT, params.training.seed, self.texts)
-        train, dev, self.facts, self.held_out = held_out.train, held_out.validation, held_out.facts, held_out.disjoint
+        self.facts, self.held_out, dev = held_out.facts, held_out.disjoint, held_out.validation
         self.dev = dev[np.random.default_rng(params.training.seed).permutation(len(dev))[:EVALUATED]]
         videos = clips_of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
         pseudo = bool(params.self_training.share and len(self.unlabelled))
-        self.two_views = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
+        self.twice = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
+        self._dev_texts = [self.texts[i] for i in dev]
+        return held_out.train
+
+    def _translator(self, temporal: TemporalModel, train: np.ndarray) -> Translator:
+        """Make tokenizer, labels and model with the seed of params."""
+        params = self.params
         torch.manual_seed(params.training.seed)
-        tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in dev])
+        tokenizer, text = text_side(params, [self.texts[i] for i in train], self._dev_texts)
         self.labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)
@@ -106,27 +131,15 @@ class AlignmentTask:
             temporal.requires_grad_(False)
         # a beam that has lost its way would go on to the end
         given["max_length"] = min(given["max_length"], round(LONGER * self.label_lengths[train].max()))
-        self.generation = Generation(**given, window=1)
-        model = Translator(temporal, alignment, tokenizer, self.generation, params.finetune)
-        self.objective = Translation(model, params, machine.process_group.gather)
-        train = self._that_fit(train, machine)
-        self.tolerance = 100 / len(self.dev)  # in percent: one sentence
-        # one clip that tells a whole story makes no other one a story
-        usual = np.quantile(corpus.lengths[train], USUAL_SHARE)
-        model.generation = self.generation = replace(self.generation, window=round(LONGER * usual))
-        self.cut = split_long_clips(corpus, self.dev, self.generation.window)
-        spoken = alignment.spoken(self.labels)
-        for name, clips in (("training", train), ("validation", self.dev)):
-            self.facts |= too_short(corpus, clips, name, self.labels, spoken, temporal.stride)
-        self.facts |= self.frames.facts
-        size = labelled_clips(params, len(train), len(self.unlabelled))
-        self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
-        # self-training goes through the other videos beside them, so that a pass takes as long as if all were labelled
-        passed = len(train) + (len(self.unlabelled) if params.self_training.share else 0)
-        self.epoch_steps = -(-passed // params.training.batch_size)
-        self.own: Sampler | None = None  # of the videos that self-training has given texts to
+        return Translator(temporal, alignment, tokenizer, Generation(**given, window=1), params.finetune)
 
-    def _that_fit(self, train: np.ndarray, machine: Device) -> np.ndarray:
+    def _set_window(self, model: Translator, lengths: np.ndarray) -> None:
+        """Have longer clips than training's translated in windows. One that tells a whole story is no usual clip."""
+        usual = np.quantile(lengths, USUAL_SHARE)
+        model.generation = self.generation = replace(model.generation, window=round(LONGER * usual))
+        self.cut = split_long_clips(self.frames.corpus, self.dev, self.generation.window)
+
+    def _that_fit(self, train: np.ndarray, device: Device) -> np.ndarray:
         """The training videos that the device has memory for, whole; the others are left out, and so are those of dev.
 
         A part of a video beside its whole text would teach to write what was not signed.
@@ -134,16 +147,16 @@ class AlignmentTask:
         lengths, params = self.frames.corpus.lengths, self.params
         if lengths[[*train, *self.dev]].max() <= params.training.batch_size * params.max_frames:
             return train  # a step takes as much
-        memory = SHARE * device_memory(machine.device) / machine.process_group.size
-        labels = self.labels[train[self.label_lengths[train].argmax()]].unsqueeze(0).to(machine.device)
-        self.objective.to(machine.device)
+        memory = MAX_CLIP_MEMORY_SHARE * device_memory(device.torch_device) / device.process_group.world_size
+        labels = self.labels[train[self.label_lengths[train].argmax()]].unsqueeze(0).to(device.torch_device)
+        self.objective.to(device.torch_device)
 
         def loss(frames: int) -> Tensor:
-            with machine.autocast():
+            with device.autocast():
                 losses: dict[str, Tensor] = self.objective(Labelled(self._silent(frames), labels, contrasted=False))
                 return losses["loss"]
 
-        longest = machine.process_group.broadcast_object(lambda: longest_clip(loss, memory))
+        longest = device.process_group.broadcast_object(lambda: longest_clip(loss, memory))
         for name, clips in (("training", train), ("validation", self.dev)):
             if len(long := clips[lengths[clips] > longest]):
                 self.facts[f"left_out.{name}"] = (
@@ -236,7 +249,7 @@ class AlignmentTask:
                 begin = end - 1
         return [*found, slice(begin, len(lengths))]
 
-    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+    def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         """What the host draws for a process's `part` of a micro-batch of a step, labels among it."""
         p, clips = self.params, self.clips(step)[micro_batch]
         labels = {"labels": self._labels(clips)[part]}
@@ -245,20 +258,20 @@ class AlignmentTask:
         if self.representations is not None:
             representations, mask = stack([self.representations[self.frames.corpus.ids[i]] for i in clips[part]])
             frames = torch.from_numpy(self.frames.corpus.lengths[clips[part]])
-            before, after = torch.empty(part.start), torch.empty(len(clips) - part.stop)  # as in cut()
+            before, after = torch.empty(part.start), torch.empty(len(clips) - part.stop)  # as in sample_windows()
             read = {"representations": representations, "mask": mask, "frames": frames}
             return read | {"before": before, "after": after} | labels
         rng = np.random.default_rng([p.training.seed, step, *([micro_batch.start] if micro_batch.start else [])])
         return sample_windows(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
 
-    def batch(self, drawn: BatchPlan) -> tuple[Labelled, Tensor]:
+    def batch(self, plan: BatchPlan) -> tuple[Labelled, Tensor]:
         """The clips as the objective wants them, on the device, and their real frames."""
-        labels, contrasted = drawn["labels"], "apart" not in drawn
-        rows = RngSlice(len(drawn["before"]), len(drawn["after"]))
+        labels, contrasted = plan["labels"], "apart" not in plan
+        rows = RngSlice(len(plan["before"]), len(plan["after"]))
         if self.representations is not None:
-            read = drawn["representations"], drawn["mask"]
-            return Labelled(read, labels, rows, contrasted), drawn["frames"].sum()
-        batch = augment_batch(self.frames, drawn, self.params.augment, two_views=self.two_views)
+            read = plan["representations"], plan["mask"]
+            return Labelled(read, labels, rows, contrasted), plan["frames"].sum()
+        batch = augment_batch(self.frames, plan, self.params.augment, two_views=self.twice)
         return Labelled(batch, labels, rows, contrasted), batch.lengths.sum()
 
     def _whole(self, clips: np.ndarray) -> Batch | tuple[Tensor, Tensor]:
@@ -349,7 +362,7 @@ def run(work: Work) -> Result:
         work.inputs["videos"],
         work.inputs["texts"],
         load(work.models["temporal"]),
-        work.recorder,
+        work.logger,
         work.settings["generate.scoring"],
         read_representations(work.artifact) if work.artifact else None,
     ).result()
@@ -360,7 +373,7 @@ def train(
     corpus: Corpus,
     texts: dict[str, str],
     temporal: TemporalModel,
-    recorder: Recorder,
+    logger: MetricLogger,
     scoring: str,
     representations: dict[str, np.ndarray] | None = None,
 ) -> Trained:
@@ -371,7 +384,7 @@ def train(
         corpus: Videos with splits.
         texts: By video id.
         temporal: The encoder; its weights go on learning where params.finetune is true.
-        recorder: Where the training reports to.
+        logger: Where the training reports to.
         scoring: Preset of the validation scores.
         representations: (S, D) float32 by video id, made by `temporal`; read in place of the videos where
             params.finetune is false.
@@ -379,16 +392,17 @@ def train(
     Raises:
         DataError: No clip can be trained on, or the memory of the device is enough for none.
     """
-    machine = find_device()
-    task = AlignmentTask(params, corpus, texts, temporal, machine, scoring, representations)
-    progress = fit(task, machine, recorder, "alignment", **params.training.model_dump(exclude={"batch_size"}))
+    device = find_device()
+    task = AlignmentTask(params, corpus, texts, temporal, device, scoring, representations)
+    options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
+    progress = fit(task, device, logger, "alignment", options)
     model = task.objective.model
     if params.generation.ctc_weight is None and not task.held_out:
-        recorder.note(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")
-    elif params.generation.ctc_weight is None and machine.process_group.first:
+        logger.log(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")
+    elif params.generation.ctc_weight is None and device.process_group.is_main_process:
         model.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
-        recorder.metrics({"validation/ctc_weight": model.generation.ctc_weight}, progress.step)
-        recorder.note(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
+        logger.metrics({"validation/ctc_weight": model.generation.ctc_weight}, progress.step)
+        logger.log(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
     model = model.cpu()
     model.alignment.text.merge()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)

@@ -24,7 +24,7 @@ from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.models.precision import inference_autocast
 from sign_models.models.storage import load
-from sign_models.models.translator import Generation, Hypothesis, Translator, joined, told
+from sign_models.models.translator import Generation, Hypothesis, Translator, describe_window, join_windows
 from sign_models.params.schema import GenerateParams
 from sign_models.stages.work import Result, Work
 
@@ -167,7 +167,7 @@ def by_window(
 def text_of(cut: WindowedCorpus, clip: int, best: Mapping[int, Hypothesis]) -> Hypothesis:
     """The best texts of a clip's windows, as one."""
     places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
-    [text] = joined([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
+    [text] = join_windows([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
     return text
 
 
@@ -183,7 +183,7 @@ def _row(
         "text": text.text,
         "score": text.score,
         "reference": texts.get(corpus.ids[clip]),
-        "windows": [told(*span, corpus.fps[clip], best[i]) for i, span in zip(places, spans, strict=True)],
+        "windows": [describe_window(*span, corpus.fps[clip], best[i]) for i, span in zip(places, spans, strict=True)],
     }
 
 

@@ -30,7 +30,7 @@ class Labelled(NamedTuple):
         rows: Which of the step's clips they are.
         contrasted: Whether they are told from all others of the step, and not only some of it that memory was chosen
             for.
-        hidden: What of the clips is masked, in training.
+        masked: What of the clips is masked, in training.
         pairs: Whether its second half shows the clips of the first once more, varied and masked in another way.
     """
 
@@ -38,7 +38,7 @@ class Labelled(NamedTuple):
     labels: Tensor
     rows: RngSlice = ALL
     contrasted: bool = True
-    hidden: MaskedBatch | None = None
+    masked: MaskedBatch | None = None
     pairs: bool = False
 
 
@@ -69,11 +69,11 @@ class Translation(nn.Module):
         views = [clips.x] if clips.second_view is None else [clips.x, clips.second_view]
         masked = [mask_keypoints(x, **self.params.mask.model_dump(), rows=clips.rows) for x in views]
         if len(views) == 1:
-            return batch._replace(hidden=masked[0])
+            return batch._replace(masked=masked[0])
         return batch._replace(
             clips=replace(clips, mask=torch.cat([clips.mask] * 2)),
             labels=torch.cat([batch.labels] * 2),
-            hidden=MaskedBatch(*map(torch.cat, zip(*masked, strict=True))),
+            masked=MaskedBatch(*map(torch.cat, zip(*masked, strict=True))),
             pairs=True,
         )
 
@@ -95,8 +95,8 @@ class Translation(nn.Module):
         p, clips = self.params.losses, batch.clips
         alone = totals is None or not batch.contrasted
         if isinstance(clips, Batch):
-            x, hidden = (clips.x, None) if batch.hidden is None else (batch.hidden.x, batch.hidden.parts)
-            representations, mask = self.model.temporal.encode(x, clips.mask, hidden)
+            x, masked = (clips.x, None) if batch.masked is None else (batch.masked.x, batch.masked.parts)
+            representations, mask = self.model.temporal.encode(x, clips.mask, masked)
         else:
             representations, mask = clips
         losses = self.model.alignment.losses(

@@ -64,7 +64,7 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
     cut = split_long_clips(corpus, np.arange(len(corpus)), model.window, model.stride)
 
     def encoded(chosen: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        for clips, packed, lengths in _represented(model, cut.corpus, chosen, batch_frames, device):
+        for clips, packed, lengths in _Encoder(model, cut.corpus, device).batches(chosen, batch_frames):
             ends = lengths.cumsum().tolist()
             for place, begin, end in zip(clips.tolist(), [0, *ends], ends, strict=False):
                 yield place, packed[begin:end]
@@ -79,32 +79,58 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
             bar.update()
 
 
-@torch.no_grad()
-def _represented(
-    model: TemporalModel, corpus: Corpus, chosen: np.ndarray, batch_frames: int, device: torch.device
-) -> Iterator[Packed]:
-    """Batches of clips, sorted by length within what is read at once.
+class _Encoder:
+    """Encodes clips in batches: the device computes one while a thread reads ahead and the host takes earlier ones."""
 
-    The device computes a batch while a thread reads what comes next and the host takes what came before.
+    def __init__(self, model: TemporalModel, corpus: Corpus, device: torch.device) -> None:
+        self.model, self.corpus, self.device = model, corpus, device
+        self.gpu = device.type == "cuda"
+        self._waiting = deque[tuple[np.ndarray, np.ndarray, Tensor, Any]]()
 
-    Yields:
-        Places of the clips (B,), their vectors one after another (sum of S, D), how many each has (B,).
-    """
-    gpu = device.type == "cuda"
+    @torch.no_grad()
+    def batches(self, chosen: np.ndarray, batch_frames: int) -> Iterator[Packed]:
+        """Encode clips, sorted by length within what is read at once.
 
-    def read(clips: np.ndarray) -> Tensor:
-        start = int(corpus.offsets[clips[0]])
-        frames = torch.empty(
-            (int(corpus.lengths[clips].sum()), *corpus.frames.shape[1:]), dtype=torch.float16, pin_memory=gpu
-        )
-        read_into(corpus.frames, start, frames.numpy())
+        Args:
+            chosen: (N,) rising places of the clips.
+            batch_frames: Padded frames of a batch.
+
+        Yields:
+            Places of the clips (B,), their vectors one after another (sum of S, D), how many each has (B,).
+        """
+        corpus, stride = self.corpus, self.model.stride
+        with ThreadPoolExecutor(1) as pool:
+            stretches = list(_neighbours(corpus, chosen, READ_BATCHES * batch_frames))
+            reading = deque([pool.submit(self._read, clips) for clips in stretches[:1]])
+            for place, stretch in enumerate(stretches):
+                frames = reading.popleft().result()
+                reading.extend(pool.submit(self._read, clips) for clips in stretches[place + 1 : place + 2])
+                frames, start = frames.to(self.device, non_blocking=True), corpus.offsets[stretch[0]]
+                with inference_autocast(self.device):  # of all batches: weights are brought to half precision once
+                    for clips in batches_by_length(corpus, stretch, batch_frames):
+                        interruption.check()
+                        count = corpus.lengths[clips]
+                        lengths = -(-count // stride)
+                        vectors = self._encode(frames, corpus.offsets[clips] - start, count, lengths)
+                        self._waiting.append((clips, lengths, *vectors))
+                while len(self._waiting) > ON_THE_WAY:
+                    yield self._arrived()
+        while self._waiting:
+            yield self._arrived()
+
+    def _read(self, clips: np.ndarray) -> Tensor:
+        start = int(self.corpus.offsets[clips[0]])
+        shape = (int(self.corpus.lengths[clips].sum()), *self.corpus.frames.shape[1:])
+        frames = torch.empty(shape, dtype=torch.float16, pin_memory=self.gpu)
+        read_into(self.corpus.frames, start, frames.numpy())
         return frames
 
-    def sent(index: Tensor) -> Tensor:
+    def _sent(self, index: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(index)
         # out of memory that is not page-locked it would wait for all that the device was asked for before
-        return index.pin_memory().to(device, non_blocking=True) if gpu else index
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.gpu else tensor
 
-    def encode(frames: Tensor, first: np.ndarray, count: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Any]:
+    def _encode(self, frames: Tensor, first: np.ndarray, count: np.ndarray, lengths: np.ndarray) -> tuple[Tensor, Any]:
         """Vectors of clips, on their way to the host, and the event of their arrival.
 
         Args:
@@ -113,41 +139,21 @@ def _represented(
             count: (B,) frames of each.
             lengths: (B,) vectors of each.
         """
-        begin, last = sent(torch.from_numpy(np.stack([first, count - 1]))).unsqueeze(2)
-        steps = torch.arange(bucket(count.max()), device=device)
+        begin, last = self._sent(np.stack([first, count - 1])).unsqueeze(2)
+        steps = torch.arange(bucket(count.max()), device=self.device)
         x, mask = frames[begin + steps.minimum(last)], steps <= last
-        y, _ = model.encode(x, mask)  # whatever padding holds, the model does not look at it
+        y, _ = self.model.encode(x, mask)  # whatever padding holds, the model does not look at it
         real = np.arange(y.shape[1]) < lengths[:, None]  # known here: to ask the device would wait for it
-        packed = y.flatten(0, 1)[sent(torch.from_numpy(np.flatnonzero(real)))]
-        host = torch.empty(packed.shape, dtype=torch.float32, pin_memory=gpu)
+        packed = y.flatten(0, 1)[self._sent(np.flatnonzero(real))]
+        host = torch.empty(packed.shape, dtype=torch.float32, pin_memory=self.gpu)
         host.copy_(packed, non_blocking=True)
-        return host, torch.cuda.current_stream().record_event() if gpu else None
+        return host, torch.cuda.current_stream().record_event() if self.gpu else None
 
-    waiting = deque[tuple[np.ndarray, np.ndarray, Tensor, Any]]()
-
-    def arrived() -> Packed:
-        clips, lengths, host, event = waiting.popleft()
+    def _arrived(self) -> Packed:
+        clips, lengths, host, event = self._waiting.popleft()
         if event is not None:
             event.synchronize()
         return clips, host.numpy(), lengths
-
-    with ThreadPoolExecutor(1) as pool:
-        stretches = list(_neighbours(corpus, chosen, READ_BATCHES * batch_frames))
-        reading = deque([pool.submit(read, clips) for clips in stretches[:1]])
-        for place, stretch in enumerate(stretches):
-            frames = reading.popleft().result()
-            reading.extend(pool.submit(read, clips) for clips in stretches[place + 1 : place + 2])
-            frames, start = frames.to(device, non_blocking=True), corpus.offsets[stretch[0]]
-            with inference_autocast(device):  # of all its batches, so that weights are brought to half precision once
-                for clips in batches_by_length(corpus, stretch, batch_frames):
-                    interruption.check()
-                    count = corpus.lengths[clips]
-                    lengths = -(-count // model.stride)
-                    waiting.append((clips, lengths, *encode(frames, corpus.offsets[clips] - start, count, lengths)))
-            while len(waiting) > ON_THE_WAY:
-                yield arrived()
-    while waiting:
-        yield arrived()
 
 
 def _neighbours(corpus: Corpus, chosen: np.ndarray, most: int) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Stage 1: restore hidden joints, parts and frames of single clips."""
+"""Stage 1: restore masked joints, parts and frames of single clips."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.sampler import Sampler, batches_by_length
 from sign_models.data.splits import hold_out
 from sign_models.keypoints.pictures import restoration_figure
-from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
+from sign_models.models.restoration import restoration_loss, restoration_weights
+from sign_models.models.skeleton import SkeletonModel
 from sign_models.params.schema import Mask, SkeletonParams
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.loop import fit
-from sign_models.training.task import ALL, FixedTask, Group, Progress, Recorder
+from sign_models.training.task import ALL, FixedTask, Group, MetricLogger, Progress, TrainingOptions
 
-PICTURED = 4  # clips in the picture of restorations
+PICTURED = 4  # clips in the picture of restoration_figure
 EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's first ones
 
 
@@ -48,14 +49,14 @@ class Trained:
         return Result(self.model, metrics, p.best_step, tags)
 
 
-class Masked(NamedTuple):
-    """A batch, and what of it is hidden."""
+class MaskedClips(NamedTuple):
+    """A batch, and what of it is masked."""
 
     batch: Batch
-    hidden: MaskedBatch
+    masked: MaskedBatch
 
 
-class Restoration(nn.Module):
+class RestorationObjective(nn.Module):
     """The loss of restoring what is masked. An Objective."""
 
     def __init__(self, model: SkeletonModel, params: SkeletonParams) -> None:
@@ -63,15 +64,15 @@ class Restoration(nn.Module):
         super().__init__()
         self.model, self.params = model, params
 
-    def prepare(self, batch: Batch) -> Masked:
+    def prepare(self, batch: Batch) -> MaskedClips:
         """The batch with masks drawn for it."""
-        return Masked(batch, mask_keypoints(batch.x, **self.params.mask.model_dump(), rows=batch.rows))
+        return MaskedClips(batch, mask_keypoints(batch.x, **self.params.mask.model_dump(), rows=batch.rows))
 
-    def weights(self, masked: Masked) -> Tensor:
+    def weights(self, inputs: MaskedClips) -> Tensor:
         """What restoration_weights() gives, (4,)."""
-        return restoration_weights(masked.batch.x, masked.batch.mask, masked.hidden.landmarks)
+        return restoration_weights(inputs.batch.x, inputs.batch.mask, inputs.masked.landmarks)
 
-    def forward(self, given: Batch | Masked, totals: Tensor | None = None) -> dict[str, Tensor]:
+    def forward(self, given: Batch | MaskedClips, totals: Tensor | None = None) -> dict[str, Tensor]:
         """Restore a batch.
 
         Args:
@@ -81,10 +82,10 @@ class Restoration(nn.Module):
         Returns:
             Scalars: "loss", and "distance", the mean error of masked landmarks in shoulder widths.
         """
-        batch, hidden = given if isinstance(given, Masked) else self.prepare(given)
-        restored = self.model(hidden.x, batch.mask, hidden.parts)
+        batch, masked = given if isinstance(given, MaskedClips) else self.prepare(given)
+        restored = self.model(masked.x, batch.mask, masked.parts)
         loss, distance = restoration_loss(
-            restored, batch.x, batch.mask, hidden.landmarks, self.params.velocity_weight, totals
+            restored, batch.x, batch.mask, masked.landmarks, self.params.velocity_weight, totals
         )
         return {"loss": loss, "distance": distance}
 
@@ -92,26 +93,26 @@ class Restoration(nn.Module):
 class SkeletonTask(FixedTask):
     """What the stage brings to the training loop, see training.task.Task: windows of clips."""
 
-    def __init__(self, params: SkeletonParams, corpus: Corpus, machine: Device) -> None:
+    def __init__(self, params: SkeletonParams, corpus: Corpus, device: Device) -> None:
         """Split the clips and make the model, with the seed of params."""
         self.params = params
-        self.frames = DeviceCorpus(corpus, machine.device)
+        self.frames = DeviceCorpus(corpus, device.torch_device)
         held_out = hold_out(corpus, params.validation, params.training.seed)
         self.validation, self.facts = held_out.validation, held_out.facts | self.frames.facts
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
-        self.objective = Restoration(SkeletonModel(**params.model.model_dump()), params)
+        self.objective = RestorationObjective(SkeletonModel(**params.model.model_dump()), params)
         self.objective.model.parts.depth.requires_grad_(self.frames.has_depth)
 
-    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+    def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         """What the host draws for a process's `part` of a micro-batch of a step."""
         p = self.params
         rng = np.random.default_rng([p.training.seed, step])
         return sample_windows(self.frames, self.sampler[step][micro_batch], part, rng, p.window, p.augment)
 
-    def batch(self, drawn: BatchPlan) -> tuple[Batch, Tensor]:
+    def batch(self, plan: BatchPlan) -> tuple[Batch, Tensor]:
         """The clips, augmented on the device, and their real frames."""
-        batch = augment_batch(self.frames, drawn, self.params.augment)
+        batch = augment_batch(self.frames, plan, self.params.augment)
         return batch, batch.lengths.sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:
@@ -132,41 +133,44 @@ class SkeletonTask(FixedTask):
 
 def run(work: Work) -> Result:
     """The stage: train on the clips of `keypoints`."""
-    return train(work.params, work.inputs["keypoints"], work.recorder).result()
+    return train(work.params, work.inputs["keypoints"], work.logger).result()
 
 
-def train(params: SkeletonParams, corpus: Corpus, recorder: Recorder) -> Trained:
+def train(params: SkeletonParams, corpus: Corpus, logger: MetricLogger) -> Trained:
     """Train a skeleton model.
 
     Args:
         params: Of the stage.
         corpus: Clips, of all splits but test.
-        recorder: Where the training reports to.
+        logger: Where the training reports to.
     """
-    machine = find_device()
-    task = SkeletonTask(params, corpus, machine)
-    progress = fit(task, machine, recorder, "skeleton", **params.training.model_dump(exclude={"batch_size"}))
-    if machine.process_group.first:
-        show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
+    device = find_device()
+    task = SkeletonTask(params, corpus, device)
+    options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
+    progress = fit(task, device, logger, "skeleton", options)
+    if device.process_group.is_main_process:
+        show_restoration(task.objective.model, task.frames, task.validation, params.mask, logger)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)
 
 
 @torch.no_grad()
-def show_restoration(model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, mask: Mask, recorder: Recorder) -> None:
+def show_restoration(
+    model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, mask: Mask, logger: MetricLogger
+) -> None:
     """Record a picture of the middle frame of up to four validation clips: original, masked, restored."""
     torch.manual_seed(0)
     batch = frames.unaugmented(clips[:PICTURED], EVALUATION_FRAMES)
-    hidden = mask_keypoints(batch.x, **mask.model_dump())
-    restored = model(hidden.x, batch.mask, hidden.parts)
+    inputs = mask_keypoints(batch.x, **mask.model_dump())
+    restored = model(inputs.x, batch.mask, inputs.parts)
     restored = restored[0] if isinstance(restored, tuple) else restored
-    masked = batch.x * ~hidden.landmarks.unsqueeze(-1)
-    # the frame in which most is hidden
+    visible = batch.x * ~inputs.landmarks.unsqueeze(-1)
+    # the frame in which most is masked
     rows = torch.arange(len(batch.x), device=batch.x.device)
-    middle = (hidden.landmarks & (batch.x[..., 2] > 0)).sum(-1).argmax(1)
+    middle = (inputs.landmarks & (batch.x[..., 2] > 0)).sum(-1).argmax(1)
     seen = batch.x[..., 2:3]
     rebuilt = torch.cat([restored.float(), seen], -1)
-    original, masked_, restored_ = (t[rows, middle].float().cpu().numpy() for t in (batch.x, masked, rebuilt))
-    recorder.figure(
+    original, masked_, restored_ = (t[rows, middle].float().cpu().numpy() for t in (batch.x, visible, rebuilt))
+    logger.figure(
         "pictures/restoration.png", restoration_figure(original, masked_, restored_, title="validation frames")
     )

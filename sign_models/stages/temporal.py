@@ -19,7 +19,8 @@ from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.rng import RngSlice
 from sign_models.data.sampler import Sampler, batches_by_length
 from sign_models.data.splits import hold_out
-from sign_models.models.skeleton import SkeletonModel, restoration_loss, restoration_weights
+from sign_models.models.restoration import restoration_loss, restoration_weights
+from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
@@ -28,14 +29,14 @@ from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE
 from sign_models.training.loop import fit
-from sign_models.training.task import ALL, FixedTask, Group, Recorder
+from sign_models.training.task import ALL, FixedTask, Group, MetricLogger, TrainingOptions
 
 
 class Views(NamedTuple):
-    """Two views of the same clips, or one, and what of the first is hidden."""
+    """Two views of the same clips, or one, and what of the first is masked."""
 
     first: Batch
-    hidden: MaskedBatch
+    masked: MaskedBatch
     second: Batch | None
 
 
@@ -64,12 +65,12 @@ class TwoViews(nn.Module):
     def prepare(self, views: list[Batch]) -> Views:
         """The views with masks drawn for the first."""
         first = views[0]
-        hidden = mask_keypoints(first.x, **self.params.mask.model_dump(), rows=first.rows)
-        return Views(first, hidden, views[1] if len(views) > 1 else None)
+        masked = mask_keypoints(first.x, **self.params.mask.model_dump(), rows=first.rows)
+        return Views(first, masked, views[1] if len(views) > 1 else None)
 
     def weights(self, views: Views) -> Tensor:
         """What restoration_weights() gives, and clips, (5,)."""
-        of_loss = restoration_weights(_wanted(views.first), views.first.mask, views.hidden.landmarks)
+        of_loss = restoration_weights(_wanted(views.first), views.first.mask, views.masked.landmarks)
         return torch.cat([of_loss, of_loss.new_full((1,), len(views.first.x))])
 
     def forward(self, given: list[Batch] | Views, totals: Tensor | None = None) -> dict[str, Tensor]:
@@ -83,13 +84,13 @@ class TwoViews(nn.Module):
             Scalars: "loss", the weighted sum, "restoration", "distance" in shoulder widths, and "contrast" and
             "contrast_accuracy" of two views.
         """
-        first, hidden, second = given if isinstance(given, Views) else self.prepare(given)
-        restored, a = self.model(hidden.x, first.mask, hidden.parts)
+        first, masked, second = given if isinstance(given, Views) else self.prepare(given)
+        restored, a = self.model(masked.x, first.mask, masked.parts)
         loss, distance = restoration_loss(
             restored,
             _wanted(first),
             first.mask,
-            hidden.landmarks,
+            masked.landmarks,
             self.params.velocity_weight,
             None if totals is None else totals[:4],
         )
@@ -113,11 +114,11 @@ def _wanted(batch: Batch) -> Tensor:
 class TemporalTask(FixedTask):
     """What the stage brings to the training loop, see training.task.Task: whole videos, or windows of max_frames."""
 
-    def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, machine: Device) -> None:
+    def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, device: Device) -> None:
         """Split the clips and make the model on top of `skeleton`, with the seed of params."""
         self.params = params
         self.views = 2 if params.contrast_weight else 1
-        self.frames = DeviceCorpus(corpus, machine.device)
+        self.frames = DeviceCorpus(corpus, device.torch_device)
         held_out = hold_out(corpus, params.validation, params.training.seed)
         self.validation, self.facts = held_out.validation, held_out.facts | self.frames.facts
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
@@ -125,25 +126,25 @@ class TemporalTask(FixedTask):
         self.objective = TwoViews(
             TemporalModel(skeleton, **params.model.model_dump(), window=params.max_frames),
             params,
-            machine.process_group.gather,
+            device.process_group.gather,
         )
         skeleton.parts.depth.requires_grad_(self.frames.has_depth)
         if not params.skeleton_lr:
             self.objective.model.skeleton.requires_grad_(False)
 
-    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+    def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
         """What the host draws for a process's `part` of a micro-batch of a step."""
         p, clips = self.params, self.sampler[step][micro_batch]
         rng = np.random.default_rng([p.training.seed, step])
         views = [sample_windows(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
-        return {f"{name}{i}": values for i, drawn in enumerate(views) for name, values in drawn.items()}
+        return {f"{name}{i}": values for i, plan in enumerate(views) for name, values in plan.items()}
 
-    def batch(self, drawn: BatchPlan) -> tuple[list[Batch], Tensor]:
+    def batch(self, plan: BatchPlan) -> tuple[list[Batch], Tensor]:
         """The views of the clips, augmented on the device, and their real frames."""
         views = [
             augment_batch(
                 self.frames,
-                {n[:-1]: v for n, v in drawn.items() if n.endswith(str(i))},
+                {n[:-1]: v for n, v in plan.items() if n.endswith(str(i))},
                 self.params.augment,
                 unaugmented=i == 0,
             )
@@ -172,22 +173,23 @@ class TemporalTask(FixedTask):
 
 def run(work: Work) -> Result:
     """The stage: train on the videos of the training split, on top of a skeleton model."""
-    return train(work.params, work.inputs["videos"], load(work.models["skeleton"]), work.recorder).result()
+    return train(work.params, work.inputs["videos"], load(work.models["skeleton"]), work.logger).result()
 
 
-def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, recorder: Recorder) -> Trained:
+def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, logger: MetricLogger) -> Trained:
     """Train a temporal model.
 
     Args:
         params: Of the stage.
         corpus: Videos with splits.
         skeleton: A trained model; its weights go on learning at params.skeleton_lr, inside the temporal model.
-        recorder: Where the training reports to.
+        logger: Where the training reports to.
     """
-    machine = find_device()
-    task = TemporalTask(params, corpus, skeleton, machine)
-    progress = fit(task, machine, recorder, "temporal", **params.training.model_dump(exclude={"batch_size"}))
-    if machine.process_group.first:
-        show_restoration(task.objective.model, task.frames, task.validation, params.mask, recorder)
+    device = find_device()
+    task = TemporalTask(params, corpus, skeleton, device)
+    options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
+    progress = fit(task, device, logger, "temporal", options)
+    if device.process_group.is_main_process:
+        show_restoration(task.objective.model, task.frames, task.validation, params.mask, logger)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)

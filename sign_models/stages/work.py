@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import nn
 
-    from sign_models.training.task import Recorder
+    from sign_models.training.task import MetricLogger
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Work:
         inputs: Of `keypoints` (Corpus), `videos` (Corpus) and `texts` (str by video id), those that it reads.
         models: Folder by role, of the models that it builds on; models.storage.load reads them.
         artifact: The file of an earlier stage that it declares; None where it does not need it.
-        recorder: Where a training reports to and finds its last checkpoint.
+        logger: Where a training reports to and finds its last checkpoint.
         folder: An empty folder. What is in it at the end becomes artifacts of the stage's run.
         writes, report: Where in it the files of these names in the declaration belong.
     """
@@ -33,7 +33,7 @@ class Work:
     inputs: Mapping[str, Any]
     models: Mapping[str, Path]
     artifact: Path | None
-    recorder: Recorder
+    logger: MetricLogger
     folder: Path
     writes: Path
     report: Path

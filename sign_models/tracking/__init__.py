@@ -1,1 +1,1 @@
-"""The one package that imports MLflow, where it is used: runs, checkpoints, the registry, lineage."""
+"""Runs, metrics, checkpoints, artifacts and registered models in MLflow. Only the served model uses it too."""

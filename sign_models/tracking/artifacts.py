@@ -1,4 +1,4 @@
-"""Files that a stage leaves for later ones: which run holds those that some inputs give, and the files themselves."""
+"""Files that a stage leaves for later stages: which run holds those of given inputs, and the files themselves."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, client, local_copy
 from sign_models.tracking.store_errors import translate_store_errors
 
-LEAVE = "leave it out to have the newest that fits model and data"
+OMIT_IT = "leave it out to have the newest that fits model and data"
 
 
 def find_finished(wanted: Fingerprint) -> str | None:
-    """ID of the newest finished run, in any experiment, that did this very work."""
+    """Find the newest finished run, in any experiment, of given work.
+
+    Args:
+        wanted: What the run must have computed.
+
+    Returns:
+        ID of the run. None: there is none.
+
+    Raises:
+        ResourceError: The store does not answer.
+    """
     with translate_store_errors(f"looking for {wanted.stage}"):
         experiments = [e.experiment_id for e in client().search_experiments()]
         found = client().search_runs(
@@ -32,15 +42,19 @@ def find_finished(wanted: Fingerprint) -> str | None:
 
 
 def made_by(run_id: str, producer: Stage, models: Mapping[str, ModelRef]) -> str:
-    """What tells the file of a run from another one: its fingerprint.
+    """Identify the contents of the file that a run wrote.
 
     Args:
         run_id: Of a run of `producer`.
         producer: The stage that writes the file.
         models: By role, what it must have been made of, to the bit.
 
+    Returns:
+        Fingerprint of the run, or its ID where it has none.
+
     Raises:
         UpstreamError: It is no finished run of that stage, or other models made its file.
+        ResourceError: The store does not answer.
     """
     import mlflow
 
@@ -49,12 +63,12 @@ def made_by(run_id: str, producer: Stage, models: Mapping[str, ModelRef]) -> str
         with translate_store_errors(place):
             run = client().get_run(run_id)
     except mlflow.MlflowException as error:
-        raise UpstreamError("no such run", place=place, wanted=wanted, remedy=LEAVE) from error
+        raise UpstreamError("no such run", place=place, wanted=wanted, remedy=OMIT_IT) from error
     tags = run.data.tags
     if (stage := tags.get(STAGE, "unknown")) != producer.name or not {
         UPSTREAM + role for role in models
     } <= tags.keys():
-        raise UpstreamError(f"a run of stage {stage!r}", place=place, wanted=wanted, remedy=LEAVE)
+        raise UpstreamError(f"a run of stage {stage!r}", place=place, wanted=wanted, remedy=OMIT_IT)
     if run.info.status != "FINISHED":
         raise UpstreamError(
             f"the run is {run.info.status}", place=place, wanted="a finished run", remedy=f"run -e {stage} again"
@@ -73,7 +87,19 @@ def made_by(run_id: str, producer: Stage, models: Mapping[str, ModelRef]) -> str
 
 @contextmanager
 def fetch(run_id: str, path: str) -> Iterator[Path]:
-    """An artifact of a run as a local file, for as long as the context lasts."""
+    """Fetch an artifact of a run.
+
+    Args:
+        run_id: Of the run.
+        path: Of the artifact.
+
+    Yields:
+        The local file, which exists as long as the context lasts.
+
+    Raises:
+        UpstreamError: The artifact is gone.
+        ResourceError: The store does not answer.
+    """
     import mlflow
 
     with tempfile.TemporaryDirectory(prefix="sign-artifact-") as scratch:

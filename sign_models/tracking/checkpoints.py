@@ -1,4 +1,4 @@
-"""Checkpoints of a run, as its artifacts: whole or not there, whatever kills the process, and readable anywhere."""
+"""Checkpoints of a run, as its artifacts: complete or absent, whatever kills the process, and readable anywhere."""
 
 from __future__ import annotations
 
@@ -19,10 +19,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 ROOT, MANIFEST = "checkpoints", "manifest.json"
-KEPT = 2  # newest ones, beside the best
+NEWEST_KEPT = 2  # newest ones, beside the best
 
 
 class Checkpoint(NamedTuple):
+    """A complete checkpoint.
+
+    Attributes:
+        step: Steps taken.
+        best: Whether it was the best so far.
+        folder: Below the run's artifacts.
+        files: sha256 by path in the folder.
+    """
+
     step: int
     best: bool
     folder: str  # below the run's artifacts
@@ -30,13 +39,18 @@ class Checkpoint(NamedTuple):
 
 
 class RunCheckpoints:
-    """`checkpoints/step-<step>` in the run's artifacts, each complete once its manifest is there.
+    """The checkpoints of a run: `checkpoints/step-<step>` in its artifacts, each complete once its manifest is there.
 
-    The manifest names every file with its sha256, says whether the checkpoint was the best so far, and is written last;
-    a folder without one is what a kill left behind and is never read. The newest two and the best are kept.
+    The manifest names every file with its sha256, says whether the checkpoint was the best so far, and is written last.
+    A folder without one is what a kill left behind, and is never read. The newest two and the best are kept.
     """
 
     def __init__(self, run: Run) -> None:
+        """Look at the checkpoints of a run. The store is not asked yet.
+
+        Args:
+            run: An open run.
+        """
         self._run = run
         self._downloads: list[tempfile.TemporaryDirectory[str]] = []
 
@@ -46,9 +60,15 @@ class RunCheckpoints:
             return artifacts_at(client().get_run(self._run.id).info.artifact_uri)
 
     def save(self, directory: Path, step: int, best: bool) -> None:
-        """Store the files of `directory` as the checkpoint of `step`, after the metrics up to it; then drop older ones.
+        """Store a checkpoint, after the metrics up to it; then delete older ones.
 
-        Raises ResourceError where the disk is full or the store stays away; earlier checkpoints are intact then.
+        Args:
+            directory: With the files.
+            step: Steps taken.
+            best: Whether its weights are the best so far.
+
+        Raises:
+            ResourceError: The disk is full, or the store does not answer. Earlier checkpoints are intact.
         """
         self._run.flush()
         folder = f"{ROOT}/step-{step:08d}"
@@ -70,19 +90,37 @@ class RunCheckpoints:
             self._drop_old()
 
     def latest(self) -> Path | None:
-        """A folder with the files of the newest checkpoint that is complete and unchanged; None where there is none.
+        """Find the newest checkpoint that is complete and unchanged.
 
-        It is the store's own folder where that is on this machine (write nothing into it), else a temporary copy that
-        lives as long as this object.
+        Returns:
+            A folder with its files, None where there is no checkpoint. It is the store's own folder where that is on
+            this machine (write nothing into it), else a temporary copy that lives as long as this object.
+
+        Raises:
+            ResourceError: The store does not answer.
         """
         return self._first_sound(self._complete())
 
     def best(self) -> Path | None:
-        """Like latest, of the checkpoints that were the best when they were saved."""
+        """Find the newest complete checkpoint that was the best when it was saved.
+
+        Returns:
+            As of latest().
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         return self._first_sound([c for c in self._complete() if c.best])
 
     def steps(self) -> list[int]:
-        """Steps of the complete checkpoints, newest first."""
+        """Steps of the complete checkpoints.
+
+        Returns:
+            The steps, newest first.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         return [checkpoint.step for checkpoint in self._complete()]
 
     def _first_sound(self, checkpoints: list[Checkpoint]) -> Path | None:
@@ -118,7 +156,7 @@ class RunCheckpoints:
 
     def _drop_old(self) -> None:
         complete = self._complete()
-        kept = {c.folder for c in complete[:KEPT]} | {
+        kept = {c.folder for c in complete[:NEWEST_KEPT]} | {
             c.folder for c in complete if c.best and c.step == _best(complete)
         }
         for folder in self._folders():

@@ -1,4 +1,4 @@
-"""What a trained model depends on, as one fingerprint: the same one would give the same model again."""
+"""What a trained model depends on, as one fingerprint: equal fingerprints give equal models."""
 
 from __future__ import annotations
 
@@ -18,27 +18,47 @@ from sign_models.tracking.store_errors import translate_store_errors
 SHA = "sign.fingerprint"
 FILE = "fingerprint.json"  # artifact of the run: what the fingerprint is made of
 FIELDS = "sign.fingerprint.fields"  # tag that held it until 0.1.0
-SHOWN = 3  # versions whose differences are told
+MAX_REASONS = 3  # versions whose differences are told
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """fields: dotted name -> value, digests and long values shortened; sha256 is over the whole values."""
+    """A fingerprint of work.
+
+    Attributes:
+        stage: The stage.
+        fields: Value by dotted name; digests and long values are shortened.
+        sha256: Over the whole values.
+    """
 
     stage: str
     fields: dict[str, str]
     sha256: str
 
     def tags(self) -> dict[str, str]:
-        """For the run and the version that it trains."""
+        """Tags of the run and of the version that it trains.
+
+        Returns:
+            Value by name.
+        """
         return {SHA: self.sha256}
 
 
 def fingerprint(
     stage: str, params: Mapping[str, object], upstream: Mapping[str, str], data: str, source: str
 ) -> Fingerprint:
-    """params: dotted, without those that only say how to execute. upstream: role -> digest of what it holds. data,
-    source: digests."""
+    """Take the fingerprint of work.
+
+    Args:
+        stage: The stage.
+        params: By dotted name, without those that only say how to execute.
+        upstream: Digest of contents by role.
+        data: Digest of the inputs.
+        source: Digest of the code.
+
+    Returns:
+        The fingerprint.
+    """
     whole = {f"params.{name}": str(value) for name, value in params.items()}
     whole |= {f"upstream.{role}": content for role, content in upstream.items()}
     whole |= {"data": data, "source": source, "stage": stage}
@@ -51,14 +71,24 @@ def _short(value: str) -> str:
 
 
 def find_trained(wanted: Fingerprint) -> tuple[ModelRef | None, list[str]]:
-    """The newest READY version with this fingerprint, else why the newest ones are not it, a line each."""
+    """Find the newest READY version with a fingerprint.
+
+    Args:
+        wanted: The fingerprint.
+
+    Returns:
+        The version and no reasons; or None, and why each of the newest versions is not it.
+
+    Raises:
+        ResourceError: The store does not answer.
+    """
     name = model_names()[wanted.stage]
     reasons: list[str] = []
     with translate_store_errors(f"looking for a trained {name}"):
         versions = versions_of(name)
         for version in sorted(versions, key=lambda v: v.tags.get(SHA) != wanted.sha256):
             same = version.tags.get(SHA) == wanted.sha256
-            if not same and len(reasons) >= SHOWN:
+            if not same and len(reasons) >= MAX_REASONS:
                 break
             try:
                 found = ready(version, wanted.sha256[:12], wanted.stage)
@@ -87,7 +117,17 @@ def _cut_off(run_id: str) -> bool:
 
 
 def fields_of(version: ModelRef) -> dict[str, str] | None:
-    """What a version's fingerprint was made of, from its run; None where that is gone, or never said so."""
+    """Read what a version's fingerprint was made of.
+
+    Args:
+        version: The version.
+
+    Returns:
+        Value by name. None: its run is gone, or never recorded it.
+
+    Raises:
+        ResourceError: The store does not answer.
+    """
     if (text := version.tags.get(FIELDS)) is None:
         from sign_models.tracking.artifacts import fetch  # which imports this module
 
@@ -114,7 +154,18 @@ def _told(name: str, was: str | None, now: str | None) -> str:
 
 
 def find_unfinished(wanted: Fingerprint, experiment_id: str) -> str | None:
-    """ID of the newest run of the experiment that was cut off while it did this very work."""
+    """Find the newest run that was cut off during given work.
+
+    Args:
+        wanted: The work.
+        experiment_id: Experiment to look in.
+
+    Returns:
+        ID of the run. None: there is none.
+
+    Raises:
+        ResourceError: The store does not answer.
+    """
     ended = "attributes.status != 'RUNNING' and attributes.status != 'FINISHED'"
     tags = f"tags.`{SHA}` = '{wanted.sha256}'"
     with translate_store_errors("looking for an unfinished run"):
@@ -125,9 +176,19 @@ def find_unfinished(wanted: Fingerprint, experiment_id: str) -> str | None:
 
 
 def find_done(wanted: Fingerprint, experiment_id: str, own: str) -> set[str]:
-    """Runs of finished stages of pipelines that were cut off in this very work, since one of those last ended well.
+    """Find finished stages of pipelines that were cut off in given work, since one of those last ended well.
 
-    own: ID of the asking pipeline's run, which counts where it is resumed; one at work elsewhere was not cut off.
+    Args:
+        wanted: The pipeline's work.
+        experiment_id: Experiment to look in.
+        own: ID of the asking pipeline's run. It counts where it is resumed; another one that is at work was not cut
+            off.
+
+    Returns:
+        IDs of the stages' runs.
+
+    Raises:
+        ResourceError: The store does not answer.
     """
     with translate_store_errors("looking for what was done before"):
         same = client().search_runs(

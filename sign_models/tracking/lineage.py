@@ -1,4 +1,4 @@
-"""Where a version comes from: translator, alignment, representations, temporal, skeleton, data; and what is missing."""
+"""Where a version comes from: the models, runs and data that it was made of, and which of them are deleted."""
 
 from __future__ import annotations
 
@@ -30,14 +30,28 @@ if TYPE_CHECKING:
 
 DATA = "sign.data."
 # Params that tell two models of a stage apart at a glance; the run has them all.
-TELLING = re.compile(r"\.model\.|\.(steps|epochs|lr|seed|finetune|pretrained|vocabulary|beams|scoring)$")
+SHOWN_PARAMS = re.compile(r"\.model\.|\.(steps|epochs|lr|seed|finetune|pretrained|vocabulary|beams|scoring)$")
 
 
 @dataclass(frozen=True)
 class Node:
     """A version, a run that left a file, or an input.
 
-    missing: what of it was deleted. extractors: of the clips that a version was trained on. scores, params: of its run.
+    Attributes:
+        kind: Stage, or "data".
+        title: First line of its text.
+        uri: Of the version or input.
+        run_id: Of the run that made it.
+        asked: What a user named it by.
+        digest: sha256 of an input.
+        commit: Git commit of the code.
+        dirty: Whether the code differed from it: "true", "false" or "unknown".
+        scores: Of its run.
+        params: Of its run, those that tell models apart at a glance.
+        extractors: Of the clips that a version was trained on.
+        profile: Sizes of an input.
+        missing: Which parts of it were deleted.
+        upstream: What it was made of.
     """
 
     kind: str
@@ -56,16 +70,30 @@ class Node:
     upstream: tuple[Node, ...] = ()
 
     def walk(self) -> Iterator[Node]:
+        """Visit the tree.
+
+        Yields:
+            This node, then all below it.
+        """
         yield self
         for node in self.upstream:
             yield from node.walk()
 
 
 def trace(asked: str) -> Node:
-    """The lineage of a version: `sign-translator@champion`, `sign-translator/3`, either with `models:/` before it.
+    """Trace the lineage of a version.
 
-    A name alone means its candidate. Raises ParamsError or UpstreamError where there is no such version; whatever is
-    gone further back is told in the nodes.
+    Args:
+        asked: `sign-translator@champion` or `sign-translator/3`, either with `models:/` before it. A name alone means
+            its candidate.
+
+    Returns:
+        The version, with all that it was made of. What is gone further back is marked in the nodes.
+
+    Raises:
+        ParamsError: There is no such model.
+        UpstreamError: There is no such version.
+        ResourceError: The store does not answer.
     """
     name, sign, spec = re.fullmatch(r"([^@/]*)([@/]?)(.*)", asked.strip().removeprefix("models:/")).groups()  # type: ignore[union-attr]
     stage = stage_of(name)
@@ -98,14 +126,14 @@ def _version(role: str, told: Mapping[str, str]) -> Node:
         dirty=tags.get("sign.dirty", ""),
         extractors=tuple(map(short_name, trained_on(tags))),
         scores=_scores(model, run),
-        params=_telling(run.data.params if run else model.params if model else {}),
+        params=_shown_params(run.data.params if run else model.params if model else {}),
         missing=(*gone, *_missing(run)),
         upstream=(*upstream, *_data(tags, run)),
     )
 
 
 def _file(producer: Stage, run_id: str, below: list[Node]) -> Node:
-    """The run of `producer` that left a file. below: the models it was made of, where the reader says so too."""
+    """Describe the run that left a file; `below` are its models, where the reader of the file names them."""
     run = _run(run_id)
     tags = {} if run is None else run.data.tags
     below = below or [_version(role, told) for role, told in _models(_as_version_tags(run)).items()]
@@ -115,7 +143,7 @@ def _file(producer: Stage, run_id: str, below: list[Node]) -> Node:
         run_id=run_id,
         commit=tags.get("sign.commit", ""),
         dirty=tags.get("sign.dirty", ""),
-        params=_telling(run.data.params) if run else {},
+        params=_shown_params(run.data.params) if run else {},
         missing=_missing(run),
         upstream=(*below, *_data(tags, run)),
     )
@@ -177,12 +205,19 @@ def _scores(model: LoggedModel | None, run: Run | None) -> dict[str, float]:
     return {k: v for k, v in sorted(metrics.items()) if k.startswith(("validation/", "test/"))}
 
 
-def _telling(params: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in sorted(params.items()) if TELLING.search(k)}
+def _shown_params(params: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in sorted(params.items()) if SHOWN_PARAMS.search(k)}
 
 
 def as_text(node: Node) -> str:
-    """The tree, a node a paragraph, for a terminal."""
+    """Draw the tree for a terminal.
+
+    Args:
+        node: Root of the tree.
+
+    Returns:
+        A paragraph for each node.
+    """
     return "\n".join(_lines(node, "", ""))
 
 
@@ -216,7 +251,14 @@ def _facts(node: Node) -> Iterator[str]:
 
 
 def picture(node: Node) -> Figure:
-    """The tree as boxes: what was made on the right, what it was made of to its left; missing things in red."""
+    """Draw the tree as boxes: what was made on the right, what it was made of to its left, deleted things in red.
+
+    Args:
+        node: Root of the tree.
+
+    Returns:
+        The figure.
+    """
     from matplotlib.figure import Figure
 
     heights: dict[int, int] = {}  # boxes that a column holds already

@@ -1,7 +1,7 @@
-"""The lock of a store: no other process of this user on this machine is inside, for the same store.
+"""The lock of a store: of this user's processes on this machine, one at a time is inside.
 
-Its file lies in a folder that only this user can write to, so that nobody else can hold or plant it. Other users and
-other machines are not kept out: what is done inside must be safe beside them, see `registry.move_alias`.
+The lock file lies in a folder that only this user can write to, so that nobody else can hold or plant it. Other users
+and machines are not kept out: what is done inside must be safe beside them, see `registry.move_alias`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ _TEMPORARY = Path(tempfile.gettempdir())
 
 @contextmanager
 def store_lock(uri: str) -> Iterator[None]:
-    """Wait for the lock of the store at `uri`. It may be entered again inside.
+    """Wait for the lock of a store. It may be entered again inside.
+
+    Args:
+        uri: Of the tracking store.
+
+    Yields:
+        Nothing.
 
     Raises:
         ResourceError: Another process holds it for longer than LOCK_TIMEOUT_S, or no folder can hold it.
@@ -55,7 +61,17 @@ def store_lock(uri: str) -> Iterator[None]:
 
 
 def lock_file(uri: str) -> Path:
-    """The lock's file, the same for every spelling of a database's path and every password of a server."""
+    """The file of a lock.
+
+    Args:
+        uri: Of the tracking store.
+
+    Returns:
+        The same path for every spelling of a database's path and every password of a server.
+
+    Raises:
+        ResourceError: No folder can hold it.
+    """
     name = public(uri)
     scheme, found, path = name.partition(":///")
     if found and scheme == "sqlite":

@@ -19,7 +19,16 @@ theirs. Texts can be fluent and wrong: have a signer check them before anyone re
 
 
 def run_name(stage: str, preset: str, experiment_id: str) -> str:
-    """`alignment quick 3`: stage, preset and the next number among the stage's runs in the experiment."""
+    """Name a new run: stage, preset, and the next number among the stage's runs, as in `alignment quick 3`.
+
+    Args:
+        stage: Of the run.
+        preset: Names of presets, joined by commas.
+        experiment_id: Experiment of the run.
+
+    Returns:
+        The name.
+    """
     runs = client().search_runs(
         [experiment_id], f"tags.`sign.stage` = '{stage}'", max_results=100, order_by=["attributes.start_time DESC"]
     )
@@ -30,7 +39,14 @@ def run_name(stage: str, preset: str, experiment_id: str) -> str:
 
 
 def is_random(name: str) -> bool:
-    """Whether MLflow made the name up, as it does for runs of `mlflow run`."""
+    """Whether MLflow made a run's name up, as it does for runs of `mlflow run`.
+
+    Args:
+        name: Of the run.
+
+    Returns:
+        Whether it is of two of MLflow's words and a number.
+    """
     from mlflow.utils import name_utils
 
     predicate, _, rest = name.partition("-")
@@ -43,7 +59,11 @@ def _lower(words: Iterable[str]) -> set[str]:
 
 
 def describe_experiment(experiment_id: str) -> None:
-    """Say what the experiment holds, where nobody has said so, and have the UI open it among trained models."""
+    """Describe an experiment that nobody has described, and have the UI open it as one of trained models.
+
+    Args:
+        experiment_id: The experiment.
+    """
     store = client()
     tags = store.get_experiment(experiment_id).tags
     models = ", ".join(stage.registers for stage in STAGES.values() if stage.registers)
@@ -53,13 +73,28 @@ def describe_experiment(experiment_id: str) -> None:
 
 
 def table(rows: Mapping[str, object]) -> str:
-    """Names and values in Markdown; rows of empty values are left out."""
+    """Format names and values in Markdown.
+
+    Args:
+        rows: Value by name. Empty values are left out.
+
+    Returns:
+        A table.
+    """
     shown = [f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows.items() if str(value)]
     return "\n".join(["| | |", "|---|---|", *shown])
 
 
 def scores(metrics: Mapping[str, float], signatures: Mapping[str, str] | None = None) -> str:
-    """Scores of each split in Markdown, with the recipes that give them."""
+    """Format the scores of each split in Markdown.
+
+    Args:
+        metrics: Value by name, as in "test/chrf".
+        signatures: Recipe by metric.
+
+    Returns:
+        A list with a line for each split and recipe.
+    """
     splits: dict[str, list[str]] = {}
     for name, value in metrics.items():
         split, _, figure = name.rpartition("/")
@@ -69,12 +104,28 @@ def scores(metrics: Mapping[str, float], signatures: Mapping[str, str] | None = 
 
 
 def link(run_id: str, experiment_id: str, text: str) -> str:
-    """A run's page in the UI."""
+    """Link to a run's page in the UI.
+
+    Args:
+        run_id: Of the run.
+        experiment_id: Of its experiment.
+        text: Of the link.
+
+    Returns:
+        Markdown.
+    """
     return f"[{text}](#/experiments/{experiment_id}/runs/{run_id})"
 
 
 def model_description(stage: Stage) -> str:
-    """What a registered model is, for all of its versions."""
+    """Describe a registered model, for all of its versions.
+
+    Args:
+        stage: The stage that registers it.
+
+    Returns:
+        Markdown.
+    """
     below = ", ".join(f"`{by_role()[role].registers}`" for role in stage.upstream)
     built = f" It is built on {below}." if below else ""
     promote = f"mlflow run . -e promote -P model={stage.registers}"
@@ -94,15 +145,18 @@ def card(
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
 ) -> str:
-    """The model card of one version.
+    """Write the model card of a version.
 
     Args:
         stage: What made it.
         uri: Of the version.
-        data: What it was trained or scored on: input -> its size and source.
-        lineage: Role of a model that it was built on -> version.
+        data: Size and source of each input that it was trained or scored on.
+        lineage: Version by role of the models that it was built on.
         metrics: Its scores.
         tags: Of its run.
+
+    Returns:
+        Markdown of at most LONGEST_CARD characters.
     """
     signatures = {k.rpartition(".")[2]: v for k, v in tags.items() if k.startswith("sign.signature.")}
     facts = {

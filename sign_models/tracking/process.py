@@ -1,4 +1,4 @@
-"""This process among others: what names it in a run's tags, whether another one still lives, and how it is ended.
+"""This process among others: tags that name it, whether another one still lives, and how it is ended.
 
 A run is `RUNNING` as long as its process says so. A process that was killed says nothing any more; the tags written
 here let the next command find out. They are trusted only where they can be checked: same machine, same process table.
@@ -23,18 +23,29 @@ from sign_models import interruption
 logger = logging.getLogger(__name__)
 HOST, BOOT, PID, STARTED = "sign.host", "sign.boot", "sign.pid", "sign.started"
 HEAD_START_S = 5.0  # that rank 0 has to end its run, before the other ranks end
-LAST_WORD = 15.0  # s that a process waits for the first one to say what went wrong, before it says so itself
-LAUNCHER_LOOK = 0.5  # s between two looks at whether `mlflow run` still lives
+WORKER_ERROR_GRACE_S = 15.0  # s that a process waits for the first one to say what went wrong, before it says so itself
+LAUNCHER_POLL_S = 0.5  # s between two looks at whether `mlflow run` still lives
 
 
 def identity() -> dict[str, str]:
-    """Tags by which `lives` recognises this process."""
+    """Tags by which process_alive() recognises this process.
+
+    Returns:
+        Value by name.
+    """
     started = f"{psutil.Process().create_time():.2f}"
     return {HOST: _machine(), BOOT: _process_table(), PID: str(os.getpid()), STARTED: started}
 
 
 def process_alive(tags: Mapping[str, str]) -> bool | None:
-    """Whether the process that wrote `identity()` into these tags still runs; None where nobody can tell."""
+    """Whether the process that wrote identity() into tags still runs.
+
+    Args:
+        tags: Of a run.
+
+    Returns:
+        None where nobody can tell.
+    """
     if tags.get(HOST) != _machine() or not {BOOT, PID, STARTED} <= tags.keys():
         return None
     boot, mine = tags[BOOT].split("/"), _process_table().split("/")
@@ -44,7 +55,7 @@ def process_alive(tags: Mapping[str, str]) -> bool | None:
         return None  # a container beside this one: its process numbers mean nothing here
     try:
         # the kernel's clock of start times moves by up to a second when the wall clock is set
-        return abs(psutil.Process(int(tags[PID])).create_time() - float(tags[STARTED])) <= 2.0
+        return bool(abs(psutil.Process(int(tags[PID])).create_time() - float(tags[STARTED])) <= 2.0)
     except psutil.NoSuchProcess:
         return False
 
@@ -60,34 +71,41 @@ def _process_table() -> str:
     """`boot/namespace`: process numbers can be compared only within one boot and one namespace."""
     boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     if boot.exists() and space.is_symlink():
-        return f"{boot.read_text().strip()}/{os.readlink(space)}"
+        return f"{boot.read_text().strip()}/{space.readlink()}"
     return f"{psutil.boot_time():.0f}/"
 
 
 def launched() -> bool:
-    """Whether torchrun has started this process, as one of several."""
+    """Whether torchrun has started this process, as one of several.
+
+    Returns:
+        True in each process of torchrun with more than one.
+    """
     return "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 @contextmanager
 def worker_context() -> Iterator[None]:
-    """Worker ranks wait for rank 0 to exit first, so that its error message is the one shown.
+    """Have this worker rank wait for rank 0 to exit first, so that rank 0's error message is the one shown.
 
     A signal ends this process HEAD_START_S later. After an error torchrun ends it as soon as rank 0 has ended.
+
+    Yields:
+        Nothing.
     """
     interruption.prolong(HEAD_START_S)
     try:
         yield
     except BaseException:
         interruption.prolong(0)
-        time.sleep(LAST_WORD)
+        time.sleep(WORKER_ERROR_GRACE_S)
         raise
 
 
 def guard_process() -> None:
-    """Signals ask this process to stop (see `interruption`), and the death of `mlflow run` is a SIGTERM.
+    """Let signals ask this process to stop (see `interruption`), and treat the death of `mlflow run` as a SIGTERM.
 
-    Call it in the main thread; calling it again changes nothing.
+    Call it in the main thread. A second call changes nothing.
     """
     interruption.guard()
     interruption.at_forced_end(_kill_children)
@@ -100,7 +118,7 @@ def guard_process() -> None:
 
 
 def _kill_children() -> None:
-    """Processes that read or extract for this one would wait for it for ever."""
+    """Kill processes that read or extract for this one: they would wait for it for ever."""
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             child.kill()
@@ -112,7 +130,7 @@ def _adopted() -> bool:
     `mlflow run` starts its step in its own session. Where a container's first process is `mlflow run`, so is that.
     """
     parent = psutil.Process().parent()
-    if parent is None or parent.pid != 1 and parent.name() != "systemd":
+    if parent is None or (parent.pid != 1 and parent.name() != "systemd"):
         return False
     return os.getsid(parent.pid) != os.getsid(0)
 
@@ -127,7 +145,10 @@ def _launchers() -> list[psutil.Process]:
 
 
 def _watch(launchers: list[psutil.Process]) -> None:
-    """PR_SET_PDEATHSIG would see the parent only, which is bash where bash does not exec, and Linux only."""
+    """Send SIGTERM to this process once a launcher has ended.
+
+    PR_SET_PDEATHSIG would see the parent only, which is bash where bash does not exec, and Linux only.
+    """
     while all(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in launchers):
-        time.sleep(LAUNCHER_LOOK)
+        time.sleep(LAUNCHER_POLL_S)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -30,15 +30,30 @@ Done = Callable[["Promotion"], None]
 
 
 def nothing(said: Promotion) -> None:
-    """Called by default once the aliases have moved."""
+    """Do nothing: what promote() and rollback() call by default.
+
+    Args:
+        said: What was done.
+    """
 
 
 @dataclass(frozen=True)
 class Promotion:
     """What was done, as the version's tag `sign.promotion.<alias>` keeps it.
 
-    previous: the version that held the alias, None where none did. score, previous_score: of `metric`; None where there
-    was nothing to compare with. scored_again: both were scored anew, their data differing.
+    Attributes:
+        name: Of the model.
+        version: That holds the alias now.
+        alias: Which was moved.
+        previous: The version that held it before. None: none did.
+        metric: Which was compared. None: nothing was.
+        score: Of the version.
+        previous_score: Of the previous one.
+        scored_again: Whether both were scored anew, because their data differ.
+        forced: Whether the gate was passed by force.
+        reason: Of the user.
+        by: User and host.
+        at: Time, ISO 8601 in UTC.
     """
 
     name: str
@@ -66,13 +81,28 @@ def promote(
     score: Score | None = None,
     done: Done = nothing,
 ) -> Promotion:
-    """Move `alias` of the model `name` to the version that `spec` names, and `previous` to the one that held it.
+    """Move an alias to a version, and `previous` to the version that held it.
 
-    The version must be READY, load, and answer its own input example. It must not be worse than the alias's present
-    version: by `metric`, or the stage's own, as both were scored when they were registered; where their data differ, as
-    `score` scores them now. `force` goes past that comparison only, and needs a reason. All of this takes its time
-    without a lock and can be stopped. The moves come last, together; `done` is called before anybody can stop them.
-    Raises UpstreamError where a check fails, ParamsError where the request makes no sense. Then nothing has moved.
+    The version must be READY, load, and answer its own input example. It must not score worse than the version that
+    holds the alias. All of this takes its time without a lock and can be stopped. The moves come last, together.
+
+    Args:
+        name: Of the registered model or its stage.
+        spec: The version: an alias, a number, a run ID or an MLflow URI.
+        alias: Which to move.
+        metric: To compare by. Empty: the stage's own.
+        force: Promote a version that scores worse, or cannot be compared. Needs a reason.
+        reason: Recorded.
+        score: Scores a version now; needed where the two were scored on other data. None: only recorded scores.
+        done: Called once the aliases have moved, before anybody can stop the command.
+
+    Returns:
+        What was done.
+
+    Raises:
+        ParamsError: The request makes no sense. Nothing has moved.
+        UpstreamError: A check fails. Nothing has moved.
+        ResourceError: The store does not answer.
     """
     stage = stage_of(name)
     check_alias(alias)
@@ -108,11 +138,13 @@ def _move(said: Promotion, moves: Mapping[str, int], record: tuple[int, str], do
     """Move aliases and record it, all or nothing but for SIGKILL.
 
     Args:
-        moves: Alias -> version, in this order.
+        said: What to record.
+        moves: Version by alias, in this order.
         record: The version and its tag that keep what was done.
+        done: Called once the aliases have moved.
 
     Raises:
-        UpstreamError: Somebody else has moved the alias since it was looked at. Then nothing has moved.
+        UpstreamError: Somebody else has moved the alias since it was looked at. Nothing has moved.
     """
     import mlflow
 
@@ -135,9 +167,20 @@ def _move(said: Promotion, moves: Mapping[str, int], record: tuple[int, str], do
 
 
 def rollback(name: str, alias: str = CHAMPION, *, reason: str = "", done: Done = nothing) -> Promotion:
-    """Move `alias` back to the version that held it before; that one and the present one change places.
+    """Move an alias back to the version that held it before. That one and the present one change places.
 
-    Raises UpstreamError where there is no version to go back to, or it does not load any more. Then nothing has moved.
+    Args:
+        name: Of the registered model or its stage.
+        alias: Which to move.
+        reason: Recorded.
+        done: As in promote().
+
+    Returns:
+        What was done.
+
+    Raises:
+        UpstreamError: There is no version to go back to, or it does not load any more. Nothing has moved.
+        ResourceError: The store does not answer.
     """
     stage = stage_of(name)
     model, back = model_names()[stage], previous_of(alias)
@@ -161,11 +204,27 @@ def rollback(name: str, alias: str = CHAMPION, *, reason: str = "", done: Done =
 
 
 def previous_of(alias: str) -> str:
+    """The alias that keeps the version which held another alias before.
+
+    Args:
+        alias: The other alias.
+
+    Returns:
+        Its name.
+    """
     return "previous" if alias == CHAMPION else f"previous-{alias}"
 
 
 def scored_alike(a: ModelRef, b: ModelRef) -> bool:
-    """Whether two versions were made, and so scored, on inputs of the same digests, by the same preset."""
+    """Whether two versions were scored on the same inputs by the same preset.
+
+    Args:
+        a: A version.
+        b: Another one.
+
+    Returns:
+        Whether digests of inputs and scoring preset are equal.
+    """
     digests = [{k: v for k, v in model.tags.items() if k.startswith(DATA)} for model in (a, b)]
     presets = [(fields_of(model) or {}).get("params.generate.scoring") for model in (a, b)]
     return bool(digests[0]) and digests[0] == digests[1] and presets[0] == presets[1]
@@ -225,7 +284,14 @@ def _if_usable(version: int, stage: str) -> ModelRef | None:
 
 
 def check_alias(alias: str) -> None:
-    """ParamsError where MLflow or this project has another meaning for that name."""
+    """Check the name of an alias to promote to.
+
+    Args:
+        alias: The name.
+
+    Raises:
+        ParamsError: MLflow or this project has another meaning for it.
+    """
     taken = alias in (CANDIDATE, "latest") or alias.startswith("previous") or re.fullmatch(r"v?\d+", alias)
     if taken or not re.fullmatch(r"[\w-]+", alias):
         raise ParamsError(

@@ -1,4 +1,4 @@
-"""House-keeping: checkpoints that nobody will resume from, versions that nothing needs. Never anything else."""
+"""Delete checkpoints that nobody will resume from, and versions that nothing needs. Never anything else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ MODEL_ID = ".model_id"
 
 @dataclass(frozen=True)
 class Held:
-    """A version of ours. upstream: model IDs that it was built on."""
+    """A version of this project.
+
+    Attributes:
+        name: Of the registered model.
+        version: Its number.
+        model_id: Of its logged model.
+        run_id: Of its run.
+        aliases: That it holds.
+        upstream: Model IDs that it was built on.
+    """
 
     name: str
     version: int
@@ -38,24 +47,48 @@ class Held:
 
 @dataclass(frozen=True)
 class Plan:
-    """checkpoints: run ID -> its stage. versions: what no alias, no lineage of one, and no open run needs."""
+    """What can be deleted.
+
+    Attributes:
+        checkpoints: Stage by ID of a finished run.
+        versions: What no alias, no lineage of one, and no open run needs.
+    """
 
     checkpoints: dict[str, str]
     versions: tuple[Held, ...]
 
     def items(self, shared: set[str]) -> Iterator[tuple[str, Callable[[], bool]]]:
-        """A line for each thing, and what deletes it. shared: logged models that other registered models hold."""
+        """List what can be deleted.
+
+        Args:
+            shared: Logged models that other registered models hold, whose files stay.
+
+        Yields:
+            A line for each thing, and the function that deletes it. It returns whether it did.
+        """
         for run_id, stage in self.checkpoints.items():
             yield f"checkpoints of finished run {run_id} ({stage})", partial(_delete_checkpoints, run_id)
         for v in self.versions:
             yield f"version {v.version} of {v.name} (run {v.run_id})", partial(_delete_version, v, shared)
 
     def as_text(self) -> str:
+        """The plan as lines.
+
+        Returns:
+            A line for each thing.
+        """
         return "\n".join(line for line, _ in self.items(set())) or "nothing to prune"
 
 
 def plan() -> Plan:
-    """What could go. Nothing is deleted."""
+    """Find what can be deleted, and delete nothing.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ResourceError: The store does not answer.
+    """
     with translate_store_errors("looking for what can be pruned"):
         runs = _runs()
         held = _versions()
@@ -71,7 +104,15 @@ def plan() -> Plan:
 
 
 def needed(versions: Iterable[Held], used: Iterable[str]) -> set[str]:
-    """Model IDs that an alias or `used` names, and whatever those were built on, and so on."""
+    """Find the models that something needs.
+
+    Args:
+        versions: All versions.
+        used: Model IDs that are in use.
+
+    Returns:
+        Model IDs that an alias or `used` names, those that they were built on, and so on.
+    """
     upstream = {v.model_id: v.upstream for v in versions}
     waiting = [v.model_id for v in versions if v.aliases] + list(used)
     found: set[str] = set()
@@ -84,13 +125,17 @@ def needed(versions: Iterable[Held], used: Iterable[str]) -> set[str]:
 
 
 def prune(done: Callable[[str], None] = lambda line: None) -> Plan:
-    """Delete what `plan` finds now. A kill in between leaves nothing that can be named but not loaded.
+    """Delete what plan() finds now. A kill in between leaves nothing that can be named but not loaded.
 
     Args:
-        done: Told of each thing once it is deleted, in the words of Plan.as_text.
+        done: Called with the line of each thing once it is deleted.
 
     Returns:
         What was deleted, in full unless an error or a signal ended it.
+
+    Raises:
+        ResourceError: The store does not answer.
+        Terminated: A signal asks for the end (KeyboardInterrupt for Ctrl-C).
     """
     with translate_store_errors("pruning"):
         found = plan()

@@ -2,9 +2,9 @@
 
 A model can be used once MLflow calls it READY, and that is said last: after it was loaded, answered an input example,
 and its files were found unchanged in the store. Then it becomes a version, then `candidate` moves. The version's tags
-keep the digests of its files: `ModelRef.path` compares them at every load.
+keep the digests of its files, and `ModelRef.path` compares them at every load.
 
-The input example is drawn (keypoints.example): no clip of a corpus travels with a model.
+The input example is generated (keypoints.example): no clip of a corpus travels with a model.
 """
 
 from __future__ import annotations
@@ -66,17 +66,27 @@ def register(
     step: int,
     candidate: bool = True,
 ) -> ModelRef:
-    """Make the model in `directory` the newest version of this stage's model, and move `candidate` to it.
+    """Register a trained model, and move `candidate` to its version.
 
-    Registering the same files of the same run again gives the version there is.
+    Registering the same files of the same run again returns the version that there is.
 
     Args:
-        directory: model.safetensors, config.json and whatever else models.load reads.
+        run: That trained it.
+        stage: That it is of.
+        directory: With what models.storage.save wrote.
         metrics: Shown beside the model.
-        upstream: Role -> what it was built on.
-        tags: Of the version; those of the run that say data and code are added.
-    """
+        upstream: What it was built on, by role.
+        tags: Of the version. Those of the run that say data and code are added.
+        step: Training step of the model and its metrics.
+        candidate: Whether `candidate` moves.
 
+    Returns:
+        The version.
+
+    Raises:
+        UpstreamError: The model does not answer its input example with finite numbers.
+        ResourceError: The store does not answer, or changes the files.
+    """
     name = model_names()[stage]
     with translate_store_errors(f"registering {name}"):
         files = folder_digest(directory)
@@ -96,7 +106,15 @@ def register(
 
 
 def move_candidate(version: ModelRef) -> None:
-    """Make a version the candidate of its model."""
+    """Make a version the candidate of its model.
+
+    Args:
+        version: The version.
+
+    Raises:
+        ResourceError: The store does not answer.
+        Terminated: A signal asks for the end (KeyboardInterrupt for Ctrl-C). The alias has not moved.
+    """
     import mlflow
 
     with translate_store_errors(f"registering {version.name}"), store_lock(mlflow.get_tracking_uri()):
@@ -120,7 +138,7 @@ def _tags(
 
 
 def _log_model(run: Run, name: str, directory: Path, tags: dict[str, str]) -> tuple[LoggedModel, str]:
-    """A logged model in the state READY, and the digest of its files.
+    """Make a logged model in the state READY -> it, and the digest of its files.
 
     mlflow.pyfunc.log_model would say READY before anybody loaded it.
     """
@@ -165,7 +183,7 @@ def _log_model(run: Run, name: str, directory: Path, tags: dict[str, str]) -> tu
 def _present(
     run: Run, role: str, version: ModelRef, metrics: Mapping[str, float], upstream: Mapping[str, ModelRef]
 ) -> None:
-    """What the UI shows of a version: its card, and that its logged model is registered."""
+    """Set what the UI shows of a version: its card, and that its logged model is registered."""
     store, stage = client(), by_role()[role]
     held = json.loads(store.get_logged_model(version.model_id).tags.get(VERSIONS, "[]"))
     this = {"name": version.name, "version": str(version.version)}
@@ -184,7 +202,7 @@ def _present(
 
 
 def _try_package(packed: Path, place: str) -> None:
-    """Load what was just packed here as MLflow's server will load it, and have it answer its input example."""
+    """Load what was just packed as MLflow's server will load it, and have it answer its input example."""
     import mlflow.pyfunc
 
     path = sys.path
@@ -197,7 +215,10 @@ def _try_package(packed: Path, place: str) -> None:
 
 
 def smoke_test(model: ModelRef) -> None:
-    """Load a version with the code of this package, never its own, and have it answer the drawn clips.
+    """Load a version with the code of this package, never its own, and have it answer generated clips.
+
+    Args:
+        model: The version.
 
     Raises:
         UpstreamError: Its files are gone or changed, or it does not answer with finite numbers.
@@ -246,5 +267,9 @@ def _create_version(name: str, model_id: str, run_id: str, tags: dict[str, str])
 
 
 def requirements() -> list[str]:
-    """What a registered model needs, in the versions installed here."""
+    """What a registered model needs.
+
+    Returns:
+        Requirements for pip, in the versions that are installed here.
+    """
     return [f"{name}=={metadata.version(name).partition('+')[0]}" for name in REQUIRED]

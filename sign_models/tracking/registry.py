@@ -35,7 +35,18 @@ _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the proc
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A READY version: what was asked for and what that is. tags: the version's."""
+    """A READY version of a registered model.
+
+    Attributes:
+        asked: What the user named it by.
+        stage: That made it.
+        name: Of the registered model.
+        version: Its number.
+        run_id: Of its run.
+        model_id: Of its logged model.
+        location: URI of its artifacts.
+        tags: Of the version.
+    """
 
     asked: str
     stage: str
@@ -48,6 +59,7 @@ class ModelRef:
 
     @property
     def uri(self) -> str:
+        """MLflow's URI of the version."""
         return f"models:/{self.name}/{self.version}"
 
     @property
@@ -56,11 +68,14 @@ class ModelRef:
         return self.tags.get(FILES, self.model_id)
 
     def path(self) -> Path:
-        """The folder with model.safetensors and config.json: the store's own where that is on this machine, else a copy
-        that lives as long as this process.
+        """The folder with model.safetensors and config.json.
+
+        Returns:
+            The store's own folder where that is on this machine, else a copy that lives as long as this process.
 
         Raises:
             UpstreamError: The files are gone, or are not those that were registered.
+            ResourceError: The store does not answer.
         """
         return self._folder
 
@@ -74,13 +89,17 @@ class ModelRef:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What config.json holds: the stage and the model's keyword arguments."""
+        """What config.json holds: the stage, and the model's keyword arguments."""
         content: dict[str, Any] = json.loads((self.path() / CONFIG).read_text())
         return content
 
     def check_package(self) -> None:
-        """UpstreamError where anything in the logged model, the code that MLflow's own server runs included, is not
-        what was registered."""
+        """Check all files of the logged model, including the code that MLflow's own server runs.
+
+        Raises:
+            UpstreamError: They are not those that were registered.
+            ResourceError: The store does not answer.
+        """
         self._check(self._fetch(""), PACKAGE_FILES, LEFT_BY_LOADING)
 
     def _check(self, folder: Path, tag: str, without: Collection[str] = ()) -> None:
@@ -99,12 +118,26 @@ class ModelRef:
             )
 
     def has_files(self) -> bool:
-        """Whether its weights are in the store; nothing is downloaded or checked."""
+        """Whether its weights are in the store. Nothing is downloaded or checked.
+
+        Returns:
+            Whether they are there.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         with translate_store_errors(self.uri):
             return has_files(self.location)
 
     def metrics(self) -> dict[str, float]:
-        """What the model scored when it was registered, by the names of today."""
+        """Scores of the model when it was registered.
+
+        Returns:
+            Value by the metric's name of today.
+
+        Raises:
+            ResourceError: The store does not answer.
+        """
         with translate_store_errors(self.uri):
             points = client().get_logged_model(self.model_id).metrics or []
         return {current_name(point.key): point.value for point in sorted(points, key=lambda point: point.step)}
@@ -129,17 +162,41 @@ class ModelRef:
 
 
 def trained_on(tags: Mapping[str, str]) -> list[str | None]:
-    """The extractors of the clips that a model was trained on, by its version's tags; [] where they do not tell."""
+    """Extractors of the clips that a model was trained on.
+
+    Args:
+        tags: Of its version.
+
+    Returns:
+        Name and version of each; None for clips that name none. Empty where the tags do not say.
+    """
     return list(json.loads(tags.get(EXTRACTORS, "[]")))
 
 
 def trained_fps(tags: Mapping[str, str]) -> float | None:
-    """Frames a second of the clips that a model was trained on, by its version's tags; None where not known."""
+    """Frame rate of the clips that a model was trained on.
+
+    Args:
+        tags: Of its version.
+
+    Returns:
+        Frames a second. None: not known.
+    """
     return float(tags[FPS]) if FPS in tags else None
 
 
 def run_params(run_id: str) -> dict[str, str]:
-    """Parameters of a run by their dotted names; {} where the run was deleted for good."""
+    """Parameters of a run.
+
+    Args:
+        run_id: Of the run.
+
+    Returns:
+        Value by dotted name. Empty where the run was deleted for good.
+
+    Raises:
+        ResourceError: The store does not answer.
+    """
     import mlflow
 
     try:
@@ -150,27 +207,53 @@ def run_params(run_id: str) -> dict[str, str]:
 
 
 def has_files(location: str) -> bool:
-    """Whether the logged model at `location` has weights in the store."""
+    """Whether a model's weights are in the store.
+
+    Args:
+        location: URI of its artifacts.
+
+    Returns:
+        Whether they are there.
+    """
     folder = "artifacts/model"
     return any(f.path == f"{folder}/{WEIGHTS}" for f in artifacts_at(location).list_artifacts(folder))
 
 
 def move_alias(name: str, alias: str, version: int) -> None:
-    """Set an alias. MLflow looks for it, then makes it: of two that do so at once, one fails and tries again."""
+    """Set an alias of a model.
+
+    MLflow looks for the alias, then makes it. Of two processes that do so at once one fails, and tries again.
+
+    Args:
+        name: Of the registered model.
+        alias: Which to move.
+        version: That is to hold it.
+    """
     import mlflow
 
     for last in (False, False, True):
         try:
-            return client().set_registered_model_alias(name, alias, str(version))
+            client().set_registered_model_alias(name, alias, str(version))
+            return
         except mlflow.MlflowException as error:
             if last or not re.search("Integrity|Unique", str(error)):
                 raise
 
 
 def resolve(spec: str, stage: str) -> ModelRef:
-    """The version of this stage's model that `spec` names: an alias, a version, a run ID or an MLflow URI.
+    """Find the version of a stage's model that a word names.
 
-    Raises UpstreamError, with what there is, for a file, an unknown name, another stage's model or one not READY.
+    Args:
+        spec: An alias, a version, a run ID or an MLflow URI.
+        stage: That the model is of.
+
+    Returns:
+        The version.
+
+    Raises:
+        UpstreamError: It is a file, an unknown name, another stage's model, or not READY. The message lists what there
+            is.
+        ResourceError: The store does not answer.
     """
     name = model_names()[stage]
     with translate_store_errors(f"{name} {spec!r}"):
@@ -178,7 +261,18 @@ def resolve(spec: str, stage: str) -> ModelRef:
 
 
 def upstream_of(models: Iterable[ModelRef], role: str) -> ModelRef:
-    """The model of `role` that one of `models` was built on; UpstreamError where none was."""
+    """Find a model that one of several was built on.
+
+    Args:
+        models: The models that were built.
+        role: Of the wanted one.
+
+    Returns:
+        The version.
+
+    Raises:
+        UpstreamError: None of them says so.
+    """
     for model in models:
         if told := model.tags.get(UPSTREAM + role):
             return resolve(json.loads(told)["uri"], role)
@@ -187,7 +281,17 @@ def upstream_of(models: Iterable[ModelRef], role: str) -> ModelRef:
 
 
 def stage_of(name: str) -> str:
-    """The stage of a registered model's name, or of its own name; ParamsError with the nearest one."""
+    """The stage of a registered model.
+
+    Args:
+        name: Of the model, or of the stage itself.
+
+    Returns:
+        The stage's name.
+
+    Raises:
+        ParamsError: There is no such model; the message has the nearest name.
+    """
     names = model_names()
     stages = {model: stage for stage, model in names.items()} | {stage: stage for stage in names}
     if name not in stages:
@@ -259,7 +363,19 @@ def _of_model(spec: str, model_id: str, name: str) -> ModelVersion:
 
 
 def ready(version: ModelVersion, asked: str, stage: str) -> ModelRef:
-    """The version as an Upstream; UpstreamError where it is not READY, or was tagged as another stage's."""
+    """Check that a version can be used.
+
+    Args:
+        version: Of a registered model.
+        asked: What the user named it by.
+        stage: That it must be of.
+
+    Returns:
+        The version.
+
+    Raises:
+        UpstreamError: It is not READY, or was tagged as another stage's.
+    """
     name, number = version.name, int(version.version)
     model = logged_model(model_id_of(version))
     status = version.status if version.status != "READY" or model is None else str(model.status)
@@ -295,7 +411,14 @@ def _refuse(spec: str, found: str, name: str) -> NoReturn:
 
 
 def aliases_of(name: str) -> dict[str, int]:
-    """alias -> version; {} where nothing is registered under the name."""
+    """Aliases of a registered model.
+
+    Args:
+        name: Of the model.
+
+    Returns:
+        Version by alias. Empty where nothing is registered under the name.
+    """
     import mlflow
 
     try:
@@ -307,7 +430,14 @@ def aliases_of(name: str) -> dict[str, int]:
 
 
 def versions_of(name: str) -> list[ModelVersion]:
-    """Every version, newest first, READY or not."""
+    """All versions of a registered model.
+
+    Args:
+        name: Of the model.
+
+    Returns:
+        The versions, READY or not, newest first.
+    """
     found: list[ModelVersion] = []
     token: str | None = None
     while True:
@@ -319,7 +449,14 @@ def versions_of(name: str) -> list[ModelVersion]:
 
 
 def logged_model(model_id: str | None) -> LoggedModel | None:
-    """None where it was deleted."""
+    """Look a logged model up.
+
+    Args:
+        model_id: Of the model.
+
+    Returns:
+        None where there is no ID, or the model was deleted.
+    """
     import mlflow
 
     if model_id is None:
@@ -333,6 +470,13 @@ def logged_model(model_id: str | None) -> LoggedModel | None:
 
 
 def model_id_of(version: ModelVersion) -> str | None:
-    """MLflow 3.17 answers `model_id` None for every version; the source says it."""
+    """Logged model of a version. MLflow 3.17 gives `model_id` None for every version; the source names it.
+
+    Args:
+        version: Of a registered model.
+
+    Returns:
+        ID of the logged model. None: the version was made in another way.
+    """
     match = re.fullmatch(r"models:/(m-[0-9a-f]{32})/?", version.source or "")
     return match[1] if match else None

@@ -1,4 +1,4 @@
-"""Which code a run used: the git commit it came from, and the digest of the source files a module can reach."""
+"""Which code a run used: its git commit, and the digest of the source files that a module can reach."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def code_state() -> dict[str, str]:
-    """Tags: the commit and whether the tree differs from it; `none` and `unknown` where there is no repository."""
+    """State of the code, as tags.
+
+    Returns:
+        The commit, and whether the code differs from it; "none" and "unknown" where there is no repository.
+    """
 
     def git(*words: str) -> str | None:
         try:
@@ -36,7 +40,7 @@ def code_state() -> dict[str, str]:
 
 
 def content_digest(named: str, place: str) -> str:
-    """What tells apart the contents that a parameter's value may name at different times.
+    """Tell apart the contents that a parameter's value may name at different times.
 
     Args:
         named: A folder, or a model of Hugging Face.
@@ -64,10 +68,16 @@ def content_digest(named: str, place: str) -> str:
 
 
 def source_digest(module: str) -> str:
-    """sha256 over the names and syntax trees of `module` and of the sign_models files that it can import.
+    """Digest of the code that a module can reach.
 
-    Imports inside functions count too; nothing is imported. Neither a comment, a docstring nor a file that the module
-    cannot reach changes the digest.
+    Imports inside functions count too; nothing is imported. Comments, docstrings and files that the module cannot reach
+    do not change the digest.
+
+    Args:
+        module: Its dotted name.
+
+    Returns:
+        sha256 over names and syntax trees of `module` and of the sign_models files that it can import.
     """
     digest = hashlib.sha256()
     for name in sorted(reachable(module)):
@@ -76,7 +86,14 @@ def source_digest(module: str) -> str:
 
 
 def reachable(module: str) -> set[str]:
-    """Names of `module` and of the sign_models modules that importing it can import, packages included."""
+    """Find the modules that importing a module can import.
+
+    Args:
+        module: Its dotted name.
+
+    Returns:
+        `module` and modules of sign_models, packages included.
+    """
     found: set[str] = set()
     waiting = [module]
     while waiting:
@@ -106,7 +123,12 @@ def _outside(module: str) -> Path:
 
 
 class Read(NamedTuple):
-    """A module's syntax tree as text, and the names that it imports."""
+    """A module that was read.
+
+    Attributes:
+        tree: Syntax tree, as text.
+        imports: Names that it imports.
+    """
 
     tree: str
     imports: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""The tracking store: where it is, making a fresh one, what its troubles are called, and runs that nobody ended."""
+"""The tracking store: where it is, making a fresh one, local copies of artifacts, and runs that nobody ended."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import hashlib
 import json
 import logging
 import os
+import sqlite3
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,14 +36,18 @@ ARTIFACTS = "mlruns"  # beside the database file; `make ui` and tools.mlflow_sto
 # Alembic says a line for each table; MLflow logs a traceback of what it raises, which its catcher says in one line.
 QUIET = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 STALE_DATABASE_S = 600.0  # making one takes seconds
+_NO_FOLDER = (NotADirectoryError, FileExistsError)  # of a database below a file
 PROJECT = Path(__file__).resolve().parents[2]
-ON_ITS_WAY = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
+PENDING_RUN_GRACE_S = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
 
 
 @cache
 def load_mlflow() -> None:
-    """Import MLflow, to stay until this process ends: to search its half a million objects for garbage again and again
-    while they are made takes a second, and another one when the process ends."""
+    """Import MLflow, once.
+
+    The garbage collector is paused meanwhile, and never looks at these objects again: to search half a million of them
+    while they are made takes a second, and another one when the process ends.
+    """
     gc.disable()
     try:
         import mlflow
@@ -57,19 +62,41 @@ def load_mlflow() -> None:
 
 
 def client() -> MlflowClient:
+    """A client of the store.
+
+    Returns:
+        The client.
+    """
     import mlflow
 
     return mlflow.MlflowClient()
 
 
 def artifacts_at(uri: str) -> ArtifactRepository:
+    """Artifacts of a run or model.
+
+    Args:
+        uri: Where they are.
+
+    Returns:
+        MLflow's repository of them.
+    """
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     return get_artifact_repository(uri)
 
 
 def local_copy(artifacts: ArtifactRepository, path: str, scratch: str) -> Path:
-    """The file or folder `path` on this machine: in place where the store is here, else downloaded into `scratch`."""
+    """Have an artifact on this machine.
+
+    Args:
+        artifacts: Of a run or model.
+        path: File or folder among them.
+        scratch: Folder for what has to be downloaded.
+
+    Returns:
+        The file or folder: in place where the store is on this machine, else below `scratch`.
+    """
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
     in_place = isinstance(artifacts, LocalArtifactRepository)
@@ -77,7 +104,14 @@ def local_copy(artifacts: ArtifactRepository, path: str, scratch: str) -> Path:
 
 
 def file_digests(folder: Path) -> dict[str, str]:
-    """Path in the folder -> sha256 of the file."""
+    """Digests of a folder's files.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        sha256 by path in the folder.
+    """
     sums = {}
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         with path.open("rb") as file:
@@ -86,13 +120,21 @@ def file_digests(folder: Path) -> dict[str, str]:
 
 
 def folder_digest(folder: Path, without: Collection[str] = ()) -> str:
-    """sha256 of the names and contents of a folder's files. without: names of files and folders that do not count."""
+    """Digest of a folder.
+
+    Args:
+        folder: The folder.
+        without: Names of files and folders that do not count.
+
+    Returns:
+        sha256 of the names and contents of its files.
+    """
     digests = {path: digest for path, digest in file_digests(folder).items() if not {*path.split("/")} & {*without}}
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def connect(experiment: str | None = None) -> str:
-    """Make the store usable and return the ID of the experiment to work in.
+    """Make the store usable, and choose the experiment to work in.
 
     The store is MLFLOW_TRACKING_URI, or MLflow's own default: mlflow.db in the working directory. Artifacts lie in
     `mlruns` beside the database. A fresh sqlite database is made once, whoever else starts at the same time. Runs whose
@@ -102,9 +144,12 @@ def connect(experiment: str | None = None) -> str:
         experiment: Its name, made where there is none; None leaves the choice to MLFLOW_EXPERIMENT_ID,
             MLFLOW_EXPERIMENT_NAME or MLflow's default experiment.
 
+    Returns:
+        ID of the experiment.
+
     Raises:
-        ResourceError: The store cannot be used: no database, no driver, a file store, of another MLflow,
-            away, or it keeps artifacts where this command cannot write them.
+        ResourceError: The store cannot be used: no database, no driver, a file store, of another MLflow, away, or it
+            keeps artifacts where this command cannot write them.
         UpstreamError: The experiment was deleted, or there is none of MLFLOW_EXPERIMENT_ID.
     """
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # one a file
@@ -129,7 +174,7 @@ def connect(experiment: str | None = None) -> str:
 
 @contextmanager
 def _refuse_unusable(place: str) -> Iterator[None]:
-    """ResourceError for a store that no waiting mends: one that MLflow cannot open as it is named."""
+    """Raise ResourceError for a store that MLflow cannot open as it is named, which no waiting mends."""
     import mlflow
     from requests import RequestException
 
@@ -145,7 +190,7 @@ def _refuse_unusable(place: str) -> Iterator[None]:
     except Exception as error:  # drivers and MLflow's plugins have classes of their own
         if isinstance(error, mlflow.MlflowException) and error.error_code not in ANSWERS:
             raise
-        if isinstance(error, OSError | RequestException | SignError):
+        if isinstance(error, OSError | RequestException | SignError) and not isinstance(error, _NO_FOLDER):
             raise
         found = first_line(error)
         if "filesystem tracking backend" in found:
@@ -171,7 +216,7 @@ def _experiment_id(store: MlflowClient, name: str | None) -> str:
     found = store.get_experiment_by_name(name)
     if found is None:
         try:
-            return store.create_experiment(name)
+            return str(store.create_experiment(name))
         except mlflow.MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -220,13 +265,24 @@ def _check_artifacts(location: str, place: str, uri: str) -> None:
 
 
 def make_database(uri: str, artifact_root: str | None = None) -> None:
-    """Make the sqlite database of `uri` where there is none (also for tools.mlflow_store); others make themselves.
+    """Make the sqlite database of a store where there is none; other databases make themselves.
 
     MLflow 3.17 migrates an empty database in place and without a lock: processes that start together corrupt it, and a
-    kill in between leaves a database that never opens again. So it is made beside, then moved, under a lock.
+    kill in between leaves a database that never opens again. So it is made beside, then moved, under a lock. Also
+    called by tools.mlflow_store.
+
+    Args:
+        uri: Of the store.
+        artifact_root: Where its artifacts go. None: `mlruns` beside the database.
+
+    Raises:
+        ResourceError: Another process holds the lock for too long.
     """
     path = _sqlite_path(uri)
-    if path is None or _exists(path):
+    if path is None:
+        return
+    if _exists(path):
+        _open_once(path)
         return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -246,10 +302,20 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
         _put(making, path)
 
 
+def _open_once(path: Path) -> None:
+    """Raises what sqlite says of a file that it cannot open: MLflow asks it again and again, for 100 seconds."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as database:
+        try:
+            database.execute("PRAGMA schema_version")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):  # another process is writing: MLflow waits for it
+                raise
+
+
 def _put(making: Path, path: Path) -> None:
     """Give a database its name, unless another user was a moment faster: the lock keeps out this one's processes."""
     if path.exists() and not _exists(path):
-        os.replace(making, path)
+        making.replace(path)
         return
     with suppress(FileExistsError):
         os.link(making, path)
@@ -269,7 +335,11 @@ def _exists(path: Path) -> bool:
 
 
 def close_dead_runs() -> list[str]:
-    """Set to KILLED the RUNNING runs whose process is known to be dead; their IDs."""
+    """Set to KILLED the RUNNING runs whose process is known to be dead.
+
+    Returns:
+        IDs of these runs.
+    """
     store = client()
     experiments = [e.experiment_id for e in store.search_experiments()]
     running = store.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000)
@@ -284,7 +354,7 @@ def _never_began(run: Run) -> bool:
     """Whether `mlflow run` made this run here and died before its step could sign it.
 
     With a database file on this machine: where no process could still be on its way to it. Who is on the way to a run
-    on a server cannot be seen; there it has `ON_ITS_WAY` to begin, and one that is later goes on all the same.
+    on a server cannot be seen; there it has PENDING_RUN_GRACE_S to begin, and one that is later goes on all the same.
     """
     import mlflow
 
@@ -297,7 +367,7 @@ def _never_began(run: Run) -> bool:
         return False
     if database is None:
         own = run.info.run_id == os.environ.get("MLFLOW_RUN_ID")
-        return not own and time.time() - run.info.start_time / 1000 > ON_ITS_WAY
+        return not own and time.time() - run.info.start_time / 1000 > PENDING_RUN_GRACE_S
     mine = [p for p in psutil.process_iter(["pid", "uids", "cmdline", "environ", "cwd"]) if _is_mine(p)]
     # an `mlflow run` makes one run: where its step is there, it is on its way to no other, as the one above us
     arrived = {above.pid for p in mine if "MLFLOW_RUN_ID" in (p.info["environ"] or {}) for above in _above(p)}
@@ -311,7 +381,7 @@ def _is_mine(other: psutil.Process) -> bool:
 
 def _above(other: psutil.Process) -> list[psutil.Process]:
     try:
-        return other.parents()
+        return list(other.parents())
     except psutil.NoSuchProcess:  # it has ended since
         return []
 

@@ -1,4 +1,4 @@
-"""What troubles of the tracking store and of the disk are called: one ResourceError, without a password in it."""
+"""Troubles of the tracking store and of the disk as one ResourceError, without a password in it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,26 @@ MAX_FOUND = 300  # characters of a library's own message
 
 
 def public(text: str) -> str:
-    """The text without the user names and passwords of the URIs in it."""
+    """Remove user names and passwords from the URIs in a text.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The text without them.
+    """
     return re.sub(r"://[^/\s@]*@", "://", text)
 
 
 def first_line(error: object) -> str:
-    """The first line of a library's message, of bounded length, without passwords."""
+    """Shorten a library's message.
+
+    Args:
+        error: An exception or a message.
+
+    Returns:
+        Its first line, of bounded length, without passwords.
+    """
     return public((str(error).strip().splitlines() or [type(error).__name__])[0])[:MAX_FOUND]
 
 
@@ -34,9 +48,16 @@ def first_line(error: object) -> str:
 def translate_store_errors(place: str) -> Iterator[None]:
     """Wrap calls of the store. Each is a place where a command stops that was asked to.
 
+    Args:
+        place: What is done, for the message.
+
+    Yields:
+        Nothing.
+
     Raises:
         ResourceError: The disk is full or barred, or the store fails once MLflow's own retries are used up.
         MlflowException: The store answered one of ANSWERS.
+        Terminated: A signal asks for the end (KeyboardInterrupt for Ctrl-C).
     """
     from sign_models.tracking.store import load_mlflow
 
@@ -62,7 +83,17 @@ def translate_store_errors(place: str) -> Iterator[None]:
 
 @contextmanager
 def translate_disk_errors(place: str) -> Iterator[None]:
-    """A ResourceError at `place` for a full disk, whoever notices it: the system, sqlite or safetensors."""
+    """Wrap work that writes to a disk.
+
+    Args:
+        place: What is done, for the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ResourceError: The disk is full, whoever notices it: the system, sqlite or safetensors.
+    """
     import mlflow
     from safetensors import SafetensorError
 
@@ -82,7 +113,15 @@ def _full(error: Exception) -> bool:
 
 
 def store_away(place: str, error: Exception) -> ResourceError:
-    """The error to raise where a store that could be used does not answer, or answers with an error of its own."""
+    """Describe a store that does not answer, or answers with an error of its own.
+
+    Args:
+        place: What was done.
+        error: What was raised.
+
+    Returns:
+        The error to raise.
+    """
     found = first_line(error)
     remedy = "see that the server or disk is there, then type the same command again: it goes on where it was"
     if "out-of-date database schema" in found:
@@ -102,6 +141,15 @@ def _barred(place: str, error: OSError) -> ResourceError:
 
 
 def disk_full(place: str, error: Exception) -> ResourceError:
+    """Describe a full disk.
+
+    Args:
+        place: What was done.
+        error: What was raised.
+
+    Returns:
+        The error to raise.
+    """
     return ResourceError(
         f"no space is left on the disk ({str(error).splitlines()[0][:200]})",
         place=place,

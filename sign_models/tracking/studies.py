@@ -18,7 +18,7 @@ def open_study(
     *,
     spark: bool = False,
 ) -> optuna.Study:
-    """The study of a name, which maximizes; made where there is none.
+    """Open a study, which maximizes. It is made where there is none of the name.
 
     Args:
         name: Of the study and its run.
@@ -26,6 +26,9 @@ def open_study(
         sampler: Chooses values.
         pruner: Stops trials.
         spark: Whether its trials run on Spark's executors.
+
+    Returns:
+        The study.
 
     Raises:
         ResourceError: Spark's Python package is missing.

@@ -1,1 +1,1 @@
-"""The training loop, a step of it, devices and processes."""
+"""The training loop that all stages share, and where it runs. Imports torch, no MLflow."""

@@ -1,8 +1,8 @@
-"""This process among those that train one model together: its rows of every batch, and what they tell each other.
+"""Processes that train one model together: which clips of a batch are a process's own, and how processes communicate.
 
-Every process has the whole corpus and draws the same batches, and computes its own rows of them. A loss is divided by
-the mean over the processes of what their rows weigh, and DistributedDataParallel takes the mean of the gradients: how
-many processes there are changes results by rounding only. They are started by torchrun, by `launch` or by hand
+Every process has the whole corpus, plans the same batches, and computes its own clips of each. A loss is divided by the
+mean over the processes of what their clips weigh, and DistributedDataParallel averages the gradients. So the number of
+processes changes results by rounding only. Processes are started by torchrun, by `launch` or by hand
 (docs/processes.md).
 """
 
@@ -28,57 +28,104 @@ COLLECTIVE_TIMEOUT = timedelta(hours=12)
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """All of its methods but rows() are called by all processes, or by none."""
+    """The processes that train together, seen from one of them.
+
+    All methods but local_slice() are collective: all processes call them, or none does.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        world_size: Number of processes.
+    """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether this process is the one that evaluates, logs and saves."""
+    def is_main_process(self) -> bool:
+        """Whether this process is the one that evaluates, logs and saves: rank 0."""
         return self.rank == 0
 
-    def rows(self, clips: int) -> slice:
-        """This process's rows of a step of so many clips."""
-        return slice(clips * self.rank // self.size, clips * (self.rank + 1) // self.size)
+    def local_slice(self, clips: int) -> slice:
+        """Which clips of a step are this process's.
 
-    def mean(self, values: Tensor) -> Tensor:
-        """The mean over the processes, without gradient."""
+        Args:
+            clips: Clips of the step.
+
+        Returns:
+            A slice of them. The slices of all processes cover the step without overlap.
+        """
+        return slice(clips * self.rank // self.world_size, clips * (self.rank + 1) // self.world_size)
+
+    def all_reduce_mean(self, values: Tensor) -> Tensor:
+        """Average a tensor over the processes, without gradient.
+
+        Args:
+            values: Any shape, the same in every process.
+
+        Returns:
+            The mean, of the same shape.
+        """
         values = values.detach()
-        if self.size > 1:
+        if self.world_size > 1:
             values = values.clone()
             dist.all_reduce(values)
-            values /= self.size
+            values /= self.world_size
         return values
 
     def gather(self, mine: Tensor, rows: RngSlice) -> Tensor:
-        """(B, ...) of this process's rows -> those of the whole step, with gradient."""
-        if self.size == 1:
+        """Join the rows of all processes, with gradient.
+
+        Args:
+            mine: (b, ...), rows of this process.
+            rows: Which rows of the step they are.
+
+        Returns:
+            (B, ...), rows of the whole step.
+        """
+        if self.world_size == 1:
             return mine
         whole: Tensor = _Gather.apply(mine, rows)
         return whole
 
     def broadcast_object(self, make: Callable[[], T]) -> T:
-        """What `make` gives in the first process, in all of them; the others do not call it."""
-        if self.size == 1:
+        """Compute an object in rank 0 and give it to all processes.
+
+        Args:
+            make: Called in rank 0 only.
+
+        Returns:
+            What `make` returned.
+        """
+        if self.world_size == 1:
             return make()
-        heard: T = self.send_object(make()) if self.first else self.receive_object()
+        heard: T = self.send_object(make()) if self.is_main_process else self.receive_object()
         return heard
 
     def send_object(self, value: T) -> T:
-        """For the first process: what the others hear."""
+        """In rank 0: give an object to the others, which call receive_object().
+
+        Args:
+            value: Any object that can be pickled.
+
+        Returns:
+            The object itself.
+        """
         dist.broadcast_object_list([value])
         return value
 
     def receive_object(self) -> Any:
-        """For the other processes: what the first one tells, whenever that is."""
+        """In the other ranks: wait for the object of rank 0's send_object().
+
+        Returns:
+            The object.
+        """
         box = [None]
         dist.broadcast_object_list(box)
         return box[0]
 
 
 class _Gather(torch.autograd.Function):
-    """Each process writes its rows. The gradient of a row is the sum of those that all processes have of it."""
+    """Each process writes its rows. The gradient of a row is the sum of its gradients in all processes."""
 
     @staticmethod
     def forward(ctx: Any, mine: Tensor, rows: RngSlice) -> Tensor:
@@ -99,13 +146,23 @@ ALONE = ProcessGroup()
 
 
 def current_group() -> ProcessGroup:
-    """This process among those that have joined."""
+    """The processes that have met in init_distributed().
+
+    Returns:
+        Their group, or that of a single process.
+    """
     return ProcessGroup(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
 
 
 @contextmanager
 def init_distributed() -> Iterator[ProcessGroup]:
-    """Meet the other processes that torchrun has started; each has the GPU of its number on its machine, or the CPU."""
+    """Meet the other processes that torchrun has started.
+
+    Each process takes the GPU of its LOCAL_RANK where there are GPUs.
+
+    Yields:
+        The group.
+    """
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("cpu:gloo,cuda:nccl", timeout=COLLECTIVE_TIMEOUT)

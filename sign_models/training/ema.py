@@ -1,22 +1,30 @@
-"""The exponential moving average of a training's weights."""
+"""Exponential moving average of a model's weights during training."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-if TYPE_CHECKING:
-    pass
-
 
 class ExponentialMovingAverage:
-    """Exponential moving average of the weights, whose memory grows with the number of updates, so that it forgets the
-    random start. torch's AveragedModel reads its counter on the host, which waits for the GPU in every step."""
+    """Exponential moving average of weights.
+
+    Its decay rises with the number of updates, so that the random start is forgotten. torch's AveragedModel reads its
+    counter on the host, which waits for the GPU in every step.
+
+    Attributes:
+        module: A copy of the model, with the averaged weights.
+    """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
+        """Copy a model.
+
+        Args:
+            module: Whose weights are followed.
+            decay: Of the average in the long run, in [0, 1).
+        """
         self.module = copy.deepcopy(module)
         self.decay = decay
         averaged = [*self.module.parameters()]
@@ -27,9 +35,13 @@ class ExponentialMovingAverage:
             mean.grad = current.detach()
 
     def prepare(self, updates: int) -> None:
-        """To be called before the update number `updates`, counted from 0."""
+        """Set the decay of the next update. Call it before the step, outside of any captured graph.
+
+        Args:
+            updates: Updates made so far.
+        """
         self.share.fill_(1 - min(self.decay, (1 + updates) / (10 + updates)) if updates else 1.0)
 
     def update(self) -> None:
-        """average += share * (weights - average)"""
+        """Move the average towards the weights: average += share * (weights - average)."""
         self.follow.step()

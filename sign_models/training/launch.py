@@ -1,4 +1,4 @@
-"""Starts a command again as several processes, by torchrun."""
+"""Start a command again in several processes, by torchrun."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from sign_models.errors import ParamsError
 
 
 def launch(size: int, module: str, arguments: Sequence[str]) -> None:
-    """`python -m MODULE ARGUMENTS` in `size` processes of this machine; returns when all have ended well.
+    """Run `python -m MODULE ARGUMENTS` in several processes of this machine, and wait until all have ended.
 
-    SystemExit with the code of the first one that did not, or 128 + the signal that ended this process. torchrun's own
-    options may come from the environment, as PET_NNODES and PET_RDZV_ENDPOINT do where several machines take part.
+    torchrun's own options may come from the environment, e.g. PET_NNODES and PET_RDZV_ENDPOINT for several machines.
+
+    Args:
+        size: Processes.
+        module: Name of the module.
+        arguments: Of its command line.
+
+    Raises:
+        ParamsError: There are more processes than GPUs.
+        SystemExit: With the exit code of the first process that failed, or 128 + the signal that ended this one.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // size)))
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # of torchrun: a process that fails has said why

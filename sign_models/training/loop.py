@@ -1,8 +1,8 @@
-"""The training loop of all stages: devices, precision and processes are its business, not a stage's.
+"""The training loop of all stages. Device, precision and processes are handled here, not in a stage.
 
-What happens in step s depends on the weights, (seed, s) and the data only, never on how the process came to step s.
-So a training that was killed goes on from its checkpoint to the very weights that it would have reached, on a device of
-the same kind and, on a CPU, with as many threads: sums are rounded in the order in which threads share them.
+Step s depends on the weights, on (seed, s) and on the data only, never on how training came to step s. So a training
+that was killed goes on from its checkpoint to the very weights that it would have reached, on a device of the same kind
+and, on a CPU, with the same number of threads: sums are rounded in the order in which threads share them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -26,14 +25,24 @@ from sign_models import interruption
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.training.device import Device
 from sign_models.training.step import TrainStep
-from sign_models.training.task import Progress, Recorder, Task
+from sign_models.training.task import MetricLogger, Progress, Task, TrainingOptions
 
 HEARTBEAT_S = 60.0  # a log that is no terminal gets a line at least so often
 LOG_STEPS = 20  # train metrics are averaged over this many steps, read from the device and recorded together
 
 
 def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_steps: int) -> int:
-    """How long params.schema.Training says, in optimizer steps."""
+    """Length of a training.
+
+    Args:
+        steps: Optimizer steps. None: `epochs` says it.
+        epochs: Passes over the training clips. None: `steps` says it.
+        min_steps: Least number of steps, with `epochs`.
+        epoch_steps: Steps of a pass.
+
+    Returns:
+        Optimizer steps.
+    """
     if epochs is not None:
         return max(1, min_steps, round(epochs * epoch_steps))
     assert steps is not None  # params.load refuses both null
@@ -41,118 +50,151 @@ def total_steps(steps: int | None, epochs: float | None, min_steps: int, epoch_s
 
 
 def learning_rate(step: int, total: int, warmup: float) -> float:
-    """Share of the peak rate: a linear rise, then a cosine down to 0."""
+    """Learning rate of a step: a linear rise, then a cosine down to 0.
+
+    Args:
+        step: From 0.
+        total: Steps of the training.
+        warmup: Share of the steps in which it rises.
+
+    Returns:
+        A share of the peak rate, in (0, 1].
+    """
     rise = max(1, round(warmup * total))
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
 
 
-def fit(
-    task: Task,
-    machine: Device,
-    recorder: Recorder,
-    name: str,
-    *,
-    steps: int | None,
-    epochs: float | None,
-    min_steps: int,
-    lr: float,
-    weight_decay: float,
-    warmup: float,
-    clip_norm: float,
-    ema: float,
-    evaluations: int,
-    patience: int,
-    checkpoint_minutes: float,
-    seed: int,
-    **_: Any,
-) -> Progress:
-    """Train task.objective; on return it holds the best averaged weights. Parameters as in params.schema.Training."""
-    total = total_steps(steps, epochs, min_steps, task.epoch_steps)
-    every = -(-total // evaluations)
-    stepper = TrainStep(
-        task,
-        machine,
-        lr=lr,
-        weight_decay=weight_decay,
-        clip_norm=clip_norm,
-        ema=ema,
-        seed=seed,
-        note=recorder.note,
-    )
-    process_group = machine.process_group
-    if task.sampler.batch_size < process_group.size:
+def fit(task: Task, device: Device, logger: MetricLogger, name: str, options: TrainingOptions) -> Progress:
+    """Train a task's objective.
+
+    An unfinished training that the logger knows of goes on from its last checkpoint. On return the objective holds the
+    averaged weights with the best validation score, in evaluation mode.
+
+    Args:
+        task: What is trained.
+        device: Where it is trained, and with which other processes.
+        logger: Where metrics, figures and checkpoints go.
+        name: Of the stage, for messages.
+        options: Length, optimizer and checkpoints.
+
+    Returns:
+        How the training went.
+
+    Raises:
+        ParamsError: A step has fewer clips than there are processes.
+        ResourceError: Memory ran out, or loss or score is no longer finite.
+        Terminated: A signal asks for the end (KeyboardInterrupt for Ctrl-C).
+    """
+    processes = device.process_group.world_size
+    if task.sampler.batch_size < processes:
         raise ParamsError(
-            f"{task.sampler.batch_size} clips a step for {process_group.size} processes",
+            f"{task.sampler.batch_size} clips a step for {processes} processes",
             place="training.batch_size",
             wanted="at least one for each",
             remedy="raise it, or take fewer processes",
         )
-    averaged = stepper.average.module
-    recorder.note(f"{name}: {machine.told(stepper.recorder is not None)}")
-    for fact in task.facts.values():
-        recorder.note(f"{name}: {fact}")
-    progress = Progress()
-    best: dict[str, Tensor] = {}
-    folder = recorder.restore()
-    if folder is not None:
-        progress, best = _restore(folder, task, averaged, stepper.optimizer)
-        progress.parts = (
-            progress.parts if process_group.size == 1 else 1
-        )  # as many processes as before may not be there
-        recorder.note(f"{name}: goes on from step {progress.step} of {total}")
-    silent = not (process_group.first and sys.stderr.isatty())
-    bar = tqdm(total=total, initial=progress.step, desc=name, unit="step", disable=silent)
-    pending: list[Tensor] = []
-    saved = clock = noted = started = time.monotonic()
-    began = progress.step
-    while progress.step < total and not _enough(progress, patience):
-        interruption.check()
-        step = progress.step
-        rate = learning_rate(step, total, warmup)
-        pending.append(stepper.step(progress, rate, step / total))
-        progress.step += 1
-        bar.update()
-        last = progress.step == total
-        if progress.step % LOG_STEPS == 0 or progress.step % every == 0 or last:
-            values = process_group.mean(torch.stack(pending).mean(0))
-            logged = dict(zip(stepper.names, values.tolist(), strict=True))
-            progress.frames += round(logged.pop("frames") * process_group.size * len(pending))
-            pending = []
-            progress.seconds += time.monotonic() - clock
-            _record(recorder, logged, lr * rate, progress, task.epoch_steps, step)
-            bar.set_postfix(loss=f"{logged['loss']:.3f}")
-            clock = time.monotonic()
-            if bar.disable and clock - noted > HEARTBEAT_S:
-                done = f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}"
-                recorder.note(f"{done}  about {_remaining(clock - started, progress.step - began, total - began)} left")
-                noted = clock
-        if progress.step % every == 0 or last:
-            metrics = process_group.broadcast_object(partial(_evaluate, task, averaged, machine))
-            _check_finite("validation score", metrics["score"], step)
-            better = metrics["score"] > progress.highest_score
-            progress.highest_score = max(progress.highest_score, metrics["score"])
-            progress.without_better = 0 if better else progress.without_better + 1
-            # of scores that chance could have put in another order, the one after more training is taken
-            if metrics["score"] >= progress.highest_score - task.tolerance:
-                progress.best_score, progress.best_step, progress.best_metrics = metrics["score"], step, metrics
-                best = {k: v.detach().clone() for k, v in averaged.state_dict().items()}
-            if not last:
-                _advance(task, averaged, machine, progress.step / total)
-            recorder.metrics({f"validation/{k}": v for k, v in metrics.items()}, step)
-            shown = "  ".join(f"{k} {v:.3f}" for k, v in metrics.items())
-            recorder.note(f"{name}: step {progress.step}/{total}  train loss {logged['loss']:.3f}  {shown}")
-            noted = time.monotonic()
-            if last or _enough(progress, patience) or time.monotonic() - saved > 60 * checkpoint_minutes:
-                if process_group.first:
-                    _save(recorder, task, averaged, stepper.optimizer, best, progress)
-                saved = time.monotonic()
-            clock = time.monotonic()
-    bar.close()
-    task.objective.load_state_dict(best)
-    task.objective.eval()
-    return progress
+    return _Training(task, device, logger, name, options).run()
+
+
+class _Training:
+    """One training: its state between two steps."""
+
+    def __init__(self, task: Task, device: Device, logger: MetricLogger, name: str, options: TrainingOptions) -> None:
+        self.task, self.device, self.logger, self.name, self.options = task, device, logger, name, options
+        self.total = total_steps(options.steps, options.epochs, options.min_steps, task.epoch_steps)
+        self.every = -(-self.total // options.evaluations)
+        self.stepper = TrainStep(task, device, options, logger.log)
+        self.averaged = self.stepper.average.module
+        logger.log(f"{name}: {device.describe(self.stepper.graphs is not None)}")
+        for fact in task.facts.values():
+            logger.log(f"{name}: {fact}")
+        self.progress = Progress()
+        self.best: dict[str, Tensor] = {}
+        if (folder := logger.restore()) is not None:
+            self.progress, self.best = _restore(folder, task, self.averaged, self.stepper.optimizer)
+            if device.process_group.world_size > 1:
+                self.progress.parts = 1  # as many processes as before may not be there
+            logger.log(f"{name}: goes on from step {self.progress.step} of {self.total}")
+        silent = not (device.process_group.is_main_process and sys.stderr.isatty())
+        self.bar = tqdm(total=self.total, initial=self.progress.step, desc=name, unit="step", disable=silent)
+        self.pending: list[Tensor] = []  # values of the steps since the last report
+        self.first_step = self.progress.step
+        self.started = self.saved = self.said = self.clock = time.monotonic()
+
+    def run(self) -> Progress:
+        progress = self.progress
+        while progress.step < self.total and not self._out_of_patience():
+            interruption.check()
+            rate = learning_rate(progress.step, self.total, self.options.warmup)
+            self.pending.append(self.stepper.step(progress, rate, progress.step / self.total))
+            progress.step += 1
+            self.bar.update()
+            evaluates = progress.step % self.every == 0 or progress.step == self.total
+            if evaluates or progress.step % LOG_STEPS == 0:
+                loss = self._report(self.options.lr * rate)
+            if evaluates:
+                self._validate(loss)
+        self.bar.close()
+        self.task.objective.load_state_dict(self.best)
+        self.task.objective.eval()
+        return progress
+
+    def _out_of_patience(self) -> bool:
+        return bool(self.options.patience) and self.progress.without_better >= self.options.patience
+
+    def _report(self, rate: float) -> float:
+        """Log the means of the steps since the last report -> their loss."""
+        progress, group = self.progress, self.device.process_group
+        means = group.all_reduce_mean(torch.stack(self.pending).mean(0))
+        logged = dict(zip(self.stepper.names, means.tolist(), strict=True))
+        progress.frames += round(logged.pop("frames") * group.world_size * len(self.pending))
+        self.pending = []
+        progress.seconds += time.monotonic() - self.clock
+        _check_finite("loss", logged["loss"], progress.step - 1)
+        logged |= {
+            "learning_rate": rate,
+            "frames_per_second": progress.frames_per_second,
+            "epoch": progress.step / self.task.epoch_steps,
+        }
+        self.logger.metrics({f"train/{name}": value for name, value in logged.items()}, progress.step - 1)
+        self.bar.set_postfix(loss=f"{logged['loss']:.3f}")
+        self.clock = time.monotonic()
+        if self.bar.disable and self.clock - self.said > HEARTBEAT_S:
+            done = progress.step - self.first_step
+            left = _remaining(self.clock - self.started, done, self.total - self.first_step)
+            self.logger.log(f"{self._so_far(logged['loss'])}  about {left} left")
+            self.said = self.clock
+        return float(logged["loss"])
+
+    def _validate(self, loss: float) -> None:
+        """Score the averaged weights, keep the best ones, and save a checkpoint where one is due."""
+        task, progress, group = self.task, self.progress, self.device.process_group
+        step, last = progress.step - 1, progress.step == self.total
+        metrics = group.broadcast_object(partial(_evaluate, task, self.averaged, self.device))
+        score = metrics["score"]
+        _check_finite("validation score", score, step)
+        progress.without_better = 0 if score > progress.highest_score else progress.without_better + 1
+        progress.highest_score = max(progress.highest_score, score)
+        # of scores that chance could have put in another order, the one after more training is taken
+        if score >= progress.highest_score - task.tolerance:
+            progress.best_score, progress.best_step, progress.best_metrics = score, step, metrics
+            self.best = {name: value.detach().clone() for name, value in self.averaged.state_dict().items()}
+        if not last:
+            _advance(task, self.averaged, self.device, progress.step / self.total)
+        self.logger.metrics({f"validation/{name}": value for name, value in metrics.items()}, step)
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+        self.logger.log(f"{self._so_far(loss)}  {shown}")
+        self.said = time.monotonic()
+        if last or self._out_of_patience() or self.said - self.saved > 60 * self.options.checkpoint_minutes:
+            if group.is_main_process:
+                _save(self.logger, task, self.averaged, self.stepper.optimizer, self.best, progress)
+            self.saved = time.monotonic()
+        self.clock = time.monotonic()
+
+    def _so_far(self, loss: float) -> str:
+        return f"{self.name}: step {self.progress.step}/{self.total}  train loss {loss:.3f}"
 
 
 def _remaining(seconds: float, done: int, total: int) -> str:
@@ -161,54 +203,43 @@ def _remaining(seconds: float, done: int, total: int) -> str:
     return f"{left:.0f} s" if left < 120 else f"{left / 60:.0f} min" if left < 7200 else f"{left / 3600:.1f} h"
 
 
-def _enough(progress: Progress, patience: int) -> bool:
-    return bool(patience) and progress.without_better >= patience
-
-
-def _evaluate(task: Task, module: nn.Module, machine: Device) -> dict[str, float]:
+def _evaluate(task: Task, module: nn.Module, device: Device) -> dict[str, float]:
     module.eval()
-    with torch.no_grad(), machine.autocast():
+    with torch.no_grad(), device.autocast():
         metrics = task.evaluate(module)
     module.train()
     return metrics
 
 
-def _advance(task: Task, module: nn.Module, machine: Device, done: float) -> None:
-    if machine.process_group.first:
+def _advance(task: Task, module: nn.Module, device: Device, done: float) -> None:
+    if device.process_group.is_main_process:
         module.eval()
-        with torch.no_grad(), machine.autocast():
+        with torch.no_grad(), device.autocast():
             task.advance(module, done)
         module.train()
-    if machine.process_group.size > 1:
-        task.restore(machine.process_group.broadcast_object(task.state))
-
-
-def _record(
-    recorder: Recorder, logged: dict[str, float], rate: float, progress: Progress, epoch_steps: int, step: int
-) -> None:
-    _check_finite("loss", logged["loss"], step)
-    of_loop = {
-        "learning_rate": rate,
-        "frames_per_second": progress.frames_per_second,
-        "epoch": (step + 1) / epoch_steps,
-    }
-    recorder.metrics({f"train/{k}": v for k, v in (logged | of_loop).items()}, step)
+    if device.process_group.world_size > 1:
+        task.restore(device.process_group.broadcast_object(task.state))
 
 
 def _check_finite(name: str, value: float, step: int) -> None:
-    """No model comes of a training that has left the numbers."""
+    """Stop a training whose loss or score is no number any more.
+
+    Raises:
+        ResourceError: The value is infinite or NaN.
+    """
     if not math.isfinite(value):
         raise ResourceError(f"the {name} is {value} at step {step}", place="training", remedy="lower training.lr")
 
 
 def _save(
-    recorder: Recorder,
+    logger: MetricLogger,
     task: Task,
     averaged: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
     progress: Progress,
 ) -> None:
+    """Give the logger a checkpoint: weights, average, best weights, optimizer, and what the task made."""
     with tempfile.TemporaryDirectory(prefix="sign-checkpoint-") as folder:
         tensors = {f"model.{k}": v for k, v in task.objective.state_dict().items()}
         tensors |= {f"task.{k}": v for k, v in task.state().items()}
@@ -218,12 +249,13 @@ def _save(
         tensors |= {f"best.{k}": v for k, v in best.items()}
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, f"{folder}/state.safetensors")
         (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
-        recorder.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
+        logger.checkpoint(Path(folder), progress.step, progress.best_step == progress.step - 1)
 
 
 def _restore(
     folder: Path, task: Task, averaged: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, dict[str, Tensor]]:
+    """Read a checkpoint of _save() into task, average and optimizer -> progress, and the best weights."""
     content = json.loads((folder / "progress.json").read_text())
     progress = Progress(**{k: v for k, v in content.items() if k in Progress.__annotations__})  # earlier ones had more
     tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))

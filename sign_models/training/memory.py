@@ -1,4 +1,4 @@
-"""How long a clip may be that a device has the memory to train on."""
+"""The longest clip that a device has the memory to train on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ import psutil
 import torch
 from torch import Tensor
 
-SHARE = 0.5  # of the device's memory that one clip may take: the rest is for weights, their optimizer, the corpus
-PER_SAVED = 2.0  # bytes in use at most for one that autograd keeps; measured: 1.4 (docs/experiments.md)
+MAX_CLIP_MEMORY_SHARE = (
+    0.5  # of the device's memory that one clip may take: the rest is for weights, their optimizer, the corpus
+)
+BYTES_PER_SAVED_BYTE = 2.0  # bytes in use at most for one that autograd keeps; measured: 1.4 (docs/experiments.md)
 PROBED_FRAMES = (512, 1024, 2048)
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def device_memory(device: torch.device) -> int:
-    """Bytes of memory that the device has, in use or not: the same whenever it is asked."""
+    """Memory of a device.
+
+    Args:
+        device: A GPU, or the CPU with the limits of its control group.
+
+    Returns:
+        Bytes, in use or not, so that the answer is the same whenever it is asked.
+    """
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     limits = [int(psutil.virtual_memory().total)]
@@ -28,7 +37,14 @@ def device_memory(device: torch.device) -> int:
 
 
 def saved_bytes(forward: Callable[[], Tensor]) -> int:
-    """Bytes of the tensors that autograd keeps for the backward pass of `forward`."""
+    """Memory that autograd keeps for a backward pass.
+
+    Args:
+        forward: Computes a tensor with a gradient.
+
+    Returns:
+        Bytes of the tensors that are kept.
+    """
     kept: dict[int, Tensor] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -41,17 +57,20 @@ def saved_bytes(forward: Callable[[], Tensor]) -> int:
 
 
 def longest_clip(forward: Callable[[int], Tensor], memory: float) -> int:
-    """Frames of the longest clip whose training takes at most `memory` bytes.
+    """Find the longest clip that can be trained on.
 
-    Measures three short clips. What autograd keeps grows with the frames and, where attention is not fused, with their
-    square, so that three points tell the curve.
+    Three short clips are measured. What autograd keeps grows with the frames and, where attention is not fused, with
+    their square, so three points determine the curve.
 
     Args:
-        forward: Frames of one clip -> its loss.
-        memory: In bytes.
+        forward: Computes the loss of one clip of so many frames.
+        memory: Bytes that training may take.
+
+    Returns:
+        Frames.
     """
     n = PROBED_FRAMES[0]
-    a, b, c = (PER_SAVED * saved_bytes(partial(forward, frames)) for frames in PROBED_FRAMES)
+    a, b, c = (BYTES_PER_SAVED_BYTE * saved_bytes(partial(forward, frames)) for frames in PROBED_FRAMES)
     # through (n, a), (2 n, b), (4 n, c)
     square = max(0.0, ((c - b) / 2 - (b - a)) / 3) / n**2
     slope = max((b - a) / n - 3 * square * n, 1.0)

@@ -1,7 +1,7 @@
 """One optimizer step: gradients, clipping, update, average of the weights.
 
-A small model's step is a few milliseconds of work for a GPU, and ten times that for Python to ask for it. So on a GPU a
-step is recorded as a CUDA graph and played again for every batch of the same shape (docs/experiments.md).
+A step of a small model is a few milliseconds of work for a GPU, and ten times that for Python to launch. So on a GPU a
+step is captured as a CUDA graph and replayed for every batch of the same shape (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -25,16 +25,24 @@ from sign_models.training.ema import ExponentialMovingAverage
 
 if TYPE_CHECKING:
     from sign_models.training.device import Device
-    from sign_models.training.task import Group, Progress, Task
+    from sign_models.training.task import Group, Progress, Task, TrainingOptions
 
 OutOfMemory = torch.OutOfMemoryError
 BETAS = (0.9, 0.98)
-NEVER = 2**30  # steps
+NO_SAMPLING_STEPS = 2**30  # steps
 
 
 def seed_step(device: torch.device, seed: int, step: int, part: int = 0) -> None:
-    """Every draw on the device in step `step` follows from here, in all processes alike. torch.manual_seed would do,
-    but takes half a millisecond to note from where it was called, for each kind of device that is not there."""
+    """Seed the random numbers of a step, alike in all processes.
+
+    torch.manual_seed would do, but takes half a millisecond to note its caller for each kind of device that is absent.
+
+    Args:
+        device: Where the step computes.
+        seed: Of the training.
+        step: Number of the step.
+        part: Number of the micro-batch.
+    """
     state = int(np.random.SeedSequence([seed, step, part]).generate_state(1)[0])
     torch.default_generator.manual_seed(state)
     if device.type == "cuda":
@@ -42,60 +50,72 @@ def seed_step(device: torch.device, seed: int, step: int, part: int = 0) -> None
 
 
 class TrainStep:
-    """Steps of one training. Reads and writes the weights, the optimizer's state and the average in place."""
+    """The steps of one training. Weights, optimizer and average are updated in place.
 
-    def __init__(
-        self,
-        task: Task,
-        machine: Device,
-        *,
-        lr: float,
-        weight_decay: float,
-        clip_norm: float,
-        ema: float,
-        seed: int,
-        note: Callable[[str], None],
-    ) -> None:
-        self.task, self.machine, self.seed, self.note = task, machine, seed, note
-        self.lr, self.clip_norm = lr, clip_norm
-        self.objective = task.objective.to(machine.device)
+    Attributes:
+        names: Names of the values that step() returns, known after the first step.
+        graphs: Captured steps. None: steps run operation by operation.
+    """
+
+    def __init__(self, task: Task, device: Device, options: TrainingOptions, log: Callable[[str], None]) -> None:
+        """Move the objective to the device, and make optimizer and average.
+
+        Args:
+            task: What is trained.
+            device: Where, and with which other processes.
+            options: Of the training.
+            log: Called with a message where memory runs out.
+        """
+        self.task, self.device, self.options, self.log = task, device, options, log
+        self.objective = task.objective.to(device.torch_device)
         self.synchronised: DistributedDataParallel | None = None  # the objective, where there are several processes
-        self.groups, self.optimizer = _optimizer(task, machine, lr, weight_decay)
-        self.average = ExponentialMovingAverage(self.objective, ema)
+        self.groups, self.optimizer = _optimizer(task, device, options.lr, options.weight_decay)
+        self.average = ExponentialMovingAverage(self.objective, options.ema)
         self.names: list[str] = []  # of the values that a step gives
-        recordable = machine.device.type == "cuda" and task.recordable and not is_eager()
-        self.recorder = CudaGraphCache(machine.process_group) if recordable else None
+        capturable = device.torch_device.type == "cuda" and task.recordable and not is_eager()
+        self.graphs = CudaGraphCache(device.process_group) if capturable else None
 
     def step(self, progress: Progress, rate: float, done: float) -> Tensor:
-        """Step number progress.step at `rate` times the learning rates of what is learned after the share `done` of
-        training -> its values, in the order of self.names.
+        """Take step number `progress.step`.
 
-        On a full memory the same step again in twice as many parts.
+        Where memory runs out, the step is repeated in twice as many parts, and `progress.parts` is set for the next
+        steps.
+
+        Args:
+            progress: Of the training.
+            rate: Share of the peak learning rate.
+            done: Share of the training that is done.
+
+        Returns:
+            The values of the step, in the order of `names`.
+
+        Raises:
+            ResourceError: There is not enough memory for a single clip, or for this process's clips of a step.
         """
         clips = len(self.task.clips(progress.step))
-        rows = self.machine.process_group.rows(clips)
+        rows = self.device.process_group.local_slice(clips)
         micro_batches = self.task.micro_batches(progress.step)
         for of_optimizer, group in zip(self.optimizer.param_groups, self.groups, strict=True):
-            of_optimizer["lr"].fill_(self.lr * rate * group.share if done >= group.start else 0.0)
+            of_optimizer["lr"].fill_(self.options.lr * rate * group.share if done >= group.start else 0.0)
         self.average.prepare(progress.step)
         while True:
             try:
-                if self.machine.process_group.size > 1 and self.synchronised is None:
+                if self.device.process_group.world_size > 1 and self.synchronised is None:
                     self._synchronise(progress, micro_batches, rows)
-                if progress.parts == 1 and self.recorder is not None and len(micro_batches) == 1:
-                    drawn = self.task.draw(progress.step, rows)
-                    seed_step(self.machine.device, self.seed, progress.step)
-                    return self.recorder(self._whole, drawn)
+                if progress.parts == 1 and self.graphs is not None and len(micro_batches) == 1:
+                    plan = self.task.plan_batch(progress.step, rows)
+                    seed_step(self.device.torch_device, self.options.seed, progress.step)
+                    return self.graphs(self._whole, plan)
                 return self._parts(progress, micro_batches, rows)
             except OutOfMemory as error:
-                if self.machine.process_group.size > 1:  # the others are in the middle of this step
+                if self.device.process_group.world_size > 1:  # the others are in the middle of this step
                     raise ResourceError(
-                        f"the device of process {self.machine.process_group.rank} has too little memory for its clips, "
+                        f"the device of process {self.device.process_group.rank} has too little memory for its clips, "
                         f"{rows.stop - rows.start} of {clips}",
                         place="training.batch_size",
                         remedy="lower it, or take more processes",
                     ) from error
-                if self.recorder is None and progress.parts >= clips:
+                if self.graphs is None and progress.parts >= clips:
                     raise ResourceError(
                         "the device has too little memory for one clip",
                         place="training.batch_size",
@@ -105,80 +125,85 @@ class TrainStep:
             self._make_room(progress, clips)
 
     def _make_room(self, progress: Progress, clips: int) -> None:
-        """Gives up the recordings, which keep memory of their own; without any, halves the parts."""
+        """Drop the captured steps, which keep memory of their own; without any, double the parts of a step."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self.recorder is not None:
-            self.recorder = None
-            self.note(
+        if self.graphs is not None:
+            self.graphs = None
+            self.log(
                 f"out of memory in a captured step, which keeps memory of its own: from step {progress.step} on "
                 f"{UNCAPTURED}; a smaller training.batch_size has room for them"
             )
         else:
             progress.parts *= 2
-            self.note(
+            self.log(
                 f"out of memory: batches of {-(-clips // progress.parts)} clips, {progress.parts} of them a step; "
                 f"the effective batch stays {clips}"
             )
         torch.cuda.empty_cache()
 
     def _synchronise(self, progress: Progress, micro_batches: list[slice], rows: slice) -> None:
-        """Before the first step of several processes. DistributedDataParallel waits for the gradient of every parameter
-        that may have one: those that the loss does not read (a pretrained head) are told apart by a first try."""
+        """Wrap the objective in DistributedDataParallel, before the first step of several processes.
+
+        DistributedDataParallel waits for the gradient of every parameter that may have one. A first try finds those
+        that the loss does not read (a pretrained head).
+        """
         place, micro_batch, part = next(pieces(micro_batches, rows, 1))
-        drawn = to_device(self.task.draw(progress.step, part, micro_batch), self.machine.device)
-        seed_step(self.machine.device, self.seed, progress.step, place)
-        batch, _ = self._prepared(drawn)
-        with self.machine.autocast():
+        plan = to_device(self.task.plan_batch(progress.step, part, micro_batch), self.device.torch_device)
+        seed_step(self.device.torch_device, self.options.seed, progress.step, place)
+        batch, _ = self._prepared(plan)
+        with self.device.autocast():
             self.objective(batch, self.objective.weights(batch))["loss"].backward()
         for parameter in self.objective.parameters():
             parameter.requires_grad_(parameter.grad is not None)
         self.optimizer.zero_grad(set_to_none=True)
-        with nullcontext() if self.recorder is None else torch.cuda.stream(self.recorder.stream):
+        with nullcontext() if self.graphs is None else torch.cuda.stream(self.graphs.stream):
             with warnings.catch_warnings():  # torch 2.13 has another name for broadcast_buffers, torch 2.11 has not
                 warnings.simplefilter("ignore", FutureWarning)
                 self.synchronised = DistributedDataParallel(
                     self.objective, broadcast_buffers=False, gradient_as_bucket_view=True
                 )
-        if self.recorder is not None:  # it would read a clock of the GPU in each 100th step, which ends a recording
-            self.synchronised._set_ddp_runtime_logging_sample_rate(NEVER)
+        if self.graphs is not None:  # it would read a clock of the GPU in each 100th step, which ends a recording
+            self.synchronised._set_ddp_runtime_logging_sample_rate(NO_SAMPLING_STEPS)
 
     def _parts(self, progress: Progress, micro_batches: list[slice], rows: slice) -> Tensor:
         batches = []
         for place, micro_batch, part in pieces(micro_batches, rows, progress.parts):
-            drawn = self.task.draw(progress.step, part, micro_batch)
-            seed_step(self.machine.device, self.seed, progress.step, place)
-            batches.append(self._prepared(to_device(drawn, self.machine.device)))
+            plan = self.task.plan_batch(progress.step, part, micro_batch)
+            seed_step(self.device.torch_device, self.options.seed, progress.step, place)
+            batches.append(self._prepared(to_device(plan, self.device.torch_device)))
         return self._learn(batches)
 
-    def _whole(self, drawn: BatchPlan) -> Tensor:
-        return self._learn([self._prepared(drawn)])
+    def _whole(self, plan: BatchPlan) -> Tensor:
+        return self._learn([self._prepared(plan)])
 
-    def _prepared(self, drawn: BatchPlan) -> tuple[Any, Tensor]:
-        """A batch as the objective reads it, and its frames."""
-        batch, frames = self.task.batch(drawn)
-        with self.machine.autocast():
+    def _prepared(self, plan: BatchPlan) -> tuple[Any, Tensor]:
+        """Make a batch of a plan as the objective reads it -> the batch, and its frames."""
+        batch, frames = self.task.batch(plan)
+        with self.device.autocast():
             return self.objective.prepare(batch), frames
 
     def _learn(self, batches: list[tuple[Any, Tensor]]) -> Tensor:
-        """Gradients of all batches of this process, then the update -> the values of the step.
+        """Compute the gradients of all batches of this process and update the weights -> the values of the step.
 
         What losses are divided by is known before the first of them: the mean over the processes of what all of their
-        batches weigh. Alone, a single batch divides by its own.
+        batches weigh. A single batch in a single process divides by its own weights.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        process_group, totals = self.machine.process_group, None
-        if process_group.size > 1 or len(batches) > 1:
-            totals = process_group.mean(torch.stack([self.objective.weights(batch) for batch, _ in batches]).sum(0))
+        process_group, totals = self.device.process_group, None
+        if process_group.world_size > 1 or len(batches) > 1:
+            totals = process_group.all_reduce_mean(
+                torch.stack([self.objective.weights(batch) for batch, _ in batches]).sum(0)
+            )
         values = []
         for place, (batch, frames) in enumerate(batches):
             later = place + 1 < len(batches)  # gradients are exchanged with the last one's
             with self.synchronised.no_sync() if self.synchronised and later else nullcontext():
-                with self.machine.autocast():
+                with self.device.autocast():
                     out = (self.synchronised or self.objective)(batch, totals)
                 out["loss"].backward()
             values.append(torch.stack([*(value.detach().float() for value in out.values()), frames.float()]))
             self.names = [*out, "frames", "gradient_norm"]
-        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.objective.parameters(), self.options.clip_norm)
         self.optimizer.step()
         self.average.update()
         return torch.cat([torch.stack(values).sum(0), norm.detach().float().reshape(1)])
@@ -203,20 +228,20 @@ def pieces(micro_batches: list[slice], rows: slice, parts: int) -> Iterator[tupl
                 yield place, micro_batch, slice(begin, min(begin + size, last - micro_batch.start))
 
 
-def _optimizer(
-    task: Task, machine: Device, lr: float, weight_decay: float
-) -> tuple[list[Group], torch.optim.Optimizer]:
-    """AdamW; vectors (norms, biases, single tokens) are not decayed. Rates are tensors, so that a graph sees them
-    change."""
+def _optimizer(task: Task, device: Device, lr: float, weight_decay: float) -> tuple[list[Group], torch.optim.Optimizer]:
+    """Make AdamW. Vectors (norms, biases, single tokens) are not decayed.
+
+    Learning rates are tensors, so that a captured graph sees them change.
+    """
     of_optimizer: list[dict[str, Any]] = []
     groups: list[Group] = []
-    cuda = machine.device.type == "cuda"
+    cuda = device.torch_device.type == "cuda"
     for group in task.groups():
         for decay, chosen in (
             (weight_decay, [p for p in group.parameters if p.ndim > 1 and p.requires_grad]),
             (0.0, [p for p in group.parameters if p.ndim < 2 and p.requires_grad]),
         ):
-            rate = torch.tensor(lr, device=machine.device)
+            rate = torch.tensor(lr, device=device.torch_device)
             of_optimizer.append({"params": chosen, "weight_decay": decay, "lr": rate})
             groups.append(group)
     return groups, torch.optim.AdamW(of_optimizer, lr=torch.tensor(lr), betas=BETAS, fused=True, capturable=cuda)

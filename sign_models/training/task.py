@@ -1,4 +1,4 @@
-"""What a stage brings to the training loop, and what the loop knows of a training."""
+"""What a stage gives to the training loop, and what the loop knows of a training."""
 
 from __future__ import annotations
 
@@ -18,24 +18,58 @@ from sign_models.data.sampler import Sampler
 ALL = slice(None)  # clips of a step
 
 
-class Recorder(Protocol):
+class MetricLogger(Protocol):
     """Where a training reports to. sign_models.tracking has the one that writes to MLflow."""
 
-    def metrics(self, values: dict[str, float], step: int) -> None: ...
+    def metrics(self, values: dict[str, float], step: int) -> None:
+        """Record metrics.
 
-    def figure(self, name: str, figure: Any) -> None: ...
+        Args:
+            values: Value by name, with its group, as in "train/loss".
+            step: Training step, from 0.
+        """
 
-    def checkpoint(self, folder: Path, step: int, best: bool) -> None: ...
+    def figure(self, name: str, figure: Any) -> None:
+        """Record a figure.
+
+        Args:
+            name: Path of the artifact.
+            figure: A matplotlib figure.
+        """
+
+    def checkpoint(self, folder: Path, step: int, best: bool) -> None:
+        """Keep a checkpoint.
+
+        Args:
+            folder: With the files, which are gone after the call.
+            step: Steps taken.
+            best: Whether its weights are the best so far.
+        """
 
     def restore(self) -> Path | None:
-        """Folder of the last whole checkpoint of an interrupted training, or None."""
+        """Find the last whole checkpoint of an interrupted training.
+
+        Returns:
+            Its folder. None: there is none.
+        """
         ...
 
-    def note(self, message: str) -> None: ...
+    def log(self, message: str) -> None:
+        """Log a message.
+
+        Args:
+            message: A line for the user.
+        """
 
 
 class Group(NamedTuple):
-    """Parameters, their share of the learning rate, and the share of training before which they stay as they are."""
+    """Parameters with a learning rate of their own.
+
+    Attributes:
+        parameters: The parameters.
+        share: Share of the learning rate.
+        start: Share of the training before which they are not changed.
+    """
 
     parameters: list[nn.Parameter]
     share: float = 1.0
@@ -43,32 +77,48 @@ class Group(NamedTuple):
 
 
 class Objective(Protocol):
-    """What a stage minimises: a module.
+    """What a stage minimises: a module."""
 
-    prepare(batch): the batch with what is drawn once for it, as masks. weights(batch): (W,) what its losses are
-    averages over (tokens, clips), of a prepared batch. forward(batch, totals): a dict of scalars, "loss" among them:
-    sums over the batch, prepared or not, divided by `totals` (W,). None: by its own weights, as all clips there are.
-    """
+    def prepare(self, batch: Any) -> Any:
+        """Draw what is drawn once for a batch, such as masks.
 
-    def prepare(self, batch: Any) -> Any: ...
+        Args:
+            batch: A batch of Task.batch().
 
-    def weights(self, batch: Any) -> Tensor: ...
+        Returns:
+            The batch as weights() and the call take it.
+        """
 
-    def __call__(self, batch: Any, totals: Tensor | None = None) -> dict[str, Tensor]: ...
+    def weights(self, batch: Any) -> Tensor:
+        """What the losses are averages over, such as tokens and clips.
+
+        Args:
+            batch: A prepared batch.
+
+        Returns:
+            (W,) float32.
+        """
+
+    def __call__(self, batch: Any, totals: Tensor | None = None) -> dict[str, Tensor]:
+        """Compute the losses of a batch.
+
+        Args:
+            batch: Prepared or not.
+            totals: (W,), what to divide by. None: the batch's own weights.
+
+        Returns:
+            Scalars by name, "loss" among them: sums over the batch, divided by `totals`.
+        """
 
 
 class Task(Protocol):
-    """What a stage brings to the loop.
+    """What a stage gives to the loop.
 
-    objective: an Objective. evaluate() calls it, in the first process only.
-    clips(step): the clips of a step. micro_batches(step): slices of them that are computed one after another, for
-    their memory; the same in every process. draw(step, part, micro_batch): what the host draws for
-    clips(step)[micro_batch][part]. batch(drawn): the same clips as the objective wants them, made on the device, and
-    their real frames (a scalar tensor).
-    recordable: whether batch() does without the host. epoch_steps: steps a pass over the training clips.
-    evaluate(objective): metrics on the validation split; "score" among them, higher is better.
-    facts: what is to be said of the data, by name: what was held out, cut or left out.
-    tolerance: what a score may fall by for no other reason than chance.
+    Attributes:
+        objective: An Objective. evaluate() calls it in rank 0 only.
+        sampler: Which clips make a step.
+        tolerance: What a score may fall by for no other reason than chance.
+        facts: What the log and the run should say of the data, by name: what was held out, cut or left out.
     """
 
     objective: Any
@@ -77,40 +127,112 @@ class Task(Protocol):
     facts: dict[str, str]
 
     @property
-    def epoch_steps(self) -> int: ...
+    def epoch_steps(self) -> int:
+        """Steps of a pass over the training clips."""
 
     @property
-    def recordable(self) -> bool: ...
+    def recordable(self) -> bool:
+        """Whether batch() works without the host, so that a GPU can capture a step."""
 
-    def clips(self, step: int) -> np.ndarray: ...
+    def clips(self, step: int) -> np.ndarray:
+        """Clips of a step.
 
-    def micro_batches(self, step: int) -> list[slice]: ...
+        Args:
+            step: From 0.
 
-    def draw(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan: ...
+        Returns:
+            (B,) places in the corpus.
+        """
 
-    def batch(self, drawn: BatchPlan) -> tuple[Any, Tensor]: ...
+    def micro_batches(self, step: int) -> list[slice]:
+        """Slices of a step's clips that are computed one after another, for their memory.
 
-    def evaluate(self, objective: Any) -> dict[str, float]: ...
+        Args:
+            step: From 0.
 
-    def groups(self) -> Iterable[Group]: ...
+        Returns:
+            The slices, the same in every process.
+        """
+
+    def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
+        """Draw on the host what makes a batch.
+
+        Args:
+            step: From 0.
+            part: Which clips of the micro-batch.
+            micro_batch: Which clips of the step.
+
+        Returns:
+            Tensors by name, on the host.
+        """
+
+    def batch(self, plan: BatchPlan) -> tuple[Any, Tensor]:
+        """Make a batch on the device.
+
+        Args:
+            plan: Of plan_batch(), on the device.
+
+        Returns:
+            The batch as the objective wants it; its real frames, a scalar tensor.
+        """
+
+    def evaluate(self, objective: Any) -> dict[str, float]:
+        """Score the validation split.
+
+        Args:
+            objective: With the weights to score.
+
+        Returns:
+            Metrics by name, "score" among them: higher is better.
+        """
+
+    def groups(self) -> Iterable[Group]:
+        """Parameters to train, in groups.
+
+        Returns:
+            The groups.
+        """
 
     def advance(self, averaged: Any, done: float) -> None:
-        """Called after each evaluation, with the share of training that is done: a task may make new data."""
+        """Make new training data. Called after each evaluation, in rank 0.
+
+        Args:
+            averaged: The objective with the averaged weights.
+            done: Share of the training that is done.
+        """
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """What advance() made, for checkpoints."""
+        """What advance() made, for checkpoints and other processes.
+
+        Returns:
+            Tensors by name.
+        """
         ...
 
-    def restore(self, state: dict[str, Tensor]) -> None: ...
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take over what state() returned.
+
+        Args:
+            state: Tensors by name.
+        """
 
     def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-        """A weight of a checkpoint, or an optimizer's moment of it, in the shape that the weight has now."""
+        """Change a weight of an earlier version's checkpoint into the shape that it has now.
+
+        Args:
+            name: Of the weight.
+            tensor: The weight, or a moment of the optimizer.
+            shape: That the weight has now.
+
+        Returns:
+            The tensor in that shape.
+        """
         ...
 
 
 class FixedTask:
-    """The rest of a Task that trains on the clips of its sampler from beginning to end."""
+    """The rest of a Task that trains on the same clips from beginning to end."""
 
     sampler: Sampler
     frames: DeviceCorpus
@@ -119,35 +241,123 @@ class FixedTask:
 
     @property
     def recordable(self) -> bool:
+        """Whether a GPU gathers clips without the host."""
         return self.frames.capturable
 
     @property
     def epoch_steps(self) -> int:
+        """Steps of a pass over the training clips."""
         return self.sampler.steps
 
     def clips(self, step: int) -> np.ndarray:
+        """Clips of a step: the sampler's.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            (B,) places in the corpus.
+        """
         return self.sampler[step]
 
     def micro_batches(self, step: int) -> list[slice]:
-        """All at once: their clips are windows of a length that memory was chosen for."""
+        """All clips at once: they are windows of a length that memory was chosen for.
+
+        Args:
+            step: From 0.
+
+        Returns:
+            One slice.
+        """
         return [slice(0, len(self.clips(step)))]
 
     def advance(self, averaged: Any, done: float) -> None:
+        """Do nothing.
+
+        Args:
+            averaged: The objective with the averaged weights.
+            done: Share of the training that is done.
+        """
         return
 
     def state(self) -> dict[str, Tensor]:
+        """Return no state.
+
+        Returns:
+            An empty dict.
+        """
         return {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
+        """Do nothing.
+
+        Args:
+            state: Of state().
+        """
         return
 
     def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+        """Return the weight as it is.
+
+        Args:
+            name: Of the weight.
+            tensor: The weight, or a moment of the optimizer.
+            shape: That the weight has now.
+
+        Returns:
+            The same tensor.
+        """
         return tensor
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a training goes. Fields are those of params.schema.Training, without batch_size.
+
+    Attributes:
+        steps: Optimizer steps. None: `epochs` says how long training takes.
+        epochs: Passes over the training clips. None: `steps` says it.
+        min_steps: Least number of steps, with `epochs`.
+        lr: Peak learning rate.
+        weight_decay: Of AdamW.
+        warmup: Share of the steps in which the learning rate rises.
+        clip_norm: Largest norm of the gradients.
+        ema: Decay of the average of the weights.
+        evaluations: How many times the validation split is scored.
+        patience: Evaluations without a better score after which training stops. 0: never.
+        checkpoint_minutes: Least time between two checkpoints.
+        seed: Of all random choices.
+    """
+
+    steps: int | None
+    epochs: float | None
+    min_steps: int
+    lr: float
+    weight_decay: float
+    warmup: float
+    clip_norm: float
+    ema: float
+    evaluations: int
+    patience: int
+    checkpoint_minutes: float
+    seed: int
 
 
 @dataclass
 class Progress:
-    """What a checkpoint knows beside weights."""
+    """How far a training is, as checkpoints keep it.
+
+    Attributes:
+        step: Steps taken.
+        best_step: Step of the best weights, from 0. -1: none yet.
+        best_score: Their score.
+        best_metrics: Their metrics.
+        highest_score: Highest score so far. With a tolerance, the best weights may have a lower one.
+        without_better: Evaluations since it was reached.
+        parts: Parts that a micro-batch is computed in. Doubled where memory runs out.
+        seconds: Time spent in training steps.
+        frames: Real frames trained on.
+    """
 
     step: int = 0
     best_step: int = -1
@@ -161,4 +371,5 @@ class Progress:
 
     @property
     def frames_per_second(self) -> float:
+        """Training speed, over all processes."""
         return self.frames / self.seconds if self.seconds else 0.0

@@ -1,0 +1,1 @@
+"""Videos to keypoints, and results back onto videos. Needs the optional extra `video`."""

@@ -1,4 +1,4 @@
-"""Many videos in processes: what is there already is kept, what cannot be used does not stop the others."""
+"""Extract many videos in several processes. What exists is kept; one that cannot be used does not stop the others."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Video:
-    """id: its path below the folder that was asked for, without the ending; names the file that is written."""
+    """A video to extract.
+
+    Attributes:
+        id: Its path below the folder that was asked for, without the ending. It names the file that is written.
+        path: The file.
+    """
 
     id: str
     path: Path
@@ -36,8 +41,15 @@ class Video:
 
 @dataclass(frozen=True)
 class Result:
-    """state: extracted; kept: there already, of this very video, extractor and settings; replaced: there already, but
-    of another; failed. record: as in the file; {} where failed. error: of a failed one."""
+    """What became of a video.
+
+    Attributes:
+        id: Of the video.
+        state: "extracted"; "kept", where its file existed, of this very video, extractor and settings; "replaced",
+            where that file was of another; or "failed".
+        record: As in the file. Empty where it failed.
+        error: Of one that failed.
+    """
 
     id: str
     state: Literal["extracted", "kept", "replaced", "failed"]
@@ -46,10 +58,16 @@ class Result:
 
 
 def find_videos(asked: str | Path) -> list[Video]:
-    """The videos of a file, a folder with the folders in it, or a glob pattern; by name.
+    """Find videos.
+
+    Args:
+        asked: A file, a folder with the folders in it, or a glob pattern.
+
+    Returns:
+        The videos, by name.
 
     Raises:
-        DataError: nothing is there, or two videos would write one file.
+        DataError: Nothing is there, or two videos would write one file.
     """
     path = Path(asked)
     if path.is_file():
@@ -58,13 +76,14 @@ def find_videos(asked: str | Path) -> list[Video]:
         files = sorted(p for p in path.rglob("*") if p.suffix.lower() in decode.SUFFIXES and p.is_file())
         found = [Video(p.relative_to(path).with_suffix("").as_posix(), p) for p in files if not _hidden(p, path)]
     else:
-        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+        files = sorted(Path(name) for name in glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute ones too
         files = [p for p in files if p.is_file() and p.suffix.lower() in decode.SUFFIXES]
         base = Path(os.path.commonpath([p.parent for p in files])) if files else path
         found = [Video(p.relative_to(base).with_suffix("").as_posix(), p) for p in files]
     if not found:
         exists = path.exists()
-        near = [] if exists or not path.parent.is_dir() else get_close_matches(path.name, os.listdir(path.parent), 1)
+        beside = [] if exists or not path.parent.is_dir() else [p.name for p in path.parent.iterdir()]
+        near = get_close_matches(path.name, beside, 1)
         remedy = f"did you mean {near[0]!r}?" if near else "check the path"
         kinds = ", ".join(suffix[1:] for suffix in decode.SUFFIXES)
         raise DataError(
@@ -99,13 +118,19 @@ def extract_all(
     """Write OUT/ID.pose of each video, and its contact sheet OUT/report/ID.jpg. Goes on where it was cut off.
 
     Args:
-        workers: processes.  [default: one for two cores]
-        sheets: whether to write contact sheets, which show the people.
-        progress: told how many more frames are done, several times a second.
+        videos: To extract.
+        out: Folder to write to.
+        models: MediaPipe's.
+        settings: Of the extraction.
+        workers: Processes. None: one for two cores.
+        sheets: Whether to write contact sheets, which show the people.
+        progress: Called several times a second with how many more frames are done.
+
     Returns:
-        In the order of the videos; a video that cannot be used is a failed one.
+        In the order of the videos. One that cannot be used is a failed one.
+
     Raises:
-        ResourceError: the optional extra is not installed, or a process was killed.
+        ResourceError: The optional extra is not installed, or a process was killed.
     """
     extractor_version()  # says what is not installed, before any process is started
     count = max(1, min(workers or max(_cores() // CORES_A_PROCESS, 1), len(videos)))
@@ -161,7 +186,7 @@ def _one(video: Video, out: Path, models: ModelFiles, settings: Settings, sheets
 
 
 def _record_there(file: Path) -> dict[str, Any] | None:
-    """None where the file is not there, not whole or not of an extraction: it is written anew."""
+    """The record of a file. None where it is absent, not whole, or not of an extraction: it is written anew."""
     try:
         return read_record(file)
     except (SignError, OSError):

@@ -1,4 +1,4 @@
-"""MediaPipe Tasks for the browser: npm's package, fetched once, held against browser.lock.json, served by ourselves.
+"""MediaPipe Tasks for the browser: npm's package, fetched once, checked against browser.lock.json.
 
 The page runs it with the same `.task` files as an extraction does, so that one extractor serves training and use.
 """
@@ -29,13 +29,18 @@ PREFIX = "package/"  # of the members of an npm package
 
 
 def browser_files(models: ModelFiles, folder: Path | None = None) -> dict[str, Path]:
-    """Path of a URL -> file, of all that the page needs beside itself; the first use fetches the package.
+    """Find all files that the page needs beside itself. The first use fetches the package.
 
     Args:
         models: The same as an extraction's.
-        folder: Where to keep the package's files.  [default: in cache_folder()]
+        folder: Where to keep the package's files. None: in cache_folder().
+
+    Returns:
+        File by path of its URL.
+
     Raises:
-        ResourceError: The package cannot be fetched. DataError: It is not what the lock file says.
+        ResourceError: The package cannot be fetched.
+        DataError: It is not what the lock file says.
     """
     folder = folder or cache_folder().parent / f"tasks-vision-{LOCK['version']}"
     if any(not _is_locked(folder / name, sha256) for name, sha256 in LOCK["files"].items()):
@@ -45,12 +50,26 @@ def browser_files(models: ModelFiles, folder: Path | None = None) -> dict[str, P
 
 
 def browser_extractor(models: ModelFiles) -> str:
-    """The extractor of clips that the page makes, as keypoints.extractor writes it."""
+    """Extractor of clips that the page makes.
+
+    Args:
+        models: That the page runs.
+
+    Returns:
+        Name, version and models, as keypoints.extractor writes them.
+    """
     return extractor_line(NAME, f"web-{LOCK['version']}", models.checksums)
 
 
 def fetch_package() -> bytes:
-    """The package's archive, by npm and thus from whatever registry npm is set to."""
+    """Fetch the package by npm, and thus from whatever registry npm is set to.
+
+    Returns:
+        The archive.
+
+    Raises:
+        ResourceError: npm is not installed, or cannot fetch it.
+    """
     package, remedy = f"{LOCK['package']}@{LOCK['version']}", "install Node.js with npm, and check npm's registry"
     npm = shutil.which("npm")
     if npm is None:
@@ -71,7 +90,16 @@ def fetch_package() -> bytes:
 
 
 def unpack(archive: bytes, folder: Path, lock: Mapping[str, Any] = LOCK) -> None:
-    """Write the files that the lock names. DataError, and no file, where the archive or one of them is another."""
+    """Write the files that the lock names.
+
+    Args:
+        archive: Of the package.
+        folder: Where to.
+        lock: Integrity of the archive, and SHA-256 of each file.
+
+    Raises:
+        DataError: The archive or one of its files is another one. No file is written.
+    """
     place = f"{lock['package']}@{lock['version']}"
     found = "sha512-" + base64.b64encode(hashlib.sha512(archive).digest()).decode()
     if found != lock["integrity"]:
@@ -89,7 +117,7 @@ def unpack(archive: bytes, folder: Path, lock: Mapping[str, Any] = LOCK) -> None
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         partial.write_bytes(data)
-        os.replace(partial, path)
+        partial.replace(path)
 
 
 def _is_locked(path: Path, sha256: str) -> bool:

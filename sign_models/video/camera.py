@@ -1,4 +1,4 @@
-"""A camera of this machine, recorded to a file for an extraction."""
+"""Record a camera of this machine to a file, for an extraction."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ MAX_SECONDS = 3600.0
 
 
 def record(index: int, out: Path, seconds: float, progress: Callable[[int], None] = lambda n: None) -> None:
-    """Record camera `index` for some seconds, at the camera's own time stamps, without sound.
+    """Record a camera at its own time stamps, without sound.
 
     Args:
+        index: Of the camera.
         out: An .mp4 file.
-        progress: Told how many more frames are recorded.
+        seconds: How long.
+        progress: Called with how many more frames are recorded.
+
     Raises:
         ResourceError: There is no such camera, or cameras of this system cannot be opened.
         DataError: The camera gives no picture.
+        Terminated: A signal asks for the end (KeyboardInterrupt for Ctrl-C).
     """
     try:
         import av

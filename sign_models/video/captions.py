@@ -20,7 +20,15 @@ EAF_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 
 @dataclass(frozen=True)
 class Segment:
-    """start, end: seconds. confidence: in [0, 1]; None: not known. n_best: other texts, the best first."""
+    """A text with its time.
+
+    Attributes:
+        start: Seconds.
+        end: Seconds.
+        text: The text.
+        confidence: In [0, 1]. None: not known.
+        n_best: Other texts, best first.
+    """
 
     start: float
     end: float
@@ -30,7 +38,14 @@ class Segment:
 
 
 def check_segments(segments: Sequence[Segment]) -> None:
-    """DataError where times run backwards, overlap, or are no times."""
+    """Check the times of segments.
+
+    Args:
+        segments: In order.
+
+    Raises:
+        DataError: Times run backwards, overlap, or are no times; or a confidence is out of range.
+    """
     last = 0.0
     for number, segment in enumerate(segments, 1):
         if not 0 <= segment.start < segment.end < float("inf"):
@@ -45,11 +60,20 @@ def check_segments(segments: Sequence[Segment]) -> None:
 
 
 def cues(segments: Sequence[Segment]) -> list[tuple[float, float, list[str]]]:
-    """(start, end, lines) of each caption, by the usual rules for subtitles.
+    """Divide texts into captions, by the usual rules for subtitles.
 
-    At most two lines of 42 characters (wide ones, such as Chinese, count twice); 1 to 7 s. A longer text becomes
-    several captions that share its time by their length. A short one stays longer, but never into the next segment's
-    time: where segments follow closely, one can be shorter than 1 s. A segment without text has no caption.
+    A caption has at most two lines of 42 characters (wide ones, such as Chinese, count twice), for 1 to 7 s. A longer
+    text becomes several captions that share its time by their length. A short one stays longer, but never into the next
+    segment's time: where segments follow closely, one can be shorter than 1 s. A segment without text has no caption.
+
+    Args:
+        segments: In order.
+
+    Returns:
+        Start and end in seconds, and lines, of each caption.
+
+    Raises:
+        DataError: As check_segments().
     """
     check_segments(segments)
     made: list[tuple[float, float, list[str]]] = []
@@ -71,8 +95,17 @@ def cues(segments: Sequence[Segment]) -> list[tuple[float, float, list[str]]]:
 
 
 def wrap(text: str) -> list[str]:
-    """Lines of at most 42 characters, broken at spaces, within a word only where it is longer than a line, or where the
-    script has no spaces. Two lines are made about equally long."""
+    """Break a text into lines of at most 42 characters.
+
+    Lines are broken at spaces; within a word only where it is longer than a line, or where the script has no spaces.
+    Two lines are made about equally long.
+
+    Args:
+        text: The text.
+
+    Returns:
+        Its lines.
+    """
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     lines = list(_fill(clean, MAX_LINE_CHARACTERS))
     if len(lines) == 2:  # balance: the narrowest width that still gives two lines
@@ -112,7 +145,17 @@ def _width(text: str) -> int:
 
 
 def to_srt(segments: Sequence[Segment]) -> str:
-    """SubRip. https://www.matroska.org/technical/subtitles.html"""
+    """Write SubRip (https://www.matroska.org/technical/subtitles.html).
+
+    Args:
+        segments: In order.
+
+    Returns:
+        The file's text.
+
+    Raises:
+        DataError: As check_segments().
+    """
     return "".join(
         f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n" + "\n".join(lines) + "\n\n"
         for number, (start, end, lines) in enumerate(cues(segments), 1)
@@ -120,7 +163,17 @@ def to_srt(segments: Sequence[Segment]) -> str:
 
 
 def to_vtt(segments: Sequence[Segment]) -> str:
-    """WebVTT. https://www.w3.org/TR/webvtt1/"""
+    """Write WebVTT (https://www.w3.org/TR/webvtt1/).
+
+    Args:
+        segments: In order.
+
+    Returns:
+        The file's text.
+
+    Raises:
+        DataError: As check_segments().
+    """
     escaped = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
     return "WEBVTT\n\n" + "".join(
         f"{_clock(start, '.')} --> {_clock(end, '.')}\n" + "\n".join(line.translate(escaped) for line in lines) + "\n\n"
@@ -129,7 +182,18 @@ def to_vtt(segments: Sequence[Segment]) -> str:
 
 
 def to_json(segments: Sequence[Segment], source: str = "") -> str:
-    """{"source", "segments": [{"start", "end", "text", "confidence", "n_best"}]}; times in seconds, texts unbroken."""
+    """Write {"source", "segments": [{"start", "end", "text", "confidence", "n_best"}]}.
+
+    Args:
+        segments: In order.
+        source: What was translated.
+
+    Returns:
+        The file's text: times in seconds, texts unbroken.
+
+    Raises:
+        DataError: As check_segments().
+    """
     check_segments(segments)
     return (
         json.dumps({"source": source, "segments": [asdict(s) for s in segments]}, ensure_ascii=False, indent=1) + "\n"
@@ -137,11 +201,18 @@ def to_json(segments: Sequence[Segment], source: str = "") -> str:
 
 
 def to_eaf(segments: Sequence[Segment], video: Path | None = None, *, when: datetime | None = None) -> str:
-    """ELAN's annotation format 3.0: a tier "sentence", and a tier "confidence" that hangs on it.
+    """Write ELAN's annotation format 3.0: a tier "sentence", and a tier "confidence" that hangs on it.
 
     Args:
-        video: linked by its name, so that both files can be moved together.
-        when: the document's date.  [default: now]
+        segments: In order.
+        video: Linked by its name, so that both files can be moved together. None: no link.
+        when: Date of the document. None: now.
+
+    Returns:
+        The file's text.
+
+    Raises:
+        DataError: As check_segments().
     """
     check_segments(segments)
     date = (when or datetime.now(UTC)).isoformat(timespec="seconds")
@@ -189,6 +260,6 @@ def _xml_text(text: str) -> str:
 
 
 def _clock(seconds: float, point: str) -> str:
-    """HH:MM:SS.mmm"""
+    """Format seconds as HH:MM:SS.mmm, with `point` in place of the dot."""
     ms = round(seconds * 1000)
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"

@@ -1,7 +1,7 @@
-"""Video files to frames at their time stamps, upright, within bounds. Knows PyAV.
+"""Video files to frames at their time stamps, upright, within bounds. Imports PyAV.
 
 A file comes from a user or from the network: only the demuxers of video files are opened (a playlist could name other
-files and hosts), and the picture's size is held against a bound before a frame is allocated.
+files and hosts), and the size of the picture is checked before a frame is allocated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ FALLBACK_FPS = 25.0  # of a file of one frame, which tells no rate
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file declares. width, height: pixels, upright. fps, duration_s: None where it does not tell."""
+    """What a file declares.
+
+    Attributes:
+        width: Pixels, upright.
+        height: Pixels, upright.
+        fps: Frames a second. None: it does not say.
+        duration_s: Seconds. None: it does not say.
+    """
 
     width: int
     height: int
@@ -42,7 +49,13 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Frame:
-    """time_s: since the first frame. pixels: (H, W, 3) uint8 RGB, upright. size: (width, height) of the video."""
+    """A frame.
+
+    Attributes:
+        time_s: Seconds since the first frame.
+        pixels: (H, W, 3) uint8 RGB, upright.
+        size: (width, height) of the video in pixels.
+    """
 
     time_s: float
     pixels: np.ndarray
@@ -50,7 +63,18 @@ class Frame:
 
 
 def probe(path: Path) -> VideoInfo:
-    """What a file declares. DataError as frames()."""
+    """Read what a file declares.
+
+    Args:
+        path: A video.
+
+    Returns:
+        Its size, rate and duration.
+
+    Raises:
+        DataError: As frames().
+        ResourceError: The optional extra is not installed.
+    """
     with _opened(path) as (container, stream):
         with _decoding(path):
             first = next(container.decode(stream), None)
@@ -67,15 +91,20 @@ def probe(path: Path) -> VideoInfo:
 def frames(
     path: Path, *, max_side: int | None = None, max_fps: float | None = None, keyframes: bool = False
 ) -> Iterator[Frame]:
-    """The frames of a video, in the order of their time stamps.
+    """Decode the frames of a video, in the order of their time stamps.
 
     Args:
-        max_side: larger pictures are scaled down to it, in pixels.
-        max_fps: frames that come sooner after the last one are left out.
-        keyframes: only those that are coded on their own.
+        path: A video.
+        max_side: Larger pictures are scaled down to it, in pixels. None: they are not.
+        max_fps: Frames that come sooner after the last one are left out. None: none are.
+        keyframes: Only frames that are coded on their own.
+
+    Yields:
+        The frames.
+
     Raises:
-        DataError: not readable, no picture, no frame, cut off, longer or larger than the bounds.
-        ResourceError: the optional extra is not installed.
+        DataError: It is not readable, has no picture or no frame, is cut off, longer or larger than the bounds.
+        ResourceError: The optional extra is not installed.
     """
     with _opened(path) as (container, stream):
         if keyframes:
@@ -121,7 +150,7 @@ def _frame(picture: VideoFrame, time_s: float, max_side: int | None) -> Frame:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, Any]]:
-    """The container and its video stream, held against the bounds."""
+    """Open a file within the bounds -> the container and its video stream."""
     try:
         import av
     except ImportError as error:
@@ -156,7 +185,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, Any]]:
 
 @contextmanager
 def _decoding(path: Path) -> Iterator[None]:
-    """What FFmpeg raises as DataError."""
+    """Raise what FFmpeg raises as DataError."""
     import av
 
     try:

@@ -30,7 +30,12 @@ MAX_JITTER = 0.5  # of the mean interval; more is a variable frame rate
 
 @dataclass(frozen=True)
 class Settings:
-    """What changes the keypoints of a video. person: see Follower. max_fps: frames beyond it are left out."""
+    """What changes the keypoints of a video.
+
+    Attributes:
+        person: Who is followed, see Follower.
+        max_fps: Frames beyond this rate are left out. None: none are.
+    """
 
     person: Person = "nearest"
     max_fps: float | None = None
@@ -41,10 +46,18 @@ DEFAULTS = Settings()
 
 @dataclass
 class Counts:
-    """Frames of a file: all, and those with what the name says.
+    """How many frames of a file have what the name says.
 
-    several_people: more than one body. too_dark, too_small: below MIN_LUMA, MIN_SHOULDER_PIXELS. repeated, dropped: to
-    get from a variable frame rate to a constant one.
+    Attributes:
+        frames: All frames.
+        body: With a body.
+        left_hand: With a left hand.
+        right_hand: With a right hand.
+        several_people: With more than one body.
+        too_dark: Below MIN_LUMA.
+        too_small: With shoulders below MIN_SHOULDER_PIXELS.
+        repeated: Repeated to make a variable frame rate constant.
+        dropped: Dropped for the same reason.
     """
 
     frames: int = 0
@@ -60,7 +73,15 @@ class Counts:
 
 @dataclass
 class Extraction:
-    """sequence, in pixels; depth: (T, 75) in pixels; the counts; the frames for the contact sheet."""
+    """What was extracted from a video.
+
+    Attributes:
+        sequence: Keypoints in pixels.
+        depth: (T, 75) in pixels.
+        counts: Of its frames.
+        people: That were looked for.
+        sheet: Frames for the contact sheet.
+    """
 
     sequence: KeypointSequence
     depth: np.ndarray
@@ -79,12 +100,20 @@ class _Collected:
 def extract(
     video: Path, models: ModelFiles, settings: Settings = DEFAULTS, progress: Callable[[int], None] = lambda n: None
 ) -> Extraction:
-    """The keypoints of one video.
+    """Extract the keypoints of one video.
 
     Args:
-        progress: told how many more frames are done.
+        video: The file.
+        models: MediaPipe's.
+        settings: Of the extraction.
+        progress: Called with how many more frames are done.
+
+    Returns:
+        The keypoints, and what was counted.
+
     Raises:
-        DataError: the video or a model file cannot be used. ResourceError: the optional extra is not installed.
+        DataError: The video or a model file cannot be used.
+        ResourceError: The optional extra is not installed.
     """
     people = _people(video, models)
     follower, sheet, collected = Follower(settings.person), SheetFrames(), _Collected()
@@ -120,7 +149,22 @@ def extract(
 def extract_to_file(
     video: Path, out: Path, models: ModelFiles, settings: Settings, progress: Callable[[int], None] = lambda n: None
 ) -> tuple[dict[str, Any], SheetFrames]:
-    """Write the `.pose` file of a video; its record, and the frames for the contact sheet."""
+    """Write the `.pose` file of one video.
+
+    Args:
+        video: The file.
+        out: The file to write.
+        models: MediaPipe's.
+        settings: Of the extraction.
+        progress: Called with how many more frames are done.
+
+    Returns:
+        The record in the file; frames for the contact sheet.
+
+    Raises:
+        DataError: The video or a model file cannot be used.
+        ResourceError: The optional extra is not installed.
+    """
     made = extract(video, models, settings, progress)
     record = record_of(video, models, settings) | {"counts": asdict(made.counts), "people": made.people}
     write_pose(out, made.sequence, made.depth, record)
@@ -128,7 +172,16 @@ def extract_to_file(
 
 
 def record_of(video: Path, models: ModelFiles, settings: Settings) -> dict[str, Any]:
-    """What makes the keypoints of a video what they are: equal records, equal files."""
+    """All that determines the keypoints of a video: equal records, equal files.
+
+    Args:
+        video: The file.
+        models: MediaPipe's.
+        settings: Of the extraction.
+
+    Returns:
+        Extractor, settings, and name and SHA-256 of the video; JSON.
+    """
     return {
         "extractor": extractor(models),
         "settings": asdict(settings),
@@ -137,14 +190,30 @@ def record_of(video: Path, models: ModelFiles, settings: Settings) -> dict[str, 
 
 
 def extractor(models: ModelFiles) -> dict[str, Any]:
-    """Name, version and the SHA-256 of each model file."""
+    """Describe the extractor.
+
+    Args:
+        models: MediaPipe's.
+
+    Returns:
+        Name, version and the SHA-256 of each model file.
+
+    Raises:
+        ResourceError: The optional extra is not installed.
+    """
     return {"name": NAME, "version": extractor_version(), "models": models.checksums}
 
 
 def constant_rate(times: np.ndarray) -> tuple[float, np.ndarray]:
-    """(T,) seconds, growing -> frames a second, and for each frame at that rate the index of the one shown nearest.
+    """Find a constant frame rate for frames at given times.
 
     Steady times keep every frame. Others get the rate of their median interval.
+
+    Args:
+        times: (T,) seconds, growing.
+
+    Returns:
+        Frames a second; for each frame at that rate the index of the nearest one that was shown.
     """
     if len(times) == 1:
         return decode.FALLBACK_FPS, np.zeros(1, np.intp)
@@ -159,7 +228,7 @@ def constant_rate(times: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _people(video: Path, models: ModelFiles) -> int:
-    """How many people to look for, by some frames from all over the video: each more makes every frame slower."""
+    """Find how many people to look for, by some frames from all over the video. Each more makes every frame slower."""
     kept: list[np.ndarray] = []
     interval, last = PROBE_INTERVAL_S, -np.inf
     for frame in decode.frames(video, max_side=MAX_SIDE_PIXELS, keyframes=True):

@@ -27,10 +27,12 @@ K = len(MEDIAPIPE_POSE) + 2 * len(HAND)
 
 @dataclass(frozen=True)
 class Detected:
-    """What one frame shows, in pixels of the picture given; depth in the same unit.
+    """What one frame shows, in pixels of the picture.
 
-    bodies: (33, 4) each: x, y, depth from the hips, visibility in [0, 1].
-    hands: (21, 3) each: x, y, depth from the wrist. labels: "left" or "right" each, the person's own.
+    Attributes:
+        bodies: (33, 4) each: x, y, depth from the hips, visibility in [0, 1].
+        hands: (21, 3) each: x, y, depth from the wrist.
+        labels: "left" or "right" for each hand, as the person's own.
     """
 
     bodies: list[np.ndarray]
@@ -39,24 +41,41 @@ class Detected:
 
 
 def shoulder_width(body: np.ndarray) -> float:
-    """(33, >= 2) in pixels -> pixels; of a signer seen from the side, half the trunk's height where that is more."""
+    """Width of a body's shoulders. Of a signer seen from the side, half the height of the trunk where that is more.
+
+    Args:
+        body: (33, >= 2), in pixels.
+
+    Returns:
+        Pixels.
+    """
     shoulders, hips = body[SHOULDERS, :2], body[HIPS, :2]
     trunk = float(np.linalg.norm(shoulders.mean(0) - hips.mean(0)))
     return max(float(np.linalg.norm(shoulders[0] - shoulders[1])), trunk / 2)
 
 
 class Follower:
-    """Chooses one body a frame: the first by a rule, then the nearest to where the last was.
-
-    rule: "left" and "right" are sides of the picture; "nearest" and "largest" start with the largest.
-    """
+    """Chooses one body a frame: the first by a rule, then the nearest to where the last was."""
 
     def __init__(self, rule: Person = "nearest") -> None:
+        """Follow nobody yet.
+
+        Args:
+            rule: "left" and "right" are sides of the picture; "nearest" and "largest" start with the largest body.
+        """
         self.rule = rule
         self._last: tuple[np.ndarray, float, float] | None = None  # centre, shoulder width, time
 
     def choose(self, bodies: Sequence[np.ndarray], time_s: float) -> int | None:
-        """The index of the signer among bodies (33, >= 2) in pixels; None where he is not among them."""
+        """Choose the signer.
+
+        Args:
+            bodies: (33, >= 2) each, in pixels.
+            time_s: Of the frame, in seconds.
+
+        Returns:
+            Index of the body. None: the signer is not among them.
+        """
         if self._last is not None and time_s - self._last[2] > MAX_LOST_S:
             self._last = None
         if not bodies:
@@ -79,12 +98,15 @@ class Follower:
 def assign_hands(
     body: np.ndarray | None, hands: Sequence[np.ndarray], labels: Sequence[str]
 ) -> tuple[int | None, int | None]:
-    """The indices of the signer's own left and right hand among the hands found; None where it is not seen.
+    """Find the signer's own hands among those of a frame.
 
     Args:
-        body: (33, >= 2) in pixels; None: there is none, and the labels decide.
+        body: (33, >= 2) in pixels. None: there is none, and the labels decide.
         hands: (21, >= 2) in pixels, the wrist first.
-        labels: "left" or "right" a hand, as the model calls it.
+        labels: "left" or "right" for each hand, as the model calls it.
+
+    Returns:
+        Indices of the left and of the right hand. None: it is not seen.
     """
     if body is None:
         first = [next((i for i, label in enumerate(labels) if label == side), None) for side in SIDES]
@@ -110,7 +132,16 @@ def assign_hands(
 
 
 def signer_values(detected: Detected, follower: Follower, time_s: float) -> np.ndarray:
-    """(75, 4): x, y, depth and confidence of the one followed. A hand has no confidence of its own: 1 where found."""
+    """Landmarks of the signer in one frame.
+
+    Args:
+        detected: What the frame shows.
+        follower: Chooses the signer.
+        time_s: Of the frame, in seconds.
+
+    Returns:
+        (75, 4): x, y, depth and confidence. A hand has no confidence of its own: 1 where it is found.
+    """
     values = np.zeros((K, 4), np.float32)
     chosen = follower.choose(detected.bodies, time_s)
     body = None if chosen is None else detected.bodies[chosen]

@@ -1,4 +1,4 @@
-"""MediaPipe's pose and hand landmarkers over the frames of one video. Knows mediapipe."""
+"""MediaPipe's pose and hand landmarkers over the frames of one video. Imports mediapipe."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ NAME = "mediapipe-tasks"
 
 
 class Landmarker:
-    """Both landmarkers, run side by side: they need nothing of each other. A context manager; one a video."""
+    """Both landmarkers side by side, for one video. A context manager."""
 
     def __init__(self, models: ModelFiles, people: int = 1) -> None:
+        """Prepare; the context loads the models.
+
+        Args:
+            models: MediaPipe's.
+            people: To look for.
+        """
         self.models, self.people = models, people
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="pose")
         self._last_ms = -1
@@ -53,7 +59,15 @@ class Landmarker:
                 landmarker.close()  # left to __del__, it fails at the interpreter's exit
 
     def detect(self, pixels: np.ndarray, time_s: float) -> Detected:
-        """pixels: (H, W, 3) uint8 RGB. time_s: growing from call to call."""
+        """Find bodies and hands.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB.
+            time_s: Of the frame in seconds, growing from call to call.
+
+        Returns:
+            What was found, in pixels.
+        """
         import mediapipe as mp
 
         image = mp.Image(image_format=mp.ImageFormat.SRGB, data=pixels)
@@ -76,7 +90,20 @@ class Landmarker:
 
 
 def count_people(models: ModelFiles, pictures: Iterator[np.ndarray], at_most: int) -> int:
-    """The most people that one of the pictures (H, W, 3) shows, 1 to `at_most`. Each is looked at on its own."""
+    """Count the people in pictures, each on its own.
+
+    Args:
+        models: MediaPipe's.
+        pictures: (H, W, 3) uint8 RGB each.
+        at_most: People to look for.
+
+    Returns:
+        The most that one picture shows, 1 to `at_most`.
+
+    Raises:
+        DataError: A model file cannot be used.
+        ResourceError: The optional extra is not installed.
+    """
     import mediapipe as mp
 
     base, vision = _mediapipe()
@@ -96,7 +123,14 @@ def count_people(models: ModelFiles, pictures: Iterator[np.ndarray], at_most: in
 
 
 def extractor_version() -> str:
-    """Of the installed mediapipe."""
+    """Version of the installed mediapipe.
+
+    Returns:
+        The version.
+
+    Raises:
+        ResourceError: It is not installed.
+    """
     _mediapipe()
     return version("mediapipe")
 
@@ -129,7 +163,7 @@ def _points(landmarks: Any) -> np.ndarray:
 
 @contextmanager
 def _native_log_silenced(yes: bool = True) -> Iterator[None]:
-    """MediaPipe's C++ writes forty lines a model to stderr, whatever its log level; its errors come as exceptions."""
+    """Silence MediaPipe's C++, which writes forty lines a model at any log level. Errors come as exceptions."""
     if not yes:
         yield
         return

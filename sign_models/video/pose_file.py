@@ -1,8 +1,9 @@
-"""Writes `.pose` files with the record of how they were made."""
+"""Write `.pose` files with the record of how they were made."""
 
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,12 +25,16 @@ _ARMS = (
 
 
 def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record: Mapping[str, Any]) -> None:
-    """A whole file or none: written under a hidden name, then renamed.
+    """Write a file, whole or not at all: under a temporary name, then renamed.
 
     Args:
-        sequence: of the layout mediapipe_75, in pixels, with size and fps.
+        path: The file.
+        sequence: Of layout mediapipe_75, in pixels, with size and fps.
         depth: (T, 75) float32, in pixels.
-        record: what formats.pose_record.read_record gives back; JSON.
+        record: What formats.pose_record.read_record gives back; JSON.
+
+    Raises:
+        ValueError: The sequence is of another layout, or has no size or fps.
     """
     from pose_format import Pose
     from pose_format.numpy import NumPyPoseBody
@@ -60,12 +65,12 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
         file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _fingers() -> list[tuple[str, str]]:
     chains = [["wrist", *(name for name in HAND if name.startswith(finger))] for finger in FINGERS]
-    return [(a, b) for chain in chains for a, b in zip(chain, chain[1:], strict=False)]
+    return [(a, b) for chain in chains for a, b in itertools.pairwise(chain)]
 
 
 def _limbs(names: Any, pairs: Any) -> list[tuple[int, int]]:

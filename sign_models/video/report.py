@@ -16,7 +16,14 @@ SHOWN_VIDEOS = 500
 
 
 def totals(results: Sequence[Result]) -> dict[str, int]:
-    """Sums of all counts over the videos that did not fail, and how many videos there are of each state."""
+    """Sum the counts of all videos that did not fail.
+
+    Args:
+        results: Of the videos.
+
+    Returns:
+        Sums by name of the count; numbers of videos by "videos_" and state.
+    """
     counts = [result.record["counts"] for result in results if result.state != "failed"]
     sums = {field.name: sum(count[field.name] for count in counts) for field in fields(Counts)}
     states = ("extracted", "kept", "replaced", "failed")
@@ -24,7 +31,14 @@ def totals(results: Sequence[Result]) -> dict[str, int]:
 
 
 def metrics(results: Sequence[Result]) -> dict[str, float]:
-    """For a tracking server: counts, and shares of frames in [0, 1]."""
+    """Metrics of an extraction.
+
+    Args:
+        results: Of the videos.
+
+    Returns:
+        Counts, and shares of frames in [0, 1], by name.
+    """
     sums = totals(results)
     frames = max(sums["frames"], 1)
     shares = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small")
@@ -32,7 +46,14 @@ def metrics(results: Sequence[Result]) -> dict[str, float]:
 
 
 def warnings(result: Result) -> list[str]:
-    """What a user should look at in one video; empty where it is fine."""
+    """Find what a user should look at in one video.
+
+    Args:
+        result: Of the video.
+
+    Returns:
+        A line for each. Empty where it is fine.
+    """
     if result.state == "failed":
         return [result.error]
     counts = result.record["counts"]
@@ -57,7 +78,14 @@ def warnings(result: Result) -> list[str]:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """One row a video (the first SHOWN_VIDEOS), then what to look at."""
+    """Write a report.
+
+    Args:
+        results: Of the videos.
+
+    Returns:
+        A row for each of the first SHOWN_VIDEOS videos, then what to look at.
+    """
     sums = totals(results)
     lines = [
         f"{len(results)} videos: {sums['videos_extracted']} extracted, {sums['videos_kept']} kept from before, "
@@ -85,7 +113,15 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def write_report(results: Sequence[Result], out: Path) -> Path:
-    """OUT/report/report.md; the path of its folder."""
+    """Write OUT/report/report.md.
+
+    Args:
+        results: Of the videos.
+        out: Folder of the extraction.
+
+    Returns:
+        Folder of the report.
+    """
     folder = out / REPORT
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.md").write_text(markdown(results), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Contact sheets: some frames of a video with the skeleton that was found drawn over them, as one JPEG."""
+"""Contact sheets: some frames of a video with the skeleton drawn over them, as one JPEG."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ class SheetFrames:
     """Keeps a few frames from all over a video whose length is not known beforehand."""
 
     def __init__(self) -> None:
+        """Start without frames."""
         self._kept: list[tuple[np.ndarray, np.ndarray, float]] = []
         self._stride, self._seen = 1, 0
 
     def add(self, pixels: np.ndarray, points: np.ndarray, time_s: float) -> None:
-        """pixels: (H, W, 3) uint8. points: (75, 3) x, y in its pixels, confidence."""
+        """Look at a frame, and perhaps keep it.
+
+        Args:
+            pixels: (H, W, 3) uint8 RGB.
+            points: (75, 3): x and y in pixels of the picture, confidence.
+            time_s: Seconds.
+        """
         if self._seen % self._stride == 0:
             step = max(round(pixels.shape[0] / HEIGHT_PIXELS), 1)
             self._kept.append((pixels[::step, ::step].copy(), points / np.array([step, step, 1.0]), time_s))
@@ -32,7 +39,11 @@ class SheetFrames:
             self._kept, self._stride = self._kept[::2], 2 * self._stride
 
     def sheet(self) -> np.ndarray:
-        """(H, W, 3) uint8: up to PICTURES frames in rows, evenly over the video."""
+        """Draw the sheet.
+
+        Returns:
+            (H, W, 3) uint8 RGB: up to PICTURES frames in rows, evenly over the video.
+        """
         chosen = np.unique(np.linspace(0, len(self._kept) - 1, min(PICTURES, len(self._kept))).round().astype(int))
         pictures = [self._drawn(i) for i in chosen]
         height, width = (max(p.shape[axis] for p in pictures) for axis in (0, 1))
@@ -52,7 +63,13 @@ class SheetFrames:
 
 
 def draw_skeleton(picture: np.ndarray, points: np.ndarray, confidence: np.ndarray) -> None:
-    """In place: the bones of the canonical landmarks (K, 2), in the picture's pixels, where both ends are seen."""
+    """Draw bones into a picture, where both ends are seen.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB, changed in place.
+        points: (K, 2), canonical landmarks in pixels of the picture.
+        confidence: (K,).
+    """
     seen = confidence > 0
     for a, b in BONES:
         if seen[a] and seen[b]:
@@ -62,7 +79,7 @@ def draw_skeleton(picture: np.ndarray, points: np.ndarray, confidence: np.ndarra
 
 
 def _line(picture: np.ndarray, start: np.ndarray, end: np.ndarray, colour: tuple[int, int, int]) -> None:
-    """Two pixels wide; what lies beside the picture is left out."""
+    """Draw a line two pixels wide. What lies beside the picture is left out."""
     height, width = picture.shape[:2]
     # A landmark may be guessed far outside.
     steps = int(min(np.abs(end - start).max() * 1.5, 4096)) + 2
@@ -78,7 +95,12 @@ def _colour(place: int) -> tuple[int, int, int]:
 
 
 def write_jpeg(path: Path, picture: np.ndarray) -> None:
-    """picture: (H, W, 3) uint8 RGB."""
+    """Write a picture.
+
+    Args:
+        path: The file.
+        picture: (H, W, 3) uint8 RGB.
+    """
     import av
 
     height, width = (side - side % 2 for side in picture.shape[:2])  # chroma has half the size

@@ -246,13 +246,13 @@ def test_a_pipeline_on_bad_input(name: str, refused: Callable[..., str], data: P
     assert {run.data.tags["sign.stage"] for run in begun()} <= {"pipeline", "skeleton"}
     stages = [run for run in begun() if run.data.tags["sign.stage"] != "pipeline"]  # which says what was asked
     assert not [run for run in begun() if run.data.metrics] and not [run for run in stages if run.data.params]
-    assert not os.path.exists("executed")
+    assert not Path("executed").exists()
 
 
 def test_the_payload_would_run(refused: Callable[..., str]) -> None:
     """The pickle above is a real one."""
     pickle.loads(pickle.dumps(Payload()))
-    assert os.path.exists("executed")
+    assert Path("executed").exists()
 
 
 @pytest.mark.parametrize("skip", [False, True])

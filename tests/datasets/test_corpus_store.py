@@ -171,7 +171,7 @@ def test_batches_are_the_same_from_memory_and_from_disk(path: Path, memory: Corp
     where = torch.rand(4, 30) * torch.from_numpy(memory.lengths[clips] - 1)[:, None]
     lengths = torch.tensor([30, 1, 12, 29])
     places = torch.from_numpy(memory.offsets[clips]), torch.from_numpy(memory.lengths[clips])
-    a, b = (c.whole(clips) for c in (on_disk, in_memory))
+    a, b = (c.unaugmented(clips) for c in (on_disk, in_memory))
     assert torch.equal(a.x, b.x) and torch.equal(a.mask, b.mask) and torch.equal(a.lengths, b.lengths)
     a, b = (c.gather(interpolation_index(*places, where, lengths)) for c in (on_disk, in_memory))
     assert torch.equal(a, b)

@@ -69,7 +69,7 @@ def test_every_video_has_its_text_and_split(corpus):
 
 def test_words_are_plain_and_no_word_is_in_two_splits():
     lists = word_lists()
-    words = sum(lists.values(), [])
+    words = [word for words in lists.values() for word in words]
     assert len(words) == len(set(words)) > 1000
     assert all(word.isascii() and word.isalpha() and word.islower() and len(word) > 1 for word in words)
     assert 0.65 < len(lists["train"]) / len(words) < 0.75 and len(lists["test"]) > 200 and len(lists["dev"]) > 100

@@ -45,13 +45,13 @@ def test_tokens_and_their_gradients(
     if device.type != "cuda":
         pytest.skip("needs a GPU, where the model takes the kernel")
     model, x = PartTokens(16).to(device), clips(3, 9, torch.float32, device, channels)
-    hidden = torch.rand(3, 9, len(PARTS), device=device) < 0.2
+    masked = torch.rand(3, 9, len(PARTS), device=device) < 0.2
     found = []
     for kernels in (True, False):
         monkeypatch.setattr("sign_models.models.skeleton.fused", lambda answer=kernels: answer)
         model.zero_grad()
         with torch.autocast("cuda", torch.bfloat16, enabled=half):
-            tokens = model(x, hidden)
+            tokens = model(x, masked)
         (tokens.float() ** 2).mean().backward()
         found.append([tokens.detach().float(), *(p.grad for p in model.parameters() if p.grad is not None)])
     for one, other in zip(*found, strict=True):

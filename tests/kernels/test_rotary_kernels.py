@@ -11,14 +11,14 @@ from sign_models.models.rotary import Rotary, split_heads
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("B", "T", "H", "D"), [(2, 9, 3, 8), (1, 40, 2, 28), (3, 33, 8, 64)])
 def test_heads(B: int, T: int, H: int, D: int, dtype: torch.dtype, device: torch.device) -> None:
-    from sign_models.kernels.rotary import Heads
+    from sign_models.kernels.rotary import ApplyRotary
 
     torch.manual_seed(0)
     cos, sin = Rotary(D).to(device)(T)
     given = torch.randn(B, T, 3, H, D, device=device, dtype=dtype)
     weights = torch.randn(3, B, T, H, D, device=device, dtype=dtype).transpose(2, 3)
     found = []
-    for function in (Heads.apply, split_heads):
+    for function in (ApplyRotary.apply, split_heads):
         qkv = given.clone().requires_grad_()
         made = torch.stack(function(qkv, cos, sin))
         (made * weights).sum().backward()

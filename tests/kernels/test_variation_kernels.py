@@ -46,18 +46,18 @@ def both(
     part: slice = slice(0, 6),
 ) -> tuple[Batch, Batch]:
     """The same batch from the kernel and from torch."""
-    drawn = sample_windows(frames, CLIPS, part, np.random.default_rng(1), longest, Augment(**strengths))
-    drawn = {name: values.to(frames.device) for name, values in drawn.items()}
+    plan = sample_windows(frames, CLIPS, part, np.random.default_rng(1), longest, Augment(**strengths))
+    plan = {name: values.to(frames.device) for name, values in plan.items()}
     made = []
     for kernel in (True, False):
         monkeypatch.setattr(batching, "fused", lambda kernel=kernel: kernel)
         torch.manual_seed(3)
         made.append(
-            (augment_batch(frames, drawn, Augment(**strengths), unaugmented=True), torch.rand(4, device=frames.device))
+            (augment_batch(frames, plan, Augment(**strengths), unaugmented=True), torch.rand(4, device=frames.device))
         )
     (mine, then), (torchs, torchs_then) = made
     assert torch.equal(mine.mask, torchs.mask) and torch.equal(mine.lengths, torchs.lengths)
-    assert mine.rows == torchs.rows and torch.equal(then, torchs_then)  # as much has been drawn
+    assert mine.rows == torchs.rows and torch.equal(then, torchs_then)  # as much has been plan
     return mine, torchs
 
 
@@ -94,7 +94,7 @@ def test_rows_of_a_batch(part: slice, frames: DeviceCorpus, monkeypatch: pytest.
 
 
 def test_the_kernel_is_what_is_compared(frames: DeviceCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DeviceCorpus, "gather_augmented", lambda self, at, drawn: self.gather(at) + 1)
+    monkeypatch.setattr(DeviceCorpus, "gather_augmented", lambda self, at, variation: self.gather(at) + 1)
     assert not same(*both(frames, USUAL, monkeypatch))
 
 

@@ -35,7 +35,7 @@ def test_a_file_is_told_and_read(name: str, tmp_path: Path) -> None:
     assert (sequence.text, sequence.split) == (example.text, example.split)
     assert sequence.points.shape == (FRAMES, sequence.confidence.shape[1], 2)
     assert sequence.points.dtype == sequence.confidence.dtype == np.float32
-    assert 0 <= sequence.confidence.min() and sequence.confidence.max() <= 1
+    assert sequence.confidence.min() >= 0 and sequence.confidence.max() <= 1
     assert sequence.source
 
 

@@ -16,6 +16,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.layouts import names_of
 from sign_models.keypoints.normalise import normalise
+from tests.keypoints import here
 from tests.keypoints.clips import FRAMES, scored
 from tests.keypoints.pose_examples import holistic, write_pose
 
@@ -174,7 +175,7 @@ def test_every_truncation_is_refused(write, tmp_path: Path) -> None:
     for length in range(1, len(data)):
         (tmp_path / "clip.pose").write_bytes(data[:length])
         with pytest.raises(DataError, match="^clip.pose: "):
-            list(read(tmp_path / "clip.pose"))
+            list(here.read(tmp_path / "clip.pose"))
 
 
 def test_depth_is_kept_where_every_component_has_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sign_models.models.attention import LONG, PackedSelfAttention, clips_a_row
+from sign_models.models.attention import MIN_VARLEN_VECTORS, PackedSelfAttention, clips_a_row
 from sign_models.models.blocks import TransformerBlock
 from sign_models.models.rotary import Rotary
 
@@ -44,7 +44,7 @@ def test_as_many_clips_lie_in_a_row_as_fill_a_tile_of_a_gpu() -> None:
 
 
 @GPU
-@pytest.mark.parametrize("S", [7, 16, 63, 64, 65, LONG, LONG + 64, LONG + 65])
+@pytest.mark.parametrize("S", [7, 16, 63, 64, 65, MIN_VARLEN_VECTORS, MIN_VARLEN_VECTORS + 64, MIN_VARLEN_VECTORS + 65])
 def test_a_gpu_attends_and_learns_as_defined(S: int) -> None:
     torch.manual_seed(0)
     lengths = [S, 1, S // 2, S - 1]

@@ -106,13 +106,13 @@ def test_a_model_whose_blank_was_token_0_gives_the_texts_it_gave(tmp_path: Path)
 
 def test_a_training_whose_blank_was_token_0_goes_on(tmp_path: Path, train) -> None:
     shutil.copytree(FOLDER / "checkpoint", tmp_path / "run")
-    recorder = Memory(tmp_path / "run")
-    trained = train("alignment", recorder, **SMALL)
-    assert any("goes on from step 8 of 12" in note for note in recorder.notes)
+    logger = Memory(tmp_path / "run")
+    trained = train("alignment", logger, **SMALL)
+    assert any("goes on from step 8 of 12" in note for note in logger.notes)
     assert trained.model.alignment.blank == trained.model.alignment.vocabulary
     # the loss goes on where it was, and does not begin anew
     before = json.loads((FOLDER / "checkpoint" / "progress.json").read_text())["best_metrics"]
-    assert recorder.points["validation/ctc"][11] < 1.05 * before["ctc"]
+    assert logger.points["validation/ctc"][11] < 1.05 * before["ctc"]
 
 
 def test_what_token_0_was_to_ctc_is_the_own_blank_s() -> None:

@@ -11,7 +11,8 @@ from sign_models.data.masking import mask_keypoints
 from sign_models.keypoints.layouts import CANONICAL, PARTS
 from sign_models.models import attention
 from sign_models.models.blocks import Dropout
-from sign_models.models.skeleton import HAND_SCALE, LANDMARK_ANCHOR, LANDMARK_SHARE, SkeletonModel, restoration_loss
+from sign_models.models.restoration import LANDMARK_ANCHOR, LANDMARK_SHARE, restoration_loss
+from sign_models.models.skeleton import HAND_SCALE, SkeletonModel
 from sign_models.models.temporal import contrast_loss, pool
 from tests.models import clips
 
@@ -19,9 +20,9 @@ K = len(CANONICAL)
 LENGTHS = (13, 8, 1)
 
 
-def encodings(model: nn.Module, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> list[Tensor]:
+def encodings(model: nn.Module, x: Tensor, mask: Tensor, masked: Tensor | None = None) -> list[Tensor]:
     """The real vectors of each clip."""
-    out = model.encode(x, mask, hidden)
+    out = model.encode(x, mask, masked)
     y, kept = out if isinstance(out, tuple) else (out, mask)
     return [vectors[there] for vectors, there in zip(y, kept, strict=True)]
 
@@ -93,13 +94,13 @@ def test_seen_landmarks_do_change_it(model: nn.Module) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_hidden_as_a_whole_cannot_be_seen(model: nn.Module, part: str) -> None:
-    """A hidden hand or face; the body's place is where the others are measured from, so all hide with it."""
+    """A masked hand or face; the body's place is where the others are measured from, so all hide with it."""
     x, mask = clips.batch(LENGTHS, unseen=0)
-    hidden = torch.zeros(3, 13, len(PARTS), dtype=torch.bool)
-    hidden[:, :, list(PARTS).index(part)] = True
+    masked = torch.zeros(3, 13, len(PARTS), dtype=torch.bool)
+    masked[:, :, list(PARTS).index(part)] = True
     moved = x.clone()
     moved[:, :, PARTS[part], :2] += torch.randn_like(moved[:, :, PARTS[part], :2])
-    assert same(encodings(model, moved, mask, hidden), encodings(model, x, mask, hidden))
+    assert same(encodings(model, moved, mask, masked), encodings(model, x, mask, masked))
 
 
 @pytest.mark.parametrize("wrong", ["float", "shape"])
@@ -112,29 +113,29 @@ def test_a_mask_is_bool_and_has_a_value_a_frame(model: nn.Module, wrong: str) ->
 # losses ---------------------------------------------------------------------------------------------------------------
 
 
-def loss_of(x: Tensor, mask: Tensor, restored: Tensor, hidden: Tensor) -> Tensor:
-    return torch.stack(restoration_loss(restored, x, mask, hidden, 0.5))
+def loss_of(x: Tensor, mask: Tensor, restored: Tensor, masked: Tensor) -> Tensor:
+    return torch.stack(restoration_loss(restored, x, mask, masked, 0.5))
 
 
 def test_only_what_was_seen_counts_in_the_loss() -> None:
     x, mask = clips.batch(LENGTHS, unseen=0.5)
-    hidden = torch.rand(x.shape[:3], generator=torch.Generator().manual_seed(1)) < 0.3
+    masked = torch.rand(x.shape[:3], generator=torch.Generator().manual_seed(1)) < 0.3
     restored = torch.zeros(*x.shape[:3], 2)
-    wanted = loss_of(x, mask, restored, hidden)
+    wanted = loss_of(x, mask, restored, masked)
     absent = (x[..., 2:] == 0) | ~mask[..., None, None]
     moved = x.clone()
     moved[..., :2] += 100 * absent
-    assert torch.equal(loss_of(moved, mask, restored, hidden), wanted)
-    assert torch.equal(loss_of(x, mask, restored + 100 * absent, hidden), wanted)
-    assert not torch.equal(loss_of(x, mask, restored + 1, hidden), wanted)
+    assert torch.equal(loss_of(moved, mask, restored, masked), wanted)
+    assert torch.equal(loss_of(x, mask, restored + 100 * absent, masked), wanted)
+    assert not torch.equal(loss_of(x, mask, restored + 1, masked), wanted)
 
 
 def test_a_perfect_restoration_costs_nothing_and_nothing_seen_costs_nothing() -> None:
     x, mask = clips.batch(LENGTHS)
-    hidden = torch.ones(x.shape[:3], dtype=torch.bool)
-    assert loss_of(x, mask, x[..., :2], hidden).tolist() == [0, 0]
+    masked = torch.ones(x.shape[:3], dtype=torch.bool)
+    assert loss_of(x, mask, x[..., :2], masked).tolist() == [0, 0]
     unseen = x * torch.tensor([1.0, 1.0, 0.0])
-    assert loss_of(unseen, mask, torch.zeros(*x.shape[:3], 2), hidden).tolist() == [0, 0]
+    assert loss_of(unseen, mask, torch.zeros(*x.shape[:3], 2), masked).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("planes", [False, True])
@@ -142,9 +143,9 @@ def test_the_loss_and_its_gradient_are_those_of_its_definition(planes: bool) -> 
     x, mask = clips.batch(LENGTHS, unseen=0.3)
     x = x.movedim(-1, 0).contiguous().movedim(0, -1) if planes else x
     generator = torch.Generator().manual_seed(1)
-    hidden = torch.rand(x.shape[:3], generator=generator) < 0.3
+    masked = torch.rand(x.shape[:3], generator=generator) < 0.3
     restored = torch.randn(*x.shape[:3], 2, generator=generator).mul(0.2).add(x[..., :2]).requires_grad_()
-    weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(hidden, 1.0, 0.2)
+    weight = x[..., 2] * mask.unsqueeze(-1) * torch.where(masked, 1.0, 0.2)
     error, share = restored - x[..., :2], torch.tensor(LANDMARK_SHARE)
 
     def huber(error: Tensor, weight: Tensor, beta: float) -> Tensor:
@@ -155,9 +156,9 @@ def test_the_loss_and_its_gradient_are_those_of_its_definition(planes: bool) -> 
     shape = huber(relative, weight * weight[:, :, LANDMARK_ANCHOR] * share, 0.1)
     motion = huber(error[:, 1:] - error[:, :-1], weight[:, 1:] * weight[:, :-1] * share, 0.05)
     wanted = place + shape + 0.5 * motion
-    loss, distance = restoration_loss(restored, x, mask, hidden, 0.5)
+    loss, distance = restoration_loss(restored, x, mask, masked, 0.5)
     assert torch.allclose(loss, wanted) and not distance.requires_grad
-    assert torch.allclose(distance, (error.norm(dim=-1) * weight * hidden).sum() / (weight * hidden).sum())
+    assert torch.allclose(distance, (error.norm(dim=-1) * weight * masked).sum() / (weight * masked).sum())
     gradients = [torch.autograd.grad(3 * value, restored)[0] for value in (loss, wanted)]
     assert torch.allclose(*gradients, atol=1e-7)
 
@@ -174,7 +175,7 @@ def test_a_dropout_leaves_out_its_share_and_keeps_the_sum() -> None:
 
 def test_padding_and_surroundings_change_no_loss_of_a_clip() -> None:
     x, mask = clips.batch((9,))
-    hidden = torch.rand(x.shape[:3], generator=torch.Generator().manual_seed(1)) < 0.3
+    masked = torch.rand(x.shape[:3], generator=torch.Generator().manual_seed(1)) < 0.3
     restored = torch.randn(*x.shape[:3], 2, generator=torch.Generator().manual_seed(2))
 
     def longer(t: Tensor) -> Tensor:
@@ -182,7 +183,7 @@ def test_padding_and_surroundings_change_no_loss_of_a_clip() -> None:
 
     padded = torch.cat([mask, mask.new_zeros(1, 5)], 1)
     assert torch.allclose(
-        loss_of(longer(x), padded, longer(restored), longer(hidden)), loss_of(x, mask, restored, hidden)
+        loss_of(longer(x), padded, longer(restored), longer(masked)), loss_of(x, mask, restored, masked)
     )
 
 
@@ -192,7 +193,7 @@ def test_hidden_joints_are_taken_out_and_hidden_parts_are_told() -> None:
     out = mask_keypoints(x, joints=0.2, parts=0.3, frames=0.2, span=5)
     assert out.x.shape == x.shape and out.parts.shape == (2, 40, len(PARTS)) and out.landmarks.shape == x.shape[:3]
     gone = (out.x == 0).all(-1)
-    assert (out.landmarks | ~gone).all()  # what was taken out is counted as hidden
+    assert (out.landmarks | ~gone).all()  # what was taken out is counted as masked
     for i, places in enumerate(PARTS.values()):
         assert out.landmarks[:, :, places][out.parts[:, :, i]].all()
     share = out.landmarks.float().mean()

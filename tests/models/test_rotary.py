@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sign_models.models.rotary import Rotary, heads
+from sign_models.models.rotary import Rotary, apply_rotary
 
 SIZES = [(2, 9, 3, 8), (1, 40, 2, 28), (3, 33, 8, 64)]
 
@@ -14,7 +14,7 @@ SIZES = [(2, 9, 3, 8), (1, 40, 2, 28), (3, 33, 8, 64)]
 def test_attention_sees_distances_only(B: int, T: int, H: int, D: int) -> None:
     torch.manual_seed(0)
     one = torch.randn(B, 1, 3, H, D)
-    q, k, v = heads(one.expand(B, T, 3, H, D), *Rotary(D)(T))
+    q, k, v = apply_rotary(one.expand(B, T, 3, H, D), *Rotary(D)(T))
     assert q.shape == k.shape == v.shape == (B, H, T, D)
     scores = q @ k.transpose(-1, -2)
     for distance in range(1 - T, T):

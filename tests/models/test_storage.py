@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sign_models.errors import UpstreamError
+from sign_models.models.skeleton import PartTokens
 from sign_models.models.storage import load, save
 from sign_models.tracking.store import folder_digest
 from tests.models import clips
@@ -32,6 +33,22 @@ def test_save_then_load_is_bit_equal(make, tmp_path: Path) -> None:
         assert again.translate(*second) == model.translate(*first)
         assert (again.generation, again.finetuned) == (model.generation, model.finetuned)
     assert {p.suffix for p in tmp_path.rglob("*") if p.is_file()} <= {".json", ".safetensors"}
+
+
+@pytest.mark.parametrize("make", [clips.skeleton, clips.temporal, clips.translator])
+def test_weights_by_their_names_of_before_are_read(make, tmp_path: Path) -> None:
+    """Until 2026-11-30 mask_token was called hidden, and no weights were of depth."""
+    model = make()
+    parts = next(module for module in model.modules() if isinstance(module, PartTokens))
+    torch.nn.init.normal_(parts.mask_token)
+    save(model, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    before = {n.replace("mask_token", "hidden"): weight for n, weight in weights.items() if ".depth." not in n}
+    assert len(before) < len(weights) and before.keys() - weights.keys()
+    save_file(before, tmp_path / "model.safetensors")
+    again = load(tmp_path).state_dict()
+    assert again.keys() == model.state_dict().keys()
+    assert all(torch.equal(weight, again[name]) for name, weight in model.state_dict().items())
 
 
 @pytest.mark.parametrize("make", [clips.skeleton, clips.temporal, clips.translator])

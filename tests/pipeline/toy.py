@@ -27,7 +27,7 @@ def run(work: Work) -> Result:
     """Go on from the last checkpoint, if there is one."""
     from sign_models.models.storage import load, save
 
-    last, begin = work.recorder.restore(), 0
+    last, begin = work.logger.restore(), 0
     model = load(last or work.models["skeleton"])
     if last:
         begin = json.loads((last / "progress.json").read_text())["step"]
@@ -36,11 +36,11 @@ def run(work: Work) -> Result:
             os.kill(os.getpid(), signal.SIGKILL)
         for weight in model.parameters():
             weight.data *= 1 - work.params.rate
-        work.recorder.metrics({"train.norm": sum(float(p.detach().norm()) for p in model.parameters())}, step)
+        work.logger.metrics({"train.norm": sum(float(p.detach().norm()) for p in model.parameters())}, step)
         with tempfile.TemporaryDirectory() as folder:
             save(model, Path(folder))
             Path(folder, "progress.json").write_text(json.dumps({"step": step + 1}))
-            work.recorder.checkpoint(Path(folder), step + 1, best=True)
+            work.logger.checkpoint(Path(folder), step + 1, best=True)
     score = len(work.inputs["keypoints"]) * (1 - work.params.rate) ** work.params.steps
     return Result(model, {"score": score}, step=work.params.steps - 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ class Counting:
         cuts = [0, len(clip)] if len(clip) <= 100 else [0, 60, len(clip)]
         told = [
             {"start": a / clip.fps, "end": b / clip.fps, "text": f"{b - a} frames", "score": -0.1}
-            for a, b in zip(cuts, cuts[1:], strict=False)
+            for a, b in itertools.pairwise(cuts)
         ]
         others = [{"text": f"text {i}", "score": -1.0 * i} for i in range(n_best or 1)]
         return [{"text": "all", "score": -0.1, "n_best": others, "windows": told}]

@@ -1,4 +1,4 @@
-"""Tiny corpora, and each training stage as a function of its recorder."""
+"""Tiny corpora, and each training stage as a function of its logger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
 
 @pytest.fixture
 def train(inputs: Inputs) -> Callable:
-    """train("temporal", recorder, temporal__training__steps=3) -> Trained."""
+    """train("temporal", logger, temporal__training__steps=3) -> Trained."""
     from tests.stages.training import train
 
     return partial(train, inputs)

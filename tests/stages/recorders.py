@@ -39,7 +39,7 @@ class Memory:
     def restore(self) -> Path | None:
         return self.folder if self.folder.exists() else None
 
-    def note(self, message: str) -> None:
+    def log(self, message: str) -> None:
         self.notes.append(message)
 
 

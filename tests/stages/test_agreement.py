@@ -83,7 +83,7 @@ ALL = {row["id"]: row["text"] for row in tiny.texts()}
 def test_two_views_where_every_video_has_a_text(texts: dict[str, str], losses: dict[str, float], wanted: bool) -> None:
     made = task(texts, **losses)
     count = len(made.clips(0))
-    labelled, _ = made.batch(made.draw(0, slice(0, count)))
+    labelled, _ = made.batch(made.plan_batch(0, slice(0, count)))
     batch = labelled.clips
     assert isinstance(batch, Batch) and (batch.second_view is not None) == wanted
     prepared = made.objective.train().prepare(labelled)
@@ -92,7 +92,7 @@ def test_two_views_where_every_video_has_a_text(texts: dict[str, str], losses: d
     assert ("agreement" in out) == wanted and torch.isfinite(out["loss"])
     if wanted:
         assert not torch.equal(batch.second_view, batch.x) and not np.array_equal(
-            *np.split(prepared.hidden.x.numpy(), 2)
+            *np.split(prepared.masked.x.numpy(), 2)
         )
         assert torch.equal(batch.second_view.abs().sum((2, 3)) > 0, batch.mask)  # the same moments
         assert made.objective.weights(prepared).tolist() == (2 * made.objective.weights(labelled)).tolist()

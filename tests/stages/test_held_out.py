@@ -23,9 +23,9 @@ def test_alignment_without_a_dev_split_says_what_validates_and_trains_on_none_of
 
 
 def test_what_is_held_out_is_in_the_log_and_in_what_the_run_is_tagged_with(train, inputs, tmp_path: Path) -> None:
-    recorder = Memory(tmp_path / "x")
-    trained = train("skeleton", recorder, skeleton__training__steps=1)  # letters have no splits
-    assert f"skeleton: {trained.facts['held_out']}" in recorder.notes
+    logger = Memory(tmp_path / "x")
+    trained = train("skeleton", logger, skeleton__training__steps=1)  # letters have no splits
+    assert f"skeleton: {trained.facts['held_out']}" in logger.notes
     assert "of 10 training clips validate and do not train" in trained.facts["held_out"]
     assert train("temporal", Memory(tmp_path / "y"), temporal__training__steps=1).facts == {}  # videos have
 
@@ -33,8 +33,8 @@ def test_what_is_held_out_is_in_the_log_and_in_what_the_run_is_tagged_with(train
 def test_one_clip_alone_chooses_no_weight_of_ctc(inputs, tmp_path: Path) -> None:
     params = tiny.params(alignment__training__steps=1).alignment
     one = {name: text for name, text in inputs.texts.items() if name == "train_0"}
-    recorder = Memory(tmp_path / "x")
-    trained = alignment.train(params, inputs.videos, one, clips.temporal(), recorder, "cased")
-    assert trained.model.generation.ctc_weight == USUAL_CTC and "validation/ctc_weight" not in recorder.points
-    assert any("no clip is held out to choose it by" in note for note in recorder.notes)
-    assert any("the clip that trains validates too" in note for note in recorder.notes)
+    logger = Memory(tmp_path / "x")
+    trained = alignment.train(params, inputs.videos, one, clips.temporal(), logger, "cased")
+    assert trained.model.generation.ctc_weight == USUAL_CTC and "validation/ctc_weight" not in logger.points
+    assert any("no clip is held out to choose it by" in note for note in logger.notes)
+    assert any("the clip that trains validates too" in note for note in logger.notes)

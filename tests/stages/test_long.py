@@ -15,7 +15,7 @@ from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE
 from sign_models.keypoints.sequence import KeypointSequence, from_canonical
 from sign_models.keypoints.windows import MARGIN_FRAMES, MIN_REST_FRAMES, split_into_windows
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.translator import Hypothesis, Translator, joined
+from sign_models.models.translator import Hypothesis, Translator, join_windows
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
 from sign_models.serving.predictor import BATCH_FRAMES, Predictor
@@ -144,7 +144,7 @@ def test_of_an_hour_no_more_is_read_at_once_than_of_short_clips(
     """The models' memory is that of their batches; `python -m benchmarks.long` measures it."""
     frames: list[int] = []
 
-    def encode(self: Any, x: Tensor, mask: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def encode(self: Any, x: Tensor, mask: Tensor, masked: Tensor | None = None) -> tuple[Tensor, Tensor]:
         frames.append(mask.numel())
         kept = mask[:, :: clips.STRIDE]
         return torch.zeros(*kept.shape, clips.WIDTH), kept
@@ -181,13 +181,13 @@ def hypotheses(*texts: str) -> list[Hypothesis]:
     ],
 )
 def test_texts_are_joined_as_their_script_is_written(texts: tuple[str, ...], text: str) -> None:
-    [best] = joined([hypotheses(t) for t in texts], [10] * len(texts))
+    [best] = join_windows([hypotheses(t) for t in texts], [10] * len(texts))
     assert best.text == text
 
 
 def test_the_best_of_windows_are_those_of_all_their_combinations() -> None:
     first, second = hypotheses("a", "b"), hypotheses("c", "d", "e")
-    found = joined([first, second], [30, 10], 4)
+    found = join_windows([first, second], [30, 10], 4)
     assert [h.text for h in found] == ["a c", "a d", "a e", "b c"]
     assert [h.score for h in found] == [0.0, -0.25, -0.5, -0.75]
-    assert joined([second], [10], 2) == second[:2]
+    assert join_windows([second], [10], 2) == second[:2]

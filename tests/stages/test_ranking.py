@@ -63,10 +63,10 @@ def test_a_weight_that_is_given_stays(
     train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: float | None
 ) -> None:
     monkeypatch.setattr(AlignmentTask, "best_ctc_weight", lambda task: 0.9)
-    recorder = Memory(tmp_path / "x")
-    model = train("alignment", recorder, alignment__training__steps=2, alignment__generation__ctc_weight=given).model
+    logger = Memory(tmp_path / "x")
+    model = train("alignment", logger, alignment__training__steps=2, alignment__generation__ctc_weight=given).model
     assert isinstance(model, Translator) and model.generation.ctc_weight == (0.9 if given is None else given)
-    assert ("validation/ctc_weight" in recorder.points) == (given is None)
+    assert ("validation/ctc_weight" in logger.points) == (given is None)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_every_clip_of_every_step_has_all_of_its_frames(inputs: Inputs, max_fram
         for micro_batch in split:
             lengths = inputs.videos.lengths[clips[micro_batch]]
             rows = slice(0, len(lengths))
-            drawn = task.draw(number, rows, micro_batch)
+            drawn = task.plan_batch(number, rows, micro_batch)
             assert np.allclose(drawn["span"], lengths) and np.allclose(drawn["start"], 0)
             assert len(lengths) == 1 or len(lengths) * lengths.max() <= len(clips) * max_frames
             assert drawn["labels"].shape[0] == len(lengths)
@@ -57,10 +58,10 @@ def test_clips_beyond_max_frames_are_seen_whole_by_the_encoder(train, tmp_path: 
     frames: list[int] = []
     encode = TemporalModel.encode
 
-    def counted(self, x, mask, hidden=None):
+    def counted(self, x, mask, masked=None):
         if torch.is_grad_enabled():
             frames.extend(mask.sum(1).tolist())
-        return encode(self, x, mask, hidden)
+        return encode(self, x, mask, masked)
 
     monkeypatch.setattr(TemporalModel, "encode", counted)
     still = {f"alignment__augment__{name}": 0 for name in ("tempo", "drop_frames")}
@@ -87,9 +88,9 @@ def test_a_video_without_memory_for_it_is_left_out_counted_and_named(
     training = {name for name in long if name.startswith("train")}
     task = task_of(inputs, alignment__max_frames=8)
     assert {inputs.videos.ids[i] for number in range(50) for i in task.clips(number)}.isdisjoint(long)
-    recorder = Memory(tmp_path / "x")
-    trained = train("alignment", recorder, alignment__max_frames=8, alignment__training__steps=2)
-    [said] = [note for note in recorder.notes if "training videos are longer" in note]
+    logger = Memory(tmp_path / "x")
+    trained = train("alignment", logger, alignment__max_frames=8, alignment__training__steps=2)
+    [said] = [note for note in logger.notes if "training videos are longer" in note]
     assert said.startswith(f"alignment: {len(training)} of 12 training videos are longer than the 30 frames")
     assert all(repr(name) in said for name in training)
     assert trained.facts["left_out.training"] in said
@@ -109,7 +110,7 @@ def test_nothing_is_measured_or_said_where_all_fit_into_a_step(inputs: Inputs, m
 @given(st.integers(1, 60), st.integers(0, 59), st.integers(1, 9), st.lists(st.integers(0, 60), max_size=4))
 def test_pieces_are_the_rows_of_a_process_once_each(clips: int, first: int, parts: int, cuts: list[int]) -> None:
     edges = sorted({0, clips, *(cut for cut in cuts if cut < clips)})
-    micro_batches = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    micro_batches = [slice(a, b) for a, b in itertools.pairwise(edges)]
     rows = slice(min(first, clips), clips)
     found = [*step.pieces(micro_batches, rows, parts)]
     assert [i for _, m, part in found for i in range(clips)[m][part]] == [*range(clips)[rows]]
@@ -128,7 +129,9 @@ def test_the_longest_clip_is_that_whose_training_takes_the_memory(inputs: Inputs
     longest = memory.longest_clip(loss, allowed)
     assert longest > 4 * memory.PROBED_FRAMES[-1]
     fixed = memory.saved_bytes(lambda: loss(4))
-    assert memory.PER_SAVED * (memory.saved_bytes(lambda: loss(longest)) - fixed) == pytest.approx(allowed, rel=0.05)
+    assert memory.BYTES_PER_SAVED_BYTE * (memory.saved_bytes(lambda: loss(longest)) - fixed) == pytest.approx(
+        allowed, rel=0.05
+    )
     assert memory.longest_clip(loss, 4 * allowed) > 2 * longest
 
 

@@ -32,8 +32,8 @@ class Store:
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setattr(metrics, "PAUSE", 0.01)
-    monkeypatch.setattr(metrics, "INTERVAL", 0.05)
+    monkeypatch.setattr(metrics, "RETRY_PAUSE_S", 0.01)
+    monkeypatch.setattr(metrics, "WRITE_INTERVAL_S", 0.05)
     return Store()
 
 
@@ -66,7 +66,7 @@ def test_points_arrive_without_being_asked_for(store: Store) -> None:
 def test_an_outage_without_end_stops_the_run(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(metrics, "PATIENCE", 0.1)
+    monkeypatch.setattr(metrics, "OUTAGE_PATIENCE_S", 0.1)
     store.away.set()
     log = MetricLog(store, "run")  # type: ignore[arg-type]
     log.add({"loss": 1.0}, 1)
@@ -78,8 +78,8 @@ def test_an_outage_without_end_stops_the_run(
 
 
 def test_memory_is_bounded_while_the_store_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "BOUND", 10)
-    monkeypatch.setattr(metrics, "PATIENCE", 0.3)
+    monkeypatch.setattr(metrics, "MAX_WAITING_POINTS", 10)
+    monkeypatch.setattr(metrics, "OUTAGE_PATIENCE_S", 0.3)
     store.away.set()
     log = MetricLog(store, "run")  # type: ignore[arg-type]
     with pytest.raises(ResourceError, match="10 metric points"):

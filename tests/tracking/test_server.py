@@ -90,7 +90,7 @@ def test_a_run_that_no_step_began_within_an_hour_is_closed(monkeypatch: pytest.M
         "mlflow.source.name": f"file://{store.PROJECT}",
         "mlflow.user": getpass.getuser(),
     }
-    made = int((time.time() - store.ON_ITS_WAY - 60) * 1000)
+    made = int((time.time() - store.PENDING_RUN_GRACE_S - 60) * 1000)
     left, own = (client.create_run(experiment, made, project).info.run_id for _ in range(2))
     client.create_run(experiment, tags=project)
     client.create_run(experiment, made, project | {"mlflow.source.name": "elsewhere"})

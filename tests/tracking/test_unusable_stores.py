@@ -41,6 +41,7 @@ STORES = {
     "sqlite:///{here}/text.db": "not a database",
     "sqlite:///{here}/torn.db": "malformed",
     "sqlite:///{here}/mlruns": "unable to open database file",
+    "sqlite:///{here}/text.db/deep/x.db": "Not a directory",
     "sqlite:/x.db": "Could not parse",
     "http://me:secret@127.0.0.1:9": "API request",
 }

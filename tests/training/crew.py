@@ -28,12 +28,12 @@ def log_clips(computed: dict[int, dict[str, list[int]]]) -> None:
     """From now on, what a process draws of the clips of each step goes to `computed`."""
     for task in (SkeletonTask, TemporalTask, AlignmentTask):
 
-        def draw(self, step: int, part: slice, micro_batch: slice = ALL, drawn=task.draw) -> Any:
+        def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL, plan=task.plan_batch) -> Any:
             of_step = computed.setdefault(step, {"step": self.clips(step).tolist(), "mine": []})
             of_step["mine"] += self.clips(step)[micro_batch][part].tolist()
-            return drawn(self, step, part, micro_batch)
+            return plan(self, step, part, micro_batch)
 
-        task.draw = draw  # type: ignore[method-assign]
+        task.plan_batch = plan_batch  # type: ignore[method-assign]
 
 
 class Begun(Memory):
@@ -51,12 +51,12 @@ def main(folder: Path) -> None:
     log_clips(computed := {})
     with init_distributed() as process_group:
         for name, (stage, more) in json.loads((folder / "asked.json").read_text()).items():
-            recorder = Begun(folder / name)
+            logger = Begun(folder / name)
             computed.clear()
-            train(inputs, stage, recorder, **more)
+            train(inputs, stage, logger, **more)
             (folder / f"{name}-{process_group.rank}.json").write_text(json.dumps(computed))
-            if process_group.first:
-                (folder / f"{name}.json").write_text(json.dumps(recorder.points))
+            if process_group.is_main_process:
+                (folder / f"{name}.json").write_text(json.dumps(logger.points))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from sign_models.params import load
 from sign_models.stages.skeleton import SkeletonTask
 from sign_models.training import step
 from sign_models.training.device import Device
+from sign_models.training.task import TrainingOptions
 from tests import tiny
 from tests.stages.recorders import Memory
 
@@ -47,11 +48,12 @@ def test_the_switch_decides_over_kernels_and_captured_steps(
     monkeypatch.setattr(step, "_optimizer", lambda *_: ([], None))
     monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)
     gpu = Device(torch.device("cuda"))
-    made = step.TrainStep(task, gpu, lr=1, weight_decay=0, clip_norm=1, ema=0, seed=0, note=print)
-    assert made.recorder == (None if eager else "graphs")
+    options = TrainingOptions(**tiny.params().skeleton.training.model_dump(exclude={"batch_size"}))
+    made = step.TrainStep(task, gpu, options, print)
+    assert made.graphs == (None if eager else "graphs")
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "GPU")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
-    assert ("eager" in gpu.told(made.recorder is not None)) == eager
+    assert ("eager" in gpu.describe(made.graphs is not None)) == eager
 
 
 def test_the_pipeline_obeys_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

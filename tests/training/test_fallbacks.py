@@ -30,16 +30,16 @@ def test_memory_that_ends_in_a_captured_step_is_told_once(
 
     def full(self: TrainStep, *given: object, **named: object) -> None:
         made(self, *given, **named)  # type: ignore[arg-type]
-        self.recorder = Full()  # type: ignore[assignment]
+        self.graphs = Full()  # type: ignore[assignment]
 
     monkeypatch.setattr(TrainStep, "__init__", full)
-    recorder, plain = Memory(tmp_path / "x"), Memory(tmp_path / "y")
-    train("skeleton", recorder)
-    [said] = [note for note in recorder.notes if "captured step" in note]
+    logger, plain = Memory(tmp_path / "x"), Memory(tmp_path / "y")
+    train("skeleton", logger)
+    [said] = [note for note in logger.notes if "captured step" in note]
     assert "from step 0 on no step is captured" in said and "times as long" in said
     monkeypatch.setattr(TrainStep, "__init__", made)
     train("skeleton", plain)
-    assert recorder.points["train/loss"] == plain.points["train/loss"]
+    assert logger.points["train/loss"] == plain.points["train/loss"]
 
 
 @pytest.mark.parametrize("free", [0, 1000, 2**60])

@@ -136,7 +136,7 @@ def test_more_processes_train_as_one_and_share_the_clips(size: int, train, tmp_p
 @given(st.integers(1, 9), st.integers(0, 50))
 def test_the_processes_share_a_batch_without_overlap_or_gap(size: int, more: int) -> None:
     clips = size + more
-    rows = [range(clips)[ProcessGroup(rank, size).rows(clips)] for rank in range(size)]
+    rows = [range(clips)[ProcessGroup(rank, size).local_slice(clips)] for rank in range(size)]
     assert [row for mine in rows for row in mine] == list(range(clips))
     assert {len(mine) for mine in rows} <= {clips // size, clips // size + 1}
 

@@ -40,9 +40,9 @@ def test_recorded_steps_train_as_the_steps_themselves(
     replayed = 0
     record = cuda_graphs.CudaGraphCache.__call__
 
-    def counted(self: cuda_graphs.CudaGraphCache, work: Callable, drawn: cuda_graphs.BatchPlan) -> torch.Tensor:
+    def counted(self: cuda_graphs.CudaGraphCache, work: Callable, plan: cuda_graphs.BatchPlan) -> torch.Tensor:
         nonlocal replayed
-        values = record(self, work, drawn)
+        values = record(self, work, plan)
         replayed += sum(found is not None for found in self.seen.values())
         return values
 
@@ -51,7 +51,7 @@ def test_recorded_steps_train_as_the_steps_themselves(
     recorded, plain = Memory(tmp_path / "recorded"), Memory(tmp_path / "plain")
     train(stage, recorded, **length)
     assert replayed > 0
-    unrecorded = lambda self, work, drawn: work(cuda_graphs.to_device(drawn, torch.device("cuda")))  # noqa: E731
+    unrecorded = lambda self, work, plan: work(cuda_graphs.to_device(plan, torch.device("cuda")))  # noqa: E731
     monkeypatch.setattr(cuda_graphs.CudaGraphCache, "__call__", unrecorded)
     train(stage, plain, **length)
     for at, loss in plain.points["train/loss"].items():
@@ -66,16 +66,16 @@ def test_graphs_of_an_earlier_training_do_not_disturb_a_recording() -> None:
             x + 1
         return made
 
-    def work(drawn: cuda_graphs.BatchPlan) -> torch.Tensor:
+    def work(plan: cuda_graphs.BatchPlan) -> torch.Tensor:
         cycle = [graph() if not torch.cuda.is_current_stream_capturing() else None]
         cycle.append(cycle)
         for _ in range(3 * gc.get_threshold()[0]):  # collects, if anything does
             kept.append([])
-        return drawn["x"] + 1
+        return plan["x"] + 1
 
     kept: list[list] = []
-    recorder = cuda_graphs.CudaGraphCache(ALONE)
-    assert [recorder(work, {"x": torch.full((1,), n)}).item() for n in range(4)] == [1, 2, 3, 4]
+    graphs = cuda_graphs.CudaGraphCache(ALONE)
+    assert [graphs(work, {"x": torch.full((1,), n)}).item() for n in range(4)] == [1, 2, 3, 4]
 
 
 def test_nothing_is_collected_while_a_step_is_recorded() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +24,8 @@ from sign_models.params.schema import Augment
 from sign_models.stages.alignment import labelled_clips
 from sign_models.stages.temporal import TwoViews
 from sign_models.training import device, loop
+from sign_models.training.task import TrainingOptions
+from tests import tiny
 from tests.models.clips import batch
 from tests.stages.recorders import Memory, Stopped
 
@@ -40,39 +43,39 @@ def equal(a, b) -> bool:
 
 def still(stage: str) -> dict[str, object]:
     """Params without variation: every batch holds its clips as they are."""
-    hidden = [f"{stage}__mask__{name}" for name in ("joints", "parts", "frames")]
-    return dict.fromkeys([f"{stage}__augment__{name}" for name in Augment.model_fields] + hidden, 0)
+    masked = [f"{stage}__mask__{name}" for name in ("joints", "parts", "frames")]
+    return dict.fromkeys([f"{stage}__augment__{name}" for name in Augment.model_fields] + masked, 0)
 
 
 @pytest.mark.parametrize("stage", ["skeleton", "temporal"])
 def test_a_pretraining_stage_restores_what_it_has_often_seen(train, tmp_path: Path, stage: str) -> None:
-    recorder = Memory(tmp_path / "x")
+    logger = Memory(tmp_path / "x")
     mask = {f"{stage}__mask__{name}": 0.1 for name in ("joints", "parts", "frames")}
     length = {"steps": 150, "batch_size": 16, "lr": 1e-2, "evaluations": 1, "ema": 0.9}
-    train(stage, recorder, **(still(stage) | mask), **{f"{stage}__training__{k}": v for k, v in length.items()})
+    train(stage, logger, **(still(stage) | mask), **{f"{stage}__training__{k}": v for k, v in length.items()})
     for name, share in (("train/loss", 0.3), ("train/distance", 0.6)):  # the first points are means over 20 steps
-        curve = recorder.points[name]
+        curve = logger.points[name]
         assert curve[max(curve)] < share * curve[min(curve)], name
 
 
-@pytest.mark.parametrize("way", ["plain", "x"])
+@pytest.mark.parametrize("way", ["unaugmented", "x"])
 def test_the_temporal_stage_wants_clips_back_as_they_were_before_they_were_varied(way: str) -> None:
     clips, mask = batch((12, 9))
-    varied = Batch(clips * 1.5, mask, mask.sum(1), plain=clips)
-    model = lambda x, mask, hidden: (getattr(varied, way)[..., :2], None)  # noqa: E731
+    varied = Batch(clips * 1.5, mask, mask.sum(1), unaugmented=clips)
+    model = lambda x, mask, masked: (getattr(varied, way)[..., :2], None)  # noqa: E731
     loss = TwoViews(cast(TemporalModel, model), load.resolve().temporal)([varied])["loss"]
-    assert bool(loss < 1e-9) == (way == "plain")
+    assert bool(loss < 1e-9) == (way == "unaugmented")
 
 
 def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path, inputs) -> None:
     from sign_models.params.schema import GenerateParams
     from sign_models.stages.generate import generate
 
-    recorder = Memory(tmp_path / "x")
+    logger = Memory(tmp_path / "x")
     length = {"steps": 300, "batch_size": 12, "lr": 3e-3, "evaluations": 1, "ema": 0.9}
     trained = train(
         "alignment",
-        recorder,
+        logger,
         **still("alignment"),
         alignment__losses__label_smoothing=0,
         temporal__model__dropout=0,
@@ -86,7 +89,7 @@ def test_alignment_writes_the_texts_that_it_has_often_seen(train, tmp_path: Path
                            strict_extractor=False)  # fmt: skip
     found = generate(trained.model, inputs.videos, inputs.texts, asked)
     assert found.scores["train"].exact_match > 90  # 12 texts
-    assert recorder.points["train/token_accuracy"][299] > 0.99
+    assert logger.points["train/token_accuracy"][299] > 0.99
 
 
 # resuming -------------------------------------------------------------------------------------------------------------
@@ -191,9 +194,9 @@ def full(monkeypatch: pytest.MonkeyPatch):
     def make(most: int) -> Full:
         guard = Full(most)
 
-        def guarded(self, x, mask, hidden=None):
+        def guarded(self, x, mask, masked=None):
             guard(self, (x,))
-            return encode(self, x, mask, hidden)
+            return encode(self, x, mask, masked)
 
         monkeypatch.setattr(SkeletonModel, "encode", guarded)
         return guard
@@ -243,17 +246,17 @@ def test_patience_ends_a_training_that_gets_no_better(train, tmp_path: Path, mon
     from sign_models.stages.skeleton import SkeletonTask
 
     monkeypatch.setattr(SkeletonTask, "evaluate", lambda self, objective: {"score": 0.0})
-    recorder = Memory(tmp_path / "x")
+    logger = Memory(tmp_path / "x")
     trained = train(
         "skeleton",
-        recorder,
+        logger,
         skeleton__training__steps=20,
         skeleton__training__evaluations=10,
         skeleton__training__patience=3,
         skeleton__training__checkpoint_minutes=60,
     )
     assert (trained.progress.step, trained.progress.best_step) == (8, 7)
-    assert [step for step, _ in recorder.saved] == [8]
+    assert [step for step, _ in logger.saved] == [8]
 
 
 @pytest.mark.parametrize(("warmup", "total"), [(0.1, 100), (0.0, 10), (1.0, 10), (0.5, 1)])
@@ -272,11 +275,23 @@ def test_epochs_are_steps_of_the_sampler() -> None:
     assert loop.total_steps(7, None, 0, sampler.steps) == 7
 
 
+@pytest.mark.parametrize("name", [field.name for field in fields(TrainingOptions)])
+def test_a_training_takes_its_options_by_their_names_and_no_others(name: str) -> None:
+    given = tiny.params().skeleton.training.model_dump(exclude={"batch_size"})
+    assert asdict(TrainingOptions(**given)) == given  # none is left out
+    value = given.pop(name)
+    for misspelt in ({}, {name + "s": value}, {name[:-1]: value}):
+        with pytest.raises(TypeError, match=name[:-1]):
+            TrainingOptions(**given, **misspelt)
+    with pytest.raises(TypeError, match=f"{name}s"):
+        loop.fit(None, None, None, "skeleton", None, **{f"{name}s": value})  # type: ignore[arg-type]
+
+
 def test_curves_are_grouped_and_none_is_there_twice(train, tmp_path: Path) -> None:
-    train("alignment", recorder := Memory(tmp_path / "x"), alignment__training__steps=7)
-    assert {name.split("/")[0] for name in recorder.points} == {"train", "validation"}
-    assert all(name.count("/") == 1 for name in recorder.points)
-    epochs = recorder.points["train/epoch"]
+    train("alignment", logger := Memory(tmp_path / "x"), alignment__training__steps=7)
+    assert {name.split("/")[0] for name in logger.points} == {"train", "validation"}
+    assert all(name.count("/") == 1 for name in logger.points)
+    epochs = logger.points["train/epoch"]
     assert list(epochs.values()) == [(step + 1) / 4 for step in epochs]  # 14 clips in fours
 
 
@@ -285,11 +300,9 @@ def test_a_log_hears_of_a_training_between_two_evaluations(
 ) -> None:
     for every, count in ((-1.0, 3), (3600.0, 0)):
         monkeypatch.setattr(loop, "HEARTBEAT_S", every)
-        recorder = Memory(tmp_path / f"{every}")
-        train("skeleton", recorder, skeleton__training__steps=80, skeleton__training__evaluations=1)
-        beats = [
-            line for line in recorder.notes if re.search(r"step \d+/80  train loss [\d.]+  about \d+ s left", line)
-        ]
+        logger = Memory(tmp_path / f"{every}")
+        train("skeleton", logger, skeleton__training__steps=80, skeleton__training__evaluations=1)
+        beats = [line for line in logger.notes if re.search(r"step \d+/80  train loss [\d.]+  about \d+ s left", line)]
         assert len(beats) >= count and bool(beats) == bool(count)
 
 
@@ -302,9 +315,9 @@ def test_a_device_computes_in_half_precision_where_it_multiplies_in_it(monkeypat
 
 
 def test_the_picture_has_a_row_for_each_clip(train, tmp_path: Path) -> None:
-    recorder = Memory(tmp_path / "x")
-    train("temporal", recorder, temporal__training__steps=1)
-    figure = recorder.figures["pictures/restoration.png"]
+    logger = Memory(tmp_path / "x")
+    train("temporal", logger, temporal__training__steps=1)
+    figure = logger.figures["pictures/restoration.png"]
     titles = [axis.get_title() for axis in figure.axes]
     assert titles == ["original", "masked", "restored"] * 3  # 3 dev clips
     drawn = [sum(len(dots.get_offsets()) for dots in axis.collections) for axis in figure.axes]

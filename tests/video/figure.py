@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -88,7 +89,7 @@ def _hand(picture: np.ndarray, wrist: np.ndarray, to: tuple[float, float], palm:
 
     bones = [
         *((k - ahead * palm * 0.2, t) for k, t in zip(knuckles, tips, strict=True)),
-        *zip(thumb, thumb[1:], strict=False),
+        *itertools.pairwise(thumb),
     ]
     cv2.polylines(picture, [outline], True, EDGE, 4, cv2.LINE_AA)
     for a, b in bones:

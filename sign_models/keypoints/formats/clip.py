@@ -178,7 +178,7 @@ def check_characters(value: Any, what: str, source: str) -> None:
     unwritable = _CONTROLS if what != "text" else _UNWRITABLE
     if found := unwritable.search(value):
         raise DataError(
-            f"its {what} holds the character {ascii(found[0])}",
+            f"its {what} holds the character {found[0]!a}",
             place=source[:MAX_ID],
             wanted="characters that UTF-8 can write, and none that controls a terminal",
             remedy=f"write the {what} anew",

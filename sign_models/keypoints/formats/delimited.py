@@ -50,7 +50,8 @@ def _first_line(text: str) -> str:
 def _separator(line: str) -> str | None:
     """Separator of the columns in a header of labels, None for another line."""
     unusual = _UNUSUAL.match(line)
-    for separator in (*_DELIMITERS, *((unusual[1].strip() or " ",) if unusual else ())):
+    separators: list[str] = [*_DELIMITERS, *([unusual[1].strip() or " "] if unusual else [])]
+    for separator in separators:
         names = {normal_name(name) for name in line.split(separator)}
         if sum(bool(_LANDMARK.fullmatch(name)) for name in names) >= 4:
             return None  # a table of landmarks, which `table` reads

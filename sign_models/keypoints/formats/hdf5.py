@@ -166,7 +166,7 @@ def _is_group(found: Any) -> bool:
 
 def _names(group: Any, path: Path) -> list[str]:
     try:
-        return [name for name in group.keys() if isinstance(name, str)]  # bytes: no UTF-8
+        return [name for name in group.keys() if isinstance(name, str)]  # noqa: SIM118  bytes: no UTF-8
     except _BROKEN as error:
         raise _broken(path, error) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 
@@ -58,9 +58,8 @@ def checked_unit(unit: Any, source: str) -> Unit | None:
     Raises:
         DataError: The unit is unknown. The message gives the new name of an old one.
     """
-    for known in get_args(Unit):
-        if isinstance(unit, str) and unit == known:
-            return known
+    if isinstance(unit, str) and unit in get_args(Unit):
+        return cast(Unit, str(unit))
     if unit is None:
         return None
     wanted, new = ", ".join(get_args(Unit)), RENAMED_UNITS.get(unit) if isinstance(unit, str) else None

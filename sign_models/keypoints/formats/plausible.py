@@ -167,7 +167,7 @@ def _wrong(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -
         both = (confidence[:, place[a]] > 0) & (confidence[:, place[b]] > 0)
         if both.sum() < min(MIN_FRAMES, len(points)):
             return None
-        return np.median(points[both, place[b]] - points[both, place[a]], axis=0)
+        return np.asarray(np.median(points[both, place[b]] - points[both, place[a]], axis=0))
 
     heights = [abs(d[1]) for s in ("left", "right") if (d := between("body.nose", f"body.{s}_shoulder")) is not None]
     for side in ("left", "right"):

@@ -128,7 +128,7 @@ def _array(points: list[Any], scored: bool, place: str) -> np.ndarray:
     last = array[:, -1] if isinstance(points[0], list) and array.shape[1] > 2 else None
     if isinstance(points[0], Mapping) and array.shape[1] == 3:
         last = array[:, 2] if array[:, 2].any() else None
-    elif last is not None and array.shape[1] == 3 and not (0 <= last.min() and last.max() <= 1.1):
+    elif last is not None and array.shape[1] == 3 and not (last.min() >= 0 and last.max() <= 1.1):
         last = None  # a depth
     return np.column_stack([array[:, :2], seen if last is None else last]).astype(np.float32)
 

@@ -13,6 +13,7 @@ See docs/formats/tables.md.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -222,7 +223,7 @@ def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | No
     codes = batch.column(column).dictionary_encode()
     indices = codes.indices.to_numpy(zero_copy_only=False)
     cuts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
-    for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+    for start, stop in itertools.pairwise(cuts):
         if stop > start:
             yield str(codes[start].as_py()), batch.slice(start, stop - start)
 
@@ -240,7 +241,7 @@ def _numbers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     import pyarrow as pa
 
     try:
-        return batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return np.asarray(batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False))
     except pa.ArrowException as error:
         found = f"column {column!r} holds something else than numbers ({str(error)[:80]})"
         raise DataError(found, place=place, wanted="numbers", remedy="export it again") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class UnknownColumns:
                 pa.types.is_integer(column.type)
             ):
                 continue
-            runs = sum(a != b for a, b in zip(values, values[1:], strict=False))
+            runs = sum(a != b for a, b in itertools.pairwise(values))
             first = self._last.get(name, values[0] if values else None)
             self._runs[name] = self._runs.get(name, 1) + runs + (bool(values) and values[0] != first)
             self._last[name] = values[-1] if values else first

@@ -21,7 +21,7 @@ STORAGE_DTYPES = {
 }  # fmt: skip
 
 
-class Dict(dict):
+class Dict(dict[Any, Any]):
     """A dict whose keys are quick to hash and to compare: strings, numbers, None."""
 
     __slots__ = ()

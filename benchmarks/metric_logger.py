@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Unkept:
-    """All of a training.Recorder but its metrics."""
+    """All of a training.MetricLogger but its metrics."""
 
     def figure(self, name: str, figure: Any) -> None:
         return
@@ -19,5 +19,5 @@ class Unkept:
     def restore(self) -> Path | None:
         return None
 
-    def note(self, message: str) -> None:
+    def log(self, message: str) -> None:
         print(message, file=sys.stderr, flush=True)
