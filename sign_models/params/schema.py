@@ -16,10 +16,18 @@ MAX_COUNT = 2**31 - 1  # what seeds and counts may be wherever they go: numpy, t
 Positive = Annotated[int, Field(gt=0, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 NonNegative = Annotated[float, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="Dropout rate.")]
+ValidationShare = Annotated[
+    float,
+    Field(gt=0, lt=1, description="Share of clips that are held out for validation where the data has no splits."),
+]
+VelocityWeight = Annotated[
+    float,
+    Field(ge=0, description="Weight of the loss on frame-to-frame motion. The loss on coordinates has weight 1."),
+]
 TRAINING_OPTIONS = ("epochs", "steps", "batch_size", "lr", "seed")  # each is short for training.<name>
 
 
@@ -123,7 +131,7 @@ class SkeletonModelParams(Closed):
     width: Positive = Field(description="Width of a frame's feature vector.")
     layers: Positive = Field(description="Number of convolution blocks.")
     context: Positive = Field(description="Frames on either side that a frame's feature vector sees.")
-    dropout: Rate = Field(description="Dropout rate.")
+    dropout: Dropout
 
 
 class SkeletonParams(Closed):
@@ -133,12 +141,8 @@ class SkeletonParams(Closed):
     mask: Mask
     augment: Augment
     window: Positive = Field(description="Length of a training window, in frames.")
-    velocity_weight: NonNegative = Field(
-        description="Weight of the loss on frame-to-frame motion. The loss on coordinates has weight 1."
-    )
-    validation: OpenFraction = Field(
-        description="Share of clips that are held out for validation where the data has no splits."
-    )
+    velocity_weight: VelocityWeight
+    validation: ValidationShare
     training: Training
 
 
@@ -149,7 +153,7 @@ class TemporalModelParams(Closed):
     layers: Positive = Field(description="Number of transformer blocks.")
     heads: Positive = Field(description="Number of attention heads. They divide the width into even shares.")
     stride: Positive = Field(description="Frames per representation vector.")
-    dropout: Rate = Field(description="Dropout rate.")
+    dropout: Dropout
 
     @field_validator("heads")
     @classmethod
@@ -170,18 +174,14 @@ class TemporalParams(Closed):
         description="Longest clip in training, in frames. Longer ones are cut to a random window, and represented "
         "in windows afterwards."
     )
-    velocity_weight: NonNegative = Field(
-        description="Weight of the loss on frame-to-frame motion. The loss on coordinates has weight 1."
-    )
+    velocity_weight: VelocityWeight
     contrast_weight: NonNegative = Field(
         description="Weight of the contrastive loss between two augmentations of a clip. 0: none."
     )
     skeleton_lr: NonNegative = Field(
         description="Learning rate of the skeleton model, as a share of training.lr. 0: frozen."
     )
-    validation: OpenFraction = Field(
-        description="Share of clips that are held out for validation where the data has no splits."
-    )
+    validation: ValidationShare
     training: Training
 
 
@@ -215,7 +215,7 @@ class DecoderParams(Closed):
     width: Positive = Field(description="Width of the decoder trained from scratch.")
     layers: Positive = Field(description="Number of its transformer blocks.")
     heads: Positive = Field(description="Number of its attention heads. They divide the width into even shares.")
-    dropout: Rate = Field(description="Dropout rate.")
+    dropout: Dropout
 
     @field_validator("prune", "lora")
     @classmethod
