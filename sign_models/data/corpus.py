@@ -131,8 +131,8 @@ class Changes:
                 "%s: %d of %d clips are mirrored, in which the left hand leads", name, self.mirrored, self.clips
             )
         if self.nan:
-            told = "%s: %d landmarks of %d of %d clips are NaN, taken as unseen"
-            logger.info(told, name, self.nan, self.nan_clips, self.clips)
+            message = "%s: %d landmarks of %d of %d clips are NaN, taken as unseen"
+            logger.info(message, name, self.nan, self.nan_clips, self.clips)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Sampler:
     """Which clips are in which training step: each clip once an epoch, in batches of similar length, in random order.
 
     The answer depends on seed and step only. Many clips are divided into pools, each of random blocks of neighbours.
-    So what a step reads from a large store lies near what the steps before it read (docs/store.md).
+    So a step reads near to what the steps before it have read from a large store (docs/store.md).
 
     Attributes:
         batch_size: Clips of a batch.

@@ -60,7 +60,7 @@ class Composed:
         signers: Signers of each split.
         clips: Isolated clips with a label.
         unlabelled: Clips without a label.
-        deep: Clips whose depth was left out.
+        depth_dropped: Clips with depth, which was left out.
     """
 
     sentences: dict[str, int]

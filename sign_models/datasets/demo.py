@@ -39,7 +39,7 @@ IMAGE_SIZE = (500.0, 500.0)  # width and height in pixels
 ARRIVAL_SPEED = 1.0  # a slower hand has arrived at its letter, or not yet left it
 MOVING_LETTERS = "jz"  # kept whole from arrival to departure
 HELD_FRAMES = 8  # of the other letters, which are held shapes, from the middle of the hold
-LOWERED_HAND = ("l", 0)  # letter and frame of the lowered, open hand that stands for a space
+LOWERED_HAND = ("l", 0)  # letter and frame with a lowered, open hand, which is used for a space
 LOWERED_FRAMES = 4
 TRANSITION_FRAMES = 4  # between two letters
 
@@ -196,7 +196,7 @@ def held_frames(letter: str, points: np.ndarray, confidence: np.ndarray) -> tupl
     step = np.linalg.norm(np.diff(points[:, _HAND], axis=0), axis=-1).mean(-1)
     seen = np.all(confidence[:, _HAND] > 0, axis=-1)
     slow = np.flatnonzero((step * FPS / _shoulders(points) < ARRIVAL_SPEED) & seen[1:] & seen[:-1])
-    first, stop = int(slow[0]), int(slow[-1]) + 2  # step i lies between the frames i and i + 1
+    first, stop = int(slow[0]), int(slow[-1]) + 2  # step i is from frame i to frame i + 1
     if letter not in MOVING_LETTERS:
         first = max(first, (first + stop - HELD_FRAMES) // 2)
         stop = min(stop, first + HELD_FRAMES)

@@ -164,10 +164,10 @@ def _apply_labels(sample: Sample, labels: Labels, group: str) -> Sample | DataEr
     return sample._replace(clip=replace(clip, text=nfc(known.text), split=known.split, group=found))
 
 
-def _group_of(id: str, told: str | None, group: str, place: str) -> str | None:
-    """Group of a clip. `told` is the group that the files name."""
+def _group_of(id: str, named: str | None, group: str, place: str) -> str | None:
+    """Group of a clip. `named` is the group that the files name."""
     if not group or group in FILE_GROUPS:
-        return told
+        return named
     if group == "id":
         return None
     found = re.search(group, id)

@@ -1,4 +1,4 @@
-"""A drawn signer who waves: example clips that show nobody, for the input example of a registered model."""
+"""Synthetic clips of a waving signer, for the input example of a registered model. They show no real person."""
 
 from __future__ import annotations
 

@@ -255,16 +255,16 @@ def batch_to_canonical(
     # A landmark is one complex number x + iy, because numpy is slow at axes of length 2.
     planes = [np.ascontiguousarray(of_clip, np.float32).view(np.complex64)[..., 0] for of_clip in points]
     scores = [np.asarray(of_clip, np.float32) for of_clip in confidence]
-    mapped, sure = _columns(planes, source), _columns(scores, source)
+    mapped, mapped_scores = _columns(planes, source), _columns(scores, source)
     if len(averaged):
         mapped[:, averaged] = (mapped[:, averaged] + _columns(planes, partner)) * np.float32(0.5)
-        sure[:, averaged] = np.minimum(sure[:, averaged], _columns(scores, partner))
+        mapped_scores[:, averaged] = np.minimum(mapped_scores[:, averaged], _columns(scores, partner))
     if absent.any():
-        sure[:, absent] = 0
-    seen = sure > 0
+        mapped_scores[:, absent] = 0
+    seen = mapped_scores > 0
     if not seen.all():
         np.putmask(mapped, ~seen, 0)
-    return mapped.view(np.float32).reshape(*mapped.shape, 2), sure
+    return mapped.view(np.float32).reshape(*mapped.shape, 2), mapped_scores
 
 
 def depth_to_canonical(depth: np.ndarray, layout: str) -> np.ndarray:

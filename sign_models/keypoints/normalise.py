@@ -148,13 +148,13 @@ def normalise_batch(
         confidence *= seen
     if not seen.all():
         np.putmask(plane, ~seen, 0)
-    deep = [i for i, sequence in enumerate(sequences) if sequence.depth is not None]
-    out = np.empty((*confidence.shape, 4 if deep else 3), np.float32)
+    with_depth = [i for i, sequence in enumerate(sequences) if sequence.depth is not None]
+    out = np.empty((*confidence.shape, 4 if with_depth else 3), np.float32)
     out[..., 0], out[..., 1] = plane.real, plane.imag
     out[..., 2] = np.minimum(confidence, 1, out=confidence)
-    if deep:
+    if with_depth:
         out[..., 3] = 0
-    for i in deep:
+    for i in with_depth:
         place = slice(starts[i], starts[i] + lengths[i])
         out[place, :, 3] = _depth(sequences[i], seen[place], shapes[i] / scale[i])
     return out, errors, _left_leads(out, starts, lengths)

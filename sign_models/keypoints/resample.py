@@ -28,6 +28,6 @@ def at_rate(times: np.ndarray, points: np.ndarray, confidence: np.ndarray, fps: 
     weight = np.where(both, share[:, None], share[:, None] > 0.5).astype(np.float32)
     # Unseen landmarks may be NaN.
     first, second = (np.where(confidence[i, :, None] > 0, points[i], 0) for i in (before, after))
-    made = first + weight[..., None] * (second - first)
-    sure = confidence[before] + weight * (confidence[after] - confidence[before])
-    return made.astype(np.float32), sure.astype(np.float32)
+    resampled = first + weight[..., None] * (second - first)
+    scores = confidence[before] + weight * (confidence[after] - confidence[before])
+    return resampled.astype(np.float32), scores.astype(np.float32)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sign_models.errors import DataError
 
 MEMORY_PER_BYTE, FREE_MEMORY = 4, 2**28  # bytes of memory that reading may take: so many a byte of the file, and these
-MAX_VALUES = 2**25  # containers and values of a tree, each as often as it stands there
+MAX_VALUES = 2**25  # containers and values of a tree, each as often as it is referred to
 MAX_DEPTH = 32  # containers within one another
 ARRAYS_AS_LISTS = "save the keypoints as an npz, or a pickle of numpy arrays"
 # Bytes that CPython takes for what begins at one of these characters: a list with room for four, a dict with room for

@@ -1,7 +1,7 @@
-"""Run by `hdf5` as a process of its own: reads whole HDF5 files, whose library hangs and crashes on some damaged ones.
+"""Program of `hdf5` that reads whole HDF5 files in another process, since h5py hangs or crashes on some damaged ones.
 
-A line of standard input is JSON: the path, the most bytes of an array, how deep groups may lie. A line of standard
-output answers it: "read", or what is wrong.
+A line of standard input is JSON: path, largest size of an array in bytes, and largest depth of groups. The answer is a
+line of standard output: "read", or what is wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ from typing import Any
 
 
 def touch(group: Any, most: int, depth: int) -> None:
-    """Read the names, attributes and data of a group and of the groups in it."""
+    """Read names, attributes and data of a group and of the groups in it.
+
+    Args:
+        group: Group of h5py.
+        most: Largest size of an array in bytes. Larger ones are not read.
+        depth: Largest depth of groups.
+    """
     import h5py
 
     dict(group.attrs.items())
@@ -28,7 +34,7 @@ def touch(group: Any, most: int, depth: int) -> None:
 
 
 def main() -> None:
-    """Answer until the standard input ends."""
+    """Answer requests until the standard input ends."""
     import h5py
 
     for line in sys.stdin:
@@ -37,7 +43,7 @@ def main() -> None:
             with h5py.File(path, "r") as file:
                 touch(file, most, depth)
             answer = "read"
-        except Exception as error:  # whatever it is, it is told to the process that asked
+        except Exception as error:  # any error is reported to the process that asked
             answer = f"{type(error).__name__}: {error}".replace("\n", " ")[:200]
         print(answer, flush=True)
 

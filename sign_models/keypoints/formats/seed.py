@@ -53,7 +53,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
 
 
 def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The record of a file that holds one array, whose id is the file's name whatever the array is called."""
+    """The record of a file with one array, whose id is the name of the file. None for other files."""
     names = [name for name in tree if name not in header]
     values = {name: tree[name] for name in names[:MAX_FIELDS]}
     arrays = [name for name, value in values.items() if _is_clip(value)]

@@ -24,7 +24,7 @@ from sign_models.keypoints.sequence import Unit
 
 Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "hdf5", "mat", "text", "unknown"]
 
-HEAD_BYTES = 4096  # by which the kind of a file is told
+HEAD_BYTES = 4096  # by which the kind of a file is recognised
 MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
 MAGIC |= {b"\x89HDF\r\n\x1a\n": "hdf5", b"MATLAB 5.0 MAT-file": "mat", b"MATLAB 7.3 MAT-file": "mat"}
 SUFFIXES: dict[str, Kind] = {
@@ -37,7 +37,7 @@ _OLD_PICKLE = re.compile(rb"\(*(?:[\]}]|\([ldt]?|c[\w.]+\r?\n\w+\r?\n)(?:p\d+\r?
 POSE_VERSIONS = (0.0, 0.1, 0.2)
 # A file of one frame: NAME_000012.json, NAME_000012_keypoints.json, 12.npy.
 NUMBERED = re.compile(r"(?P<clip>.*?)[_.-]?(?P<number>\d{1,15})(_keypoints)?\.json|\d{1,15}\.npy")
-MAX_PROBED_FILES = 16  # files of frames by which a folder is told: the first ones may show nobody
+MAX_PROBED_FILES = 16  # files of frames by which a folder is recognised: the first ones may be empty
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def _read(source: Source, options: ReadOptions) -> KeypointSequence:
 
 
 def _frames(frames: Any, place: str) -> np.ndarray:
-    """(T, P, ...) out of a list of T arrays, filled up with nobody where people come and go."""
+    """Stack a list of T arrays to (T, P, ...). Missing people are filled with 0."""
     if isinstance(frames, np.ndarray):
         return as_numbers(frames, place)
     if not isinstance(frames, list | tuple | Arrays):
