@@ -159,7 +159,7 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
     if unknown := {*filter(None, given.variants.split(","))} - VARIANTS.keys():
         parser.error(f"no variant {', '.join(unknown)}; there are {', '.join(VARIANTS)}")
     sets = dict(pair.split("=", 1) for pair in given.set)
-    inputs = Inputs.of(given.data, None, None, None)
+    inputs = Inputs.from_paths(given.data, None, None, None)
     total = sum(inputs.videos.splits[inputs.videos.index[name]] in ("train", None) for name in inputs.texts)
     counts = sorted({min(int(n), total) for n in (given.labels or "30,60,120,240,480,2400").split(",")})
     kinds = list(KINDS) if given.degraded else []
