@@ -19,13 +19,16 @@ from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from sign_models.errors import ResourceError, SignError, UpstreamError
+from sign_models.models.decoder import MODEL_TYPE, TextDecoder
+from sign_models.models.earlier import decoder_config
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
+from sign_models.models.text import TextModel
 from sign_models.models.translator import Generation, Translator
 
 WEIGHTS, CONFIG, TEXT, TOKENIZER = "model.safetensors", "config.json", "text", "tokenizer"
 MAX_CONFIG_BYTES = 2**26  # a vocabulary of 250,000 pieces takes 4 MB
-SIZE_NAMES = re.compile(r"(width|layers|heads|vocab_size|hidden_size|d_model|d_ff|intermediate_size|ffn_dim)$")
+SIZE_NAMES = re.compile(r"(width|layers|heads|vocabulary|vocab_size|hidden_size|d_model|d_ff|intermediate_size|ffn_dim)$")
 
 
 def save(model: nn.Module, folder: Path) -> None:
@@ -48,7 +51,7 @@ def save(model: nn.Module, folder: Path) -> None:
             "finetuned": model.finetuned,
         }
         model.tokenizer.save_pretrained(folder / TOKENIZER)
-        model.alignment.text.model.config.save_pretrained(folder / TEXT)
+        model.alignment.text.save_config(folder / TEXT)
     elif isinstance(model, TemporalModel):
         config = {"stage": "temporal", **model.config}
     else:
@@ -149,10 +152,19 @@ def _translator(config: dict[str, Any], folder: Path) -> Translator:
     from transformers import AutoTokenizer
 
     from sign_models.models.alignment import AlignmentModel
-    from sign_models.models.text import TextModel
 
     temporal = _temporal(config["temporal"])
     blank = config.get("blank", 0)  # models of before 2026-11-30 do not name it
-    alignment = AlignmentModel(temporal.width, config["vocabulary"], TextModel.from_config(folder / TEXT), blank)
+    alignment = AlignmentModel(temporal.width, config["vocabulary"], _text_model(folder / TEXT), blank)
     tokenizer = AutoTokenizer.from_pretrained(folder / TOKENIZER, trust_remote_code=False)
     return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"])
+
+
+def _text_model(folder: Path) -> TextModel:
+    config = _json(folder / CONFIG)
+    own = config if config.get("model_type") == MODEL_TYPE else decoder_config(config)
+    if own:
+        return TextDecoder(**{name: value for name, value in own.items() if name != "model_type"})
+    from sign_models.models.pretrained import PretrainedText  # seconds that no other text model waits for
+
+    return PretrainedText.from_config(folder)
