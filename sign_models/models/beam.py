@@ -9,6 +9,7 @@ B clips, K beams, S vectors, L tokens, D width, V vocabulary.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
@@ -22,6 +23,9 @@ class Cache(Protocol):
 
     def reorder(self, parents: Tensor) -> None:
         """Let each beam go on from another one. parents: (B, K), which beam each of them was before."""
+
+    def keep(self, clips: Tensor) -> None:
+        """Forget all clips but those of the places `clips` (N,)."""
 
 
 C = TypeVar("C", bound=Cache)
@@ -58,6 +62,44 @@ class Decoder(Protocol[C]):
         ...
 
 
+@dataclass
+class Ended:
+    """The best texts of each clip that have ended, best first.
+
+    Attributes:
+        texts: (B, K, L) ids.
+        scores: (B, K) log likelihoods over the length.
+        likelihoods: (B, K) log likelihoods.
+        there: (B, K) bool, False in the place of a text that is still to come.
+    """
+
+    texts: Tensor
+    scores: Tensor
+    likelihoods: Tensor
+    there: Tensor
+
+    def add(self, texts: Tensor, scores: Tensor, likelihoods: Tensor, ending: Tensor) -> None:
+        """Take in those of some texts that end, for clips that are not full.
+
+        Args:
+            texts: (B, K, L).
+            scores: (B, K).
+            likelihoods: (B, K).
+            ending: (B, K) bool.
+        """
+        ending = ending & ~self.there.all(1, keepdim=True)
+        scores = torch.where(ending, scores, LOG_ZERO)
+        self.scores, best = torch.cat([self.scores, scores], 1).topk(scores.shape[1])
+        self.texts = torch.cat([self.texts, texts], 1).gather(1, best.unsqueeze(-1).expand_as(texts))
+        self.likelihoods = torch.cat([self.likelihoods, likelihoods], 1).gather(1, best)
+        self.there = torch.cat([self.there, ending], 1).gather(1, best)
+
+    def keep(self, clips: Tensor) -> None:
+        """Forget all clips but those of the places `clips` (N,)."""
+        self.texts, self.scores = self.texts[clips], self.scores[clips]
+        self.likelihoods, self.there = self.likelihoods[clips], self.there[clips]
+
+
 @torch.no_grad()
 def beam_search(
     decoder: Decoder[C], encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
@@ -65,7 +107,8 @@ def beam_search(
     """The best token sequences of each clip.
 
     As `generate` with early_stopping: a clip is done when as many beams have ended as there are; the best are those of
-    the highest log likelihood over the number of tokens to the power of length_penalty.
+    the highest log likelihood over the number of tokens to the power of length_penalty. Clips that are done leave the
+    batch when they are half of it.
 
     Args:
         decoder: What writes.
@@ -83,9 +126,9 @@ def beam_search(
     cache = decoder.start(encoded, mask, K, max_length + 1)
     running = torch.full((B, K, max_length), decoder.pad_id, device=device)
     scores = torch.full((B, K), LOG_ZERO, device=device)
+    ended = Ended(running.clone(), scores.clone(), torch.zeros_like(scores), torch.zeros_like(scores, dtype=torch.bool))
+    found, likelihoods, clips = running.clone(), torch.zeros_like(scores), torch.arange(B, device=device)
     scores[:, 0] = 0.0  # the beams are one at first
-    done, done_scores, likelihoods = running.clone(), torch.full_like(scores, LOG_ZERO), torch.zeros_like(scores)
-    ended = torch.zeros_like(scores, dtype=torch.bool)
     tokens = torch.full((B, K), decoder.bos_id, device=device)
     for step in range(max_length):
         log_p = decoder.step(tokens, cache).log_softmax(-1)
@@ -94,10 +137,8 @@ def beam_search(
         came = place // V
         token = place - came * V
         ends = token == decoder.eos_id
+        going = clips  # places of the clips that go on
         if last or device.type != "cpu" or bool(ends[:, :K].any()):
-            full = ended.all(1, keepdim=True)
-            finishing = (ends[:, :K] | last) & ~full
-            score = torch.where(finishing, best[:, :K] / (step + 1) ** length_penalty, LOG_ZERO)
             likelihood = best[:, :K]
             if last:  # what is cut ends here
                 cache.reorder(came[:, :K])
@@ -105,15 +146,20 @@ def beam_search(
                 likelihood = likelihood + closing.masked_fill(ends[:, :K], 0.0)
             texts = running.gather(1, came[:, :K, None].expand(-1, -1, max_length))
             texts[:, :, step] = token[:, :K]
-            done_scores, kept = torch.cat([done_scores, score], 1).topk(K)
-            done = torch.cat([done, texts], 1).gather(1, kept.unsqueeze(-1).expand_as(done))
-            likelihoods = torch.cat([likelihoods, likelihood], 1).gather(1, kept)
-            ended = torch.cat([ended, finishing], 1).gather(1, kept)
-            if bool(ended.all()):
+            ended.add(texts, best[:, :K] / (step + 1) ** length_penalty, likelihood, ends[:, :K] | last)
+            going = (~ended.there.all(1)).nonzero().squeeze(1)  # waits for the device
+        retire = 2 * len(going) <= len(clips)
+        if last or retire:
+            found[clips], likelihoods[clips] = ended.texts, ended.likelihoods
+            if last or not len(going):
                 break
         scores, kept = torch.where(ends, best + LOG_ZERO, best).topk(K)
         parents, tokens = came.gather(1, kept), token.gather(1, kept)
         cache.reorder(parents)
         running = running.gather(1, parents.unsqueeze(-1).expand_as(running))
         running[:, :, step] = tokens
-    return done, likelihoods
+        if retire:
+            clips, running, scores, tokens = clips[going], running[going], scores[going], tokens[going]
+            ended.keep(going)
+            cache.keep(going)
+    return found, likelihoods

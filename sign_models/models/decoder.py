@@ -119,6 +119,11 @@ class LayerCache:
         if torch.is_autocast_enabled(encoded.device.type):  # which would cast what is no parameter in every step
             self.qkv = self.qkv.to(self.keys.dtype)
 
+    def keep(self, clips: Tensor) -> None:
+        """Forget all clips but those of the places `clips` (N,)."""
+        self.clip_keys, self.clip_values = self.clip_keys[clips], self.clip_values[clips]
+        self.keys, self.values = self.keys[clips], self.values[clips]
+
 
 @dataclass
 class DecoderCache:
@@ -144,6 +149,12 @@ class DecoderCache:
     def reorder(self, parents: Tensor) -> None:
         """Let each beam go on from another one. parents: (B, K), which beam each of them was before."""
         self.past = self.past.gather(1, parents.unsqueeze(-1).expand_as(self.past))
+
+    def keep(self, clips: Tensor) -> None:
+        """Forget all clips but those of the places `clips` (N,)."""
+        self.seen, self.past = self.seen[clips], self.past[clips]
+        for layer in self.layers:
+            layer.keep(clips)
 
 
 class TextDecoder(TextModel):

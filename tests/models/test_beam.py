@@ -79,6 +79,19 @@ def test_a_clip_s_beams_do_not_depend_on_the_clips_beside_it(beams: int) -> None
         assert torch.allclose(likelihood[0], likelihoods[clip], atol=1e-4)
 
 
+def test_clips_that_are_done_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _, encoded, mask = made(0)
+    with torch.no_grad():
+        ours.embedding.weight[END] *= 3  # the end is likely, or unlikely
+    asked = {"beams": 3, "max_length": LONGEST, "length_penalty": 1.0}
+    alone = [ours.generate(encoded[i : i + 1], mask[i : i + 1], **asked)[0] for i in range(len(mask))]
+    clips, step = list[int](), ours.step
+    monkeypatch.setattr(ours, "step", lambda tokens, cache: clips.append(len(tokens)) or step(tokens, cache))
+    found, _ = ours.generate(encoded, mask, **asked)
+    assert texts(found) == texts(torch.cat(alone))
+    assert clips == sorted(clips, reverse=True) and len({*clips}) > 1
+
+
 @torch.no_grad()
 def test_the_log_likelihood_of_a_text_is_that_of_its_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     for model in made(0)[:2]:
