@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -53,6 +54,7 @@ class PretrainedText(TextModel):
         fuse(model)
         self.model = model
         self.seq2seq = bool(model.config.is_encoder_decoder)
+        self.counts_positions = "position_ids" in signature(model.forward).parameters
         self.vocabulary, self.width = model.get_input_embeddings().weight.shape
         self.eos_id, self.pad_id = model.config.eos_token_id, model.config.pad_token_id
         self.vocabulary_map: list[int] = getattr(model.config, KEPT, [])
@@ -133,7 +135,10 @@ class PretrainedText(TextModel):
         tokens = labels.clamp(min=0)
         embedded = torch.cat([encoded, self._start(encoded), self.embed(tokens[:, :-1])], 1)
         seen = torch.cat([mask, mask.new_ones(len(mask), 1), labels[:, :-1] != IGNORED], 1)
-        out = self.model(inputs_embeds=embedded, attention_mask=seen.long())
+        given = {}
+        if self.counts_positions:  # of what is seen, as `generate` does: padding stands between a clip and its text
+            given["position_ids"] = (seen.long().cumsum(1) - 1).clamp(min=0)
+        out = self.model(inputs_embeds=embedded, attention_mask=seen.long(), **given)
         return cast(Tensor, out.logits[:, encoded.shape[1] :].float())
 
     @torch.no_grad()

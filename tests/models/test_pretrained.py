@@ -176,6 +176,19 @@ def test_what_is_trained_is_what_is_generated(folders, name: str) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_depend_on_no_padding_of_the_clip(folders, name: str) -> None:
+    model = PretrainedText.from_pretrained(folders[name]).eval()
+    prefix, labels = torch.randn(1, 4, model.width), torch.tensor([[5, 6, 7, 2]])
+    found = []
+    for padding in (0, 3):
+        padded = torch.cat([prefix, torch.randn(1, padding, model.width)], 1)
+        mask = torch.arange(4 + padding).unsqueeze(0) < 4
+        found.append(model.logits(model.encode(padded, mask), mask, labels))
+    assert torch.allclose(*found, atol=1e-4)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
 def test_log_likelihoods_are_known_of_texts_that_end(
