@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sign_models import models
@@ -22,6 +24,8 @@ from tests.models import clips
 from tests.models.earlier.decoder.make import FOLDER, LENGTHS, SEED, SMALL, STOPPED
 from tests.models.test_beam import VOCABULARY, WIDTH, of_weights, t5
 from tests.stages.recorders import Memory
+
+ROOT = Path(__file__).parents[2]
 
 
 def drawn(seed: int = 0, clips: int = 3, tokens: int = 9) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,6 +112,18 @@ def test_only_pretrained_text_models_know_transformers() -> None:
         assert not [node for node in imported if "transformers" in ast.unparse(node)], name
 
 
+def test_a_translator_is_loaded_without_the_models_of_transformers(tmp_path: Path) -> None:
+    save(clips.translator(), tmp_path / "model")
+    code = f"""
+import sys
+from pathlib import Path
+from sign_models.models.storage import load
+load(Path({str(tmp_path / "model")!r}))
+print(*{{"transformers.modeling_utils", "transformers.generation.utils", "torch._dynamo"}} & {{*sys.modules}})"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.split() == []
+
+
 # models of before -----------------------------------------------------------------------------------------------------
 
 
@@ -123,8 +139,8 @@ def test_a_translator_whose_decoder_was_a_t5_gives_the_texts_and_scores_it_gave(
     assert isinstance(model.alignment.text, TextDecoder)
     wanted = json.loads((FOLDER / "texts.json").read_text())
     save(model, tmp_path)
-    with safe_open(tmp_path / "model.safetensors", "pt") as weights:
-        assert not [name for name in weights.keys() if "SelfAttention" in name or "shared" in name]
+    weights = load_file(tmp_path / "model.safetensors")
+    assert not [name for name in weights if "SelfAttention" in name or "shared" in name]
     for translator in (model, load(tmp_path)):
         found = translator.translate(*translator(*clips.batch(LENGTHS, SEED)))
         assert [[h.text for h in some] for some in found] == [[text for text, _ in some] for some in wanted]
