@@ -330,10 +330,10 @@ def _step(layer: DecoderLayer, kept: LayerCache, x: Tensor, bias: Tensor, seen: 
 def _times(x: Tensor, weight: Tensor) -> Tensor:
     """Product of x (B, L, D) and weight (N, D) -> (B, L, N).
 
-    For the few rows of one clip a CPU takes the weight first: its threads share the rows of what comes first. The
-    result is made contiguous, since attention's fused kernel wants that.
+    For the few rows of one clip a CPU of several threads takes the weight first: they share the rows of what comes
+    first. The result is made contiguous, since attention's fused kernel wants that.
     """
-    if x.device.type != "cpu" or len(x) > 1:
+    if x.device.type != "cpu" or len(x) > 1 or torch.get_num_threads() == 1:
         return F.linear(x, weight)
     return (weight @ x[0].T).T.contiguous().unsqueeze(0)
 

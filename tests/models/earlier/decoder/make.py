@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -47,10 +48,8 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         inputs = Inputs.of(tiny.write_data(Path(scratch)), None, None, None)
-        try:
+        with suppress(Stopped):
             train(inputs, "alignment", Memory(FOLDER / "checkpoint", stop_after=STOPPED), **SMALL)
-        except Stopped:
-            pass
         whole = Memory(Path(scratch, "whole"))
         train(inputs, "alignment", whole, **SMALL)
     losses = {name: [*points.values()] for name, points in whole.points.items() if name in ("train/loss", "train/text")}
