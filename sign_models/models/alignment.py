@@ -23,7 +23,6 @@ SHARED = 128
 IMPOSSIBLE = -20.0
 COPIED = 2**28  # log probabilities copied at a time to score texts: 1 GiB
 
-
 Gather = Callable[[Tensor], Tensor]
 
 
@@ -34,7 +33,7 @@ def itself(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AlignmentLosses:
-    """Scalars, before weighting."""
+    """Scalars, before weighting; None where not asked for."""
 
     text: Tensor
     ctc: Tensor
@@ -55,7 +54,16 @@ class Candidates(NamedTuple):
     def ranked(
         self, clips: int, ctc_weight: float, length_penalty: float
     ) -> tuple[list[list[list[int]]], list[list[float]]]:
-        """-> for each clip its texts, best first, and their scores (mean log probability a token)."""
+        """The texts of each clip by the score of both heads.
+
+        Args:
+            clips: Of the batch.
+            ctc_weight: Of CTC's log likelihood, 0 to 1; the text model's has the rest.
+            length_penalty: Exponent of a text's length, which its log likelihood is divided by.
+
+        Returns:
+            For each clip its texts as token ids, best first, and their scores.
+        """
         score = _joint(self.written, self.read, ctc_weight) / self.lengths**length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(clips)]
         scores: list[list[float]] = [[] for _ in range(clips)]
@@ -74,9 +82,16 @@ def _joint(written: Tensor, read: Tensor | None, ctc_weight: float) -> Tensor:
 
 
 def divergence(one: Tensor, other: Tensor) -> Tensor:
-    """The mean of both Kullback-Leibler divergences of log probabilities (..., V) -> (...).
+    """The mean of both Kullback-Leibler divergences.
 
     Each follows the other, which stays where it is: both would else agree on whatever is easiest.
+
+    Args:
+        one: (..., V) log probabilities.
+        other: (..., V).
+
+    Returns:
+        (...).
     """
     a, b = one.detach(), other.detach()
     return (b.exp() * (b - one) + a.exp() * (a - other)).sum(-1) / 2
@@ -90,7 +105,14 @@ class AlignmentModel(nn.Module):
     """
 
     def __init__(self, representation_width: int, vocabulary: int, text: TextModel, blank: int | None = None) -> None:
-        """blank: CTC's; None: the id after the vocabulary."""
+        """Build it around a text model.
+
+        Args:
+            representation_width: D.
+            vocabulary: V, of the text model.
+            text: Writes the texts.
+            blank: CTC's; None: the id after the vocabulary.
+        """
         super().__init__()
         self.text = text
         self.vocabulary = vocabulary
@@ -103,7 +125,15 @@ class AlignmentModel(nn.Module):
         self.temperature = nn.Parameter(torch.tensor(2.0))  # log of the contrast's inverse temperature
 
     def read(self, representations: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, D), (B, S) bool -> the text model's prefix (B, S, D'), CTC log probabilities (B, S, V + 1) float32."""
+        """What both heads are given.
+
+        Args:
+            representations: (B, S, D).
+            mask: (B, S) bool.
+
+        Returns:
+            The text model's prefix (B, S, its width), and CTC's log probabilities (B, S, V + 1) float32.
+        """
         check_mask(mask, representations)
         y = self.adapt(representations)
         ctc = self.ctc(y).float().log_softmax(-1)
@@ -151,15 +181,26 @@ class AlignmentModel(nn.Module):
     def _agreement(
         self, ctc: Tensor, mask: Tensor, logits: Tensor, labels: Tensor, tokens: Tensor, clips: Tensor
     ) -> Tensor:
-        """How far two views are from being read alike: by CTC (Yao et al. 2024), a word, and by the text model (Liang
-        et al. 2021), a token. tokens, clips: to divide by."""
+        """How far two views are from being read alike.
+
+        By CTC, a word (Yao et al. 2024), and by the text model, a token (Liang et al. 2021). The second half of each
+        argument is another view of the first.
+
+        Args:
+            ctc: (B, S, V + 1) log probabilities.
+            mask: (B, S) bool.
+            logits: (B, L, V), of the text model.
+            labels: (B, L).
+            tokens: To divide by.
+            clips: To divide by.
+        """
         labels, mask = labels.chunk(2)[0], mask.chunk(2)[0]
         read, words = divergence(*ctc.chunk(2)) * mask, self.spoken(labels).sum(1).clamp(min=1)
         written = divergence(*logits.log_softmax(-1).chunk(2)) * (labels != IGNORED)
         return (read.sum(1) / words).sum() / clips + written.sum() / tokens
 
     def weights(self, labels: Tensor) -> Tensor:
-        """(2,) tokens and clips of labels (B, L): what losses are means over."""
+        """What losses are means over: (2,) tokens and clips of labels (B, L)."""
         tokens = (labels != IGNORED).sum().float()
         return torch.stack([tokens, torch.full_like(tokens, len(labels))])
 
@@ -169,8 +210,7 @@ class AlignmentModel(nn.Module):
         return loss / lengths.clamp(min=1)
 
     def _ctc(self, ctc: Tensor, mask: Tensor, labels: Tensor, zero_infinity: bool) -> tuple[Tensor, Tensor]:
-        """-> negative log likelihood of each text, infinite (or 0) where its clip is too short; its tokens that
-        count: (B,)."""
+        """Negative log likelihood of each text (B,), infinite or 0 where its clip is too short, and its tokens (B,)."""
         words = self.spoken(labels)
         lengths = words.sum(1)
         order = torch.argsort(~words, dim=1, stable=True)  # tokens that count, moved to the front
@@ -179,14 +219,21 @@ class AlignmentModel(nn.Module):
         return loss, lengths
 
     def spoken(self, labels: Tensor) -> Tensor:
-        """Which labels CTC aligns: all but padding and the end of the sentence. (B, L) bool."""
-        end = self.text.model.config.eos_token_id
+        """Which labels (B, L) CTC aligns: all but padding and the end of the sentence; (B, L) bool."""
+        end = self.text.eos_id
         return (labels != IGNORED) & (labels != end) & (labels != self.blank)
 
     def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, gather: Gather = itself) -> Tensor:
-        """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative."""
+        """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative.
+
+        Args:
+            prefix: (B, S, the text model's width), of read().
+            mask: (B, S) bool.
+            labels: (B, L) with IGNORED padding.
+            gather: Rows of this batch -> those of all clips that are to be told apart.
+        """
         known = labels != IGNORED
-        tokens = self.text.model.get_input_embeddings()(labels.clamp(min=0))
+        tokens = self.text.embed(labels.clamp(min=0))
         texts = gather(F.normalize(self.text_side(pool(tokens, known)).float(), dim=-1))
         videos = gather(F.normalize(self.video_side(pool(prefix, mask)).float(), dim=-1))
         labels = gather(labels)
@@ -208,9 +255,18 @@ class AlignmentModel(nn.Module):
         length_penalty: float,
         ctc_weight: float,
     ) -> tuple[list[list[list[int]]], list[list[float]]]:
-        """-> for each clip its hypotheses as token lists, best first, and their scores (mean log probability a token).
+        """The texts of each clip.
 
-        Without weight CTC is not asked.
+        Args:
+            representations: (B, S, D).
+            mask: (B, S) bool.
+            beams: Texts that the search follows.
+            max_length: Tokens of a text at most.
+            length_penalty: Exponent of a text's length, which its log likelihood is divided by.
+            ctc_weight: Of CTC's score in ranking. At 0 CTC is not asked.
+
+        Returns:
+            For each clip its texts as token ids, best first, and their scores (mean log probability a token).
         """
         found = self.candidates(
             representations,
@@ -226,13 +282,22 @@ class AlignmentModel(nn.Module):
     def candidates(
         self, representations: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float, read: bool
     ) -> Candidates:
-        """The decoder's beams and, where `read`, what the CTC head reads; both heads then score all of them."""
+        """The text model's beams, with what both heads say of each.
+
+        Args:
+            representations: (B, S, D).
+            mask: (B, S) bool.
+            beams: Texts that the search follows.
+            max_length: Tokens of a text at most.
+            length_penalty: Exponent of a text's length in the search.
+            read: Whether CTC is asked; what it reads itself is a candidate too then.
+        """
         prefix, ctc = self.read(representations, mask)
         encoded = self.text.encode(prefix, mask)
         beam, likelihoods = self.text.generate(
             encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
         )
-        end, padding = self.text.model.config.eos_token_id, self.text.model.config.pad_token_id
+        end, padding = self.text.eos_id, self.text.pad_id
         greedy = self.greedy(ctc, mask)
         rows: list[list[int]] = []
         owner: list[int] = []
@@ -257,10 +322,21 @@ class AlignmentModel(nn.Module):
         return Candidates(rows, owner, score, heard, (labels != IGNORED).sum(1))
 
     def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor) -> Tensor:
-        """Log likelihood of each text (N,) of labels (N, L) for the clips `who` (N,); `IMPOSSIBLE` a token where the
-        clip is too short for it. A few at a time: each takes a copy of all that CTC says of its clip."""
+        """Log likelihood of given texts by CTC.
+
+        A few at a time: each takes a copy of all that CTC says of its clip.
+
+        Args:
+            ctc: (B, S, V + 1) log probabilities.
+            mask: (B, S) bool.
+            labels: (N, L) with IGNORED padding.
+            who: (N,) the clip of each text.
+
+        Returns:
+            (N,), IMPOSSIBLE a token where a clip is too short for its text.
+        """
         scores = []
-        for part in torch.arange(len(who), device=who.device).split(max(1, COPIED // ctc[0].numel())):
+        for part in torch.split(torch.arange(len(who), device=who.device), max(1, COPIED // ctc[0].numel())):
             loss, lengths = self._ctc(ctc[who[part]], mask[who[part]], labels[part], zero_infinity=False)
             scores.append(torch.where(loss.isinf(), IMPOSSIBLE * lengths, -loss))
         return torch.cat(scores)
@@ -269,14 +345,23 @@ class AlignmentModel(nn.Module):
     def agreed(
         self, representations: Tensor, mask: Tensor, *, ctc_weight: float, longest: int, threshold: float
     ) -> list[list[int]]:
-        """-> the tokens of each clip that both heads read alike, at a mean token probability of at least `threshold`
-        and at most `longest` of them; else an empty list.
+        """What both heads read alike.
 
         What CTC reads is what the decoder would write, word after word, just where each token of it is the decoder's
         first choice after those before it: one pass tells, without writing anything.
+
+        Args:
+            representations: (B, S, D).
+            mask: (B, S) bool.
+            ctc_weight: Of CTC in a text's mean token probability.
+            longest: Tokens at most, the end included.
+            threshold: The mean token probability at least.
+
+        Returns:
+            The token ids of each clip; an empty list where the heads differ or are not sure.
         """
         prefix, ctc = self.read(representations, mask)
-        end = self.text.model.config.eos_token_id
+        end = self.text.eos_id
         rows = [tokens if len(tokens) < longest else [] for tokens in self.greedy(ctc, mask)]
         longest = max(len(tokens) for tokens in rows) + 1
         padded = [[*tokens, end] + [IGNORED] * (longest - 1 - len(tokens)) for tokens in rows]
@@ -292,32 +377,20 @@ class AlignmentModel(nn.Module):
         return [tokens if chosen else [] for tokens, chosen in zip(rows, sure.tolist(), strict=True)]
 
     def greedy(self, ctc: Tensor, mask: Tensor) -> list[list[int]]:
-        """The best CTC path of each clip with repeats and blanks taken out."""
+        """What CTC reads by its best path: repeats and blanks are taken out.
+
+        Args:
+            ctc: (B, S, V + 1) log probabilities.
+            mask: (B, S) bool.
+
+        Returns:
+            The token ids of each clip.
+        """
         out = []
         for path, length in zip(ctc.argmax(-1).cpu(), mask.sum(1).tolist(), strict=True):
             tokens = torch.unique_consecutive(path[:length])
             out.append(tokens[tokens != self.blank].tolist())
         return out
-
-
-def own_blank(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-    """A weight of a model whose blank was token 0, or an optimizer's moment of it, for one with a blank of its own.
-
-    Args:
-        name: Of the weight.
-        tensor: The weight or moment.
-        shape: Of the weight in the model whose blank is the last id.
-
-    Returns:
-        `tensor` as it is where it has this shape or is another weight. Else what token 0 had is the last id's, and
-        token 0 begins anew, as unlikely as the most unlikely token.
-    """
-    along = 1 if name.endswith("guess.weight") else 0
-    if not name.endswith(("ctc.weight", "ctc.bias", "guess.weight")) or tensor.shape[along:] == shape[along:]:
-        return tensor
-    blank, others = tensor.narrow(along, 0, 1), tensor.narrow(along, 1, tensor.shape[along] - 1)
-    first = torch.full_like(blank, float(tensor.min())) if tensor.ndim == 1 else torch.zeros_like(blank)
-    return torch.cat([first, others, blank], along)
 
 
 def _until(tokens: list[int], end: int, padding: int | None) -> tuple[list[int], bool]:

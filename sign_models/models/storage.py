@@ -12,20 +12,29 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import safe_open
 from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from sign_models.errors import ResourceError, SignError, UpstreamError
+from sign_models.models.alignment import AlignmentModel
+from sign_models.models.decoder import MODEL_TYPE, TextDecoder
+from sign_models.models.earlier import decoder_config
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
+from sign_models.models.text import TextModel
 from sign_models.models.translator import Generation, Translator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 WEIGHTS, CONFIG, TEXT, TOKENIZER = "model.safetensors", "config.json", "text", "tokenizer"
 MAX_CONFIG_BYTES = 2**26  # a vocabulary of 250,000 pieces takes 4 MB
-SIZE_NAMES = re.compile(r"(width|layers|heads|vocab_size|hidden_size|d_model|d_ff|intermediate_size|ffn_dim)$")
+SIZE_NAMES = re.compile(
+    r"(width|layers|heads|vocabulary|vocab_size|hidden_size|d_model|d_ff|intermediate_size|ffn_dim)$"
+)
 
 
 def save(model: nn.Module, folder: Path) -> None:
@@ -48,7 +57,7 @@ def save(model: nn.Module, folder: Path) -> None:
             "finetuned": model.finetuned,
         }
         model.tokenizer.save_pretrained(folder / TOKENIZER)
-        model.alignment.text.model.config.save_pretrained(folder / TEXT)
+        model.alignment.text.save_config(folder / TEXT)
     elif isinstance(model, TemporalModel):
         config = {"stage": "temporal", **model.config}
     else:
@@ -145,14 +154,25 @@ def _temporal(config: dict[str, Any]) -> TemporalModel:
 
 
 def _translator(config: dict[str, Any], folder: Path) -> Translator:
-    # seconds that no other stage waits for
-    from transformers import AutoTokenizer
-
-    from sign_models.models.alignment import AlignmentModel
-    from sign_models.models.text import TextModel
-
     temporal = _temporal(config["temporal"])
     blank = config.get("blank", 0)  # models of before 2026-11-30 do not name it
-    alignment = AlignmentModel(temporal.width, config["vocabulary"], TextModel.from_config(folder / TEXT), blank)
-    tokenizer = AutoTokenizer.from_pretrained(folder / TOKENIZER, trust_remote_code=False)
+    text, tokenizer = _text_side(folder / TEXT, folder / TOKENIZER)
+    alignment = AlignmentModel(temporal.width, config["vocabulary"], text, blank)
     return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"])
+
+
+def _text_side(model: Path, tokenizer: Path) -> tuple[TextModel, PreTrainedTokenizerBase]:
+    """The text model without its weights, and its tokenizer; transformers' models are imported for theirs alone."""
+    config = _json(model / CONFIG)
+    own = config if config.get("model_type") == MODEL_TYPE else decoder_config(config)
+    if own:
+        from transformers import PreTrainedTokenizerFast  # seconds that no other stage waits for
+
+        text = TextDecoder(**{name: value for name, value in own.items() if name != "model_type"})
+        return text, PreTrainedTokenizerFast.from_pretrained(tokenizer, trust_remote_code=False)
+    from transformers import AutoTokenizer
+
+    from sign_models.models.pretrained import PretrainedText
+
+    pretrained = PretrainedText.from_config(model)
+    return pretrained, AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)

@@ -135,7 +135,7 @@ class Translator(nn.Module):
         Returns:
             The texts, without special tokens.
         """
-        rows = [self.alignment.text.for_tokenizer(row) for row in tokens]
+        rows = [self.alignment.text.to_tokenizer_ids(row) for row in tokens]
         return [text.strip() for text in self.tokenizer.batch_decode(rows, skip_special_tokens=True)]
 
 

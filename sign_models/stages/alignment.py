@@ -21,10 +21,11 @@ from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.keypoints.layouts import CANONICAL
-from sign_models.models.alignment import AlignmentModel, own_blank
+from sign_models.models.alignment import AlignmentModel
+from sign_models.models.earlier import own_blank
 from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.text import IGNORED, read_pretrained
+from sign_models.models.text import IGNORED
 from sign_models.models.translator import Generation, Hypothesis, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.generate import by_window, stack, text_of
@@ -198,7 +199,7 @@ class AlignmentTask:
         if not p.share or done < p.start or not len(self.unlabelled):
             return
         model = averaged.model
-        end = model.alignment.text.model.config.eos_token_id
+        end = model.alignment.text.eos_id
         rows = torch.full((len(self.unlabelled), self.labels.shape[1]), IGNORED)
         place = {int(clip): i for i, clip in enumerate(self.unlabelled)}
         for clips in batches_by_length(self.frames.corpus, self.unlabelled, EVALUATION_FRAMES):
@@ -352,6 +353,8 @@ class AlignmentTask:
 def check(params: AlignmentParams) -> None:
     """ParamsError where the pretrained text model that params name cannot be used."""
     if params.decoder.pretrained:
+        from sign_models.models.pretrained import read_pretrained  # seconds that no other text model waits for
+
         read_pretrained(params.decoder.pretrained)
 
 
@@ -394,6 +397,8 @@ def train(
     """
     device = find_device()
     task = AlignmentTask(params, corpus, texts, temporal, device, scoring, representations)
+    if params.decoder.pretrained:
+        logger.log("alignment: Transformers' generate searches for texts, the decoder of our own is not in use")
     options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
     progress = fit(task, device, logger, "alignment", options)
     model = task.objective.model

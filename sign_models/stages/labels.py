@@ -14,7 +14,8 @@ from torch import Tensor
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import describe_clips
 from sign_models.data.tokenizer import train_tokenizer
-from sign_models.models.text import IGNORED, TextModel, read_pretrained
+from sign_models.models.decoder import TextDecoder
+from sign_models.models.text import IGNORED, TextModel
 from sign_models.params.schema import AlignmentParams
 
 if TYPE_CHECKING:
@@ -27,17 +28,19 @@ def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tupl
     """The tokenizer and the text model that params name."""
     d = params.decoder
     if d.pretrained:
-        text = TextModel.from_pretrained(d.pretrained, train if d.prune else None, d.lora)
+        from sign_models.models.pretrained import PretrainedText, read_pretrained  # seconds
+
+        text = PretrainedText.from_pretrained(d.pretrained, train if d.prune else None, d.lora)
         return read_pretrained(d.pretrained)[1], text
     tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
-    return tokenizer, TextModel.from_scratch(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
+    return tokenizer, TextDecoder(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
 
 
 def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], text: TextModel) -> Tensor:
     """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
-    end = text.model.config.eos_token_id
+    end = text.eos_id
     rows = [
-        [] if t is None else [*text.of_tokenizer(tokenizer(t, add_special_tokens=False)["input_ids"]), end]
+        [] if t is None else [*text.to_model_ids(tokenizer(t, add_special_tokens=False)["input_ids"]), end]
         for t in texts
     ]
     longest = -(-max(len(r) for r in rows) // LABEL_BUCKET) * LABEL_BUCKET

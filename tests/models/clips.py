@@ -8,9 +8,9 @@ from torch import Tensor
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.keypoints.layouts import CANONICAL
 from sign_models.models.alignment import AlignmentModel
+from sign_models.models.decoder import TextDecoder
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.text import TextModel
 from sign_models.models.translator import Generation, Translator
 
 TEXTS = ["tea please", "coffee now", "tea now", "please"]
@@ -40,7 +40,7 @@ def temporal() -> TemporalModel:
 def translator(kind: str = "word", beams: int = 2) -> Translator:
     tokenizer = train_tokenizer(TEXTS, [], kind, 100)
     encoder = temporal()
-    text = TextModel.from_scratch(len(tokenizer), 8, 1, 2, 0.0)
+    text = TextDecoder(len(tokenizer), 8, 1, 2, 0.0)
     alignment = AlignmentModel(WIDTH, len(tokenizer), text)
     generation = Generation(beams=beams, max_length=6, length_penalty=1.0, ctc_weight=0.3, window=64)
     return Translator(encoder, alignment, tokenizer, generation, True).eval()

@@ -11,9 +11,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig, GPT2Config, PreTrainedTokenizerFast
 
-from sign_models.models.alignment import AlignmentModel, own_blank
+from sign_models.models.alignment import AlignmentModel
+from sign_models.models.earlier import own_blank
+from sign_models.models.pretrained import PretrainedText, read_pretrained
 from sign_models.models.storage import load, save
-from sign_models.models.text import IGNORED, TextModel, read_pretrained
+from sign_models.models.text import IGNORED
 from sign_models.models.translator import Generation, Translator
 from tests.models import clips
 from tests.models.earlier.make import FOLDER, LENGTHS, SEED, SMALL
@@ -40,19 +42,19 @@ def translator(request: pytest.FixtureRequest, tmp_path: Path) -> Translator:
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     auto.from_config(config).save_pretrained(tmp_path / "text")
     fast.save_pretrained(tmp_path / "text")
-    text = TextModel.from_pretrained(str(tmp_path / "text"), ["! tea"] if prune else None)
+    text = PretrainedText.from_pretrained(str(tmp_path / "text"), ["! tea"] if prune else None)
     generation = Generation(beams=2, max_length=6, length_penalty=1.0, ctc_weight=0.5, window=64)
     alignment = AlignmentModel(clips.WIDTH, text.vocabulary, text)
     return Translator(clips.temporal(), alignment, read_pretrained(str(tmp_path / "text"))[1], generation, True).eval()
 
 
 def tokens_of(translator: Translator, text: str) -> list[int]:
-    return translator.alignment.text.of_tokenizer(translator.tokenizer(text, add_special_tokens=False)["input_ids"])
+    return translator.alignment.text.to_model_ids(translator.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def test_every_word_counts_for_ctc_the_first_of_the_vocabulary_too(translator: Translator) -> None:
     model, tokens = translator.alignment, tokens_of(translator, "! tea !")
-    labels = torch.tensor([[*tokens, model.text.model.config.eos_token_id, IGNORED]])
+    labels = torch.tensor([[*tokens, model.text.eos_id, IGNORED]])
     assert model.blank == model.vocabulary and model.blank not in tokens
     assert model.spoken(labels).tolist() == [[True] * 3 + [False] * 2]
     ctc = torch.randn(1, 5, model.vocabulary + 1, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
@@ -68,7 +70,7 @@ def test_every_word_is_in_what_is_read_and_in_what_is_written(
     translator: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, tokens = translator.alignment, tokens_of(translator, "! tea")
-    end = model.text.model.config.eos_token_id
+    end = model.text.eos_id
     path = torch.tensor([[tokens[0], model.blank, tokens[0], tokens[1], tokens[1]]])
     ctc = torch.nn.functional.one_hot(path, model.vocabulary + 1).float()
     assert model.greedy(ctc, torch.ones(1, 5, dtype=torch.bool)) == [[tokens[0], *tokens]]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sign_models.models.alignment import AlignmentModel
+from sign_models.models.decoder import TextDecoder
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.text import TextModel
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
 
@@ -22,7 +22,7 @@ def weights(params: PipelineParams) -> int:
             SkeletonModel(**params.skeleton.model.model_dump()), **params.temporal.model.model_dump(), window=64
         )
         d = params.alignment.decoder
-        text = TextModel.from_scratch(VOCABULARY, d.width, d.layers, d.heads, d.dropout)
+        text = TextDecoder(VOCABULARY, d.width, d.layers, d.heads, d.dropout)
         alignment = AlignmentModel(temporal.width, VOCABULARY, text)
     return sum(p.numel() for model in (temporal, alignment) for p in model.parameters())
 

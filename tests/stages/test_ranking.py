@@ -42,7 +42,7 @@ def test_the_weight_by_which_validation_videos_are_read_best_is_taken(
     second = TemporalModel(first, **params.temporal.model.model_dump(), window=64)
     task = AlignmentTask(params.alignment, inputs.videos, inputs.texts, second, find_device(), "cased", None)
     order = iter([i for batch in batches_by_length(task.frames.corpus, task.dev, EVALUATION_FRAMES) for i in batch])
-    end = task.objective.model.alignment.text.model.config.eos_token_id
+    end = task.objective.model.alignment.text.eos_id
 
     def candidates(self: AlignmentModel, y: Tensor, mask: Tensor, **_: object) -> Candidates:
         """The right text of each clip, and the same turned round."""

@@ -22,9 +22,11 @@ from transformers import (
 
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.errors import ParamsError
+from sign_models.models import pretrained
 from sign_models.models.alignment import AlignmentModel
+from sign_models.models.pretrained import PretrainedText, read_pretrained
 from sign_models.models.storage import load, save
-from sign_models.models.text import IGNORED, TextModel, read_pretrained
+from sign_models.models.text import IGNORED
 from sign_models.models.translator import Generation, Translator
 from tests import tiny
 from tests.models import clips
@@ -62,15 +64,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made
 
 
-def labels_of(model: TextModel, tokenizer: Any, texts: list[str]) -> torch.Tensor:
-    rows = [[*model.of_tokenizer(tokenizer(t, add_special_tokens=False)["input_ids"]), model.model.config.eos_token_id]
+def labels_of(model: PretrainedText, tokenizer: Any, texts: list[str]) -> torch.Tensor:
+    rows = [[*model.to_model_ids(tokenizer(t, add_special_tokens=False)["input_ids"]), model.model.config.eos_token_id]
             for t in texts]  # fmt: skip
     longest = max(map(len, rows))
     return torch.tensor([row + [IGNORED] * (longest - len(row)) for row in rows])
 
 
 def translator_of(folder: str, prune: bool, rank: int) -> Translator:
-    text = TextModel.from_pretrained(folder, clips.TEXTS if prune else None, rank)
+    text = PretrainedText.from_pretrained(folder, clips.TEXTS if prune else None, rank)
     torch.manual_seed(1)
     alignment = AlignmentModel(clips.WIDTH, text.vocabulary, text)
     generation = Generation(beams=2, max_length=6, length_penalty=1.0, ctc_weight=0.3, window=64)
@@ -79,7 +81,7 @@ def translator_of(folder: str, prune: bool, rank: int) -> Translator:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_it_computes_what_transformers_computes_with_weights_of_the_same_names(folders, name: str) -> None:
-    found = TextModel.from_pretrained(folders[name]).model.eval()
+    found = PretrainedText.from_pretrained(folders[name]).model.eval()
     kind = AutoModelForSeq2SeqLM if found.config.is_encoder_decoder else AutoModelForCausalLM
     wanted = kind.from_pretrained(folders[name]).eval()
     assert [*found.state_dict()] == [*wanted.state_dict()]
@@ -94,31 +96,31 @@ def test_it_computes_what_transformers_computes_with_weights_of_the_same_names(f
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
 def test_pruning_changes_no_logit_that_is_left(folders, name: str) -> None:
-    whole = TextModel.from_pretrained(folders[name]).eval()
-    pruned = TextModel.from_pretrained(folders[name], clips.TEXTS).eval()
+    whole = PretrainedText.from_pretrained(folders[name]).eval()
+    pruned = PretrainedText.from_pretrained(folders[name], clips.TEXTS).eval()
     tokenizer = read_pretrained(folders[name])[1]
-    assert len(pruned.kept) == pruned.vocabulary < whole.vocabulary
+    assert len(pruned.vocabulary_map) == pruned.vocabulary < whole.vocabulary
     prefix, mask = torch.randn(len(clips.TEXTS), 5, whole.width), torch.ones(len(clips.TEXTS), 5, dtype=torch.bool)
     wanted = whole.logits(whole.encode(prefix, mask), mask, labels_of(whole, tokenizer, clips.TEXTS))
     found = pruned.logits(pruned.encode(prefix, mask), mask, labels_of(pruned, tokenizer, clips.TEXTS))
-    assert torch.allclose(found, wanted[..., pruned.kept], atol=1e-4)
+    assert torch.allclose(found, wanted[..., pruned.vocabulary_map], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_pruned_model_reads_and_writes_the_tokenizer_s_ids(folders, name: str) -> None:
-    pruned = TextModel.from_pretrained(folders[name], clips.TEXTS)
+    pruned = PretrainedText.from_pretrained(folders[name], clips.TEXTS)
     tokenizer = read_pretrained(folders[name])[1]
     for text in clips.TEXTS:
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
-        assert pruned.for_tokenizer(pruned.of_tokenizer(tokens)) == tokens
-    [milk] = pruned.for_tokenizer(pruned.of_tokenizer(tokenizer("milk", add_special_tokens=False)["input_ids"]))
+        assert pruned.to_tokenizer_ids(pruned.to_model_ids(tokens)) == tokens
+    [milk] = pruned.to_tokenizer_ids(pruned.to_model_ids(tokenizer("milk", add_special_tokens=False)["input_ids"]))
     assert milk == tokenizer.unk_token_id  # which no text of its has
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_low_ranks_learn_alone_and_merge_into_the_weights(folders, name: str) -> None:
-    model = TextModel.from_pretrained(folders[name], rank=2).eval()
-    plain = TextModel.from_pretrained(folders[name]).eval()
+    model = PretrainedText.from_pretrained(folders[name], rank=2).eval()
+    plain = PretrainedText.from_pretrained(folders[name]).eval()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     train_autocast = [parameter for parameter in model.parameters() if parameter.requires_grad]
     assert 0 < sum(p.numel() for p in train_autocast) < sum(p.numel() for p in model.parameters()) / 2
@@ -150,7 +152,10 @@ def test_a_translator_with_it_is_loaded_as_it_was_saved(folders, name: str, prun
     model = translator_of(folders[name], prune, rank=0)
     save(model, tmp_path)
     again = load(tmp_path)
-    assert again.alignment.text.kept == model.alignment.text.kept and bool(again.alignment.text.kept) == prune
+    assert (
+        again.alignment.text.vocabulary_map == model.alignment.text.vocabulary_map
+        and bool(again.alignment.text.vocabulary_map) == prune
+    )
     with torch.no_grad():
         y, mask = model(*clips.batch((20, 7)))
         texts = [[h.text for h in found] for found in model.translate(y, mask)]
@@ -163,11 +168,54 @@ def test_a_translator_with_it_is_loaded_as_it_was_saved(folders, name: str, prun
 @pytest.mark.parametrize("name", ["t5", "mbart", "gpt2"])
 def test_what_is_trained_is_what_is_generated(folders, name: str) -> None:
     """The greedy text is the one whose every token the logits prefer: both start alike."""
-    model = TextModel.from_pretrained(folders[name]).eval()
+    model = PretrainedText.from_pretrained(folders[name]).eval()
     prefix, mask = torch.randn(1, 5, model.width), torch.ones(1, 5, dtype=torch.bool)
     tokens, _ = model.generate(model.encode(prefix, mask), mask, beams=1, max_length=5, length_penalty=1.0)
     with torch.no_grad():
         assert model.logits(model.encode(prefix, mask), mask, tokens[0]).argmax(-1).tolist() == tokens[0].tolist()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_depend_on_no_padding_of_the_clip(folders, name: str) -> None:
+    model = PretrainedText.from_pretrained(folders[name]).eval()
+    prefix, labels = torch.randn(1, 4, model.width), torch.tensor([[5, 6, 7, 2]])
+    found = []
+    for padding in (0, 3):
+        padded = torch.cat([prefix, torch.randn(1, padding, model.width)], 1)
+        mask = torch.arange(4 + padding).unsqueeze(0) < 4
+        found.append(model.logits(model.encode(padded, mask), mask, labels))
+    assert torch.allclose(*found, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("name", MODELS)
+def test_log_likelihoods_are_known_of_texts_that_end(
+    folders, name: str, beams: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = PretrainedText.from_pretrained(folders[name]).eval()
+    mask = torch.arange(5) < torch.tensor([5, 2, 4, 3]).unsqueeze(1)
+    asked = {"beams": beams, "max_length": 6, "length_penalty": 0.7}
+    states = set()
+    for seed in range(8):
+        torch.manual_seed(seed)
+        encoded = model.encode(3 * torch.randn(4, 5, model.width), mask)
+        tokens, _ = model.generate(encoded, mask, **asked)
+        model.eos_id = int(tokens[seed % 4, 0, tokens.shape[-1] // 2])  # a token that is written
+        tokens, found = model.generate(encoded, mask, **asked)
+        ends = (tokens == model.eos_id).any(-1)
+        assert torch.equal(found.isnan(), ~ends)
+        behind = (tokens == model.eos_id).cumsum(-1) - (tokens == model.eos_id).long() > 0
+        labels = tokens.masked_fill(behind, IGNORED).flatten(0, 1)
+        wanted = model.log_likelihood(encoded, mask, labels, torch.arange(4).repeat_interleave(beams))
+        assert torch.allclose(found[ends], wanted.unflatten(0, (4, beams))[ends], atol=1e-4)
+        states |= {*ends.flatten().tolist()}
+        with monkeypatch.context() as patched:
+            patched.setattr(pretrained, "MAX_KEPT_SCORES", 0)
+            again, unknown = model.generate(encoded, mask, **asked)
+        assert torch.equal(again, tokens) and unknown.isnan().all()
+    assert True in states
 
 
 def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_path: Path) -> None:
@@ -186,7 +234,7 @@ def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_
     model = trained.model
     assert isinstance(model, Translator)
     texts = [inputs.texts[name] for name in inputs.videos.ids if name.startswith("train")]
-    before, after = TextModel.from_pretrained(folders["t5"], texts).state_dict(), model.alignment.text.state_dict()
+    before, after = PretrainedText.from_pretrained(folders["t5"], texts).state_dict(), model.alignment.text.state_dict()
     assert before.keys() == after.keys()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed and all("Attention" in name or "DenseReluDense" in name for name in changed)
@@ -199,7 +247,7 @@ def test_refusals(folders, tmp_path: Path) -> None:
     from sign_models.params import load as params
 
     with pytest.raises(ParamsError, match="cannot be used"):
-        TextModel.from_pretrained(str(tmp_path))
+        PretrainedText.from_pretrained(str(tmp_path))
     for name, value in (("lora", "4"), ("prune", "true")):
         with pytest.raises(ParamsError, match=f"decoder.{name}.*none without decoder.pretrained"):
             params.resolve(sets={f"alignment.decoder.{name}": value})

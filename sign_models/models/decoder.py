@@ -1,0 +1,360 @@
+"""The text decoder that is trained from scratch: a small Transformer decoder with a key/value cache of its own.
+
+It computes what the decoder of T5 (Raffel et al. 2020) does: norms before each part without a mean (RMSNorm), attention
+whose products are not scaled, a bias for each distance between tokens that all layers share, and an output layer that
+is the embedding. docs/decisions/0003-text-decoder.md says why it is ours, and why it stays so close.
+
+B clips, K beams, S vectors, L tokens, H heads, D width, V vocabulary, P places of the cache (tokens times beams).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sign_models.models.beam import beam_search
+from sign_models.models.earlier import rename_t5_weights
+from sign_models.models.text import IGNORED, TextModel
+
+MODEL_TYPE = "text_decoder"  # in config.json, where a model of Transformers names its own
+BUCKETS, FAR = 32, 128  # distances that are told apart, and the one from which on all are alike
+EPSILON = 1e-6  # of the norms
+
+
+class Attention(nn.Module):
+    """Multi-head attention without biases and without scaling of its products."""
+
+    def __init__(self, width: int, heads: int, dropout: float, tells_distance: bool = False) -> None:
+        """Build it.
+
+        Args:
+            width: D, a multiple of heads.
+            heads: H.
+            dropout: Of the attention's weights.
+            tells_distance: Whether it holds the bias of each distance, for all layers.
+        """
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.q, self.k, self.v, self.o = (nn.Linear(width, width, bias=False) for _ in range(4))
+        self.distance_bias = nn.Embedding(BUCKETS, heads) if tells_distance else None
+
+    def split(self, x: Tensor) -> Tensor:
+        """By heads: (B, T, D) -> (B, H, T, D / H)."""
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
+
+    def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
+        """Attend from x to source.
+
+        Args:
+            x: (B, L, D).
+            source: (B, T, D), x itself or a clip's vectors.
+            bias: Added to the products, or bool: what is seen. (B or 1, H or 1, L or 1, T).
+
+        Returns:
+            (B, L, D).
+        """
+        q, k, v = self.split(self.q(x)), self.split(self.k(source)), self.split(self.v(source))
+        dropout = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
+        return cast(Tensor, self.o(y.transpose(1, 2).flatten(2)))
+
+
+class DecoderLayer(nn.Module):
+    """Attention to the tokens so far, attention to the clip, and a feed-forward part; each is added to its input."""
+
+    def __init__(self, width: int, heads: int, dropout: float, tells_distance: bool) -> None:
+        """Build it; parameters as Attention's."""
+        super().__init__()
+        # in the order of T5: optimizers know their parameters by place
+        self.self_attention = Attention(width, heads, dropout, tells_distance)
+        self.self_norm = nn.RMSNorm(width, EPSILON)
+        self.cross_attention = Attention(width, heads, dropout)
+        self.cross_norm = nn.RMSNorm(width, EPSILON)
+        self.feed_in, self.feed_out = nn.Linear(width, 4 * width, bias=False), nn.Linear(4 * width, width, bias=False)
+        self.feed_norm = nn.RMSNorm(width, EPSILON)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, bias: Tensor, encoded: Tensor, seen: Tensor) -> Tensor:
+        """Of whole texts, as in training.
+
+        Args:
+            x: (B, L, D) float32.
+            bias: (1, H, L, L), of the distances, and minus infinity for later tokens.
+            encoded: (B, S, D).
+            seen: (B, 1, 1, S) bool.
+
+        Returns:
+            (B, L, D) float32.
+        """
+        normed = self.self_norm(x)
+        x = x + self.dropout(self.self_attention(normed, normed, bias))
+        x = x + self.dropout(self.cross_attention(self.cross_norm(x), encoded, seen))
+        y = self.dropout(F.relu(self.feed_in(self.feed_norm(x))))
+        return cast(Tensor, x + self.dropout(self.feed_out(y)))
+
+
+class LayerCache:
+    """What a layer keeps of a clip's vectors and of its beams' tokens so far."""
+
+    def __init__(self, layer: DecoderLayer, encoded: Tensor, places: int) -> None:
+        """Compute what cross-attention takes from the clips, once a clip and not once a beam.
+
+        Args:
+            layer: Whose.
+            encoded: (B, S, D).
+            places: P.
+        """
+        own, cross = layer.self_attention, layer.cross_attention
+        self.clip_keys, self.clip_values = cross.split(cross.k(encoded)), cross.split(cross.v(encoded))
+        shape = (*self.clip_keys.shape[:2], places, self.clip_keys.shape[-1])
+        self.keys, self.values = self.clip_keys.new_zeros(shape), self.clip_keys.new_zeros(shape)
+        self.qkv = torch.cat([own.q.weight, own.k.weight, own.v.weight])
+        if torch.is_autocast_enabled(encoded.device.type):  # which would cast what is no parameter in every step
+            self.qkv = self.qkv.to(self.keys.dtype)
+
+    def keep(self, clips: Tensor) -> None:
+        """Forget all clips but those of the places `clips` (N,)."""
+        self.clip_keys, self.clip_values = self.clip_keys[clips], self.clip_values[clips]
+        self.keys, self.values = self.keys[clips], self.values[clips]
+
+
+@dataclass
+class DecoderCache:
+    """What the decoder keeps between two tokens of the beams of some clips.
+
+    All beams of a clip write into one cache and remember which of its places are their own past. So a new order of the
+    beams moves that memory alone, and no keys or values.
+
+    Attributes:
+        layers: Keys and values of each layer.
+        seen: (B, 1, 1, S) bool, which vectors are a clip's.
+        past: (B, K, P) bool, which places hold a beam's own tokens.
+        bias: (L, 1, H, 1, P), of the distances from each token to each place.
+        tokens: That every beam has so far.
+    """
+
+    layers: list[LayerCache]
+    seen: Tensor
+    past: Tensor
+    bias: Tensor
+    tokens: int = 0
+
+    def reorder(self, parents: Tensor) -> None:
+        """Let each beam go on from another one. parents: (B, K), which beam each of them was before."""
+        self.past = self.past.gather(1, parents.unsqueeze(-1).expand_as(self.past))
+
+    def keep(self, clips: Tensor) -> None:
+        """Forget all clips but those of the places `clips` (N,)."""
+        self.seen, self.past = self.seen[clips], self.past[clips]
+        for layer in self.layers:
+            layer.keep(clips)
+
+
+class TextDecoder(TextModel):
+    """A Transformer decoder over the temporal model's vectors."""
+
+    pad_id, bos_id, eos_id = 0, 1, 2  # of data.tokenizer
+    buckets: Tensor
+
+    def __init__(self, vocabulary: int, width: int, layers: int, heads: int, dropout: float) -> None:
+        """Build it with random weights.
+
+        Args:
+            vocabulary: V.
+            width: D, a multiple of heads.
+            layers: At least one.
+            heads: H.
+            dropout: Of embeddings, attention weights, what the parts add and what they are computed from.
+        """
+        super().__init__()
+        self.config = {"vocabulary": vocabulary, "width": width, "layers": layers, "heads": heads, "dropout": dropout}
+        self.vocabulary, self.width = vocabulary, width
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.encoded_norm = nn.RMSNorm(width, EPSILON)
+        _discard_draws(self.embedding.weight, 3)
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, dropout, place == 0) for place in range(layers))
+        self.norm = nn.RMSNorm(width, EPSILON)
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("buckets", _distance_buckets(), persistent=False)
+        self.reset_parameters()
+        self.register_load_state_dict_pre_hook(rename_t5_weights)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the weights anew: normal, with the standard deviations of T5 for each kind.
+
+        Each is drawn as often and in the same order as by transformers, whose T5 this decoder once was: a seed gives
+        the weights that it gave then.
+        """
+        width = self.width
+        _discard_draws(self.embedding.weight, 1)
+        for layer in self.blocks:
+            for attention in (layer.self_attention, layer.cross_attention):
+                deviations: list[tuple[nn.Linear | nn.Embedding, float]] = [
+                    (attention.q, (width * width // attention.heads) ** -0.5)
+                ]
+                deviations += [(part, width**-0.5) for part in (attention.k, attention.v, attention.o)]
+                if attention.distance_bias is not None:
+                    deviations.append((attention.distance_bias, width**-0.5))
+                _draw(deviations)
+            _draw([(layer.feed_in, width**-0.5), (layer.feed_out, (4 * width) ** -0.5)])
+        nn.init.uniform_(self.embedding.weight)  # the output layer's draws, before it became the embedding
+        _discard_draws(self.embedding.weight, 2)
+        nn.init.normal_(self.embedding.weight)
+
+    @property
+    def blocks(self) -> list[DecoderLayer]:
+        """The layers, first to last."""
+        return cast("list[DecoderLayer]", [*self.layers])
+
+    def save_config(self, folder: Path) -> None:
+        """Write config.json into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **self.config}, indent=1))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings of tokens, see TextModel.embed."""
+        return cast(Tensor, self.embedding(tokens))
+
+    def encode(self, prefix: Tensor, mask: Tensor) -> Tensor:
+        """What texts are written from: prefix (B, S, D) itself, normed in single precision.
+
+        The encoder is the temporal model.
+        """
+        return cast(Tensor, self.dropout(self.encoded_norm(self.dropout(prefix.float()))))
+
+    def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Logits of each token after those before it, see TextModel.logits."""
+        first = labels.new_full((len(labels), 1), self.bos_id)
+        before = torch.cat([first, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, self.pad_id)], 1)
+        place = torch.arange(labels.shape[1], device=labels.device)
+        distance = place.unsqueeze(1) - place  # from each token back to each other one
+        bias = self.distance_bias(distance).permute(2, 0, 1).masked_fill(distance < 0, -torch.inf).unsqueeze(0)
+        x = self.dropout(self.embedding(before))
+        for layer in self.blocks:
+            x = layer(x, bias, encoded, mask[:, None, None, :])
+        x = self.dropout(self.norm(x)) * self.width**-0.5
+        return F.linear(x, self.embedding.weight).float()
+
+    def distance_bias(self, distance: Tensor) -> Tensor:
+        """What attention adds for a distance.
+
+        Args:
+            distance: (...) tokens back.
+
+        Returns:
+            (..., H).
+        """
+        bias = self.blocks[0].self_attention.distance_bias
+        assert bias is not None  # it is the first layer's
+        return cast(Tensor, bias(self.buckets[distance.clamp(0, FAR)]))
+
+    @torch.no_grad()
+    def generate(
+        self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
+    ) -> tuple[Tensor, Tensor]:
+        """The best texts of each clip and their log likelihoods, see TextModel.generate."""
+        return beam_search(self, encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
+
+    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> DecoderCache:
+        """A cache for texts of clips.
+
+        Args:
+            encoded: (B, S, D), of encode().
+            mask: (B, S) bool.
+            beams: K, of each clip.
+            max_length: Calls of step() at most.
+        """
+        place = torch.arange(max_length, device=mask.device)
+        bias = self.distance_bias(place.unsqueeze(1) - place).repeat_interleave(beams, 1)  # (L, P, H)
+        return DecoderCache(
+            [LayerCache(layer, encoded, max_length * beams) for layer in self.blocks],
+            mask[:, None, None, :],
+            mask.new_zeros(len(mask), beams, max_length * beams),
+            bias.transpose(1, 2)[:, None, :, None],
+        )
+
+    def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
+        """Go on by one token in every beam.
+
+        Args:
+            tokens: (B, K), that the beams have just taken.
+            cache: What they wrote so far; takes the tokens in.
+
+        Returns:
+            Logits of their next tokens (B, K, V).
+        """
+        K, begin = tokens.shape[1], cache.tokens * tokens.shape[1]
+        end = begin + K
+        cache.past[:, :, begin:end] = torch.eye(K, dtype=torch.bool, device=tokens.device)
+        bias = torch.where(cache.past[:, None, :, :end], cache.bias[cache.tokens, ..., :end], -torch.inf)
+        x = self.embedding(tokens)
+        for layer, kept in zip(self.blocks, cache.layers, strict=True):
+            x = _step(layer, kept, x, bias.to(kept.keys.dtype), cache.seen, begin)
+        cache.tokens += 1
+        return _times(self.norm(x) * self.width**-0.5, self.embedding.weight).float()
+
+
+def _step(layer: DecoderLayer, kept: LayerCache, x: Tensor, bias: Tensor, seen: Tensor, begin: int) -> Tensor:
+    """One token of every beam through a layer.
+
+    Args:
+        layer: Which.
+        kept: Its cache; takes the keys and values of x in.
+        x: (B, K, D) float32.
+        bias: (B, H, K, P), of the places filled so far.
+        seen: (B, 1, 1, S) bool.
+        begin: Place of the cache that x goes to.
+
+    Returns:
+        (B, K, D) float32.
+    """
+    own, cross, end = layer.self_attention, layer.cross_attention, begin + x.shape[1]
+    q, k, v = (own.split(part) for part in _times(layer.self_norm(x), kept.qkv).chunk(3, -1))
+    kept.keys[:, :, begin:end], kept.values[:, :, begin:end] = k, v
+    y = F.scaled_dot_product_attention(q, kept.keys[:, :, :end], kept.values[:, :, :end], attn_mask=bias, scale=1.0)
+    x = x + _times(y.transpose(1, 2).flatten(2), own.o.weight)
+    q = cross.split(_times(layer.cross_norm(x), cross.q.weight))
+    y = F.scaled_dot_product_attention(q, kept.clip_keys, kept.clip_values, attn_mask=seen, scale=1.0)
+    x = x + _times(y.transpose(1, 2).flatten(2), cross.o.weight)
+    return x + _times(F.relu(_times(layer.feed_norm(x), layer.feed_in.weight)), layer.feed_out.weight)
+
+
+def _times(x: Tensor, weight: Tensor) -> Tensor:
+    """Product of x (B, L, D) and weight (N, D) -> (B, L, N).
+
+    For the few rows of one clip a CPU of several threads takes the weight first: they share the rows of what comes
+    first. The result is made contiguous, since attention's fused kernel wants that.
+    """
+    if x.device.type != "cpu" or len(x) > 1 or torch.get_num_threads() == 1:
+        return F.linear(x, weight)
+    return (weight @ x[0].T).T.contiguous().unsqueeze(0)
+
+
+def _distance_buckets() -> Tensor:
+    """(FAR + 1,) the bucket of each distance back: one for each near token, wider ones farther off (T5)."""
+    exact = BUCKETS // 2
+    distance = torch.arange(FAR + 1)
+    wide = torch.log(distance.float() / exact) / math.log(FAR / exact) * (BUCKETS - exact)
+    return torch.where(distance < exact, distance, (exact + wide.clamp(min=0).long()).clamp(max=BUCKETS - 1))
+
+
+def _draw(deviations: list[tuple[nn.Linear | nn.Embedding, float]]) -> None:
+    """Normal weights of the given standard deviations, after as many draws that are discarded."""
+    for module, _ in deviations:
+        _discard_draws(module.weight, 1)
+    for module, deviation in deviations:
+        nn.init.normal_(module.weight, std=deviation)
+
+
+def _discard_draws(weight: Tensor, times: int) -> None:
+    """Go on in the generator as if `weight` had been drawn so often."""
+    for _ in range(times):
+        nn.init.normal_(weight)

@@ -1,0 +1,77 @@
+"""Weights and configs of before 2026-11-30, as the models of now have them.
+
+CTC's blank was token 0, and the text decoder was a T5 of Transformers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TIED = ("model.lm_head.", "model.encoder.embed_tokens.", "model.decoder.embed_tokens.")  # other names of the embedding
+NAMES = {
+    "model.shared.": "embedding.",
+    "model.encoder.final_layer_norm.": "encoded_norm.",
+    "model.decoder.final_layer_norm.": "norm.",
+    "model.decoder.block.": "layers.",
+    ".layer.0.SelfAttention.": ".self_attention.",
+    ".layer.1.EncDecAttention.": ".cross_attention.",
+    ".relative_attention_bias.": ".distance_bias.",
+    ".layer.0.layer_norm.": ".self_norm.",
+    ".layer.1.layer_norm.": ".cross_norm.",
+    ".layer.2.layer_norm.": ".feed_norm.",
+    ".layer.2.DenseReluDense.wi.": ".feed_in.",
+    ".layer.2.DenseReluDense.wo.": ".feed_out.",
+}
+
+
+def own_blank(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
+    """A weight of a model whose blank was token 0, or an optimizer's moment of it, for one with a blank of its own.
+
+    Args:
+        name: Of the weight.
+        tensor: The weight or moment.
+        shape: Of the weight in the model whose blank is the last id.
+
+    Returns:
+        `tensor` as it is where it has this shape or is another weight. Else what token 0 had is the last id's, and
+        token 0 begins anew, as unlikely as the most unlikely token.
+    """
+    along = 1 if name.endswith("guess.weight") else 0
+    if not name.endswith(("ctc.weight", "ctc.bias", "guess.weight")) or tensor.shape[along:] == shape[along:]:
+        return tensor
+    blank, others = tensor.narrow(along, 0, 1), tensor.narrow(along, 1, tensor.shape[along] - 1)
+    first = torch.full_like(blank, float(tensor.min())) if tensor.ndim == 1 else torch.zeros_like(blank)
+    return torch.cat([first, others, blank], along)
+
+
+def rename_t5_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give the weights of a T5 in a state dict the names of `module`, a TextDecoder, before it loads them.
+
+    Args:
+        module: What loads.
+        state: State dict, changed in place.
+        prefix: Of the module's own names in it.
+        _: What else torch tells hooks.
+    """
+    for name in [name for name in state if name.startswith(f"{prefix}model.")]:
+        value, own = state.pop(name), name.removeprefix(prefix)
+        if not own.startswith(TIED):
+            for earlier, now in NAMES.items():
+                own = own.replace(earlier, now)
+            state[prefix + own] = value
+
+
+def decoder_config(config: dict[str, Any]) -> dict[str, Any] | None:
+    """Arguments of the TextDecoder that computes what a T5 of this config did; None where none does."""
+    if config.get("model_type") != "t5" or config.get("num_layers") != 0:
+        return None
+    return {
+        "vocabulary": config["vocab_size"],
+        "width": config["d_model"],
+        "layers": config["num_decoder_layers"],
+        "heads": config["num_heads"],
+        "dropout": config["dropout_rate"],
+    }

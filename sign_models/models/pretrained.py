@@ -1,0 +1,309 @@
+"""A text model of Transformers on the text side: it reads vectors in place of token embeddings.
+
+Only its public interface is used: its forward in training, `generate` for texts.
+
+B clips, K beams, S vectors, L tokens, D width of the model's embeddings, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from inspect import signature
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.activations import NewGELUActivation
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
+from transformers.models.t5.modeling_t5 import T5LayerNorm
+
+from sign_models.errors import ParamsError
+from sign_models.models.text import IGNORED, TextModel
+
+KEPT = "kept_tokens"  # in the config of a pruned model: which of the tokenizer's ids its own are, in order
+MAX_KEPT_SCORES = 2**26  # numbers: 256 MiB of log probabilities that `generate` keeps of all tokens
+
+
+class PretrainedText(TextModel):
+    """Writes text after a prefix of vectors: a seq2seq model encodes them, a causal model continues them.
+
+    Attributes:
+        vocabulary_map: Of a pruned model, which of the tokenizer's ids its own are, in order; else empty.
+    """
+
+    model: Any  # transformers' modules have no types of their own
+
+    def __init__(self, model: Any) -> None:
+        """Take over `model`, a model of transformers that writes text."""
+        super().__init__()
+        fuse(model)
+        self.model = model
+        self.seq2seq = bool(model.config.is_encoder_decoder)
+        self.counts_positions = "position_ids" in signature(model.forward).parameters
+        self.vocabulary, self.width = model.get_input_embeddings().weight.shape
+        self.eos_id, self.pad_id = model.config.eos_token_id, model.config.pad_token_id
+        self.vocabulary_map: list[int] = getattr(model.config, KEPT, [])
+        self._place = {token: i for i, token in enumerate(self.vocabulary_map)}
+        model.generation_config = GenerationConfig()  # how it once wrote: other tokens may be forced or forbidden there
+
+    @classmethod
+    def from_pretrained(cls, name: str, texts: list[str] | None = None, rank: int = 0) -> PretrainedText:
+        """A Hugging Face model; only safetensors weights, never code from the repository.
+
+        Args:
+            name: On Hugging Face, or a local folder.
+            texts: Keep only the vocabulary that writes them, and the special tokens. None: keep all of it.
+            rank: Learn low-rank changes of the frozen weights (Hu et al. 2021), until merge(). 0: learn the weights.
+
+        Raises:
+            ParamsError: There is no model that writes text.
+        """
+        config, tokenizer = read_pretrained(name)
+        with _reading(name):
+            model = _auto(config).from_pretrained(
+                name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+            )
+        _name_special_tokens(model.config, tokenizer)
+        if texts is not None:
+            prune(model, used_tokens(model.config, tokenizer, texts))
+        if rank:
+            add_low_rank(model, rank)
+        return cls(model)
+
+    @classmethod
+    def from_config(cls, folder: Path) -> PretrainedText:
+        """The architecture of a saved model, without its weights."""
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        return cls(_auto(config).from_config(config))
+
+    def save_config(self, folder: Path) -> None:
+        """Write config.json into `folder`."""
+        self.model.config.save_pretrained(folder)
+
+    def to_model_ids(self, tokens: list[int]) -> list[int]:
+        """The tokenizer's ids as the model's; where an entry was pruned, the unknown token, or else the first."""
+        unknown = getattr(self.model.config, "unk_token_id", None) or 0
+        return [self._place.get(token, unknown) for token in tokens] if self.vocabulary_map else tokens
+
+    def to_tokenizer_ids(self, tokens: list[int]) -> list[int]:
+        """The model's ids as the tokenizer's."""
+        return [self.vocabulary_map[token] for token in tokens] if self.vocabulary_map else tokens
+
+    def merge(self) -> None:
+        """Make low-rank changes part of the weights: a plain model is left, of the same outputs."""
+        for module in self.model.modules():
+            if parametrize.is_parametrized(module, "weight"):
+                parametrize.remove_parametrizations(module, "weight")
+        self.model.requires_grad_(True)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings of tokens, see TextModel.embed."""
+        return cast(Tensor, self.model.get_input_embeddings()(tokens))
+
+    def encode(self, prefix: Tensor, mask: Tensor) -> Tensor:
+        """What texts are written from, see TextModel.encode: of a causal model the prefix itself."""
+        if not self.seq2seq:
+            return prefix
+        # what layers add up stays in single precision, as embeddings would be
+        out = self.model.get_encoder()(inputs_embeds=prefix.float(), attention_mask=mask.long())
+        return cast(Tensor, out.last_hidden_state)
+
+    def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Logits of each token after those before it, see TextModel.logits."""
+        if self.seq2seq:
+            config = self.model.config
+            start = labels.new_full((len(labels), 1), config.decoder_start_token_id)
+            shifted = torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)], 1)
+            states = BaseModelOutput(last_hidden_state=encoded)
+            out = self.model(encoder_outputs=states, attention_mask=mask.long(), decoder_input_ids=shifted)
+            return cast(Tensor, out.logits.float())
+        tokens = labels.clamp(min=0)
+        embedded = torch.cat([encoded, self._start(encoded), self.embed(tokens[:, :-1])], 1)
+        seen = torch.cat([mask, mask.new_ones(len(mask), 1), labels[:, :-1] != IGNORED], 1)
+        given = {}
+        if self.counts_positions:  # of what is seen, as `generate` does: padding stands between a clip and its text
+            given["position_ids"] = (seen.long().cumsum(1) - 1).clamp(min=0)
+        out = self.model(inputs_embeds=embedded, attention_mask=seen.long(), **given)
+        return cast(Tensor, out.logits[:, encoded.shape[1] :].float())
+
+    @torch.no_grad()
+    def generate(
+        self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
+    ) -> tuple[Tensor, Tensor]:
+        """The best texts of each clip and their log likelihoods, see TextModel.generate.
+
+        Not known is the log likelihood of a text without an end, and of all texts where the log probabilities of every
+        token would take more memory than MAX_KEPT_SCORES.
+        """
+        config = self.model.config
+        of_beams = {"length_penalty": length_penalty, "early_stopping": True} if beams > 1 else {}
+        scored = len(mask) * beams * max_length * self.vocabulary <= MAX_KEPT_SCORES
+        settings = GenerationConfig(
+            num_beams=beams,
+            num_return_sequences=beams,
+            do_sample=False,
+            max_new_tokens=max_length,
+            pad_token_id=config.pad_token_id or 0,
+            eos_token_id=self.eos_id,
+            bos_token_id=config.bos_token_id,
+            decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
+            output_scores=scored,
+            return_dict_in_generate=True,
+            **of_beams,
+        )
+        given: dict[str, Any] = {"encoder_outputs": BaseModelOutput(last_hidden_state=encoded)}
+        if not self.seq2seq:
+            given = {"inputs_embeds": torch.cat([encoded, self._start(encoded)], 1)}
+            mask = torch.cat([mask, mask.new_ones(len(mask), 1)], 1)
+        found = self.model.generate(**given, attention_mask=mask.long(), generation_config=settings)
+        tokens = found.sequences[:, 1:] if self.seq2seq else found.sequences
+        likelihoods = torch.full((len(tokens),), torch.nan, device=tokens.device)
+        if scored:
+            chosen = self.model.compute_transition_scores(
+                found.sequences, found.scores, getattr(found, "beam_indices", None), normalize_logits=beams == 1
+            )
+            ends = tokens == self.eos_id
+            behind = ends.cumsum(1) > ends.long()  # an end before them
+            sums = chosen.masked_fill(behind[:, : chosen.shape[1]], 0.0).sum(1)
+            likelihoods = torch.where(ends.any(1), sums, torch.nan)
+        return tokens.view(-1, beams, tokens.shape[1]), likelihoods.view(-1, beams)
+
+    def _start(self, prefix: Tensor) -> Tensor:
+        config = self.model.config
+        start = config.bos_token_id if config.bos_token_id is not None else config.eos_token_id
+        return self.embed(torch.full((len(prefix), 1), start, device=prefix.device))
+
+
+def fuse(model: nn.Module) -> None:
+    """Put torch's own functions in the place of T5's norms and of the GELU of GPT-2 and mT5.
+
+    They are a kernel each where transformers has up to eight. Weights keep their names, and outputs are the same up to
+    rounding.
+    """
+    for module in [*model.modules()]:
+        for name, child in [*module.named_children()]:
+            if isinstance(child, T5LayerNorm | MT5LayerNorm):
+                norm = nn.RMSNorm(child.weight.shape, child.variance_epsilon)
+                norm.weight = child.weight
+                setattr(module, name, norm)
+            elif isinstance(child, NewGELUActivation):
+                setattr(module, name, nn.GELU("tanh"))
+
+
+def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
+    """The config and the tokenizer of a Hugging Face model.
+
+    Args:
+        name: On Hugging Face, or a local folder.
+
+    Raises:
+        ParamsError: There is no model that writes text.
+    """
+    with _reading(name):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        if not {type(config)} & {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, *MODEL_FOR_CAUSAL_LM_MAPPING}:
+            raise ValueError(f"{config.model_type} models do not write text")
+        if Path(name).is_dir() and not list(Path(name).glob("*.safetensors")):
+            raise OSError("the folder holds no *.safetensors")
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes up where there is none
+            raise OSError("it has no tokenizer")
+        return config, tokenizer
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ParamsError(
+            f"{name!r} cannot be used: {str(error).splitlines()[0][:200]}",
+            place="alignment.decoder.pretrained",
+            wanted="a seq2seq or causal model with safetensors weights and a tokenizer",
+            remedy="give its name on Hugging Face or the absolute path of its folder",
+        ) from error
+
+
+SPECIAL = ("pad_token_id", "unk_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+
+
+def _name_special_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+    """What the config leaves to the tokenizer; of several ends of a sentence, the first."""
+    for name in SPECIAL[:-1]:
+        token = getattr(config, name, None)
+        token = token[0] if isinstance(token, list) else token
+        setattr(config, name, getattr(tokenizer, name, None) if token is None else token)
+    if config.is_encoder_decoder and config.decoder_start_token_id is None:
+        config.decoder_start_token_id = config.eos_token_id if config.bos_token_id is None else config.bos_token_id
+
+
+def used_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[int]:
+    """The tokenizer's ids that a model keeps to write `texts`: special tokens first, of them padding first."""
+    named = [token for name in SPECIAL if (token := getattr(config, name, None)) is not None]
+    written = {token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]}
+    return list(dict.fromkeys([*named, *tokenizer.all_special_ids, *sorted(written)]))
+
+
+def prune(model: Any, kept: list[int]) -> None:
+    """Leave only the ids `kept` of a model's vocabulary, in this order; its config remembers them as KEPT."""
+    ends = {id(e.weight): e for e in (model.get_input_embeddings(), model.get_output_embeddings()) if e is not None}
+    rows = [e.weight for e in ends.values()]
+    rows += [e.bias for e in ends.values() if getattr(e, "bias", None) is not None]
+    with torch.no_grad():
+        for row in rows:
+            row[: len(kept)] = row[kept]  # resizing then keeps the first ones
+    model.resize_token_embeddings(len(kept))
+    for name, buffer in model.named_buffers(recurse=False):  # BART's bias of the logits is a view of the longer one now
+        setattr(model, name, buffer.clone())
+    place = {token: i for i, token in enumerate(kept)}
+    for name in SPECIAL:
+        if (token := getattr(model.config, name, None)) is not None:
+            setattr(model.config, name, place[token])
+    setattr(model.config, KEPT, kept)
+
+
+class LowRank(nn.Module):
+    """A change of few weights, none at first: weight + b a (Hu et al. 2021).
+
+    It is one of torch's parametrizations, which any module with a matrix can have, and which torch merges. `peft` does
+    no more here and is one package more.
+    """
+
+    def __init__(self, weight: Tensor, rank: int) -> None:
+        """Of `weight` (N, D), by matrices of `rank` rows and columns."""
+        super().__init__()
+        self.a = nn.Parameter(torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5)
+        self.b = nn.Parameter(torch.zeros(weight.shape[0], rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The changed weight (N, D)."""
+        return weight + self.b @ self.a
+
+
+def add_low_rank(model: Any, rank: int) -> None:
+    """Freeze a model but for a LowRank on each of its matrices, embeddings and output layer aside."""
+    model.requires_grad_(False)
+    output = model.get_output_embeddings()
+    for module in [*model.modules()]:
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.ndim == 2 and module is not output and not isinstance(module, nn.Embedding):
+            parametrize.register_parametrization(module, "weight", LowRank(weight, rank))
+
+
+def _auto(config: PretrainedConfig) -> Any:
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
