@@ -18,7 +18,6 @@ from sign_models.data.texts import TextRow, read_texts
 from sign_models.datasets import demo
 from sign_models.datasets.store import is_store, open_store, store_digest
 from sign_models.errors import DataError
-from sign_models.keypoints import formats
 
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
@@ -171,6 +170,8 @@ def _read(path: Path | None, usual: str) -> Corpus:
         raise _missing(path, usual)
     if is_store(path):
         return open_store(path)
+    from sign_models.keypoints import formats  # two dozen modules, which neither a store nor the embedded corpus needs
+
     sequences: Iterable[KeypointSequence] = formats.read(path)
     return Corpus.of(sequences, str(path))
 
