@@ -103,17 +103,19 @@ def local_copy(artifacts: ArtifactRepository, path: str, scratch: str) -> Path:
     return Path(artifacts.download_artifacts(path, None if in_place else scratch))
 
 
-def file_digests(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path, names: Collection[str] | None = None) -> dict[str, str]:
     """Digests of a folder's files.
 
     Args:
         folder: The folder.
+        names: Of the files, in the folder; those that are not there are left out. None: all, at any depth.
 
     Returns:
         sha256 by path in the folder.
     """
     sums = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    paths = folder.rglob("*") if names is None else (folder / name for name in names)
+    for path in sorted(p for p in paths if p.is_file()):
         with path.open("rb") as file:
             sums[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return sums
