@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
-ARTIFACTS = "mlruns"  # beside the database file; `make ui` and tools.mlflow_store say the same
+ARTIFACTS = "mlruns"  # beside the database file; `make ui` and sign_models_mlflow say the same
 # Alembic says a line for each table; MLflow logs a traceback of what it raises, which its catcher says in one line.
 QUIET = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 STALE_DATABASE_S = 600.0  # making one takes seconds
@@ -271,7 +271,7 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
 
     MLflow 3.17 migrates an empty database in place and without a lock: processes that start together corrupt it, and a
     kill in between leaves a database that never opens again. So it is made beside, then moved, under a lock. Also
-    called by tools.mlflow_store.
+    called by sign_models_mlflow.
 
     Args:
         uri: Of the store.
