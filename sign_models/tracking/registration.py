@@ -203,7 +203,10 @@ def version_card(version: ModelRef, metrics: Mapping[str, float], published: str
     """
     run, data = client().get_run(version.run_id), {}
     for entry in run.inputs.dataset_inputs if run.inputs else []:
-        sizes = ", ".join(f"{value} {name}" for name, value in json.loads(entry.dataset.profile or "{}").items())
+        sizes = ", ".join(
+            f"{name}: {value}" if isinstance(value, str) else f"{value} {name.replace('_', ' ')}"
+            for name, value in json.loads(entry.dataset.profile or "{}").items()
+        )
         source = "" if published else f" (`{json.loads(entry.dataset.source or '{}').get('uri', '')}`)"
         data[entry.dataset.name] = sizes + source
     lineage = {

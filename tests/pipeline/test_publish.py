@@ -85,6 +85,7 @@ def test_the_card_says_what_the_registry_says_and_no_place_of_this_machine(
     assert len(facts) > 6
     assert [line.split(" (`")[0] for line in facts if line.split(" (`")[0] not in card] == []
     assert card.startswith("---\n") and f'sm.load("hf://{REPO}")' in card
+    assert "20 clips" in card and "extractors: files that name no extractor" in card and "2 without text" in card
     assert str(tmp_path.parent) not in card and str(Path.home()) not in card
 
 
