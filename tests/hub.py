@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_HEAD = do_POST = do_PUT = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - as http.server calls them
 
     def _answer(self) -> None:
         hub, path = self.server, self.path.split("?")[0]
@@ -78,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._json({"url": f"{hub.url}/{name}"})
         found = re.match(r"(?:/api/models)?/([^/]+/[^/.]+)(?:\.git)?(?:/(.*))?$", path)
         repo, rest = (found[1], found[2] or "") if found else ("", "")
-        if repo not in hub.repos or hub.private.get(repo) and not may_write:
+        if repo not in hub.repos or (hub.private.get(repo) and not may_write):
             return self._error(404 if may_write else 401, "RepoNotFound")
         if self.command == "POST" and not may_write:
             return self._error(403, "", "no rights")

@@ -82,7 +82,7 @@ def _to_folder(version: ModelRef, folder: Path, replace: bool) -> hub.Manifest:
             return manifest
         if not replace:
             raise hub.holds_other(str(folder), len(held))
-    elif held or folder.exists() and not folder.is_dir():
+    elif held or (folder.exists() and not folder.is_dir()):
         raise UpstreamError(
             "is a file" if not folder.is_dir() else "holds other files",
             place=str(folder),
