@@ -100,6 +100,19 @@ def test_a_logit_depends_on_nothing_behind_it_and_on_no_padding() -> None:
     assert not torch.allclose(found[:, 5:], wanted[:, 5:], atol=1e-2)
 
 
+def test_a_step_of_training_asks_nothing_of_the_host() -> None:
+    """Or no CUDA graph could record it: on the device `meta` nothing has a value that could be asked for."""
+    with torch.device("meta"):
+        model = TextDecoder(VOCABULARY, WIDTH, 2, 4, 0.1)
+        prefix, mask = torch.empty(3, 11, WIDTH), torch.empty(3, 11, dtype=torch.bool)
+        labels = torch.empty(3, 9, dtype=torch.long)
+    logits = model.logits(model.encode(prefix, mask), mask, labels)
+    nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=IGNORED).backward()
+    assert logits.shape == (3, 9, VOCABULARY) and all(p.grad is not None for p in model.parameters())
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        bool(logits.isnan().any())
+
+
 def test_only_pretrained_text_models_know_transformers() -> None:
     folder = Path(models.__file__).parent
     for name in ("text", "decoder", "beam", "alignment", "earlier"):
