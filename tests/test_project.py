@@ -19,7 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import sign_models
-from sign_models.cli import commands, compose, demo, evaluate, extract, importing, publish, registry, sweep, translate
+from sign_models.cli import compose, demo, evaluate, extract, importing, publish, registry, sweep, translate, values
 from sign_models.stages.declaration import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,7 +115,7 @@ def options_of(main, arguments: list[str]):
     overrides = given.pop("overrides")
     if main.name == "sweep":
         return sweep.parse(given, overrides)
-    return commands.parse(main.stage, given, overrides)
+    return values.parse(main.stage, given, overrides)
 
 
 # Environments and versions --------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from sign_models.cli.commands import experiment, path, truth
+from sign_models.cli.values import experiment, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.publish import PublishOptions
 from sign_models.tracking.hub import REPO, SCHEME
