@@ -158,7 +158,7 @@ PLACES = [LAYOUTS["coco_wholebody_133"].index(CANONICAL[i]) for i in KNOWN]
 class Peer:
     """A trained Uni_Sign."""
 
-    model: nn.Module
+    model: Any  # a Uni_Sign
     recipe: Recipe
     seconds: float
 
@@ -170,7 +170,7 @@ class Peer:
     def translate(self, clips: Clips, places: np.ndarray) -> list[str]:
         """-> a text for each place, in the order of `places`."""
         self.model.eval()
-        texts = {}
+        texts: dict[int, str] = {}
         by_length = places[np.argsort(clips.corpus.lengths[places], kind="stable")]
         for chosen in np.array_split(by_length, -(-len(by_length) // SCORED)):
             with autocast(clips.device):
