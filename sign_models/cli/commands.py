@@ -18,7 +18,7 @@ import click
 from sign_models import interruption
 from sign_models.cli.scratch import scratch_folder
 from sign_models.cli.terminal import printable_streams
-from sign_models.cli.values import parse, words
+from sign_models.cli.values import parse, to_arguments
 from sign_models.errors import SignError
 from sign_models.params import load
 from sign_models.params.describe import parameters
@@ -178,7 +178,7 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
                 from sign_models.training.launch import launch
 
                 module = STAGES[stage].entry_module if stage else "entrypoints.pipeline"
-                launch(options.processes, module, [*words(given), *overrides])
+                launch(options.processes, module, [*to_arguments(given), *overrides])
             else:
                 function(options)
 

@@ -61,7 +61,7 @@ def _arguments(stage: str, given: Mapping[str, str], overrides: Sequence[str]) -
     typed = {name: value for name, value in given.items() if value and name not in (*OWN, *OF_EACH_TRIAL)}
     if others := sorted(typed.keys() - known):
         raise ParamsError(f"{', '.join(others)}", place="sweep", wanted=f"options of {stage}", remedy="leave them out")
-    return [*values.words(typed), *overrides]
+    return [*values.to_arguments(typed), *overrides]
 
 
 def _check(stage: str, space: Space, arguments: Sequence[str]) -> None:

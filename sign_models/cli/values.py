@@ -159,14 +159,14 @@ def _inference(given: dict[str, Any]) -> bool:
     return wanted
 
 
-def words(given: Mapping[str, Any]) -> list[str]:
+def to_arguments(given: Mapping[str, Any]) -> list[str]:
     """Write what click read as it could have been typed.
 
     Args:
         given: Value by option.
 
     Returns:
-        The words.
+        The words, as a shell would hand them on.
     """
     names = {name: f"--{name.replace('_', '-')}" for name in given}
     return [names[name] if value is True else f"{names[name]}={value}" for name, value in given.items() if value]
