@@ -14,7 +14,17 @@ from sign_models.tracking.promotion import CHAMPION
 
 
 def parse(given: Mapping[str, str]) -> PublishOptions:
-    """given: option name -> text, "" where not given. ParamsError before any work."""
+    """Read the options, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     return PublishOptions(
         version=given["version"] or CHAMPION,
         repo=_repo(given),

@@ -49,18 +49,39 @@ class Manifest:
     fps: float | None
 
     def as_json(self) -> str:
-        """The text of the file: equal publications give equal texts."""
+        """Write the manifest. Equal publications give equal texts.
+
+        Returns:
+            The text of the file.
+        """
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
 
 def manifest_of(version: ModelRef) -> Manifest:
-    """What is published of a version; its files are compared with those that were registered."""
+    """Describe what is published of a version, and compare its files with those that were registered.
+
+    Args:
+        version: A version of the translator.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UpstreamError: The files are gone or changed.
+    """
     files = model_files(version.path())
     return Manifest(version.uri, sign_models.__version__, files, trained_on(version.tags), trained_fps(version.tags))
 
 
 def model_files(folder: Path) -> dict[str, str]:
-    """Path -> sha256 of each file in a folder that loading a model may read."""
+    """Find the files in a folder that loading a model may read.
+
+    Args:
+        folder: Of a model.
+
+    Returns:
+        sha256 of each by its path.
+    """
     held = file_digests(folder, (CONFIG, WEIGHTS))
     for part in FOLDERS:
         held |= {f"{part}/{name}": digest for name, digest in file_digests(folder / part).items()}
@@ -76,6 +97,9 @@ def write(version: ModelRef, card: str, folder: Path) -> Manifest:
         version: A version of the translator.
         card: The text of the model card.
         folder: Made where there is none.
+
+    Returns:
+        The manifest that was written.
     """
     source, manifest = version.path(), manifest_of(version)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +115,12 @@ def write(version: ModelRef, card: str, folder: Path) -> Manifest:
 
 def check(folder: Path) -> Manifest:
     """Compare the files of a publication with its manifest.
+
+    Args:
+        folder: Of the publication.
+
+    Returns:
+        The manifest.
 
     Raises:
         UpstreamError: The manifest is none, or a file is missing, was changed or was added.
@@ -112,7 +142,15 @@ def check(folder: Path) -> Manifest:
 
 
 def holds(folder: Path, manifest: Manifest) -> bool:
-    """Whether a folder is this very publication, whole."""
+    """Whether a folder is this very publication, whole.
+
+    Args:
+        folder: The folder.
+        manifest: Of the publication.
+
+    Returns:
+        Whether it is.
+    """
     try:
         return check(folder) == manifest
     except UpstreamError:
@@ -187,7 +225,15 @@ def push(folder: Path, repo: str, *, private: bool, replace: bool) -> str:
 
 
 def holds_other(place: str, files: int) -> UpstreamError:
-    """The refusal to write over what is not the same publication."""
+    """Refuse to write over what is not the same publication.
+
+    Args:
+        place: What would be written over.
+        files: How many files it holds.
+
+    Returns:
+        The error to raise.
+    """
     return UpstreamError(
         f"exists, and its {files} file{'s' if files > 1 else ''} are not this version",
         place=place,
@@ -197,7 +243,17 @@ def holds_other(place: str, files: int) -> UpstreamError:
 
 
 def split_uri(uri: str) -> tuple[str, str | None]:
-    """`hf://user/name@REVISION` -> "user/name" and the revision, None where it names none."""
+    """Read `hf://user/name@REVISION`.
+
+    Args:
+        uri: The URI.
+
+    Returns:
+        "user/name", and the revision, None where it names none.
+
+    Raises:
+        UpstreamError: It is no such URI.
+    """
     found = REPO.fullmatch(uri.removeprefix(SCHEME))
     if not found:
         raise UpstreamError(f"{uri!r}", place="model", wanted="hf://user/name or hf://user/name@REVISION")
@@ -230,7 +286,14 @@ def _read(file: Path) -> Manifest:
 
 @contextmanager
 def translate_hub_errors(place: str) -> Iterator[None]:
-    """Raise what huggingface_hub raises as one of our errors."""
+    """Raise what huggingface_hub raises as one of our errors.
+
+    Args:
+        place: What is done, for the message.
+
+    Yields:
+        Nothing.
+    """
     from huggingface_hub import errors
 
     try:

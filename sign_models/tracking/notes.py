@@ -185,7 +185,14 @@ def _call(stage: Stage, uri: str) -> str:
 
 
 def calling(uri: str) -> str:
-    """How a translator is called from Python, in Markdown."""
+    """How a translator is called from Python.
+
+    Args:
+        uri: Of the version.
+
+    Returns:
+        Markdown.
+    """
     lines = [
         "import sign_models as sm",
         f'for segment in sm.load("{uri}").translate("clip.pose"):',

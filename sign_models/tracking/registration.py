@@ -200,6 +200,9 @@ def version_card(version: ModelRef, metrics: Mapping[str, float], published: str
         version: Of any registered model.
         metrics: Its scores.
         published: Where others load it from. Then the card names no place on this machine.
+
+    Returns:
+        Markdown.
     """
     run, data = client().get_run(version.run_id), {}
     for entry in run.inputs.dataset_inputs if run.inputs else []:
