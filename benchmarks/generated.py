@@ -24,6 +24,7 @@ from sign_models.models.decoder import TextDecoder
 from sign_models.models.pretrained import PretrainedText
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
+from sign_models.models.text import TextModel
 from sign_models.models.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import PipelineParams
@@ -85,8 +86,11 @@ def decoder_folder(folder: Path, device: torch.device) -> Path:
 def translator(params: PipelineParams, big: bool, tokens: int, beams: int, device: torch.device) -> Translator:
     """big: with a text model of mT5-base's size and of a pruned vocabulary in place of the params' decoder."""
     words, d = tokenizer(), params.alignment.decoder
-    text = PretrainedText(mt5_base(device, len(words))) if big else None
-    text = text or TextDecoder(len(words), d.width, d.layers, d.heads, d.dropout)
+    text: TextModel
+    if big:
+        text = PretrainedText(mt5_base(device, len(words)))
+    else:
+        text = TextDecoder(len(words), d.width, d.layers, d.heads, d.dropout)
     temporal = encoder(params)
     alignment = AlignmentModel(temporal.width, text.vocabulary, text)
     generation = Generation(beams, tokens, 1.0, 0.5, params.alignment.max_frames)
