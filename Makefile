@@ -2,7 +2,7 @@
 SHELL := bash
 VENV := .venv
 READY := $(VENV)/.ready
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 ARGS ?=
 
@@ -16,7 +16,7 @@ help: ## Show this list
 setup: $(READY) ## Make .venv with the locked versions; nothing to do when it is up to date
 
 $(READY): requirements.lock pyproject.toml tools/conda_standin.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v == (3, 11) or sys.exit("Python 3.11 is needed, $(PYTHON) is %d.%d: make setup PYTHON=/path/to/python3.11" % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: make setup PYTHON=/path/to/python3.13" % v)'
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .

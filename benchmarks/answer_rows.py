@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,13 +14,18 @@ from benchmarks.bench import BEAMS, COUNTED, TOKENS, Bench, beside, weights
 from benchmarks.figures import Figure
 from benchmarks.generated import encoder, lengths_like_phoenix, translator
 from benchmarks.peers import UniSign
-from sign_models.data.batching import DeviceCorpus
+from sign_models.data.batching import Batch, DeviceCorpus
 from sign_models.keypoints.sequence import from_canonical
+from sign_models.models.translator import Translator
 from sign_models.serving.predictor import Predictor
 from sign_models.stages.generate import generate as generate_texts
 from sign_models.stages.represent import represent as represent_videos
 
 SENTENCE = 15  # tokens of PHOENIX14T's mean sentence, its end included
+
+
+def _translated(model: Translator, few: Batch) -> float:
+    return len(model.translate(*model(few.x, few.mask)))
 
 
 def generate(b: Bench) -> Iterator[Figure]:
@@ -30,15 +36,14 @@ def generate(b: Bench) -> Iterator[Figure]:
         corpus = b.corpus(lengths_like_phoenix(clips if gpu else clips // 32))
         model = translator(params, big, TOKENS, BEAMS, b.device)
         few = DeviceCorpus(corpus, b.device).unaugmented(np.arange(COUNTED))
-        work = roofline.count(lambda m=model, x=few: len(m.translate(*m(x.x, x.mask))))
+        work = roofline.count(partial(_translated, model, few))
         peers = [UniSign(b.peers["unisign"], b.device, whole=True)] if big and "unisign" in b.peers else []
         asked = [(peer, batch) for peer in peers for _, batch in b.batches(peer, corpus, 64, 1)]
         rates, theirs = list[float](), list[list[float]]()
         for turn in range(b.rounds + 1):
-            spent = roofline.seconds(lambda m=model, c=corpus, p=params: generate_texts(m, c, {}, p.generate), b.device)
+            spent = roofline.seconds(generate_texts, b.device, model, corpus, {}, params.generate)
             row = [
-                len(batch["gt_sentence"])
-                / roofline.seconds(lambda p=peer, x=batch: p.generate(x, TOKENS, BEAMS), b.device)
+                len(batch["gt_sentence"]) / roofline.seconds(peer.generate, b.device, batch, TOKENS, BEAMS)
                 for peer, batch in asked
             ]
             if turn:
@@ -63,8 +68,8 @@ def represent(b: Bench) -> Iterator[Figure]:
     rates, theirs = list[float](), list[list[float]]()
     for turn in range(b.rounds + 1):
         made = represent_videos(model, corpus, params.represent.batch_frames)
-        spent = roofline.seconds(lambda m=made: deque(m, 0), b.device)
-        row = [n / roofline.seconds(lambda p=peer, x=batch: p.encode(x), b.device) for peer, n, batch in batches]
+        spent = roofline.seconds(deque, b.device, made, 0)
+        row = [n / roofline.seconds(peer.encode, b.device, batch) for peer, n, batch in batches]
         if turn:
             rates.append(len(corpus.frames) / spent)
             theirs.append(row)
@@ -78,7 +83,7 @@ def clip(b: Bench) -> Iterator[Figure]:
     sequence = from_canonical("clip", b.corpus([256] * 4).clip(0))
     for tokens, goal in ((SENTENCE, 60.0), (TOKENS, None)):
         model = Predictor(translator(b.params(), False, tokens, BEAMS, torch.device("cpu")))
-        spent = [roofline.seconds(lambda m=model: m.predict([sequence], beams=BEAMS), b.device) for _ in range(3 + 30)]
+        spent = [roofline.seconds(model.predict, b.device, [sequence], beams=BEAMS) for _ in range(3 + 30)]
         goal = goal if b.device.type == "cpu" else None
         values = tuple(1000 * s for s in spent[3:])
         yield Figure(f"clip.{tokens}_tokens", values, "ms", goal, most=True, about=f"beam {BEAMS}")

@@ -59,5 +59,14 @@ def part_of(corpus: Corpus, places: Sequence[int] | np.ndarray, change: Callable
     """Some clips of a corpus, changed, in a corpus of their own."""
     clips = [change(corpus.clip(i)) for i in places]
     offsets = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])
-    known = [[values[i] for i in places] for values in (corpus.fps, corpus.splits, corpus.groups, corpus.texts)]
-    return Corpus([corpus.ids[i] for i in places], np.concatenate(clips), offsets, *known, "", corpus.sources)
+    return Corpus(
+        [corpus.ids[i] for i in places],
+        np.concatenate(clips),
+        offsets,
+        [corpus.fps[i] for i in places],
+        [corpus.splits[i] for i in places],
+        [corpus.groups[i] for i in places],
+        [corpus.texts[i] for i in places],
+        "",
+        corpus.sources,
+    )

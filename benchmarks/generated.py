@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from benchmarks.peers import mt5_base
 from benchmarks.store import LONGEST, MEAN, SHAPE, SHORTEST
 from sign_models.data.corpus import Clip, Corpus
-from sign_models.data.tokenizer import train_tokenizer
+from sign_models.data.tokenizer import END, PAD, START, UNKNOWN, train_tokenizer
 from sign_models.datasets.checks import MEASURES
 from sign_models.datasets.readers import Position, Sample
 from sign_models.datasets.store import open_store
@@ -24,6 +24,8 @@ from sign_models.models.decoder import TextDecoder
 from sign_models.models.pretrained import PretrainedText
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
+from sign_models.models.text import TextModel
+from sign_models.models.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import PipelineParams
 
@@ -69,22 +71,26 @@ def encoder(params: PipelineParams) -> TemporalModel:
     return TemporalModel(skeleton, **params.temporal.model.model_dump(), window=params.temporal.max_frames)
 
 
-def tokenizer() -> Any:
-    return train_tokenizer(sentences(2000, 1), [], "word", WORDS)
+def tokenizer() -> TextTokenizer:
+    return TextTokenizer(train_tokenizer(sentences(2000, 1), [], "word", WORDS))
 
 
 def decoder_folder(folder: Path, device: torch.device) -> Path:
     """A text model of mT5-base's size with a tokenizer, as `alignment.decoder.pretrained` wants it."""
     mt5_base(device).cpu().save_pretrained(folder)
-    tokenizer().save_pretrained(folder)
+    names = {"pad_token": PAD, "bos_token": START, "eos_token": END, "unk_token": UNKNOWN}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer().backend, **names).save_pretrained(folder)
     return folder
 
 
 def translator(params: PipelineParams, big: bool, tokens: int, beams: int, device: torch.device) -> Translator:
     """big: with a text model of mT5-base's size and of a pruned vocabulary in place of the params' decoder."""
     words, d = tokenizer(), params.alignment.decoder
-    text = PretrainedText(mt5_base(device, len(words))) if big else None
-    text = text or TextDecoder(len(words), d.width, d.layers, d.heads, d.dropout)
+    text: TextModel
+    if big:
+        text = PretrainedText(mt5_base(device, len(words)))
+    else:
+        text = TextDecoder(len(words), d.width, d.layers, d.heads, d.dropout)
     temporal = encoder(params)
     alignment = AlignmentModel(temporal.width, text.vocabulary, text)
     generation = Generation(beams, tokens, 1.0, 0.5, params.alignment.max_frames)

@@ -30,7 +30,7 @@ from sign_models.keypoints.formats import read
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 
 WIDTH, HEIGHT = 640, 480
-UNIT = 0.15 * np.float32((HEIGHT / WIDTH, 1))  # a shoulder width in fractions of the picture
+UNIT = 0.15 * np.array((HEIGHT / WIDTH, 1), np.float32)  # a shoulder width in fractions of the picture
 MIDDLE = np.float32(0.5)
 POSE = len(MEDIAPIPE_POSE)
 TYPES = np.array(["pose"] * POSE + ["left_hand"] * len(HAND) + ["right_hand"] * len(HAND))
@@ -44,7 +44,8 @@ Clips = dict[str, np.ndarray]  # (T, 75, 3) x and y in fractions of the picture,
 
 
 def in_pixels(clip: np.ndarray) -> np.ndarray:
-    return clip[..., :2] * np.float32((WIDTH, HEIGHT))
+    pixels: np.ndarray = clip[..., :2] * np.array((WIDTH, HEIGHT), np.float32)
+    return pixels
 
 
 def write_pickle(clips: Clips, folder: Path) -> None:
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clips", type=int, help="the first N only")
     given = parser.parse_args()
-    clips = {}
+    clips: dict[str, np.ndarray] = {}
     for sequence in read(given.folder / "video_sequences.pkl", layout="mediapipe_75", unit="centered"):
         if len(clips) != given.clips:
             clips[sequence.id] = np.dstack([sequence.points * UNIT + MIDDLE, sequence.confidence])

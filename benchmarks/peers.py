@@ -63,8 +63,9 @@ class Peer(ABC):
 
     key: str
 
-    def __init__(self, name: str, model: nn.Module, device: torch.device, optimizer: torch.optim.Optimizer) -> None:
-        self.name, self.model, self.device, self.optimizer = name, model, device, optimizer
+    def __init__(self, name: str, model: Any, device: torch.device, optimizer: torch.optim.Optimizer) -> None:
+        self.name, self.device, self.optimizer = name, device, optimizer
+        self.model: Any = model  # a module of others' code
 
     @abstractmethod
     def batch(self, lengths: Sequence[int], texts: Sequence[str]) -> Batch: ...
@@ -97,7 +98,7 @@ class UniSign(Peer):
             from stgcn_layers import Graph, get_stgcn_chain  # type: ignore[import-not-found]
         finally:
             sys.path.remove(str(checkout))
-        vocabulary = MT5_BASE["vocab_size"] if whole else 8
+        vocabulary = int(str(MT5_BASE["vocab_size"])) if whole else 8
         names: dict[str, Any] = {
             "torch": torch, "nn": nn, "math": math, "Tensor": Tensor, "Graph": Graph,
             "get_stgcn_chain": get_stgcn_chain, "mt5_path": "",
@@ -134,7 +135,7 @@ class MSKA(Peer):
     key = "mska"
 
     def __init__(self, checkout: Path, device: torch.device) -> None:
-        names = {"torch": torch, "nn": nn, "math": math, "np": np}
+        names: dict[str, Any] = {"torch": torch, "nn": nn, "math": math, "np": np}
         names = defined(checkout / "recognition.py", ("PositionalEncoding", "STAttentionBlock", "DSTA"), names)
         config = yaml.safe_load((checkout / "configs/phoenix-2014t_s2t.yaml").read_text())
         model = names["DSTA"](cfg=config["model"]["RecognitionNetwork"]["DSTA-Net"], num_channel=3).to(device)
@@ -146,7 +147,7 @@ class MSKA(Peer):
 
     def loss(self, batch: Batch) -> Tensor:
         with train_autocast(self.device):
-            return sum(out.float().square().mean() for out in self.model(batch))  # type: ignore[return-value]
+            return sum(out.float().square().mean() for out in self.model(batch))
 
 
 class _Made:

@@ -201,6 +201,7 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
                         model = trainings.aligned(shown, texts, params, base, given.scoring, run)
                         model = replace(model, seconds=before | model.seconds)
                     else:
+                        assert clips is not None
                         model = of_peer(clips, texts, params, given.scoring, seed, given.peer_steps)
                     record(run, scored(inputs, texts, variant, count, seed, model, given.scoring, kinds))
         if parent is not None:

@@ -67,10 +67,10 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def seconds(work: Callable[[], Any], device: torch.device) -> float:
+def seconds(work: Callable[..., Any], device: torch.device, *arguments: Any, **named: Any) -> float:
     wait(device)
     began = time.perf_counter()
-    work()
+    work(*arguments, **named)
     wait(device)
     return time.perf_counter() - began
 
@@ -83,9 +83,10 @@ def ceiling(device: torch.device) -> Ceiling:
             rates.append(0.0)
             continue
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        best = statistics.median(seconds(lambda a=a, b=b: a @ b, device) for _ in range(ROUNDS))  # type: ignore[misc]
+        best = statistics.median(seconds(torch.matmul, device, a, b) for _ in range(ROUNDS))
         rates.append(2 * side**3 / best)
     source = torch.ones(COPIED[device.type], dtype=torch.int8, device=device)
     target = torch.empty_like(source)
-    copying = statistics.median(seconds(lambda: target.copy_(source), device) for _ in range(ROUNDS))
-    return Ceiling(*rates, 2 * source.nbytes / copying)
+    copying = statistics.median(seconds(target.copy_, device, source) for _ in range(ROUNDS))
+    bf16, float32 = rates
+    return Ceiling(bf16, float32, 2 * source.nbytes / copying)

@@ -20,6 +20,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from benchmarks.kernel_rows import kernels
 from benchmarks.peers import FILES
 from benchmarks.roofline import Work
 from benchmarks.training_rows import alignment, entry, loader, memory, processes, scaling, temporal
+from sign_models.datasets.demo import lexicon_folder
 
 
 def cpu(b: Bench) -> Iterator[Figure]:
@@ -60,13 +62,22 @@ def start(b: Bench) -> Iterator[Figure]:
     slowest = max(took, key=lambda name: statistics.median(took[name]))
     yield Figure("start.help", tuple(took[slowest]), "s", 1, most=True, about=f"the slowest, {slowest}")
     if importlib.util.find_spec("mlflow") is None:
-        raise Skipped("the skipped pipeline needs MLflow")
-    few = {"steps": 2, "batch_size": 4}
+        raise Skipped("commands that work need MLflow")
+    few: dict[str, object] = {"steps": 2, "batch_size": 4}
     run(["-m", "entrypoints.pipeline", *(f"--{k.replace('_', '-')}={v}" for k, v in few.items())], b.folder)
-    given = [f"-P{k}={v}" for k, v in (few | {"skip_trained": "true"}).items()]
-    line = ["-m", "mlflow", "run", str(ROOT), "-e", "pipeline", "--env-manager", "local", *given]
-    skipped = tuple(run(line, b.folder) for _ in range(3))
-    yield Figure("start.skipped", skipped, "s", 8, most=True, about="mlflow run -e pipeline, every stage skipped")
+    (one := b.folder / "one").mkdir()
+    shutil.copy(min(lexicon_folder().glob("ase/*.pose")), one)
+    rows: dict[str, tuple[str, dict[str, object], float, str]] = {
+        "skipped": ("pipeline", few | {"skip_trained": "true"}, 5, "every stage skipped"),
+        "lineage": ("lineage", {}, 4, "of the candidate"),
+        "promote": ("promote", {}, 8, "the candidate"),
+        "generate": ("generate", {"data": one}, 8, "one clip"),
+    }
+    for name, (command, given, goal, about) in rows.items():
+        line = ["-m", "mlflow", "run", str(ROOT), "-e", command, "--env-manager", "local"]
+        line += [f"-P{key}={value}" for key, value in given.items()]
+        spent = tuple(run(line, b.folder) for _ in range(3))
+        yield Figure(f"start.{name}", spent, "s", goal, most=True, about=f"mlflow run -e {command}, {about}")
 
 
 ROWS: dict[str, Callable[[Bench], Iterator[Figure]]] = {

@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,7 @@ def tell(frames: int, began: float, **more: float) -> None:
     print(json.dumps(told), flush=True)
 
 
-MEASURES = {
+MEASURES: dict[str, Callable[..., None]] = {
     "import": measure_import, "read": measure_read, "batches": measure_batches, "files": measure_files,
     "peer": measure_peer, "loader": measure_loader,
 }  # fmt: skip
@@ -230,7 +230,7 @@ def start(name: str, *arguments: object) -> subprocess.Popen[str]:
 def result(process: subprocess.Popen[str]) -> dict[str, float]:
     output, _ = process.communicate("\n")
     if process.returncode:
-        raise SystemExit(f"a measurement failed: {process.args}")
+        raise SystemExit(f"a measurement failed: {process.args!r}")
     return json.loads(output.splitlines()[-1])
 
 

@@ -130,9 +130,10 @@ def loader(b: Bench) -> Iterator[Figure]:
     corpus = b.corpus(lengths_like_phoenix(size * LOG_STEPS))
     params, rounds = _long_enough(b, corpus, b.rounds)
     if b.device.type == "cuda":
-        with Idle(b.device, rounds) as logger:
-            _train_temporal(b, params, corpus, logger)
-        idle = tuple(100 * share for share in logger.idle)
+        with Idle(b.device, rounds) as watched:
+            _train_temporal(b, params, corpus, watched)
+        logger: Alternating = watched
+        idle = tuple(100 * share for share in watched.idle)
         yield Figure("loader.idle", idle, "% of the time", 2, most=True, about="the GPU runs no step, for any reason")
     else:
         logger = Alternating(b.device, rounds)
@@ -144,7 +145,7 @@ def loader(b: Bench) -> Iterator[Figure]:
 
     making = list[float]()
     for steps in logger.steps:
-        spent = roofline.seconds(lambda s=steps: [make(i) for i in s], b.device)
+        spent = roofline.seconds(lambda steps: [make(i) for i in steps], b.device, steps)
         making.append(100 * spent / logger.seconds[len(making)])
     yield Figure("loader.batches", tuple(making), "% of a step", about="reading and varying, on the device")
 

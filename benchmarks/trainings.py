@@ -118,12 +118,12 @@ def pretrained(
     first = SkeletonModel(**params.skeleton.model.model_dump())
     began = time.monotonic()
     if "skeleton" not in variant.untrained:
-        first = skeleton.train(params.skeleton, inputs.keypoints, Quiet("skeleton", run)).model
+        first = skeleton.train(params.skeleton, inputs.keypoints, Quiet("skeleton", run)).model  # type: ignore[assignment]  # of a SkeletonModel
         seconds["skeleton"] = time.monotonic() - began
     began = time.monotonic()
     second = TemporalModel(first, **params.temporal.model.model_dump(), window=params.temporal.max_frames)
     if "temporal" not in variant.untrained:
-        second = temporal.train(params.temporal, inputs.videos, first, Quiet("temporal", run)).model
+        second = temporal.train(params.temporal, inputs.videos, first, Quiet("temporal", run)).model  # type: ignore[assignment]  # of a TemporalModel
         seconds["temporal"] = time.monotonic() - began
     return second.cpu(), seconds
 
@@ -156,13 +156,14 @@ def aligned(
     logger = Quiet("alignment", run)
     trained = alignment.train(own, inputs.videos, texts, model.train(), logger, scoring, arrays)
     seconds = {"alignment": time.monotonic() - began}
+    translator: Any = trained.model
 
     def translate(clips: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
         asked = params.generate.model_copy(update={"splits": [split], "scoring": scoring})
         known = arrays
         if arrays is not None and kind:
-            known = dict(represent(trained.model.temporal, clips, params.represent.batch_frames))
-        rows = generate(trained.model, clips, inputs.texts, asked, known).rows
+            known = dict(represent(translator.temporal, clips, params.represent.batch_frames))
+        rows = generate(translator, clips, inputs.texts, asked, known).rows
         return [(str(row["text"]), str(row["reference"])) for row in rows if row["reference"]]
 
     return Trained(translate, seconds, trained.parameters, logger.dev_loss)
@@ -193,9 +194,9 @@ def scored(
         seconds = model.seconds | {"generate": time.monotonic() - began}
         if not pairs:
             continue
-        found = score(*zip(*pairs, strict=True), scoring)
+        found = score([text for text, _ in pairs], [reference for _, reference in pairs], scoring)
         new = [pair for pair in pairs if pair[1] not in seen]
-        unseen = score(*zip(*new, strict=True), scoring).bleu4 if new else None
+        unseen = score([text for text, _ in new], [reference for _, reference in new], scoring).bleu4 if new else None
         figures = {name: getattr(found, name) for name in FIGURES}
         yield Row(variant, count, seed, split, kind, figures, unseen, seconds, model.weights, model.dev_loss)
 

@@ -30,11 +30,11 @@ import numpy as np
 import torch
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer, get_scheduler
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration, T5Tokenizer, get_scheduler
 
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import clips_of_split
-from sign_models.data.tokenizer import train_tokenizer
+from sign_models.data.tokenizer import END, PAD, UNKNOWN, train_tokenizer
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score as metrics_score
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS
@@ -158,7 +158,7 @@ PLACES = [LAYOUTS["coco_wholebody_133"].index(CANONICAL[i]) for i in KNOWN]
 class Peer:
     """A trained Uni_Sign."""
 
-    model: nn.Module
+    model: Any  # a Uni_Sign
     recipe: Recipe
     seconds: float
 
@@ -170,7 +170,7 @@ class Peer:
     def translate(self, clips: Clips, places: np.ndarray) -> list[str]:
         """-> a text for each place, in the order of `places`."""
         self.model.eval()
-        texts = {}
+        texts: dict[int, str] = {}
         by_length = places[np.argsort(clips.corpus.lengths[places], kind="stable")]
         for chosen in np.array_split(by_length, -(-len(by_length) // SCORED)):
             with autocast(clips.device):
@@ -246,10 +246,9 @@ def text_side(
     params: AlignmentParams, train: list[str], dev: list[str], recipe: Recipe
 ) -> tuple[T5ForConditionalGeneration, Any]:
     """A T5 with random weights, of the width and heads of our decoder, and our tokenizer."""
-    tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single=f"$A {tokenizer.eos_token}", special_tokens=[(tokenizer.eos_token, tokenizer.eos_token_id)]
-    )
+    trained = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
+    trained.post_processor = TemplateProcessing(single=f"$A {END}", special_tokens=[(END, trained.token_to_id(END))])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)
     d = params.decoder
     config = T5Config(
         vocab_size=len(tokenizer), d_model=d.width, d_kv=d.width // d.heads, d_ff=4 * d.width, num_heads=d.heads,

@@ -120,6 +120,7 @@ ONLY_IN = {
     "mediapipe": {"video"},
     "fastapi": {"serving"},
     "uvicorn": {"serving"},
+    "huggingface_hub": {"tracking"},
 }
 MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
 
@@ -171,6 +172,7 @@ LIGHT = (
             "importing",
             "evaluate",
             "registry",
+            "publish",
             "extract",
             "translate",
             "compose",

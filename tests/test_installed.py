@@ -16,8 +16,8 @@ import yaml
 
 import sign_models
 
-PARTS = ("sign_models", "entrypoints", "tools", "params")
-FILES = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
+PARTS = ("sign_models", "entrypoints", "params", "tools", "tests", "examples")
+FILES = ("sign_models_mlflow.py", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,17 @@ def run(site: Path, tmp_path: Path):
         return done.stdout
 
     return call
+
+
+def test_nothing_is_installed_under_a_name_that_others_use(site: Path) -> None:
+    names = {path.name for path in site.iterdir() if path.suffix != ".dist-info"} - {"bin", "__pycache__"}
+    assert names == {"sign_models", "entrypoints", "sign_models_mlflow.py"}
+
+
+def test_mlflow_finds_the_store_of_the_package(run) -> None:
+    code = "from mlflow.tracking._tracking_service.utils import _tracking_store_registry as stores; "
+    code += "print(stores.get_store_builder('sqlite:///x.db').__module__)"
+    assert run("-c", code).strip() == "sign_models_mlflow"
 
 
 TRANSLATE = """

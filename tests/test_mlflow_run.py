@@ -31,7 +31,7 @@ def standin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return bin
 
 
-def environment_file(folder: Path, *pip: str, python: str = "python>=3.11,<3.12") -> str:
+def environment_file(folder: Path, *pip: str, python: str = "python>=3.11,<3.14") -> str:
     file = folder / "conda.yaml"
     file.write_text(yaml.safe_dump({"dependencies": [python, "pip", {"pip": list(pip)}]}))
     return str(file)
@@ -51,9 +51,9 @@ def test_standin_answers_what_mlflow_asks(standin: Path) -> None:
 @pytest.mark.parametrize(
     ("pip", "python", "message"),
     [
-        ("pyyaml==0.1", "python>=3.11,<3.12", "pyyaml==0.1 is asked for"),
-        ("no-such-package==1.0", "python>=3.11,<3.12", "no-such-package==1.0 is not installed"),
-        ("-r other.txt", "python>=3.11,<3.12", "cannot be checked"),
+        ("pyyaml==0.1", "python>=3.11,<3.14", "pyyaml==0.1 is asked for"),
+        ("no-such-package==1.0", "python>=3.11,<3.14", "no-such-package==1.0 is not installed"),
+        ("-r other.txt", "python>=3.11,<3.14", "cannot be checked"),
         ("pyyaml", "python=3.8", "python=3.8 is asked for"),
         ("pyyaml", "ffmpeg", "which only conda can install"),
     ],
@@ -144,7 +144,7 @@ import sys
 from {module} import {function}
 store = {function}("sqlite:///{tmp_path}/a%20store.db", "{tmp_path}/artifacts")
 assert [e.name for e in store.search_experiments()] == ["Default"]
-assert not [name for name in sys.modules if name.startswith("sign_models")]
+assert "sign_models" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

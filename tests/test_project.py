@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import sign_models
-from sign_models.cli import commands, compose, demo, evaluate, extract, importing, registry, sweep, translate
+from sign_models.cli import compose, demo, evaluate, extract, importing, publish, registry, sweep, translate, values
 from sign_models.stages.declaration import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -101,6 +103,7 @@ TOOLS = {
     "lineage": registry.parse_lineage,
     "promote": registry.parse_promote,
     "prune": registry.parse_prune,
+    "publish": publish.parse,
     "translate": translate.parse,
 }
 
@@ -112,7 +115,7 @@ def options_of(main, arguments: list[str]):
     overrides = given.pop("overrides")
     if main.name == "sweep":
         return sweep.parse(given, overrides)
-    return commands.parse(main.stage, given, overrides)
+    return values.parse(main.stage, given, overrides)
 
 
 # Environments and versions --------------------------------------------------------------------------------------------
@@ -131,8 +134,7 @@ DEV = [Requirement(line) for line in PYPROJECT["optional-dependencies"]["dev"]]
 
 def test_conda_yaml_repeats_the_lock() -> None:
     *conda, pip = CONDA
-    assert conda == ["python>=3.11,<3.12", "pip"]
-    assert PYPROJECT["requires-python"] == ">=3.11,<3.12"
+    assert conda == [f"python{PYPROJECT['requires-python']}", "pip"]
     direct = {canonicalize_name(requirement.name) for requirement in DIRECT}
     assert pins(pip["pip"]) == {name: LOCK[name] for name in direct}
 
@@ -182,6 +184,28 @@ def test_the_workflow_runs_what_ci_runs() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     ran = {step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step}
     assert {line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make ")} <= ran
+
+
+def test_every_python_that_may_be_used_is_tested_and_taken_by_make() -> None:
+    allowed = SpecifierSet(PYPROJECT["requires-python"])
+    versions = [f"3.{minor}" for minor in range(30) if f"3.{minor}" in allowed]
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == versions
+    named = [line.split(" :: ")[-1] for line in PYPROJECT["classifiers"] if "Python :: 3." in line]
+    assert named == versions
+    taken = re.findall(r"command -v python(3\.\d+)", (ROOT / "Makefile").read_text())
+    assert taken == versions
+    for readme in ("README.md", "README.zh-CN.md", "CONTRIBUTING.md"):
+        assert set(re.findall(r"\b3\.\d\d\b", (ROOT / readme).read_text().split("```")[0])) == set(versions)
+
+
+@pytest.mark.parametrize(("version", "taken"), [("3.10", False), ("3.12", True), ("3.14", False)])
+def test_make_setup_refuses_another_python(version: str, taken: bool, tmp_path: Path) -> None:
+    check = re.search(r"^\t@\$\(PYTHON\) -c '(.*)'$", (ROOT / "Makefile").read_text(), re.M)[1]
+    code = check.replace("sys.version_info[:2]", str(tuple(map(int, version.split(".")))))
+    assert code != check
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode == 0) == taken and ("make setup PYTHON=" in done.stderr) != taken
 
 
 def test_pre_commit_lints_with_the_locked_version() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from sign_models.cli.commands import path, truth
+from sign_models.cli.values import path, truth
 from sign_models.datasets.compose import Recipe
 from sign_models.errors import ParamsError
 

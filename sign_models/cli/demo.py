@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sign_models.cli.commands import experiment, truth
+from sign_models.cli.values import experiment, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.demo import DemoOptions
 from sign_models.pipeline.translate import CHAMPION

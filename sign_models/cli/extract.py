@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sign_models.cli.commands import experiment, path, truth
+from sign_models.cli.values import experiment, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.extract import ExtractOptions
 from sign_models.video.camera import DEFAULT_SECONDS, MAX_SECONDS

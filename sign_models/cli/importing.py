@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from sign_models.cli.commands import experiment
+from sign_models.cli.values import experiment
 from sign_models.datasets.importing import Splitting
 from sign_models.errors import ParamsError
 from sign_models.keypoints.formats.source import ReadOptions

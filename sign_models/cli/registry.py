@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sign_models.cli.commands import experiment, path, truth
 from sign_models.cli.evaluate import scoring
+from sign_models.cli.values import experiment, path, truth
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import ParamsError
 from sign_models.params.load import nearest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sign_models.cli import commands
+from sign_models.cli import commands, values
 from sign_models.errors import ParamsError
 from sign_models.params.load import nearest
 from sign_models.params.space import Space, read_space
@@ -36,7 +36,7 @@ def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
         raise ParamsError(
             f"'{stage}'", place="stage", wanted=" or ".join(TRAINS), remedy=f"did you mean '{near}'?" if near else ""
         )
-    file = commands.path(given, "space")
+    file = values.path(given, "space")
     if file is None:
         raise ParamsError("not given", place="space", wanted="a YAML file", remedy="docs/sweep.md has an example")
     space = read_space(file)
@@ -49,9 +49,9 @@ def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
         arguments=tuple(arguments),
         study=given["study"],
         workers=_count(given, "workers", 1),
-        spark=commands.truth("spark", given["spark"], False),
+        spark=values.truth("spark", given["spark"], False),
         seed=_count(given, "sweep_seed", 0, least=0),
-        experiment=commands.experiment(given),
+        experiment=values.experiment(given),
     )
 
 
@@ -61,7 +61,7 @@ def _arguments(stage: str, given: Mapping[str, str], overrides: Sequence[str]) -
     typed = {name: value for name, value in given.items() if value and name not in (*OWN, *OF_EACH_TRIAL)}
     if others := sorted(typed.keys() - known):
         raise ParamsError(f"{', '.join(others)}", place="sweep", wanted=f"options of {stage}", remedy="leave them out")
-    return [*commands.words(typed), *overrides]
+    return [*values.to_arguments(typed), *overrides]
 
 
 def _check(stage: str, space: Space, arguments: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ def _check(stage: str, space: Space, arguments: Sequence[str]) -> None:
         for value in domain.boundary_values():
             words = [*arguments, f"--{name}={value}"]
             given = dict(command.make_context(stage, words).params)
-            commands.parse(stage, given, given.pop("overrides"))
+            values.parse(stage, given, given.pop("overrides"))
 
 
 def _count(given: Mapping[str, str], name: str, default: int, least: int = 1) -> int:

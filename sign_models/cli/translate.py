@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from sign_models.cli.commands import experiment, path, truth
+from sign_models.cli.values import experiment, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.translate import CHAMPION, FORMS, TranslateOptions
 

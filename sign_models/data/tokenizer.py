@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sign_models.data.scripts import is_unspaced, pattern
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import Tokenizer
 
 PAD, START, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 SPECIAL = [PAD, START, END, UNKNOWN]  # ids 0 to 3
@@ -40,7 +40,7 @@ def choose_kind(train: list[str], dev: list[str]) -> str:
     return "char" if unseen > MANY_UNSEEN else "bpe" if unseen > FEW_UNSEEN else "word"
 
 
-def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int) -> Tokenizer:
     """Train a tokenizer. Words and characters are a unigram model, BPE is after Sennrich et al. (2016).
 
     Args:
@@ -52,8 +52,7 @@ def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int
     Returns:
         The tokenizer. Its ids 0 to 3 are SPECIAL.
     """
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     kind = choose_kind(train, dev) if kind == "auto" else kind
     characters = {"▁"} | {c for text in train for c in text if c != " "}
@@ -82,14 +81,8 @@ def train_tokenizer(train: list[str], dev: list[str], kind: str, vocabulary: int
             min_frequency=2,
         )
         tokenizer.train_from_iterator(train, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=PAD,
-        bos_token=START,
-        eos_token=END,
-        unk_token=UNKNOWN,
-        clean_up_tokenization_spaces=False,
-    )
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
+    return tokenizer
 
 
 def _words(text: str) -> list[str]:

@@ -18,7 +18,6 @@ from sign_models.data.texts import TextRow, read_texts, some_names
 from sign_models.datasets import demo
 from sign_models.datasets.store import is_store, open_store, store_digest
 from sign_models.errors import DataError
-from sign_models.keypoints import formats
 
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
@@ -203,6 +202,8 @@ def _read(path: Path | None, usual: str) -> Corpus:
         raise _missing(path, usual)
     if is_store(path):
         return open_store(path)
+    from sign_models.keypoints import formats  # two dozen modules, which neither a store nor the embedded corpus needs
+
     sequences: Iterable[KeypointSequence] = formats.read(path)
     return Corpus.from_sequences(sequences, str(path))
 

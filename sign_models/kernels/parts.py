@@ -80,9 +80,8 @@ def features(
         confidence: Whether confidences are read as they are.
 
     Returns:
-        Features of the body (1, B, T, F), of both hands (2, B, T, F) and of the face (1, B, T, F). A column of ones
-        follows them, whose product with a bias column makes the gradient of the bias part of a product; then zeros up
-        to a multiple of ALIGNED.
+        Features of the body (1, B, T, F), of both hands (2, B, T, F) and of the face (1, B, T, F). After them come a
+        column of ones, for the bias of the layer, and zeros up to a multiple of ALIGNED columns.
     """
     B, T, K, C = x.shape
     table, begins = _table(x.device, anchors, scales)

@@ -25,6 +25,7 @@ from sign_models.models.earlier import decoder_config
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import TextModel
+from sign_models.models.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 
 if TYPE_CHECKING:
@@ -161,16 +162,14 @@ def _translator(config: dict[str, Any], folder: Path) -> Translator:
     return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"])
 
 
-def _text_side(model: Path, tokenizer: Path) -> tuple[TextModel, PreTrainedTokenizerBase]:
-    """The text model without its weights, and its tokenizer; transformers' models are imported for theirs alone."""
+def _text_side(model: Path, tokenizer: Path) -> tuple[TextModel, TextTokenizer | PreTrainedTokenizerBase]:
+    """The text model without its weights, and its tokenizer; transformers is imported for its own models alone."""
     config = _json(model / CONFIG)
     own = config if config.get("model_type") == MODEL_TYPE else decoder_config(config)
     if own:
-        from transformers import PreTrainedTokenizerFast  # seconds that no other stage waits for
-
         text = TextDecoder(**{name: value for name, value in own.items() if name != "model_type"})
-        return text, PreTrainedTokenizerFast.from_pretrained(tokenizer, trust_remote_code=False)
-    from transformers import AutoTokenizer
+        return text, TextTokenizer.from_pretrained(tokenizer)
+    from transformers import AutoTokenizer  # seconds
 
     from sign_models.models.pretrained import PretrainedText
 

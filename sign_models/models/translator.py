@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sign_models.models.alignment import AlignmentModel
     from sign_models.models.temporal import TemporalModel
+    from sign_models.models.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Translator(nn.Module):
         self,
         temporal: TemporalModel,
         alignment: AlignmentModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TextTokenizer | PreTrainedTokenizerBase,
         generation: Generation,
         finetuned: bool,
     ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Collection, Mapping
@@ -17,6 +16,7 @@ from sign_models.params.load import resolve as resolve_params
 from sign_models.pipeline.options import EMBEDDED, Options
 from sign_models.pipeline.translate import CHAMPION, clips, segments
 from sign_models.stages.declaration import STAGES, params_schema
+from sign_models.tracking import hub
 from sign_models.tracking.registry import CONFIG, resolve, trained_on
 from sign_models.tracking.store import load_mlflow
 from sign_models.video.captions import Segment
@@ -85,22 +85,33 @@ def load(model: str | Path = CHAMPION) -> Translator:
 
     Args:
         model: A version of `sign-translator` in the registry: an MLflow URI such as `models:/sign-translator@champion`,
-            an alias, a version or a run ID. Or a folder with model.safetensors and config.json. The registry is that of
-            MLFLOW_TRACKING_URI, else mlflow.db in the working directory.
+            an alias, a version or a run ID. Or `hf://user/name` on the Hugging Face Hub, also with `@REVISION`, or a
+            folder, as `publish` writes them. The registry is that of MLFLOW_TRACKING_URI, else mlflow.db in the
+            working directory.
 
     Raises:
-        UpstreamError: There is no such version, or it is no translator.
+        UpstreamError: There is no such version, it is no translator, or its files are not those that were made.
+        ResourceError: The Hub cannot be reached.
     """
+    uri = str(model)
+    folder, uri = hub.fetch(uri) if uri.startswith(hub.SCHEME) else (Path(uri), uri)
+    if (folder / hub.MANIFEST).is_file():
+        manifest = hub.check(folder)
+        return Translator(_translator(folder), uri, manifest.extractors)
+    if (folder / CONFIG).is_file():
+        return Translator(_translator(folder), uri)
+    load_mlflow()
+    found = resolve(uri, "translator")
+    return Translator(_translator(found.path()), found.uri, trained_on(found.tags))
+
+
+def _translator(folder: Path) -> Predictor:
     from sign_models.serving import load as load_predictor
 
-    if Path(model, CONFIG).is_file():
-        stage = json.loads(Path(model, CONFIG).read_text(encoding="utf-8")).get("stage")
-        if stage != "translator":
-            raise UpstreamError(f"a model of stage {stage!r}", place=str(model), wanted="a translator")
-        return Translator(load_predictor(Path(model)), str(model))
-    load_mlflow()
-    found = resolve(str(model), "translator")
-    return Translator(load_predictor(found.path()), found.uri, trained_on(found.tags))
+    predictor = load_predictor(folder)
+    if not hasattr(predictor.model, "translate"):
+        raise UpstreamError(f"a {type(predictor.model).__name__}", place=str(folder), wanted="a translator")
+    return predictor
 
 
 def read(

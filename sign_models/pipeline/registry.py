@@ -126,7 +126,7 @@ def run_lineage(options: LineageOptions) -> None:
         run.set_tags({"sign.traced": node.uri})
         run.log_text(text, "lineage.txt")
         run.log_dict(asdict(node), "lineage.json")
-        run.log_figure(lineage.picture(node), "lineage.png")
+        run.log_text(lineage.picture(node), "lineage.svg")
         run.log_metrics({"missing": len(missing)}, 0)
         run.describe(f"Where a version comes from.\n\n```\n{text}\n```")
         print(text)

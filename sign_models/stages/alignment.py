@@ -85,8 +85,8 @@ class AlignmentTask:
         self.representations = None if params.finetune else representations
         self.frames = DeviceCorpus(corpus, device.torch_device)
         self.texts = [texts.get(name) for name in corpus.ids]
-        train = self._split(corpus)
-        model = self._translator(temporal, train)
+        train, held_out = self._split(corpus)
+        model = self._translator(temporal, train, held_out)
         self.objective = Translation(model, params, device.process_group.gather)
         train = self._that_fit(train, device)
         self.tolerance = 100 / len(self.dev)  # in percent: one sentence
@@ -102,8 +102,8 @@ class AlignmentTask:
         self.epoch_steps = -(-passed // params.training.batch_size)
         self.own: Sampler | None = None  # of the videos that self-training has given texts to
 
-    def _split(self, corpus: Corpus) -> np.ndarray:
-        """Choose the clips for validation and those without a text -> places of the training clips."""
+    def _split(self, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+        """Choose clips for validation and those without a text -> places of the training clips, and of all held out."""
         params, labelled = self.params, np.array([text is not None for text in self.texts])
         held_out = hold_out(corpus, HELD_OUT, params.training.seed, self.texts)
         self.facts, self.held_out, dev = held_out.facts, held_out.disjoint, held_out.validation
@@ -113,14 +113,13 @@ class AlignmentTask:
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
         pseudo = bool(params.self_training.share and len(self.unlabelled))
         self.twice = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
-        self._dev_texts = [self.texts[i] for i in dev]
-        return held_out.train
+        return held_out.train, dev
 
-    def _translator(self, temporal: TemporalModel, train: np.ndarray) -> Translator:
+    def _translator(self, temporal: TemporalModel, train: np.ndarray, held_out: np.ndarray) -> Translator:
         """Make tokenizer, labels and model with the seed of params."""
         params = self.params
         torch.manual_seed(params.training.seed)
-        tokenizer, text = text_side(params, [self.texts[i] for i in train], self._dev_texts)
+        tokenizer, text = text_side(params, [self.texts[i] for i in train], [self.texts[i] for i in held_out])
         self.labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)

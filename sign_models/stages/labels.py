@@ -5,7 +5,7 @@ N clips, L tokens.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -16,15 +16,18 @@ from sign_models.data.splits import describe_clips
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.models.decoder import TextDecoder
 from sign_models.models.text import IGNORED, TextModel
+from sign_models.models.tokenizer import TextTokenizer
 from sign_models.params.schema import AlignmentParams
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    AnyTokenizer: TypeAlias = TextTokenizer | PreTrainedTokenizerBase
+
 LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shapes
 
 
-def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[PreTrainedTokenizerBase, TextModel]:
+def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[AnyTokenizer, TextModel]:
     """The tokenizer and the text model that params name."""
     d = params.decoder
     if d.pretrained:
@@ -32,11 +35,11 @@ def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tupl
 
         text = PretrainedText.from_pretrained(d.pretrained, train if d.prune else None, d.lora)
         return read_pretrained(d.pretrained)[1], text
-    tokenizer = train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary)
+    tokenizer = TextTokenizer(train_tokenizer(train, dev, params.tokenizer.kind, params.tokenizer.vocabulary))
     return tokenizer, TextDecoder(len(tokenizer), d.width, d.layers, d.heads, d.dropout)
 
 
-def label_table(tokenizer: PreTrainedTokenizerBase, texts: list[str | None], text: TextModel) -> Tensor:
+def label_table(tokenizer: AnyTokenizer, texts: list[str | None], text: TextModel) -> Tensor:
     """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
     end = text.eos_id
     rows = [

@@ -144,6 +144,7 @@ def card(
     lineage: Mapping[str, str],
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
+    call: str = "",
 ) -> str:
     """Write the model card of a version.
 
@@ -154,6 +155,7 @@ def card(
         lineage: Version by role of the models that it was built on.
         metrics: Its scores.
         tags: Of its run.
+        call: How to call it. "": by MLflow's URI.
 
     Returns:
         Markdown of at most LONGEST_CARD characters.
@@ -168,21 +170,32 @@ def card(
         **{f"built on: {role}": f"`{version}`" for role, version in lineage.items()},
     }
     parts = [stage.help, table(facts), "**Scores**", scores(metrics, signatures), "**Limits**", LIMITS]
-    text = "\n\n".join([*parts, "**How to call it**", _call(stage, uri)])
+    text = "\n\n".join([*parts, "**How to call it**", call or _call(stage, uri)])
     return text if len(text) <= LONGEST_CARD else text[: LONGEST_CARD - 4] + " ..."
 
 
 def _call(stage: Stage, uri: str) -> str:
     if stage.report:  # texts: its model is a translator
-        lines = [
-            "import sign_models as sm",
-            f'for segment in sm.load("{uri}").translate("clip.pose"):',
-            "    print(segment.start, segment.end, segment.text)",
-        ]
-        code = "\n".join(lines)
-        return f"```python\n{code}\n```\nor `mlflow models serve -m {uri} --env-manager local -p 5001`"
+        return f"{calling(uri)}\nor `mlflow models serve -m {uri} --env-manager local -p 5001`"
     following = next((s.name for s in STAGES.values() if stage.made_role in s.upstream), "")
     if not following:
         return f'```python\nmlflow.pyfunc.load_model("{uri}").predict(clips)\n```'
     version = uri.rpartition("/")[2]
     return f"`mlflow run . -e {following} -P {stage.made_role}_model={version}`"
+
+
+def calling(uri: str) -> str:
+    """How a translator is called from Python.
+
+    Args:
+        uri: Of the version.
+
+    Returns:
+        Markdown.
+    """
+    lines = [
+        "import sign_models as sm",
+        f'for segment in sm.load("{uri}").translate("clip.pose"):',
+        "    print(segment.start, segment.end, segment.text)",
+    ]
+    return "\n".join(["```python", *lines, "```"])

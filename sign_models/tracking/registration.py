@@ -99,7 +99,7 @@ def register(
             _link(run, model.model_id, metrics, upstream, step)
             version = _create_version(name, model.model_id, run.id, said)
         registered = ready(version, CANDIDATE, stage)
-        _present(run, stage, registered, metrics, upstream)
+        _present(stage, registered, metrics)
     if candidate:
         move_candidate(registered)
     return registered
@@ -180,25 +180,46 @@ def _log_model(run: Run, name: str, directory: Path, tags: dict[str, str]) -> tu
     return store.finalize_logged_model(model.model_id, "READY"), digest
 
 
-def _present(
-    run: Run, role: str, version: ModelRef, metrics: Mapping[str, float], upstream: Mapping[str, ModelRef]
-) -> None:
+def _present(role: str, version: ModelRef, metrics: Mapping[str, float]) -> None:
     """Set what the UI shows of a version: its card, and that its logged model is registered."""
     store, stage = client(), by_role()[role]
     held = json.loads(store.get_logged_model(version.model_id).tags.get(VERSIONS, "[]"))
     this = {"name": version.name, "version": str(version.version)}
     if not any(str(other["version"]) == this["version"] and other["name"] == this["name"] for other in held):
         store.set_logged_model_tags(version.model_id, {VERSIONS: json.dumps([*held, this])})
-    found = store.get_run(run.id)
-    data = {}
-    for entry in found.inputs.dataset_inputs if found.inputs else []:
-        sizes = ", ".join(f"{value} {name}" for name, value in json.loads(entry.dataset.profile or "{}").items())
-        data[entry.dataset.name] = f"{sizes} (`{json.loads(entry.dataset.source or '{}').get('uri', '')}`)"
-    lineage = {below: model.uri for below, model in upstream.items()}
-    card = notes.card(stage, version.uri, data=data, lineage=lineage, metrics=metrics, tags=found.data.tags)
+    card = version_card(version, metrics)
     store.update_model_version(version.name, str(version.version), card)
     if not store.get_registered_model(version.name).description:
         store.update_registered_model(version.name, notes.model_description(stage))
+
+
+def version_card(version: ModelRef, metrics: Mapping[str, float], published: str = "") -> str:
+    """The model card of a version.
+
+    Args:
+        version: Of any registered model.
+        metrics: Its scores.
+        published: Where others load it from. Then the card names no place on this machine.
+
+    Returns:
+        Markdown.
+    """
+    run, data = client().get_run(version.run_id), {}
+    for entry in run.inputs.dataset_inputs if run.inputs else []:
+        sizes = ", ".join(
+            f"{name}: {value}" if isinstance(value, str) else f"{value} {name.replace('_', ' ')}"
+            for name, value in json.loads(entry.dataset.profile or "{}").items()
+        )
+        source = "" if published else f" (`{json.loads(entry.dataset.source or '{}').get('uri', '')}`)"
+        data[entry.dataset.name] = sizes + source
+    lineage = {
+        name.removeprefix(UPSTREAM): json.loads(told)["uri"]
+        for name, told in version.tags.items()
+        if name.startswith(UPSTREAM)
+    }
+    call = notes.calling(published) if published else ""
+    stage = by_role()[version.stage]
+    return notes.card(stage, version.uri, data=data, lineage=lineage, metrics=metrics, tags=run.data.tags, call=call)
 
 
 def _try_package(packed: Path, place: str) -> None:

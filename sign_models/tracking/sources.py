@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -138,18 +139,28 @@ class Read(NamedTuple):
 def _read(module: str) -> Read:
     path = _file(module) or _outside(module)
     tree = ast.parse(path.read_bytes(), filename=str(path))
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if ast.get_docstring(node, clean=False) is not None:
                 del node.body[0]
     return Read(ast.dump(tree), _imports(module, tree))
 
 
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The module and every statement in it, at any depth: a tenth of what ast.walk goes through."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, block, ())
+
+
 def _imports(module: str, tree: ast.Module) -> tuple[str, ...]:
     is_package = PACKAGE.parent.joinpath(*module.split("."), "__init__.py").is_file()
     package = module if is_package else module.rpartition(".")[0]
     names: list[str] = []
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
-ARTIFACTS = "mlruns"  # beside the database file; `make ui` and tools.mlflow_store say the same
+ARTIFACTS = "mlruns"  # beside the database file; `make ui` and sign_models_mlflow say the same
 # Alembic says a line for each table; MLflow logs a traceback of what it raises, which its catcher says in one line.
 QUIET = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 STALE_DATABASE_S = 600.0  # making one takes seconds
@@ -103,17 +103,19 @@ def local_copy(artifacts: ArtifactRepository, path: str, scratch: str) -> Path:
     return Path(artifacts.download_artifacts(path, None if in_place else scratch))
 
 
-def file_digests(folder: Path) -> dict[str, str]:
+def file_digests(folder: Path, names: Collection[str] | None = None) -> dict[str, str]:
     """Digests of a folder's files.
 
     Args:
         folder: The folder.
+        names: Of the files, in the folder; those that are not there are left out. None: all, at any depth.
 
     Returns:
         sha256 by path in the folder.
     """
     sums = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    paths = folder.rglob("*") if names is None else (folder / name for name in names)
+    for path in sorted(p for p in paths if p.is_file()):
         with path.open("rb") as file:
             sums[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return sums
@@ -269,7 +271,7 @@ def make_database(uri: str, artifact_root: str | None = None) -> None:
 
     MLflow 3.17 migrates an empty database in place and without a lock: processes that start together corrupt it, and a
     kill in between leaves a database that never opens again. So it is made beside, then moved, under a lock. Also
-    called by tools.mlflow_store.
+    called by sign_models_mlflow.
 
     Args:
         uri: Of the store.

@@ -105,15 +105,15 @@ class _Training:
         self.task, self.device, self.logger, self.name, self.options = task, device, logger, name, options
         self.total = total_steps(options.steps, options.epochs, options.min_steps, task.epoch_steps)
         self.every = -(-self.total // options.evaluations)
-        self.stepper = TrainStep(task, device, options, logger.log)
-        self.averaged = self.stepper.average.module
-        logger.log(f"{name}: {device.describe(self.stepper.graphs is not None)}")
+        self.train_step = TrainStep(task, device, options, logger.log)
+        self.averaged = self.train_step.average.module
+        logger.log(f"{name}: {device.describe(self.train_step.graphs is not None)}")
         for fact in task.facts.values():
             logger.log(f"{name}: {fact}")
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         if (folder := logger.restore()) is not None:
-            self.progress, self.best = _restore(folder, task, self.averaged, self.stepper.optimizer)
+            self.progress, self.best = _restore(folder, task, self.averaged, self.train_step.optimizer)
             if device.process_group.world_size > 1:
                 self.progress.parts = 1  # as many processes as before may not be there
             logger.log(f"{name}: goes on from step {self.progress.step} of {self.total}")
@@ -128,7 +128,7 @@ class _Training:
         while progress.step < self.total and not self._out_of_patience():
             interruption.check()
             rate = learning_rate(progress.step, self.total, self.options.warmup)
-            self.pending.append(self.stepper.step(progress, rate, progress.step / self.total))
+            self.pending.append(self.train_step.step(progress, rate, progress.step / self.total))
             progress.step += 1
             self.bar.update()
             evaluates = progress.step % self.every == 0 or progress.step == self.total
@@ -148,7 +148,7 @@ class _Training:
         """Log the means of the steps since the last report -> their loss."""
         progress, group = self.progress, self.device.process_group
         means = group.all_reduce_mean(torch.stack(self.pending).mean(0))
-        logged = dict(zip(self.stepper.names, means.tolist(), strict=True))
+        logged = dict(zip(self.train_step.names, means.tolist(), strict=True))
         progress.frames += round(logged.pop("frames") * group.world_size * len(self.pending))
         self.pending = []
         progress.seconds += time.monotonic() - self.clock
@@ -189,7 +189,7 @@ class _Training:
         self.said = time.monotonic()
         if last or self._out_of_patience() or self.said - self.saved > 60 * self.options.checkpoint_minutes:
             if group.is_main_process:
-                _save(self.logger, task, self.averaged, self.stepper.optimizer, self.best, progress)
+                _save(self.logger, task, self.averaged, self.train_step.optimizer, self.best, progress)
             self.saved = time.monotonic()
         self.clock = time.monotonic()
 

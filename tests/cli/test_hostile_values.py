@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sign_models.cli import commands
+from sign_models.cli import commands, values
 from sign_models.cli.terminal import printable_streams
 from sign_models.errors import DataError, ParamsError
 from sign_models.keypoints.layout_files import load_layout
@@ -67,7 +67,7 @@ def test_a_device_is_no_parameter_file() -> None:
 @pytest.mark.parametrize("value", ["9" * 5000, "100000000000", "0", "-3", "٣" * 9])
 def test_processes_are_a_small_number(value: str) -> None:
     with pytest.raises(ParamsError, match="processes"):
-        commands._processes(value)
+        values._processes(value)
 
 
 STEERING = "\x1b]0;title\x07 \x1b[2J \u202e \u2066 \x9b31m \x00 \x08 \x7f \ud83d"

@@ -11,6 +11,7 @@ from sign_models.models.alignment import AlignmentModel
 from sign_models.models.decoder import TextDecoder
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
+from sign_models.models.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 
 TEXTS = ["tea please", "coffee now", "tea now", "please"]
@@ -38,7 +39,7 @@ def temporal() -> TemporalModel:
 
 
 def translator(kind: str = "word", beams: int = 2) -> Translator:
-    tokenizer = train_tokenizer(TEXTS, [], kind, 100)
+    tokenizer = TextTokenizer(train_tokenizer(TEXTS, [], kind, 100))
     encoder = temporal()
     text = TextDecoder(len(tokenizer), 8, 1, 2, 0.0)
     alignment = AlignmentModel(WIDTH, len(tokenizer), text)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sign_models.data.tokenizer import SPECIAL
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.text import IGNORED
 from sign_models.models.translator import Generation, Translator
@@ -138,7 +139,7 @@ def test_hypotheses_come_best_first_and_end_where_they_end(translator: Translato
         scores = [h.score for h in hypotheses]
         assert 1 <= len(hypotheses) <= beams + 1 and scores == sorted(scores, reverse=True)
         assert all(math.isfinite(score) and score < 0 for score in scores)
-        assert not any(special in h.text for h in hypotheses for special in translator.tokenizer.all_special_tokens)
+        assert not any(special in h.text for h in hypotheses for special in SPECIAL)
 
 
 @torch.no_grad()

@@ -17,10 +17,11 @@ from transformers import (
     LlamaConfig,
     MBartConfig,
     MT5Config,
+    PreTrainedTokenizerFast,
     T5Config,
 )
 
-from sign_models.data.tokenizer import train_tokenizer
+from sign_models.data.tokenizer import END, PAD, START, UNKNOWN, train_tokenizer
 from sign_models.errors import ParamsError
 from sign_models.models import pretrained
 from sign_models.models.alignment import AlignmentModel
@@ -51,7 +52,10 @@ MODELS: dict[str, Callable[..., Any]] = {
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A tiny saved model of each kind, all of one tokenizer whose padding is not the first entry for the model."""
     made = {}
-    tokenizer = train_tokenizer(TEXTS, [], "word", 100)
+    trained = train_tokenizer(TEXTS, [], "word", 100)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained, pad_token=PAD, bos_token=START, eos_token=END, unk_token=UNKNOWN
+    )
     for name, config in MODELS.items():
         folder = tmp_path_factory.mktemp(name)
         given = config(vocab_size=len(tokenizer) + 3, pad_token_id=0, bos_token_id=1, eos_token_id=2)

@@ -14,10 +14,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
+import sign_models_mlflow
 from sign_models.errors import ResourceError
 from sign_models.tracking import store
 from sign_models.tracking.runs import stage_run
-from tools import mlflow_store, ui
+from tools import ui
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_artifacts_lie_beside_the_database_wherever_a_command_is_typed(
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
     roots = [store_something(uri, monkeypatch)]
-    roots.append(mlflow_store.sqlite_store(uri).artifact_root_uri)
+    roots.append(sign_models_mlflow.sqlite_store(uri).artifact_root_uri)
     roots.append(dict(zip(*[iter(ui.server_command(uri)[1:])] * 2, strict=True))["--default-artifact-root"])
     for root in roots:
         assert Path(root.removeprefix("file://")).is_relative_to(folder / "kept" / "mlruns"), roots

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from xml.etree import ElementTree
 
 import mlflow
 import pytest
@@ -14,6 +15,8 @@ from sign_models.tracking.lineage import Node, as_text, picture, trace
 from sign_models.tracking.registry import ModelRef
 from tests.tracking import fakes
 
+SVG = "{http://www.w3.org/2000/svg}"
+COLOURS = ("#1f77b4", "#888888")  # of a version or a run, of data
 CHAIN = ["translator", "alignment", "represent", "temporal", "skeleton"]
 
 
@@ -78,11 +81,41 @@ def test_the_text_holds_all_that_was_found(made: dict[str, ModelRef]) -> None:
     assert "score 90" in text and "12 clips" in text and "MISSING" not in text
 
 
-def test_it_is_json_and_a_picture(made: dict[str, ModelRef], tmp_path: Path) -> None:
+def test_it_is_json(made: dict[str, ModelRef]) -> None:
     found = trace("sign-translator")
     assert json.loads(json.dumps(asdict(found)))["upstream"][0]["kind"] == "alignment"
-    picture(found).savefig(tmp_path / "lineage.png")
-    assert (tmp_path / "lineage.png").stat().st_size > 10_000
+
+
+def boxes(found: Node) -> tuple[list[str], list[tuple[float, float]], list[tuple[float, float]]]:
+    """Of its picture: the boxes' colours and centres, in the order of walk(), and where its lines end."""
+    root = ElementTree.fromstring(picture(found))
+    rects = [{k: v for k, v in rect.items()} for rect in root.iter(SVG + "rect") if rect.get("rx")]
+    numbers = [[float(rect[name]) for name in ("x", "y", "width", "height")] for rect in rects]
+    size = float(root.attrib["width"]), float(root.attrib["height"])
+    assert all(x >= 0 and y >= 0 and x + w <= size[0] and y + h <= size[1] for x, y, w, h in numbers)
+    for i, (x, y, w, h) in enumerate(numbers):  # none covers another
+        assert all(abs(x - a) >= w or abs(y - b) >= max(h, d) for a, b, _, d in numbers[:i])
+    ends = [(float(line.attrib["x1"]), float(line.attrib["y1"])) for line in root.iter(SVG + "line")]
+    return [rect["stroke"] for rect in rects], [(x + w / 2, y + h / 2) for x, y, w, h in numbers], ends
+
+
+def test_the_picture_has_a_box_for_each_node_and_a_line_to_what_it_was_made_of(made: dict[str, ModelRef]) -> None:
+    found = trace("sign-translator")
+    nodes = [*found.walk()]
+    colours, centres, ends = boxes(found)
+    assert len(centres) == len(nodes) and sorted(ends) == sorted(centres[1:])
+    texts = [text.text for text in ElementTree.fromstring(picture(found)).iter(SVG + "text")]
+    assert {node.title for node in nodes} <= {*texts} and colours == [COLOURS[node.kind == "data"] for node in nodes]
+
+
+@pytest.mark.parametrize("title", ["<script>alert(1)</script>", 'a "b" & c', "手语", "a\0b\x1b", "x" * 99])
+def test_the_picture_shows_any_name_and_marks_what_is_missing(title: str) -> None:
+    below = Node("data", title, upstream=(Node("data", "b"),) * 3)
+    found = Node("temporal", title, missing=("its run",), upstream=(below, below))
+    colours, centres, _ = boxes(found)
+    assert colours == ["#d62728", *["#888888"] * 8] and len(centres) == 9
+    texts = [text.text for text in ElementTree.fromstring(picture(found)).iter(SVG + "text")]
+    assert texts.count(title[:36].replace("\0", " ").replace("\x1b", " ")) == 3
 
 
 def missing(asked: str = "sign-translator") -> dict[str, tuple[str, ...]]:

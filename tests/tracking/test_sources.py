@@ -44,6 +44,35 @@ def test_every_way_to_import_is_followed(package: Path) -> None:
     }  # fmt: skip
 
 
+BLOCKS = (  # every place in a statement where others stand
+    "if x:\n {}", "if x:\n pass\nelse:\n {}", "if x:\n pass\nelif y:\n {}", "for x in y:\n {}",
+    "for x in y:\n pass\nelse:\n {}", "while x:\n {}", "while x:\n pass\nelse:\n {}", "with x:\n {}",
+    "try:\n {}\nfinally:\n pass", "try:\n pass\nexcept E:\n {}", "try:\n pass\nexcept E:\n pass\nelse:\n {}",
+    "try:\n pass\nfinally:\n {}", "try:\n pass\nexcept* E:\n {}", "match x:\n case 1:\n  pass\n case _:\n  {}",
+    "class C:\n {}", "def f():\n {}", "async def f():\n {}", "async def f():\n async with x:\n  {}",
+    "async def f():\n async for x in y:\n  {}", "async def f():\n async for x in y:\n  pass\n else:\n  {}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("outer", BLOCKS)
+@pytest.mark.parametrize("inner", BLOCKS)
+def test_an_import_and_a_docstring_at_any_depth_are_found(package: Path, outer: str, inner: str) -> None:
+    def write(statement: str) -> str:
+        nested = outer.format(inner.format(statement).replace("\n", "\n" + " " * _indent(outer)))
+        (package / "stages/temporal.py").write_text(nested)
+        return digests()["temporal"]
+
+    write("from sign_models.data import corpus")
+    assert "sign_models.data.corpus" in sources.reachable("sign_models.stages.temporal")
+    documented = [write(f"class D: {text}pass") for text in ("", "'why';", "'what';")]
+    assert len({*documented}) == 1
+    assert write("class D: x = 1") not in documented
+
+
+def _indent(block: str) -> int:
+    return len(block.partition("{}")[0]) - len(block.partition("{}")[0].rstrip(" "))
+
+
 def test_only_code_that_a_stage_reaches_changes_its_digest(package: Path) -> None:
     before = digests()
     (package / "data/corpus.py").write_text("class Corpus: size = 1\n")

@@ -15,12 +15,12 @@ import pytest
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
+import sign_models_mlflow
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import locks, process, store
 from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import stage_run
 from sign_models.tracking.store_errors import translate_store_errors
-from tools import mlflow_store
 
 HOLD_A_RUN = """
 from sign_models import interruption
@@ -88,7 +88,7 @@ def test_eight_pipelines_started_at_once_share_one_fresh_database(
 def test_the_plugin_makes_the_database_mlflow_would_make(template: Path, tmp_path: Path) -> None:
     path = tmp_path / "plugin.db"
     path.touch()  # what is left of a process killed before its first table
-    made = mlflow_store.sqlite_store(f"sqlite:///{path}", None)
+    made = sign_models_mlflow.sqlite_store(f"sqlite:///{path}", None)
     assert [e.name for e in made.search_experiments()] == ["Default"]
     with sqlite3.connect(path) as ours, sqlite3.connect(template) as theirs:
         names = "select name from sqlite_master order by name"

@@ -1,0 +1,62 @@
+"""Public functions say what each of their arguments is and what they return. That they have a docstring is ruff's D."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "sign_models"
+ROOMS = ("cli", "evaluation", "kernels", "serving", "tracking", "training", "video")  # the other rooms follow
+FILES = [
+    PACKAGE / "errors.py",
+    PACKAGE / "interruption.py",
+    *(f for room in ROOMS for f in PACKAGE.glob(f"{room}/*.py")),
+]
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def public(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    """Functions and methods that others call, by dotted name."""
+    for inner in getattr(node, "body", []):
+        if isinstance(inner, ast.ClassDef) and not inner.name.startswith("_"):
+            yield from public(inner, f"{within}{inner.name}.")
+        elif isinstance(inner, FUNCTIONS) and (
+            not inner.name.startswith("_") or inner.name in ("__init__", "__call__")
+        ):
+            yield within + inner.name, inner
+
+
+def left_out(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Arguments that the docstring does not name, and the result where it does not say what that is."""
+    text = ast.get_docstring(function) or ""
+    given = function.args
+    names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg not in ("self", "cls")]
+    names += [a.arg for a in (given.vararg, given.kwarg) if a is not None]
+    missing = [name for name in names if f"\n    {name}: " not in text and f"*{name}: " not in text]
+    gives = function.returns is not None and ast.unparse(function.returns) not in ("None", "NoReturn")
+    is_property = any("property" in ast.unparse(decorator) for decorator in function.decorator_list)
+    if gives and not is_property and "\nReturns:" not in text and "\nYields:" not in text:
+        missing.append("what it returns")
+    return missing
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_arguments_and_results_are_described(file: Path) -> None:
+    found = {name: left_out(function) for name, function in public(ast.parse(file.read_text(encoding="utf-8")))}
+    assert {name: missing for name, missing in found.items() if missing} == {}
+
+
+@pytest.mark.parametrize(
+    ("docstring", "missing"),
+    [
+        ("", ["a", "more", "what it returns"]),
+        ("Do.\n\n    Args:\n        a: One.\n        *more: Others.\n\n    Returns:\n        It.", []),
+        ("Do a.\n\n    Returns:\n        It.", ["a", "more"]),
+    ],
+)
+def test_what_is_left_out_is_found(docstring: str, missing: list[str]) -> None:
+    (function,) = ast.parse(f'def do(a: int, *more: int) -> int:\n    """{docstring}"""\n').body
+    assert isinstance(function, FUNCTIONS) and left_out(function) == missing
