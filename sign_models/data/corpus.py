@@ -46,7 +46,12 @@ class FramesOnDisk(Protocol):
         ...
 
     def read_into(self, start: int, out: np.ndarray) -> None:
-        """Copy frames from `start` on into `out` (T, K, C)."""
+        """Copy frames into a buffer.
+
+        Args:
+            start: First frame.
+            out: (T, K, C) float16 buffer that is filled.
+        """
         ...
 
 

@@ -362,7 +362,12 @@ def write_seed_files(out: Path, corpus: DemoCorpus) -> None:
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seed", default=0, show_default=True)
 def main(out: Path, seed: int) -> None:
-    """Command line of the module."""
+    """Run the command line of the module.
+
+    Args:
+        out: Folder to write to.
+        seed: Seed of all random choices.
+    """
     try:
         write_seed_files(out, demo_corpus(seed))
     except SignError as error:

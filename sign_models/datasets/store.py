@@ -98,10 +98,13 @@ class Shard:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder is a store, finished or not.
+    """Recognise a store.
 
     Args:
         path: Any path.
+
+    Returns:
+        Whether it is the folder of a store, finished or not.
     """
     return (path / INDEX).is_file() or (path / UNFINISHED).is_file()
 

@@ -219,7 +219,11 @@ class StoreWriter:
             path.unlink()
 
     def frames(self) -> StoredFrames:
-        """Frames of the finished shards, as one array."""
+        """Open the finished shards.
+
+        Returns:
+            Their frames as one array.
+        """
         starts = np.cumsum([0, *(shard["frames"] for shard in self._shards)])
         return StoredFrames([self.path / shard["name"] for shard in self._shards], starts, self._channels)
 

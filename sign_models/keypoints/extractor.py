@@ -53,11 +53,14 @@ def short_name(extractor: str | None) -> str:
 
 
 def same_extractor(a: str | None, b: str | None) -> bool:
-    """Whether two extractors are one program with the same model files. Versions of the program may differ.
+    """Compare two extractors. Versions of the program may differ.
 
     Args:
         a: Line of an extractor, or None.
         b: Another one.
+
+    Returns:
+        Whether they are one program with the same model files.
     """
     return _key(a) == _key(b)
 

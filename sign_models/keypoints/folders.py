@@ -54,11 +54,14 @@ def list_folder(folder: Path | str, root: str) -> tuple[list[os.DirEntry[str]], 
 
 
 def is_inside(path: Path, root: str) -> bool:
-    """Whether a path is a regular file inside a folder, links resolved.
+    """Check that a file is inside a folder.
 
     Args:
         path: Path of the file.
         root: Real path of the folder.
+
+    Returns:
+        Whether the path, links resolved, is a regular file inside the folder.
     """
     return path.is_file() and Path(os.path.realpath(path)).is_relative_to(root)
 

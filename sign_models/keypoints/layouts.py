@@ -199,6 +199,9 @@ class DescribedLayout(str):
 def sources_of(layout: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Map a layout to the canonical landmarks.
 
+    Args:
+        layout: Names of its landmarks.
+
     Returns:
         source: (C,) index in the layout, or the first of two whose mean is taken. averaged: (A,) canonical landmarks
         that are means. partner: (A,) second index of each. absent: (C,) bool, canonical landmarks without a source.

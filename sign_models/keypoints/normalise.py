@@ -207,6 +207,9 @@ class Handedness:
         Args:
             signer: As in add.
             lead: As in add.
+
+        Returns:
+            Whether the clip is mirrored.
         """
         if signer is not None:
             total, count = self._by_signer[signer]

@@ -211,17 +211,35 @@ class _Layers:
 
 
 def presets() -> list[str]:
-    """Names of the presets: the files in params/presets without their suffix."""
+    """List the presets.
+
+    Returns:
+        Names of the files in params/presets, without their suffix.
+    """
     return sorted(file.stem for file in (FOLDER / "presets").glob("*.yaml"))
 
 
 def names(schema: type[PipelineParams] = PipelineParams) -> dict[str, Any]:
-    """Type annotations of all parameters by dotted name, with the stage in front."""
+    """List all parameters.
+
+    Args:
+        schema: Type of all parameters.
+
+    Returns:
+        Type annotation of each parameter, by dotted name with the stage in front.
+    """
     return dict(_leaves(schema))
 
 
 def sections(schema: type[PipelineParams] = PipelineParams) -> dict[str, type[BaseModel]]:
-    """Types of the stages' parameters by stage."""
+    """List all stages.
+
+    Args:
+        schema: Type of all parameters.
+
+    Returns:
+        Type of the parameters of each stage.
+    """
     return {name: model for name, field in schema.model_fields.items() if (model := section(field.annotation))}
 
 

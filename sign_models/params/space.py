@@ -33,7 +33,11 @@ class Range:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def boundary_values(self) -> tuple[Any, ...]:
-        """Values that are valid for the schema only if the whole range is."""
+        """Give the values by which the range is checked.
+
+        Returns:
+            Both ends. The whole range is valid if they are.
+        """
         return self.low, self.high
 
 
@@ -48,7 +52,11 @@ class Choice:
     values: tuple[str | int | float | bool, ...]
 
     def boundary_values(self) -> tuple[Any, ...]:
-        """All values, since each may be invalid for the schema by itself."""
+        """Give the values by which the choice is checked.
+
+        Returns:
+            All values, since each may be invalid by itself.
+        """
         return self.values
 
 
@@ -63,7 +71,11 @@ class Space:
     domains: Mapping[str, Range | Choice]
 
     def as_dict(self) -> dict[str, Any]:
-        """The space as JSON can hold it: the fields of each domain by the name of the parameter."""
+        """Convert the space to JSON.
+
+        Returns:
+            Fields of each domain, by the name of the parameter.
+        """
         return {name: asdict(domain) for name, domain in self.domains.items()}
 
 

@@ -27,7 +27,17 @@ _PROBED_RESULTS = 8
 
 
 def detect(source: Source) -> bool:
-    """Whether a JSON file is a list of results with image, keypoints and score."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a JSON file is a list of results with image, keypoints and score.
+
+    Raises:
+        DataError: The file is broken.
+    """
     tree = source.tree if source.kind == "json" else None
     return isinstance(tree, list) and bool(tree) and all(map(_is_result, tree[:_PROBED_RESULTS]))
 
@@ -37,7 +47,15 @@ def _is_result(result: Any) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Group the results of a file into clips by the names of their images."""
+    """Group the results of a file into clips by the names of their images.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     clips: dict[str, dict[int, list[Any]]] = {}
     for result in source.tree:
         name, number = _named(result, source.name)

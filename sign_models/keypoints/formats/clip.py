@@ -288,10 +288,13 @@ def _float32(array: np.ndarray) -> np.ndarray:
 
 
 def is_score(channel: np.ndarray) -> bool:
-    """Whether all values of a channel can be confidences.
+    """Tell a confidence from a depth.
 
     Args:
         channel: Values of any shape.
+
+    Returns:
+        Whether all values can be confidences.
     """
     return bool(channel.size == 0 or (channel.min() >= 0 and channel.max() <= MAX_SCORE))
 

@@ -40,10 +40,13 @@ def utf16_of(head: bytes | bytearray) -> str | None:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file can be text of any of the encodings: it has no control characters.
+    """Tell text from other files.
 
     Args:
         head: First bytes of the file.
+
+    Returns:
+        Whether they can be text of any of the encodings: they have no control characters.
     """
     if encoding := utf16_of(head):
         head = head[: len(head) & ~1]

@@ -21,12 +21,30 @@ ORDERS = ("openpose_137", "glofe_137")
 
 
 def detect(source: Source) -> bool:
-    """Whether a pickle is a bare array."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a pickle is a bare array.
+
+    Raises:
+        DataError: The file is broken.
+    """
     return source.kind == "pickle" and isinstance(source.tree, np.ndarray)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read the array of a file as a clip."""
+    """Read the array of a file as a clip.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     yield partial(_read, source, options)
 
 

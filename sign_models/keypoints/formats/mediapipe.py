@@ -33,7 +33,17 @@ _NUMBERED = re.compile(r"\d+\.npy")
 
 
 def detect(source: Source) -> bool:
-    """Whether a file is a frame or a clip of a known width, or a folder has numbered frames."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a file is a frame or a clip of a known width, or a folder has numbered frames.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.kind == "npy":
         array = source.tree
         return array.ndim in (1, 2) and array.shape[-1] in WIDTHS
@@ -44,7 +54,15 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read a file, or the frames of a folder, as a clip."""
+    """Read a file, or the frames of a folder, as a clip.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     yield partial(_read, source, options)
 
 

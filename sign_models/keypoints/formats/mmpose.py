@@ -24,14 +24,32 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 
 def detect(source: Source) -> bool:
-    """Whether a JSON file has instances of a video or of an image."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a JSON file has instances of a video or of an image.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.kind == "json" and _frames(source.tree) is not None:
         return True
     return bool(_instances(source.first_frame))
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read a video, or the images of each clip in a folder."""
+    """Read a video, or the images of each clip in a folder.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     if not source.is_folder and _frames(source.tree) is not None:
         yield partial(_read_video, source, options)
         return

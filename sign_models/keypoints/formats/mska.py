@@ -15,11 +15,29 @@ from sign_models.keypoints.formats.source import ReadOptions, Source
 
 
 def detect(source: Source) -> bool:
-    """Whether a pickle maps names to records with `keypoint` and `num_frames`."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a pickle maps names to records with `keypoint` and `num_frames`.
+
+    Raises:
+        DataError: The file is broken.
+    """
     values = records.first_values(source.tree) if source.kind == "pickle" and isinstance(source.tree, Mapping) else []
     return bool(values) and all(isinstance(v, Mapping) and {"keypoint", "num_frames"} <= set(v) for v in values)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read the clips of a split."""
+    """Read the clips of a split.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     return records.clips(source.tree, source, options, split=split_of(source.name))

@@ -15,13 +15,31 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 
 def detect(source: Source) -> bool:
-    """Whether a pickle has `keypoints` and `confidences`."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a pickle has `keypoints` and `confidences`.
+
+    Raises:
+        DataError: The file is broken.
+    """
     tree = source.tree if source.kind == "pickle" else None
     return isinstance(tree, Mapping) and {"keypoints", "confidences"} <= set(tree)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read the record of a file as a clip."""
+    """Read the record of a file as a clip.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     yield partial(_read, source, options)
 
 

@@ -41,7 +41,17 @@ BODIES = {
 
 
 def detect(source: Source) -> bool:
-    """Whether a folder has files of frames, or a JSON file is a frame with people."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a folder has files of frames, or a JSON file is a frame with people.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.is_folder and (named := [p.name for p in source.files if p.name.endswith("_keypoints.json")]):
         return any(map(NUMBERED.fullmatch, named))
     return _is_frame(source.first_frame)
@@ -52,7 +62,15 @@ def _is_frame(tree: Any) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read the frames of each clip in a folder."""
+    """Read the frames of each clip in a folder.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     for frames in numbered.clips(source):
         yield partial(_read, frames, options)
 

@@ -130,7 +130,17 @@ def _below(folder: Source) -> Iterator[Source | DataError]:
 
 
 def detect(source: Source) -> bool:
-    """Whether a source has the parts of a clip, or of each of its clips."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a source has the parts of a clip, or of each of its clips.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.members:
         return True
     if source.kind not in ("npz", "json", "pickle", "hdf5"):
@@ -174,10 +184,13 @@ def _is_parts(tree: Mapping[Any, Any]) -> bool:
 
 
 def are_named(names: Iterable[str]) -> bool:
-    """Whether names are those of the parts of a clip.
+    """Recognise the parts of a clip.
 
     Args:
         names: Names of keys.
+
+    Returns:
+        Whether they name several parts, with a hand among them.
     """
     named = {part for name in names if (part := part_of(name))}
     return len(named) > 1 and bool(named & set(HANDS))
@@ -201,7 +214,15 @@ def _is_hand(value: Any) -> bool | None:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read the clip that the parts make, or a clip for each key."""
+    """Read the clip that the parts make, or a clip for each key.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     if source.members:
         yield partial(_of_files, source, options)
     elif _is_parts(source.tree):

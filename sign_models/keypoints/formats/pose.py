@@ -81,12 +81,30 @@ _COMPONENTS: dict[str, Callable[[str], str]] = {
 
 
 def detect(source: Source) -> bool:
-    """Whether a file is a `.pose` file, by its ending or its header."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a file is a `.pose` file, by its ending or its header.
+
+    Raises:
+        DataError: The file is broken.
+    """
     return source.kind == "pose"
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read a file as a clip."""
+    """Read a file as a clip.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     yield partial(_read, source, options)
 
 

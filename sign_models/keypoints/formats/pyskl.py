@@ -24,7 +24,17 @@ MAX_PEOPLE = 32
 
 
 def detect(source: Source) -> bool:
-    """Whether a pickle is a list of annotations, or has one."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a pickle is a list of annotations, or has one.
+
+    Raises:
+        DataError: The file is broken.
+    """
     return source.kind == "pickle" and _annotations(source.tree) is not None
 
 
@@ -38,7 +48,15 @@ def _annotations(tree: Any) -> list[Any] | None:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read a clip for each annotation."""
+    """Read a clip for each annotation.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     tree = source.tree
     named = tree.get("split") if isinstance(tree, Mapping) else None
     splits: dict[str, str | None] = {}

@@ -236,10 +236,13 @@ class Unread(DataError):
 
 
 def is_read(part: Source) -> bool:
-    """Whether a reader knows a part, or reads it together with another file.
+    """Tell parts that are read from unknown files.
 
     Args:
         part: A part of a source.
+
+    Returns:
+        Whether a reader knows it, or reads it together with another file.
     """
     return find_reader(part) is not None or part.path.suffix.lower() in COMPANION_SUFFIXES
 

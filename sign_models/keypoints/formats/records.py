@@ -31,19 +31,25 @@ _PROBED_VALUES = 8  # values of a tree by which it is recognised
 
 
 def is_record(value: Any) -> bool:
-    """Whether a value is a record: a mapping with keypoints.
+    """Recognise a record.
 
     Args:
         value: Any value of a tree.
+
+    Returns:
+        Whether it is a mapping with keypoints.
     """
     return isinstance(value, Mapping) and is_named(value)
 
 
 def is_named(names: Container[str]) -> bool:
-    """Whether the names of fields are those of a record.
+    """Recognise a record by its fields.
 
     Args:
         names: Names of fields.
+
+    Returns:
+        Whether keypoints are among them.
     """
     return any(name in names for name in KEYPOINTS)
 

@@ -38,14 +38,32 @@ Frame = dict[str, list[np.ndarray]]  # (K, 3) x, y, score of each person, by par
 
 
 def detect(source: Source) -> bool:
-    """Whether a JSON file has frames of landmarks, or a folder has such files."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a JSON file has frames of landmarks, or a folder has such files.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.kind == "json" and _frames(source.tree) is not None:
         return True
     return isinstance(source.first_frame, Mapping) and _is_frame(source.first_frame)
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read a file, or the frames of each clip in a folder."""
+    """Read a file, or the frames of each clip in a folder.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     if not source.is_folder and (frames := _frames(source.tree)) is not None:
         yield partial(_read, frames, source.tree, source.id, source.name, options)
         return

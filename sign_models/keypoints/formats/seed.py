@@ -24,7 +24,17 @@ HEADER = ("layout", "fps", "unit", "size")
 
 
 def detect(source: Source) -> bool:
-    """Whether a file has arrays or records by id or in a list."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a file has arrays or records by id or in a list.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.kind not in ("pickle", "npz", "npy", "json", "hdf5"):
         return False
     tree = source.tree
@@ -39,7 +49,15 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read the clips of a file. One array in an npz or HDF5 file has the file's name for its id."""
+    """Read the clips of a file. One array in an npz or HDF5 file has the file's name for its id.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     tree, header = source.tree, {}
     if isinstance(tree, Mapping) and "sequences" in tree:
         header = {name: tree[name] for name in HEADER if tree.get(name) is not None}

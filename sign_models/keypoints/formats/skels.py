@@ -25,7 +25,17 @@ NUMBERS = 3 * JOINTS + 1
 
 
 def detect(source: Source) -> bool:
-    """Whether a text has lines of numbers of at least one frame."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a text has lines of numbers of at least one frame.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.kind != "text":
         return False
     # The last number of the head may be cut off.
@@ -41,7 +51,15 @@ def _is_frame(text: str) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read a clip for each line, with its id and text from the files beside it."""
+    """Read a clip for each line, with its id and text from the files beside it.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     names, texts = _beside(source, ".files"), _beside(source, ".text")
     for i, (line, name, text) in enumerate(zip_longest(read_lines(source.path), names, texts)):
         if line is None:

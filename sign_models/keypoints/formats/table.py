@@ -73,7 +73,17 @@ class TableShape:
 
 
 def detect(source: Source) -> bool:
-    """Whether a file is Parquet, or a text whose header names landmarks."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a file is Parquet, or a text whose header names landmarks.
+
+    Raises:
+        DataError: The file is broken.
+    """
     if source.kind == "parquet":
         return True
     if source.kind != "text":
@@ -122,7 +132,15 @@ class ClipColumns:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read a table clip by clip. Only the rows of one clip are in memory."""
+    """Read a table clip by clip. Only the rows of one clip are in memory.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     place = source.name
     shape: TableShape | None = None
     count, others = 0, ClipColumns(None, {})

@@ -24,7 +24,17 @@ MAX_PEOPLE = 32
 
 
 def detect(source: Source) -> bool:
-    """Whether a pickle or npz has keypoints and scores a frame."""
+    """Recognise the format.
+
+    Args:
+        source: File or folder.
+
+    Returns:
+        Whether a pickle or npz has keypoints and scores a frame.
+
+    Raises:
+        DataError: The file is broken.
+    """
     tree = source.tree if source.kind in ("pickle", "npz") else None
     if not (isinstance(tree, Mapping) and "keypoints" in tree and "scores" in tree):
         return False
@@ -33,7 +43,15 @@ def detect(source: Source) -> bool:
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
-    """Read the record of a file as a clip."""
+    """Read the record of a file as a clip.
+
+    Args:
+        source: File or folder that detect recognises.
+        options: What the user says about it.
+
+    Yields:
+        A function for each clip, which reads it or raises DataError.
+    """
     yield partial(_read, source, options)
 
 

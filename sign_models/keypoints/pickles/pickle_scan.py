@@ -251,7 +251,11 @@ class PieceFile(io.RawIOBase):
         self.pieces, self.piece, self.at = pieces, 0, 0
 
     def readable(self) -> bool:
-        """True."""
+        """Tell that the file can be read.
+
+        Returns:
+            True.
+        """
         return True
 
     def readinto(self, target: Any) -> int:
