@@ -193,7 +193,10 @@ function toggleLive() {
   mine.onopen = () => say("liveOn");
   mine.onmessage = (event) => {
     const told = JSON.parse(event.data);
-    if (told.type === "partial") at("partial").textContent = told.text;
+    if (told.type === "partial") {
+      at("partial").textContent = told.text || told.guess || "";
+      at("partial").classList.toggle("unsure", told.unsure);
+    }
     if (told.type === "final") {
       at("partial").textContent = "";
       const offset = Math.max(0, (segments.at(-1)?.end ?? 0) - told.start);
