@@ -68,7 +68,7 @@ class Requirement:
             UpstreamError: The figure is another, or there is none.
         """
         wanted = current_name(self.metric)
-        if "/" not in self.metric:
+        if not {*"/."} & {*self.metric}:
             splits = [current_name(name).partition("/")[0] for name in by_role()[stage].metrics]
             named = [f"{split}/{self.metric}" for split in splits]
             wanted = next((name for name in named if name in scores), named[0])

@@ -190,7 +190,7 @@ def to_vtt(segments: Sequence[Segment]) -> str:
 
 
 def to_json(segments: Sequence[Segment], source: str = "") -> str:
-    """Write {"source", "segments": [{"start", "end", "text", "confidence", "n_best"}]}.
+    """Write {"source", "segments": [{"start", "end", "text", "confidence", "n_best"}]}, and "unsure" of segments that are.
 
     Args:
         segments: In order.
@@ -203,9 +203,8 @@ def to_json(segments: Sequence[Segment], source: str = "") -> str:
         DataError: As check_segments().
     """
     check_segments(segments)
-    return (
-        json.dumps({"source": source, "segments": [asdict(s) for s in segments]}, ensure_ascii=False, indent=1) + "\n"
-    )
+    told = [{name: value for name, value in asdict(s).items() if name != "unsure" or value} for s in segments]
+    return json.dumps({"source": source, "segments": told}, ensure_ascii=False, indent=1) + "\n"
 
 
 def to_eaf(segments: Sequence[Segment], video: Path | None = None, *, when: datetime | None = None) -> str:
