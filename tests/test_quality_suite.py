@@ -125,7 +125,9 @@ def test_mean_rank_spread_and_the_choice_on_other_sets() -> None:
 
 def test_trust_is_a_line_for_each_set_and_what_its_models_were_asked_about() -> None:
     def row(seed: int, kind: str, split: str = "test", **figures: float) -> trainings.Row:
-        return trainings.Row("x", 6, seed, split, kind, dict.fromkeys(trainings.FIGURES, 1.0) | figures, None, {}, 1, None)
+        return trainings.Row(
+            "x", 6, seed, split, kind, dict.fromkeys(trainings.FIGURES, 1.0) | figures, None, {}, 1, None
+        )
 
     own = [row(s, "", coverage=0.5 + s / 10, precision_accepted=0.9, false_accepts=0.0) for s in (0, 1)]
     other = [row(s, "of b", coverage=0.0, false_accepts=0.01) for s in (0, 1)]  # nothing accepted: no precision

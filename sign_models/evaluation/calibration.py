@@ -153,14 +153,20 @@ def risk_coverage(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarr
 
 
 def area_under_risk_coverage(confidence: np.ndarray, correct: np.ndarray) -> float:
-    """Mean risk over all coverages (AURC), in [0, 1]; lower is better. 0 where all are right; where confidence says
-    nothing, the share of wrong ones."""
+    """Mean risk over all coverages (AURC), in [0, 1]; lower is better.
+
+    0 where all are right; where confidence says nothing, the share of wrong ones.
+    """
     return float(risk_coverage(confidence, correct)[1].mean())
 
 
 def accepted(confidence: np.ndarray, correct: np.ndarray, threshold: float) -> tuple[float, float | None]:
-    """Coverage, the share of examples of at least that confidence; and the share of right ones among them, None where
-    none is accepted."""
+    """Coverage and precision of a threshold.
+
+    Returns:
+        The share of examples of at least that confidence, and the share of right ones among them. None: none is
+        accepted.
+    """
     chosen = np.asarray(confidence, float) >= threshold
     right = np.asarray(correct, bool)[chosen]
     return float(chosen.mean()), float(right.mean()) if len(right) else None

@@ -210,7 +210,7 @@ def right(hypotheses: Sequence[str], references: Sequence[str], preset: str = "c
 
 
 def groundedness(hypotheses: Sequence[str], references: Sequence[str], preset: str = "cased") -> float:
-    """chrF of the texts minus chrF of texts that were exchanged between clips: what the clips themselves contribute.
+    """What the clips themselves contribute: chrF of the texts minus chrF of texts exchanged between clips.
 
     0 where texts say nothing of their clips, however fluent they are. Each text goes to a clip of another reference,
     as far as there are others: the clips are put in the order of their references, and turned by as many places as the
@@ -223,5 +223,6 @@ def groundedness(hypotheses: Sequence[str], references: Sequence[str], preset: s
     turn = max(Counter(targets).values())
     exchanged = [rewritten[i] for i in order[turn:] + order[:turn]]
     chrf = recipe.chrf()
-    own = chrf.corpus_score(rewritten, [targets]).score
-    return own - chrf.corpus_score(exchanged, [[targets[i] for i in order]]).score
+    own: float = chrf.corpus_score(rewritten, [targets]).score
+    others: float = chrf.corpus_score(exchanged, [[targets[i] for i in order]]).score
+    return own - others

@@ -27,8 +27,10 @@ class Confidence:
     """A logistic regression on FEATURES. Called with their values it gives the probability that a text is right.
 
     Attributes:
-        mean, scale: What each feature is centred and divided by.
-        weights, bias: Of the features so standardised.
+        mean: What is subtracted from each feature.
+        scale: What it is then divided by.
+        weights: Of the features so standardised.
+        bias: Added.
     """
 
     mean: tuple[float, ...]
@@ -37,7 +39,11 @@ class Confidence:
     bias: float
 
     def __call__(self, evidence: Sequence[float]) -> float:
-        """Values of FEATURES, in their order -> a probability."""
+        """The probability that a text is right.
+
+        Args:
+            evidence: Values of FEATURES, in their order.
+        """
         named = zip(evidence, self.mean, self.scale, self.weights, strict=True)
         x = self.bias + sum(w * (value - mean) / scale for value, mean, scale, w in named)
         return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
@@ -49,7 +55,14 @@ class Confidence:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Confidence:
-        """What `config` gave. KeyError where it knows other features."""
+        """Read what config() gave.
+
+        Args:
+            config: Of config.json.
+
+        Raises:
+            KeyError: It knows other features.
+        """
         names = ("mean", "scale", "weights")
         if any(config[name].keys() != {*FEATURES} for name in names):
             raise KeyError("features")
@@ -78,8 +91,16 @@ def evidence(
 
 
 def reading_score(ctc: Tensor, mask: Tensor, blank: int) -> Tensor:
-    """Mean log probability of CTC's first choice over the vectors in which that is a token; where there is none, over
-    all. ctc (B, S, V) log probabilities, mask (B, S) -> (B,)."""
+    """Mean log probability of CTC's first choice, over the vectors in which that is a token.
+
+    Args:
+        ctc: (B, S, V) log probabilities.
+        mask: (B, S) bool, True where there is a vector.
+        blank: CTC's.
+
+    Returns:
+        (B,). Where no vector has a token, over all vectors.
+    """
     best, choice = ctc.max(-1)
     spoken = (choice != blank) & mask
     used = torch.where(spoken.any(1, keepdim=True), spoken, mask)

@@ -190,7 +190,9 @@ def to_vtt(segments: Sequence[Segment]) -> str:
 
 
 def to_json(segments: Sequence[Segment], source: str = "") -> str:
-    """Write {"source", "segments": [{"start", "end", "text", "confidence", "n_best"}]}, and "unsure" of segments that are.
+    """Write {"source", "segments": [{"start", "end", "text", "confidence", "n_best"}]}.
+
+    Segments that are unsure say so too.
 
     Args:
         segments: In order.
