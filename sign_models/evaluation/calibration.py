@@ -37,12 +37,26 @@ class Logistic:
     bias: float
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Features (N, D) -> probabilities (N,)."""
+        """Judge examples.
+
+        Args:
+            features: (N, D).
+
+        Returns:
+            Their probabilities, (N,).
+        """
         return sigmoid((features - self.mean) / self.scale @ self.weights + self.bias)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without overflow."""
+    """The logistic function, without overflow.
+
+    Args:
+        x: Any shape.
+
+    Returns:
+        1 / (1 + exp(-x)).
+    """
     small = np.exp(-np.abs(x))
     return np.asarray(np.where(x >= 0, 1.0, small) / (1.0 + small))
 
@@ -59,6 +73,9 @@ def fit_logistic(
         correct: (N,) bool; some true and some false.
         weight: (N,) of each example; None: 1.
         ridge: Half of it times the sum of the squared weights is added to the loss.
+
+    Returns:
+        The regression.
 
     Raises:
         ValueError: All examples are alike.
@@ -122,14 +139,32 @@ def cross_fitted(
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> float:
-    """Mean distance of confidence and accuracy over bins of equal width, by their examples; in [0, 1]."""
+    """Mean distance of confidence and accuracy over bins of equal width.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+        bins: How many.
+
+    Returns:
+        In [0, 1]; each bin has the weight of its examples.
+    """
     rows = reliability(confidence, correct, bins)
     total = sum(count for _, _, count in rows)
     return sum(count * abs(said - right) for said, right, count in rows) / max(1, total)
 
 
 def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -> list[tuple[float, float, int]]:
-    """Mean confidence, accuracy and number of examples of each bin that holds any."""
+    """What a reliability diagram shows.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+        bins: Of equal width.
+
+    Returns:
+        Mean confidence, accuracy and number of examples of each bin that holds any.
+    """
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, bool)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
@@ -140,9 +175,16 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, bins: int = BINS) -
 
 
 def risk_coverage(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage and risk (share of wrong ones) as examples are accepted from the most confident on: (N,), (N,).
+    """Coverage and risk as examples are accepted from the most confident on.
 
     Of examples of equal confidence, which no threshold parts, each counts as wrong as all of them together.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+
+    Returns:
+        Coverage (N,), rising to 1, and the share of wrong ones among those accepted (N,).
     """
     confidence, wrong = np.asarray(confidence, float), 1.0 - np.asarray(correct, float)
     _, place = np.unique(-confidence, return_inverse=True)
@@ -156,12 +198,24 @@ def area_under_risk_coverage(confidence: np.ndarray, correct: np.ndarray) -> flo
     """Mean risk over all coverages (AURC), in [0, 1]; lower is better.
 
     0 where all are right; where confidence says nothing, the share of wrong ones.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+
+    Returns:
+        The area.
     """
     return float(risk_coverage(confidence, correct)[1].mean())
 
 
 def accepted(confidence: np.ndarray, correct: np.ndarray, threshold: float) -> tuple[float, float | None]:
     """Coverage and precision of a threshold.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+        threshold: Examples of at least this confidence are accepted.
 
     Returns:
         The share of examples of at least that confidence, and the share of right ones among them. None: none is
@@ -176,6 +230,14 @@ def lower_bound(right: float, total: float, z: float = ONE_SIDED_95) -> float:
     """Wilson's lower bound of a share of which `right` of `total` were seen; one-sided, 95 % by default. 0 of 0: 0.
 
     25 of 25 give 0.90: fewer examples never show 90 %.
+
+    Args:
+        right: How many were seen.
+        total: Of how many.
+        z: Standard deviations.
+
+    Returns:
+        The bound, at most right / total.
     """
     if not total:
         return 0.0
@@ -216,6 +278,9 @@ def choose_threshold(
         negatives: (M,) confidences of what no answer is right for.
         precision: Wanted share of right ones among those accepted.
         false_accepts: Largest share of the negatives that may be accepted.
+
+    Returns:
+        The threshold, and whether the examples show that it does.
     """
     confidence, correct = np.asarray(confidence, float), np.asarray(correct, bool)
     negatives = np.sort(np.asarray(negatives, float))[::-1]

@@ -200,6 +200,14 @@ def right(hypotheses: Sequence[str], references: Sequence[str], preset: str = "c
 
     The words are those of `words_exact`: punctuation and white space do not count, case does as the preset says. One
     wrong word makes a sentence wrong, since it can turn what it says round.
+
+    Args:
+        hypotheses: Of each clip.
+        references: Of each clip.
+        preset: Of scoring.
+
+    Returns:
+        One value a text.
     """
     recipe = find_preset(preset)
     check_pairs(hypotheses, references, "scoring")
@@ -215,6 +223,14 @@ def groundedness(hypotheses: Sequence[str], references: Sequence[str], preset: s
     0 where texts say nothing of their clips, however fluent they are. Each text goes to a clip of another reference,
     as far as there are others: the clips are put in the order of their references, and turned by as many places as the
     most usual reference has clips.
+
+    Args:
+        hypotheses: Of each clip.
+        references: Of each clip.
+        preset: Of scoring.
+
+    Returns:
+        Points of chrF.
     """
     recipe = find_preset(preset)
     check_pairs(hypotheses, references, "scoring")

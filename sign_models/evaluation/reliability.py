@@ -52,7 +52,11 @@ class Reliability:
     correct: np.ndarray = field(repr=False)
 
     def metrics(self) -> dict[str, float]:
-        """The figures that there are, by name."""
+        """The figures alone.
+
+        Returns:
+            Those of FIGURES that there are, by name.
+        """
         return {name: value for name in FIGURES if (value := getattr(self, name)) is not None}
 
 
@@ -73,6 +77,9 @@ def measure(
         preset: Of scoring.
         reject_below: Confidence below which no text is given. An empty text is never given.
         negatives: Confidences of the texts of clips without signing, by kind.
+
+    Returns:
+        Its figures.
 
     Raises:
         DataError: As `score` does.
@@ -97,7 +104,14 @@ def measure(
 
 
 def diagram(found: Mapping[str, Reliability]) -> Figure:
-    """The reliability diagrams, and the curves of risk and coverage, a line for each of `found`."""
+    """Draw reliability diagrams, and curves of risk and coverage.
+
+    Args:
+        found: By name; each is a line.
+
+    Returns:
+        A matplotlib figure with two axes.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")

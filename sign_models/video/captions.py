@@ -41,7 +41,14 @@ class Segment:
 
 
 def marked(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments for captions: one whose text was rejected reads "[unsure]", since somebody signs there."""
+    """Segments for captions: one whose text was rejected reads "[unsure]", since somebody signs there.
+
+    Args:
+        segments: In order.
+
+    Returns:
+        The same, with that text.
+    """
     return [replace(s, text=UNSURE) if s.unsure and not s.text else s for s in segments]
 
 
