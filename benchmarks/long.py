@@ -95,16 +95,16 @@ def one(name: str, frames: int, uri: str, data: Path | None) -> dict[str, Any]:
         "represent": lambda values: [{"vectors": len(a)} for _, a in represent(model.temporal, corpus(values), 16_384)],
         "generate": lambda values: generate(model, corpus(values), {}, params.generate).rows,
         "serve": lambda values: predictor.predict(
-            sequences_of([Clip(**clip_of(from_canonical("long", values)))]), windows=True
+            sequences_of([Clip(**clip_of(from_canonical("long", values)))]), windows=True, reject_below=0
         ),
     }
     seconds, grown, [found] = measured(works[name], parts[0], clip)
     row = {"work": name, "frames": frames, "input": clip.nbytes / 2**20, "seconds": seconds, "grown": grown}
     windows = found.get("windows", [])
     if uri and windows:
-        alone = [answer["text"] for answer in predictor.predict([from_canonical("one", part) for part in parts])]
+        alone = predictor.predict([from_canonical("one", part) for part in parts], reject_below=0)
         texts = [(place, [w["text"] for w in windows if w["frames"][0] <= m < w["frames"][1]]) for place, m in known]
-        row["alike"] = 100 * float(np.mean([said == [alone[place]] for place, said in texts]))
+        row["alike"] = 100 * float(np.mean([said == [alone[place]["text"]] for place, said in texts]))
     return row | {"windows": len(windows)}
 
 

@@ -42,7 +42,9 @@ def by_spark(model: str, clips: list[KeypointSequence], cores: int, folder: Path
         .getOrCreate()
     )
     try:
-        translate = mlflow.pyfunc.spark_udf(spark, model, result_type="text string, score double", env_manager="local")
+        whole = {"reject_below": 0.0}  # generate keeps what is not sure
+        result = "text string, score double"
+        translate = mlflow.pyfunc.spark_udf(spark, model, result, env_manager="local", params=whole)
         table = spark.read.parquet(str(folder / "clips.parquet")).repartition(cores)
         columns = [name for name in table.columns if name != "id"]
         rows = table.select("id", translate(struct(*columns)).alias("answer")).select("id", "answer.text").collect()

@@ -1,7 +1,11 @@
 """One table over all sets: what quality.py --suite runs. Sets are the lines, variants the columns.
 
 usage: python -m benchmarks.quality --suite DIR [--seeds 3] [--variants default,scratch] [--labels SET=30/60,...]
-           [--variant "NAME [VARIANT] NAME=VALUE ..."] [--at-once 16] [--minutes N] [--out FILE] [--merge FILE ...]
+           [--variant "NAME [VARIANT] NAME=VALUE ..."] [--across] [--at-once 16] [--minutes N] [--out FILE]
+           [--merge FILE ...]
+
+The second table says how far each model's confidence can be trusted (docs/confidence.md). With --across each model is
+asked about the test clips of all other sets too, in which hardly anything is what it knows.
 
 A set is a folder under DIR with the three input files, with all of its labels or by each number that --labels gives.
 Work is a graph of tasks: a set is read once, each pretraining is shared by the alignments that want it, and many tasks
@@ -44,11 +48,13 @@ FIGURE = "bleu4"
 
 @dataclass(frozen=True)
 class Setup:
-    """What all tasks of a command share. folder: for what tasks hand on to each other."""
+    """What all tasks of a command share. folder: for what tasks hand on to each other. across: sets that every model is
+    asked about."""
 
     folder: Path
     scoring: str
     kinds: tuple[str, ...] = ()
+    across: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,8 @@ def align(
     texts = trainings.labelled(inputs, count, seed)
     model = trainings.aligned(inputs, texts, params, base, setup.scoring, None)
     model = replace(model, seconds=before | model.seconds)
-    return [*trainings.scored(inputs, texts, variant, count, seed, model, setup.scoring, list(setup.kinds))]
+    others = {o.name: Inputs.from_paths(o, None, None, None) for o in setup.across if o.name != name}
+    return [*trainings.scored(inputs, texts, variant, count, seed, model, setup.scoring, list(setup.kinds), others)]
 
 
 def _begin(places: Any, threads: int) -> None:
@@ -250,6 +257,31 @@ def table(found: Sequence[Found], figure: str = FIGURE) -> str:
     return "\n".join(lines)
 
 
+def trust_table(found: Sequence[Found]) -> str:
+    """A line a set, and what else its models were asked about; for each variant the means over its seeds of the share
+    of test clips that it answers, of those that are right, and of clips without signing that it answers, in percent."""
+    every: dict[tuple[str, str], dict[str, list[dict[str, float]]]] = {}
+    for one in found:
+        for row in one.rows:
+            if row.split == "test" and "coverage" in row.scores:
+                every.setdefault((one.set, row.kind), {}).setdefault(row.variant, []).append(row.scores)
+    if not every:
+        return ""
+    variants = [*dict.fromkeys(variant for of in every.values() for variant in of)]
+    names = ("coverage", "precision_accepted", "false_accepts")
+    lines = ["answered, right of those, false accepts; percent, test", "", "| set | asked about | "]
+    lines[-1] += " | ".join(variants) + " |"
+    lines.append("|---|---|" + "---|" * len(variants))
+    for name, kind in sorted(every, key=lambda place: (*map(_number, place[0].replace("@", " ").split()), place[1])):
+        cells = []
+        for variant in variants:
+            rows = every[name, kind].get(variant, [])
+            known = [[100 * row[figure] for row in rows if figure in row] for figure in names]
+            cells.append(" / ".join(f"{np.mean(values):.1f}" if values else "-" for values in known))
+        lines.append(_line(name, kind or "its own", cells))
+    return "\n".join(lines)
+
+
 def _number(word: str) -> tuple[int, str]:
     return (int(word), "") if word.isdigit() else (-1, word)
 
@@ -317,7 +349,8 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Outc
     wanted = len(plans) * sum(len(labels.get(source.name, [0])) for source in sources)
     with tempfile.TemporaryDirectory(prefix="suite-") as folder, _executor(given.at_once) as executor:
         tasks = Tasks(executor, given.at_once, until)
-        setup = Setup(Path(folder), given.scoring, tuple(KINDS) if given.degraded else ())
+        kinds, across = tuple(KINDS) if given.degraded else (), tuple(sources) if given.across else ()
+        setup = Setup(Path(folder), given.scoring, kinds, across)
         found = trained(setup, tasks, sources, labels, plans)
     return Outcome(found, tasks.failures, wanted - len(found))
 
@@ -338,7 +371,7 @@ def main(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
     outcome = Outcome([*read(given.merge)], [], 0) if given.merge else measured(parser, given)
     if given.out:
         given.out.write_text(json.dumps([asdict(one) for one in outcome.found], indent=1))
-    report = table(outcome.found)
+    report = f"{table(outcome.found)}\n\n{trust_table(outcome.found)}".rstrip()
     print(report)
     if not given.no_log and not given.merge:
         from sign_models.tracking.runs import stage_run

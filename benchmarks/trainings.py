@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from sign_models.stages.generate import generate
 from sign_models.stages.represent import represent
 
 FIGURES = ("bleu4", "exact_match", "chrf", "character_error_rate")
+RELIABLE = ("coverage", "precision_accepted", "false_accepts", "aurc", "ece", "groundedness")  # docs/confidence.md
 AUGMENTATIONS = tuple(Augment.model_fields)
 AT_ONCE = {"alignment.encoder_start": "0"}  # nothing has been pretrained that training could spoil
 SIZES = ("tiny", "small", "base", "large")
@@ -61,7 +62,8 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One training and its scores on one split. kind: how clips were degraded. unseen: only texts training lacks.
+    """One training and its scores on one split: FIGURES, and those of RELIABLE that there are. kind: how clips were
+    degraded, or "of NAME": those of another set. unseen: only texts training lacks.
     dev_loss: the least of the text loss a token on dev, of training."""
 
     variant: str
@@ -128,7 +130,15 @@ def pretrained(
     return second.cpu(), seconds
 
 
-Translate = Callable[[Corpus, str, str], list[tuple[str, str]]]  # corpus, split, kind -> texts and references
+@dataclass(frozen=True)
+class Said:
+    """Texts and references of a split, and how far their confidence can be trusted; {} of a system that has none."""
+
+    pairs: list[tuple[str, str]]
+    reliable: dict[str, float] = field(default_factory=dict)
+
+
+Translate = Callable[[Corpus, dict[str, str], str, str], Said]  # corpus, references, split, kind of degradation
 
 
 @dataclass(frozen=True)
@@ -158,13 +168,14 @@ def aligned(
     seconds = {"alignment": time.monotonic() - began}
     translator: Any = trained.model
 
-    def translate(clips: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
+    def translate(clips: Corpus, references: dict[str, str], split: str, kind: str) -> Said:
         asked = params.generate.model_copy(update={"splits": [split], "scoring": scoring})
         known = arrays
-        if arrays is not None and kind:
+        if arrays is not None and clips is not inputs.videos:
             known = dict(represent(translator.temporal, clips, params.represent.batch_frames))
-        rows = generate(translator, clips, inputs.texts, asked, known).rows
-        return [(str(row["text"]), str(row["reference"])) for row in rows if row["reference"]]
+        found = generate(translator, clips, references, asked, known)
+        pairs = [(str(row["text"]), str(row["reference"])) for row in found.rows if row["reference"]]
+        return Said(pairs, found.reliability[split].metrics() if pairs else {})
 
     return Trained(translate, seconds, trained.parameters, logger.dev_loss)
 
@@ -174,30 +185,35 @@ def of_peer(
 ) -> Trained:
     peer = unisign.train(clips, texts, params.alignment, scoring, seed, steps)
 
-    def translate(corpus: Corpus, split: str, kind: str) -> list[tuple[str, str]]:
+    def translate(corpus: Corpus, references: dict[str, str], split: str, kind: str) -> Said:
         shown = clips if not kind else clips.of(corpus)
         places = np.array([i for i in clips_of_split(corpus, split) if corpus.ids[i] in texts])
-        return list(zip(peer.translate(shown, places), [texts[corpus.ids[i]] for i in places], strict=True))
+        return Said(list(zip(peer.translate(shown, places), [texts[corpus.ids[i]] for i in places], strict=True)))
 
     return Trained(translate, {"training": peer.seconds}, peer.weights)
 
 
 def scored(
     inputs: Inputs, texts: dict[str, str], variant: str, count: int, seed: int,
-    model: Trained, scoring: str, kinds: list[str],
+    model: Trained, scoring: str, kinds: list[str], others: Mapping[str, Inputs] | None = None,
 ) -> Iterator[Row]:  # fmt: skip
-    """texts: of the videos that the training was shown."""
+    """texts: of the videos that the training was shown. others: sets by name, whose test clips are asked about too."""
     seen = {texts[name] for name in texts if inputs.videos.splits[inputs.videos.index[name]] in ("train", None)}
-    for split, kind in [("dev", ""), ("test", ""), *(("test", kind) for kind in kinds)]:
+    asked = [("dev", "", inputs.videos, inputs.texts), ("test", "", inputs.videos, inputs.texts)]
+    asked += [("test", kind, degraded(inputs.videos, "test", kind), inputs.texts) for kind in kinds]
+    asked += [("test", f"of {name}", other.videos, other.texts) for name, other in (others or {}).items()]
+    for split, kind, clips, references in asked:
+        if not len(clips_of_split(clips, split)):
+            continue
         began = time.monotonic()
-        pairs = model.translate(degraded(inputs.videos, split, kind) if kind else inputs.videos, split, kind)
-        seconds = model.seconds | {"generate": time.monotonic() - began}
+        said = model.translate(clips, references, split, kind)
+        pairs, seconds = said.pairs, model.seconds | {"generate": time.monotonic() - began}
         if not pairs:
             continue
         found = score([text for text, _ in pairs], [reference for _, reference in pairs], scoring)
         new = [pair for pair in pairs if pair[1] not in seen]
         unseen = score([text for text, _ in new], [reference for _, reference in new], scoring).bleu4 if new else None
-        figures = {name: getattr(found, name) for name in FIGURES}
+        figures = {name: getattr(found, name) for name in FIGURES} | said.reliable
         yield Row(variant, count, seed, split, kind, figures, unseen, seconds, model.weights, model.dev_loss)
 
 

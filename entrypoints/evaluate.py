@@ -30,6 +30,11 @@ python -m entrypoints.evaluate --hypotheses ours.txt,theirs.txt --references ref
     commands.option(
         "--length-penalty", "Above 0 favours long texts.  [default: as each version was made to]", metavar="NUMBER"
     ),
+    commands.option(
+        "--reject-below",
+        "Confidence below which a text is unsure.  [default: as each version was made]",
+        metavar="NUMBER",
+    ),
     commands.option("--batch-size", "Clips a step; less where memory runs out.", metavar="INTEGER"),
     commands.option(
         "--hypotheses", "Score these files in place of models: one sentence a line; several by comma.", metavar="FILES"

@@ -6,6 +6,7 @@ EXAMPLES = """
 mlflow run . -e promote -P version=candidate
 mlflow run . -e promote -P version=3 -P force=true -P reason="half the size"
 python -m entrypoints.promote --model sign-skeleton --version 2 --alias staging
+python -m entrypoints.promote --require "precision_accepted>=0.85,false_accepts<=0.02"
 python -m entrypoints.promote --rollback
 """
 
@@ -21,6 +22,11 @@ python -m entrypoints.promote --rollback
         "--metric",
         "What must not be worse than the present version's.  [default: chrF of test, else dev; other stages: score]",
         metavar="NAME",
+    ),
+    commands.option(
+        "--require",
+        "What else its figures must be, by comma, e.g. coverage>=0.5,precision_accepted>=0.85 (docs/confidence.md).",
+        metavar="BOUNDS",
     ),
     commands.flag("--force", "Promote a worse or incomparable version; needs --reason."),
     commands.option("--reason", "Why; recorded with the version.", metavar="TEXT"),

@@ -24,6 +24,16 @@ mlflow run . -e translate -P videos=my_poses -P out=captions -P vtt=true
     commands.flag("--eaf", "Write ELAN annotations."),
     commands.flag("--json", "Write segments, other texts and the score as JSON."),
     option("--n-best", "How many texts a clip has in the JSON.  [default: 1]", metavar="INTEGER"),
+    option(
+        "--unsure",
+        "Where a text is rejected, captions have [unsure] (mark) or nothing (omit).  [default: mark]",
+        metavar="WAY",
+    ),
+    option(
+        "--reject-below",
+        "Confidence below which a text is rejected.  [default: as the model was made]",
+        metavar="NUMBER",
+    ),
     option("--overlay", "Write the video again with skeleton and captions: .mp4 or .gif.", metavar="FILE"),
     commands.flag(
         "--strict-extractor", "Refuse clips of another extractor than the training clips'.  [default: a warning]"

@@ -123,6 +123,29 @@ def test_mean_rank_spread_and_the_choice_on_other_sets() -> None:
     assert lines[-1].endswith("test: mean 61.7 (a: y 85.0, b: x 60.0, c@9: x 40.0)")
 
 
+def test_trust_is_a_line_for_each_set_and_what_its_models_were_asked_about() -> None:
+    def row(seed: int, kind: str, split: str = "test", **figures: float) -> trainings.Row:
+        return trainings.Row(
+            "x", 6, seed, split, kind, dict.fromkeys(trainings.FIGURES, 1.0) | figures, None, {}, 1, None
+        )
+
+    own = [row(s, "", coverage=0.5 + s / 10, precision_accepted=0.9, false_accepts=0.0) for s in (0, 1)]
+    other = [row(s, "of b", coverage=0.0, false_accepts=0.01) for s in (0, 1)]  # nothing accepted: no precision
+    dev = row(0, "", "dev", coverage=1.0)
+    lines = suite.trust_table([suite.Found("a", [*own, *other, dev]), suite.Found("b", [row(0, "")])]).splitlines()
+    assert lines[-2:] == ["| a | its own | 55.0 / 90.0 / 0.0 |", "| a | of b | 0.0 / - / 1.0 |"]
+    assert suite.trust_table([suite.Found("b", [row(0, "")])]) == ""
+
+
+def test_across_asks_each_model_about_the_other_sets(two_sets: Path, tmp_path: Path) -> None:
+    command(two_sets, tmp_path / "out.json", "--variants", "default", "--across")
+    rows = [(one["set"], row) for one in json.loads((tmp_path / "out.json").read_text()) for row in one["rows"]]
+    assert {(s, row["split"], row["kind"]) for s, row in rows} == {
+        (s, split, kind) for s in "ab" for split, kind in (("dev", ""), ("test", ""), ("test", f"of {'ab'.strip(s)}"))
+    }
+    assert all({"coverage", "aurc", "ece", "groundedness"} <= row["scores"].keys() for _, row in rows)
+
+
 def test_only_seeds_that_are_whole_count() -> None:
     half = {("a", "x", 0, "test"): 1.0, ("a", "x", 1, "test"): 9.0, ("b", "x", 0, "test"): 3.0}
     assert suite.scores(found(half))[1] == [0]

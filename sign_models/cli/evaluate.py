@@ -31,7 +31,7 @@ def parse(given: Mapping[str, str]) -> EvaluateOptions:
     if any(given[name] for name in files):
         if missing := [name for name in files if not given[name]]:
             raise ParamsError("not given", place=missing[0], wanted="a file of one sentence a line")
-        if others := [name for name in (*videos, "length_penalty", "batch_size") if given[name]]:
+        if others := [n for n in (*videos, "length_penalty", "batch_size", "reject_below") if given.get(n)]:
             raise ParamsError(f"{', '.join(others)} beside it", place="hypotheses", remedy="leave them out")
     data, own_videos, texts = (path(given, name) for name in ("data", "videos", "texts"))
     base = Path(given["relative_to"] or ".")

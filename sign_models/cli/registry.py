@@ -32,7 +32,8 @@ def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
     """
     force, back = (truth(name, given[name]) for name in ("force", "rollback"))
     data = path(given, "data")
-    if back and (others := [n for n in ("version", "metric", "force", "data", "scoring") if given[n]]):
+    require = _requirements(given.get("require", ""))
+    if back and (others := [n for n in ("version", "metric", "force", "data", "scoring", "require") if given.get(n)]):
         raise ParamsError(f"{', '.join(others)} beside it", place="rollback", remedy="leave them out")
     model, metric = given["model"] or TRANSLATOR, current_name(given["metric"]) if given["metric"] else ""
     split = metric.partition("/")[0]
@@ -55,7 +56,21 @@ def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
         inputs=Inputs.from_paths(data, None, None, None) if data else None,
         params=scoring({"scoring": given["scoring"], "splits": split}),
         experiment=experiment(given),
+        require=require,
     )
+
+
+def _requirements(text: str) -> tuple[promotion.Requirement, ...]:
+    """Of `coverage>=0.5,test/precision_accepted>=0.85`."""
+    found = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        told = re.fullmatch(r"([\w./-]+)\s*(>=|<=)\s*([-+]?[\d.]+(?:e[-+]?\d+)?)", part)
+        bound = float(told[3]) if told and re.search(r"\d", told[3]) and told[3].count(".") < 2 else None
+        if told is None or bound is None:
+            wanted = "figures and bounds, such as coverage>=0.5,precision_accepted>=0.85"
+            raise ParamsError(f"'{part}'", place="require", wanted=wanted)
+        found.append(promotion.Requirement(told[1], ">=" if told[2] == ">=" else "<=", bound))
+    return tuple(found)
 
 
 def parse_lineage(given: Mapping[str, str]) -> LineageOptions:

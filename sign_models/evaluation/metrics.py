@@ -9,6 +9,7 @@ drops every letter outside a-z). docs/scoring.md has the definitions, and how th
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -192,3 +193,52 @@ def _rouge_signature(recipe: Preset) -> str:
 
 def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, values)) / len(values)) if all(values) else 0.0
+
+
+def right(hypotheses: Sequence[str], references: Sequence[str], preset: str = "cased") -> list[bool]:
+    """Whether each text has the words of its reference, all of them and no others, in their order.
+
+    The words are those of `words_exact`: punctuation and white space do not count, case does as the preset says. One
+    wrong word makes a sentence wrong, since it can turn what it says round.
+
+    Args:
+        hypotheses: Of each clip.
+        references: Of each clip.
+        preset: Of scoring.
+
+    Returns:
+        One value a text.
+    """
+    recipe = find_preset(preset)
+    check_pairs(hypotheses, references, "scoring")
+    return [
+        words(recipe.cased(hypothesis)) == words(recipe.cased(reference))
+        for hypothesis, reference in zip(hypotheses, references, strict=True)
+    ]
+
+
+def groundedness(hypotheses: Sequence[str], references: Sequence[str], preset: str = "cased") -> float:
+    """What the clips themselves contribute: chrF of the texts minus chrF of texts exchanged between clips.
+
+    0 where texts say nothing of their clips, however fluent they are. Each text goes to a clip of another reference,
+    as far as there are others: the clips are put in the order of their references, and turned by as many places as the
+    most usual reference has clips.
+
+    Args:
+        hypotheses: Of each clip.
+        references: Of each clip.
+        preset: Of scoring.
+
+    Returns:
+        Points of chrF.
+    """
+    recipe = find_preset(preset)
+    check_pairs(hypotheses, references, "scoring")
+    rewritten, targets = recipe.rewritten(hypotheses, references)
+    order = sorted(range(len(targets)), key=lambda i: targets[i])
+    turn = max(Counter(targets).values())
+    exchanged = [rewritten[i] for i in order[turn:] + order[:turn]]
+    chrf = recipe.chrf()
+    own: float = chrf.corpus_score(rewritten, [targets]).score
+    others: float = chrf.corpus_score(exchanged, [[targets[i] for i in order]]).score
+    return own - others

@@ -6,7 +6,7 @@ B batch, S vectors, L tokens, D width, V vocabulary, E width of the space shared
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.models.blocks import check_mask
+from sign_models.models.confidence import reading_score
 from sign_models.models.ctc import ctc_loss
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
@@ -50,6 +51,8 @@ class Candidates(NamedTuple):
     written: Tensor  # (N,) log likelihood by the text model, its end included
     read: Tensor | None  # (N,) by CTC, where it was asked
     lengths: Tensor  # (N,) tokens, the end included
+    heard: Sequence[list[int]] = ()  # what CTC alone reads of each clip
+    heard_score: Sequence[float] = ()  # as confidence.reading_score gives it
 
     def ranked(
         self, clips: int, ctc_weight: float, length_penalty: float
@@ -319,7 +322,8 @@ class AlignmentModel(nn.Module):
         if len(unknown := score.isnan().nonzero().squeeze(1)):
             score[unknown] = self.text.log_likelihood(encoded, mask, labels[unknown], who[unknown])
         heard = self.ctc_score(ctc, mask, labels, who) if read else None
-        return Candidates(rows, owner, score, heard, (labels != IGNORED).sum(1))
+        sure = reading_score(ctc, mask, self.blank).tolist()
+        return Candidates(rows, owner, score, heard, (labels != IGNORED).sum(1), greedy, sure)
 
     def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor) -> Tensor:
         """Log likelihood of given texts by CTC.

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.models.alignment import AlignmentModel
+from sign_models.models.confidence import Confidence
 from sign_models.models.decoder import MODEL_TYPE, TextDecoder
 from sign_models.models.earlier import decoder_config
 from sign_models.models.skeleton import SkeletonModel
@@ -56,6 +57,7 @@ def save(model: nn.Module, folder: Path) -> None:
             "blank": model.alignment.blank,
             "generation": asdict(model.generation),
             "finetuned": model.finetuned,
+            **({} if model.confidence is None else {"confidence": model.confidence.config()}),
         }
         model.tokenizer.save_pretrained(folder / TOKENIZER)
         model.alignment.text.save_config(folder / TEXT)
@@ -159,7 +161,8 @@ def _translator(config: dict[str, Any], folder: Path) -> Translator:
     blank = config.get("blank", 0)  # models of before 2026-11-30 do not name it
     text, tokenizer = _text_side(folder / TEXT, folder / TOKENIZER)
     alignment = AlignmentModel(temporal.width, config["vocabulary"], text, blank)
-    return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"])
+    sure = Confidence.of(config["confidence"]) if "confidence" in config else None
+    return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"], sure)
 
 
 def _text_side(model: Path, tokenizer: Path) -> tuple[TextModel, TextTokenizer | PreTrainedTokenizerBase]:

@@ -5,14 +5,17 @@ B clips, T frames, K landmarks, S vectors, D width.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from sign_models.models.confidence import Confidence, evidence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,10 +32,21 @@ class Hypothesis:
     Attributes:
         text: The text.
         score: Mean log probability a token.
+        confidence: Calibrated probability that it is right. None where the model has none.
+        evidence: Values of confidence.FEATURES. The best text of a clip has both, the others neither.
     """
 
     text: str
     score: float
+    confidence: float | None = None
+    evidence: tuple[float, ...] = field(default=(), compare=False)
+
+    @property
+    def sureness(self) -> float:
+        """The confidence, else the mean probability a token, which is not calibrated. 0 of an empty text."""
+        if not self.text:
+            return 0.0
+        return math.exp(min(self.score, 0.0)) if self.confidence is None else self.confidence
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class Generation:
         length_penalty: Exponent of the length that a log likelihood is divided by.
         ctc_weight: Weight of the CTC score when ranking hypotheses.
         window: Frames of the longest training clip; longer clips are translated in windows.
+        reject_below: Confidence below which no text is given.
     """
 
     beams: int
@@ -52,6 +67,7 @@ class Generation:
     length_penalty: float
     ctc_weight: float
     window: int
+    reject_below: float = 0.0
 
 
 class Translator(nn.Module):
@@ -64,6 +80,7 @@ class Translator(nn.Module):
         generation: How it searches by default.
         finetuned: Whether `temporal` was trained on in `alignment`. Its representations are then not the registered
             temporal model's.
+        confidence: Fitted on held-out clips. None where there were too few.
     """
 
     def __init__(
@@ -73,6 +90,7 @@ class Translator(nn.Module):
         tokenizer: TextTokenizer | PreTrainedTokenizerBase,
         generation: Generation,
         finetuned: bool,
+        confidence: Confidence | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -82,10 +100,12 @@ class Translator(nn.Module):
             tokenizer: Between tokens and text.
             generation: How to search by default.
             finetuned: See the attribute.
+            confidence: See the attribute.
         """
         super().__init__()
         self.temporal, self.alignment = temporal, alignment
         self.tokenizer, self.generation, self.finetuned = tokenizer, generation, finetuned
+        self.confidence = confidence
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode clips.
@@ -114,18 +134,42 @@ class Translator(nn.Module):
             For each clip its hypotheses, best first.
         """
         wanted = generation or self.generation
-        tokens, scores = self.alignment.translate(
+        found = self.alignment.candidates(
             representations,
             mask,
             beams=wanted.beams,
             max_length=wanted.max_length,
             length_penalty=wanted.length_penalty,
-            ctc_weight=wanted.ctc_weight,
+            read=bool(wanted.ctc_weight),
         )
-        return [
-            [Hypothesis(text, score) for text, score in zip(self.decode(t), s, strict=True)]
-            for t, s in zip(tokens, scores, strict=True)
-        ]
+        tokens, scores = found.ranked(len(mask), wanted.ctc_weight, wanted.length_penalty)
+        told = zip(tokens, scores, mask.sum(1).tolist(), found.heard, found.heard_score, strict=True)
+        return [self._hypotheses(*of_clip) for of_clip in told]
+
+    def _hypotheses(
+        self, tokens: list[list[int]], scores: list[float], vectors: int, heard: list[int], ctc: float
+    ) -> list[Hypothesis]:
+        known = evidence(tokens, scores, vectors, heard, ctc)
+        best, *others = map(Hypothesis, self.decode(tokens), scores)
+        sure = None if self.confidence is None else self.confidence(known)
+        return [replace(best, confidence=sure, evidence=known), *others]
+
+    def judge(self, best: Sequence[Hypothesis], reject_below: float) -> dict[str, Any]:
+        """Say how sure a clip's texts are.
+
+        A clip is as sure as its least sure window. An empty text is never sure.
+
+        Args:
+            best: The best text of each of its windows.
+            reject_below: Confidence below which a text is unsure.
+
+        Returns:
+            {"confidence", "unsure"}; {} where the model has no calibrated confidence and nothing is to be rejected.
+        """
+        if self.confidence is None and not reject_below:
+            return {}
+        least = min((h.sureness for h in best), default=0.0)
+        return {"confidence": least, "unsure": least < reject_below or not best or not all(h.text for h in best)}
 
     def decode(self, tokens: list[list[int]]) -> list[str]:
         """Turn tokens into texts.
@@ -161,6 +205,18 @@ def join_windows(windows: Sequence[Sequence[Hypothesis]], frames: Sequence[int],
         )
         best = nlargest(most, longer, key=lambda h: h.score)
     return best
+
+
+def refuse(answer: dict[str, Any]) -> dict[str, Any]:
+    """Take the text out of an answer that is unsure.
+
+    Args:
+        answer: Of a clip or a window, with its text.
+
+    Returns:
+        The answer. Where it is unsure its text is "", and "guess" holds what it was.
+    """
+    return answer | {"text": "", "guess": answer["text"]} if answer.get("unsure") else answer
 
 
 def describe_window(begin: int, end: int, fps: float | None, best: Hypothesis) -> dict[str, Any]:

@@ -304,6 +304,11 @@ class GenerateParams(Closed):
         description="Longest window, in frames. Longer clips are translated in several. null: as long as training "
         "saw them."
     )
+    reject_below: Fraction | None = Field(
+        default=None,
+        description="Confidence below which a text is marked unsure, and the served model gives none. Scores are of "
+        "the texts before that. 0: never. null: as alignment chose it on dev (docs/confidence.md).",
+    )
     batch_size: Positive = Field(description="Videos per batch. Changes memory and speed only.")
     strict_extractor: bool = Field(
         description="Refuse videos whose keypoints another extractor made than training's. false: warn."

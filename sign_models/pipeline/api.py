@@ -41,7 +41,12 @@ class Translator:
         self._predictor, self.uri, self._extractors = predictor, uri, extractors
 
     def translate(
-        self, clip: str | Path | KeypointSequence, *, beams: int | None = None, n_best: int = 1
+        self,
+        clip: str | Path | KeypointSequence,
+        *,
+        beams: int | None = None,
+        n_best: int = 1,
+        reject_below: float | None = None,
     ) -> list[Segment]:
         """Translate one clip. A long clip is translated in several windows, one segment each.
 
@@ -49,15 +54,19 @@ class Translator:
             clip: A file with keypoints of one clip, a video, or a clip that `read` gave.
             beams: Beam width of the search. None: as the model was trained to.
             n_best: How many texts a segment has, its own and those in `segment.n_best`; for clips of one window.
+            reject_below: Confidence below which no text is given. None: as the model was trained to. 0: never.
 
         Returns:
             Segments in order, with start and end in seconds, text, and confidence from 0 to 1. Empty where the clip
-            shows no signing.
+            shows no signing. A segment that is not sure enough is `unsure`, its text "", and what it would be the first
+            of its `n_best`.
 
         Raises:
             DataError: The clip cannot be used, or the file holds several clips.
-            ParamsError: beams or n_best is less than 1.
+            ParamsError: beams or n_best is less than 1, or reject_below is not from 0 to 1.
         """
+        if reject_below is not None and not 0 <= reject_below <= 1:
+            raise ParamsError(f"{reject_below}", place="reject_below", wanted="0 to 1")
         for name, value in {"beams": beams, "n_best": n_best}.items():
             if value is not None and value < 1:
                 raise ParamsError(f"{value}", place=name, wanted="1 or more")
@@ -73,7 +82,7 @@ class Translator:
             (clip,) = found
         if self._extractors is not None and (warning := check_extractor(clip, self._extractors)):
             logger.warning("%s: %s", clip.id, warning)
-        [answer] = self._predictor.predict([clip], beams=beams, n_best=n_best, windows=True)
+        [answer] = self._predictor.predict([clip], beams=beams, n_best=n_best, windows=True, reject_below=reject_below)
         return segments(answer, clip)
 
     def __repr__(self) -> str:

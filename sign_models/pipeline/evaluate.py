@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError, ParamsError
 from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
+from sign_models.evaluation.reliability import Reliability, diagram
 from sign_models.evaluation.significance import compare
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
@@ -30,6 +31,7 @@ HELD_OUT, OTHERS = ("test", "dev"), ("none", "train")  # scored where none is na
 TRANSLATING = ("translator", "alignment")  # stages whose models give text
 BOOTSTRAPPED = {"BLEU": "bleu4", "chrF2": "chrf"}  # sacrebleu's names for what Scores calls otherwise
 SHOWN = ("bleu4", "chrf", "rouge_l", "words_exact", "exact_match", "character_error_rate")
+RELIABLE = ("coverage", "precision_accepted", "aurc", "ece", "false_accepts", "groundedness")
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,26 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Part:
-    """One split, or the files' sentences. texts: what each system said, in the order of references and ids."""
+    """One split, or the files' sentences.
+
+    Attributes:
+        texts: What each system said, in the order of references and ids.
+        reliability: Of each system; files tell no confidence.
+    """
 
     split: str
     ids: list[str]
     references: list[str]
     texts: dict[str, list[str]]
+    reliability: dict[str, Reliability] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Row:
     """A system's figures on a part.
 
-    figures: Scores.metrics(), and of the bootstrap, as `bleu4_low`, `bleu4_high`, `bleu4_p`, the 95 % interval and how
-    often chance alone would part it as far from the first system.
+    figures: Scores.metrics(), Reliability.metrics(), and of the bootstrap, as `bleu4_low`, `bleu4_high`, `bleu4_p`, the
+    95 % interval and how often chance alone would part it as far from the first system.
     """
 
     split: str
@@ -129,7 +137,8 @@ def _part(split: str, made: Mapping[str, Generated]) -> Part:
         for generated in made.values()
     ]
     texts = {name: [str(row["text"]) for row in rows] for name, rows in zip(made, chosen, strict=True)}
-    return Part(split, [str(row["id"]) for row in first], [str(row["reference"]) for row in first], texts)
+    reliable = {name: one.reliability[split] for name, one in made.items() if split in one.reliability}
+    return Part(split, [str(row["id"]) for row in first], [str(row["reference"]) for row in first], texts, reliable)
 
 
 def translate(
@@ -210,7 +219,11 @@ def figures(part: Part, preset: str) -> list[Row]:
         if found.p_value is not None:
             figures[f"{metric}_p"] = found.p_value
     scores = {name: score(texts, part.references, preset) for name, texts in part.texts.items()}
-    return [Row(part.split, name, found, found.metrics() | sampled[name]) for name, found in scores.items()]
+    reliable = {name: one.metrics() for name, one in part.reliability.items()}
+    return [
+        Row(part.split, name, found, found.metrics() | sampled[name] | reliable.get(name, {}))
+        for name, found in scores.items()
+    ]
 
 
 def _log(run: Run, parts: list[Part], rows: list[Row]) -> None:
@@ -232,6 +245,9 @@ def _log(run: Run, parts: list[Part], rows: list[Row]) -> None:
         for i in range(len(part.ids))
     ]
     run.log_table(_columns(texts), "translations_table.json")
+    for part in parts:
+        if part.reliability:
+            run.log_figure(diagram(part.reliability), f"reliability_{part.split}.png")
     run.log_metrics({metric_name(row, name): value for row in rows for name, value in row.figures.items()}, 0)
 
 
@@ -251,10 +267,24 @@ def as_text(rows: list[Row], preset: str) -> str:
         chosen = [row for row in rows if row.split == split]
         count, first = chosen[0].scores.sentences, chosen[0].system
         lines += ["", f"{split} ({preset}), {count} sentences; [95 % intervals]; p against {first}"]
-        table = [["", *SHOWN], *([row.system, *(_shown(row.figures, name) for name in SHOWN)] for row in chosen)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+        lines += _table([[row.system, *(_shown(row.figures, name) for name in SHOWN)] for row in chosen], SHOWN)
+        if any("coverage" in row.figures for row in chosen):
+            lines += ["", "how far its confidence can be trusted (docs/confidence.md)"]
+            lines += _table([[row.system, *(_reliable(row.figures, n) for n in RELIABLE)] for row in chosen], RELIABLE)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _table(rows: list[list[str]], names: Sequence[str]) -> list[str]:
+    """Lines of columns under their names; the first column has none."""
+    table = [["", *names], *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+
+
+def _reliable(figures: Mapping[str, float], name: str) -> str:
+    if name not in figures:
+        return "-"
+    return f"{figures[name]:.1f}" if name == "groundedness" else f"{figures[name]:.3f}"
 
 
 def _shown(figures: Mapping[str, float], name: str) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 
 from sign_models.datasets.inputs import Inputs
 from sign_models.evaluation.metrics import Scores
+from sign_models.evaluation.reliability import FIGURES as RELIABILITY
 from sign_models.params.schema import GenerateParams
 from sign_models.pipeline.evaluate import log_inputs
 from sign_models.pipeline.rescore import score_again
@@ -21,7 +22,7 @@ from sign_models.tracking.runs import Run, stage_run
 logger = logging.getLogger(__name__)
 TRANSLATOR = model_names()["translator"]
 SPLITS = ("train", "dev", "test", "none")
-FIGURES = [name for name, kind in Scores.__annotations__.items() if kind == "float"]
+FIGURES = [*(name for name, kind in Scores.__annotations__.items() if kind == "float"), *RELIABILITY]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class PromoteOptions:
 
     inputs: to score both versions on where their own data differ; None: the embedded ones, for a version made on them.
     params: how texts are scored then.
+    require: what the version's figures must be besides.
     """
 
     model: str
@@ -42,6 +44,7 @@ class PromoteOptions:
     inputs: Inputs | None
     params: GenerateParams
     experiment: str
+    require: tuple[promotion.Requirement, ...] = ()
 
 
 def run_promote(options: PromoteOptions) -> None:
@@ -81,7 +84,7 @@ def _promote(o: PromoteOptions, run: Run, done: promotion.Done) -> None:
 
     said = promotion.promote(
         o.model, str(chosen.version), o.alias, metric=o.metric, force=o.force, reason=o.reason,
-        score=score if inputs else None, done=done,
+        score=score if inputs else None, require=o.require, done=done,
     )  # fmt: skip
     if o.inputs and not said.scored_again:
         logger.info("%s was not read: the versions need no scoring on other data", o.inputs.source)
@@ -101,6 +104,7 @@ def _told(said: promotion.Promotion, run_id: str) -> str:
     if said.score is not None and said.previous_score is not None:
         when = "both scored again, on the same data" if said.scored_again else "as scored on the same data"
         lines.append(f"{said.metric} {said.score:.4g}, version {said.previous} {said.previous_score:.4g} ({when})")
+    lines += [f"required: {', '.join(said.required)}"] if said.required else []
     if said.forced:
         lines.append(f"forced: {said.reason}")
     back = f"mlflow run . -e promote -P model={said.name} -P alias={said.alias} -P rollback=true"

@@ -49,11 +49,12 @@ def score_again(
         held_out = common_held_out(versions, corpus, [inputs.texts.get(name) for name in corpus.ids])
         corpus = replace(corpus, splits=[*np.where(np.isin(np.arange(len(corpus)), held_out), "dev", "train")])
         splits = ["dev"]
-    scores = translate(version, corpus, inputs.texts, params, splits).scores
+    made = translate(version, corpus, inputs.texts, params, splits)
     if version.stage == "alignment":  # by dev, as in training, where there is one
-        found = scores[splits[-1]].metrics() | {"score": scores[splits[-1]].chrf}
+        scores = made.scores[splits[-1]]
+        found = scores.metrics() | {"score": scores.chrf}
         return {f"validation/{name}": value for name, value in found.items()}
-    return {f"{split}/{name}": value for split in splits for name, value in scores[split].metrics().items()}
+    return made.metrics()
 
 
 def own_splits(versions: Sequence[ModelRef]) -> list[str]:

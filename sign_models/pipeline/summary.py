@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
+from sign_models.evaluation.reliability import FIGURES
 from sign_models.evaluation.text import words
 from sign_models.pipeline.context import Output
 from sign_models.stages.declaration import STAGES, option_name
@@ -31,16 +32,19 @@ class Report:
         examples: Rows of the first held-out split.
         preset: How they were scored.
         too_short: Splits in which no reference has four words, so that BLEU-4 says nothing.
+        reliability: Split -> figure -> value, of how far the confidence of texts can be trusted.
     """
 
     scores: dict[str, dict[str, float]]
     examples: list[dict[str, Any]]
     preset: str
     too_short: frozenset[str] = frozenset()
+    reliability: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Every score by `split/metric`."""
-        return {f"{split}/{name}": value for split, found in self.scores.items() for name, value in found.items()}
+        """Every score and figure by `split/metric`."""
+        found = [pair for of in (self.scores, self.reliability) for pair in of.items()]
+        return {f"{split}/{name}": value for split, figures in found for name, value in figures.items()}
 
 
 def read_report(made: Sequence[Output]) -> Report | None:
@@ -50,8 +54,13 @@ def read_report(made: Sequence[Output]) -> Report | None:
             with fetch(output.run_id, output.stage.report) as path:
                 content = json.loads(path.read_text(encoding="utf-8"))
             rows, scores = content["results"], content["scores"]
+            reliability = {
+                split: {name: value for name, value in of.items() if name in FIGURES}
+                for split, of in content.get("reliability", {}).items()
+            }
             long = {row["split"] or "none" for row in rows if len(words(row["reference"] or "")) >= BLEU_WORDS}
-            return Report(scores, _examples(rows, scores), content["scoring"], frozenset(scores.keys() - long))
+            short = frozenset(scores.keys() - long)
+            return Report(scores, _examples(rows, scores), content["scoring"], short, reliability)
     return None
 
 
@@ -77,6 +86,7 @@ def show(made: Sequence[Output], report: Report | None, run_id: str, seconds: fl
             if split in report.scores:
                 found = "  ".join(f"{name} {_figure(report, split, name)}" for name in SHOWN)
                 lines.append(f"{split:>5} ({report.preset})  {found}")
+                lines += _trust(report.reliability.get(split, {}))
         for row in report.examples:
             lines += [f"  {row['id']}", f"    text       {row['text']}"]
             lines += [f"    reference  {row['reference']}"] if row["reference"] else []
@@ -90,6 +100,15 @@ def show(made: Sequence[Output], report: Report | None, run_id: str, seconds: fl
     if models:
         lines.append(f"next   {next_command(made)}")
     click.echo("\n".join(lines))
+
+
+def _trust(figures: Mapping[str, float]) -> list[str]:
+    """What is given of the texts, where some are rejected."""
+    if "false_accepts" not in figures:
+        return []
+    right = f", {figures['precision_accepted']:.0%} of them right" if "precision_accepted" in figures else ""
+    without = f"of clips without signing {figures['false_accepts']:.0%}"
+    return [f"      sure enough to be given: {figures['coverage']:.0%}{right}; {without} (docs/confidence.md)"]
 
 
 def _figure(report: Report, split: str, name: str) -> str:

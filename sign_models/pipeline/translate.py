@@ -28,6 +28,7 @@ from sign_models.video.overlay import check_overlay, write_overlay
 
 CHAMPION = f"models:/{model_names()['translator']}@champion"
 FORMS = ("srt", "vtt", "eaf", "json")
+UNSURE = ("mark", "omit")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class TranslateOptions:
         strict_extractor: Refuse clips of another extractor than training's.
         overlay: A file, .mp4 or .gif: the video again with skeleton and captions. Of several videos it becomes a
             folder of that name, with a file each.
+        unsure: What captions have where a text is rejected: "mark" gives `[unsure]`, "omit" nothing.
+        reject_below: Confidence below which a text is rejected. None: as the model was made.
     """
 
     videos: Path
@@ -50,6 +53,8 @@ class TranslateOptions:
     strict_extractor: bool = False
     overlay: Path | None = None
     experiment: str = ""
+    unsure: str = UNSURE[0]
+    reject_below: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,17 @@ def run_translate(options: TranslateOptions) -> None:
             warning = check_extractor(clip.sequence, trained, strict=options.strict_extractor)
             if warning:
                 print(f"{clip.sequence.id}: warning: {warning}", file=sys.stderr)
-            answer = predictor.predict([clip.sequence], n_best=options.n_best, windows=True)[0]
+            [answer] = predictor.predict(
+                [clip.sequence], n_best=options.n_best, windows=True, reject_below=options.reject_below
+            )
             found = segments(answer, clip.sequence)
-            for segment in found:
+            shown = captions.marked(found) if options.unsure == "mark" else found
+            for segment in shown:
                 print(f"{clip.sequence.id}\t{segment.start:.2f}\t{segment.end:.2f}\t{segment.text}")
             if not found:
                 print(f"{clip.sequence.id}: no signing found", file=sys.stderr)
-            _draw(options, clip, found)
-            _write(options, clip, found, answer, upstream.uri)
+            _draw(options, clip, shown)
+            _write(options, clip, found, shown, {"model": upstream.uri, "score": answer["score"]})
 
 
 def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segment]:
@@ -103,7 +111,15 @@ def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segm
         )
     windows = answer["windows"]
     others = tuple(h["text"] for h in answer.get("n_best", ())[1:]) if len(windows) == 1 else ()
-    return [Segment(w["start"], w["end"], w["text"], confidence_of(w), others) for w in windows]
+    return [
+        Segment(w["start"], w["end"], w["text"], confidence_of(w), _others(w, others), bool(w.get("unsure")))
+        for w in windows
+    ]
+
+
+def _others(window: Mapping[str, Any], others: tuple[str, ...]) -> tuple[str, ...]:
+    """Of a text that was rejected, what it would be comes first."""
+    return (window["guess"], *others) if window.get("guess") else others
 
 
 def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
@@ -138,16 +154,19 @@ def _draw(options: TranslateOptions, clip: _Clip, found: list[Segment]) -> None:
     write_overlay(file, clip.video, clip.sequence, found)
 
 
-def _write(options: TranslateOptions, clip: _Clip, found: list[Segment], answer: Any, model: str) -> None:
+def _write(
+    options: TranslateOptions, clip: _Clip, found: list[Segment], shown: list[Segment], of_answer: Mapping[str, Any]
+) -> None:
+    """The files that are asked for. found: what JSON holds, beside of_answer. shown: what captions do."""
     source = clip.video.name if clip.video else clip.sequence.id
     for form in options.forms:
         if form == "json":
-            tree = json.loads(captions.to_json(found, source)) | {"model": model, "score": answer["score"]}
+            tree = json.loads(captions.to_json(found, source)) | of_answer
             text = json.dumps(tree, ensure_ascii=False, indent=1) + "\n"
         elif form == "eaf":
-            text = captions.to_eaf(found, clip.video)
+            text = captions.to_eaf(shown, clip.video)
         else:
-            text = captions.to_srt(found) if form == "srt" else captions.to_vtt(found)
+            text = captions.to_srt(shown) if form == "srt" else captions.to_vtt(shown)
         file = options.out / f"{clip.sequence.id}.{form}"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

@@ -72,6 +72,8 @@ class Answering:
 def segments_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Segments of an answer, as {"start", "end", "text", "confidence", "unsure", "n_best"}.
 
+    One whose text was rejected has a "guess" too.
+
     Other texts stand with a clip's only window: those of several windows are of the whole clip.
 
     Args:
@@ -89,10 +91,18 @@ def segments_of(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
             "text": w["text"],
             "confidence": confidence_of(w),
             "unsure": bool(w.get("unsure", not w["text"] or confidence_of(w) < UNSURE_BELOW)),
-            "n_best": [{"text": h["text"], "confidence": confidence_of(h)} for h in others],
+            "n_best": [{"text": h["text"], "confidence": _of_other(h, w)} for h in others],
+            **({"guess": w["guess"]} if "guess" in w else {}),
         }
         for w in windows
     ]
+
+
+def _of_other(other: Mapping[str, Any], best: Mapping[str, Any]) -> float:
+    """How sure another text is: as much less than the best one as its score is less."""
+    if best.get("confidence") is None:
+        return confidence_of(other)
+    return confidence_of(best) * math.exp(min(0.0, float(other["score"]) - float(best["score"])))
 
 
 def confidence_of(found: Mapping[str, Any]) -> float:

@@ -22,7 +22,7 @@ from sign_models.keypoints.windows import split_into_windows as cut_up
 from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.translator import Translator, describe_window, join_windows
+from sign_models.models.translator import Hypothesis, Translator, describe_window, join_windows, refuse
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +73,7 @@ class Predictor:
         beams: int | None = None,
         n_best: int | None = None,
         windows: bool = False,
+        reject_below: float | None = None,
     ) -> list[dict[str, Any]]:
         """Answer clips.
 
@@ -81,12 +82,15 @@ class Predictor:
             beams: Hypotheses that a translator's search follows. None: as it was trained for.
             n_best: Most texts that a translator answers. None: one.
             windows: Whether a translator's answers name the windows of a clip.
+            reject_below: Confidence below which a translator gives no text. None: as it was made.
 
         Returns:
             One answer a clip, in order. Of a skeleton model {"distance"}: mean distance of restored from seen
             landmarks, in shoulder widths. Of a temporal model {"representation"}: (S, D) as nested lists. Of a
             translator {"text", "score"}, with "n_best" where more than one text is asked for, and "windows" where they
-            are.
+            are. Where it has a calibrated confidence, or is to reject, answers and windows have {"confidence",
+            "unsure"} too. The text of a window that is rejected is "", and its "guess" is what it would be. The text of
+            a clip leaves such a window out, and the clip is unsure.
 
         Raises:
             DataError: A clip cannot be normalised.
@@ -101,11 +105,27 @@ class Predictor:
         answers = []
         for sequence, of in zip(sequences, cut, strict=True):
             parts = [next(found) for _ in of]
-            answers.append(self._joined(of, parts, n_best))
-            if windows and isinstance(self.model, Translator):
+            answer = self._joined(of, parts, n_best)
+            if isinstance(self.model, Translator):
                 told_of = [describe_window(w.begin, w.end, sequence.fps, p[0]) for w, p in zip(of, parts, strict=True)]
-                answers[-1]["windows"] = told_of
+                answer = self._judge(answer, told_of, [p[0] for p in parts], reject_below)
+                answer |= {"windows": told_of} if windows else {}
+            answers.append(answer)
         return answers
+
+    def _judge(
+        self, answer: dict[str, Any], windows: list[dict[str, Any]], best: list[Hypothesis], reject_below: float | None
+    ) -> dict[str, Any]:
+        """The answer to a clip, and in their places its windows, with how sure they are, without what is rejected."""
+        model = self.model
+        assert isinstance(model, Translator)
+        below = model.generation.reject_below if reject_below is None else reject_below
+        windows[:] = [refuse(w | model.judge([b], below)) for w, b in zip(windows, best, strict=True)]
+        answer = refuse(answer | model.judge(best, below))
+        if answer.get("unsure"):
+            sure = [i for i, window in enumerate(windows) if not window["unsure"]]
+            answer["text"] = join_windows([[best[i]] for i in sure], [1] * len(sure))[0].text
+        return answer
 
     def reach(self) -> tuple[int, int]:
         """How the model takes long clips.

@@ -38,6 +38,7 @@ MAX_BEAMS = 16
 MAX_MESSAGE = 500  # characters of what a client sent
 FORMS = ("npz", "pose", "keypoints")
 FLAGS = ("windows", "strict_extractor")  # params that are true or false
+SHARES = ("reject_below",)  # params from 0 to 1
 
 
 class Clip(BaseModel):
@@ -157,12 +158,13 @@ class ServedModel(PythonModel):
             raise Refused(str(error)) from error
 
 
-def search_params(config: Mapping[str, Any]) -> dict[str, int | bool]:
-    """Params of a request to a model: `beams`, `n_best`, `windows` and `strict_extractor`. Only a translator has any.
+def search_params(config: Mapping[str, Any]) -> dict[str, float | bool]:
+    """Params of a request to a model. Only a translator has any.
 
     beams: hypotheses that the search follows, at least n_best. n_best: most texts that are answered. windows: whether
     the answer names the windows in which a clip was translated. strict_extractor: whether a clip of another extractor
-    than training's is refused, where it would else get a `warning`.
+    than training's is refused, where it would else get a `warning`. reject_below: confidence below which no text is
+    given; translators of before it do not have it.
 
     Args:
         config: Content of the model's config.json.
@@ -172,7 +174,8 @@ def search_params(config: Mapping[str, Any]) -> dict[str, int | bool]:
     """
     if "generation" not in config:
         return {}
-    return {"beams": config["generation"]["beams"], "n_best": 1, "windows": False, "strict_extractor": False}
+    found = {"beams": config["generation"]["beams"], "n_best": 1, "windows": False, "strict_extractor": False}
+    return found | {name: float(config["generation"][name]) for name in SHARES if name in config["generation"]}
 
 
 def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
@@ -301,12 +304,14 @@ def clip_of(sequence: KeypointSequence) -> dict[str, Any]:
     return {"npz": base64.b64encode(file.getvalue()).decode(), **{k: v for k, v in told.items() if v is not None}}
 
 
-def _checked(params: Mapping[str, Any]) -> dict[str, int | bool]:
+def _checked(params: Mapping[str, Any]) -> dict[str, float | bool]:
     """Params in the types that the signature has."""
-    checked = {name: bool(value) if name in FLAGS else int(value) for name, value in params.items()}
+    kinds: dict[str, Any] = dict.fromkeys(FLAGS, bool) | dict.fromkeys(SHARES, float)
+    checked = {name: kinds.get(name, int)(value) for name, value in params.items()}
     for name, value in checked.items():
-        if name not in FLAGS and not 1 <= value <= MAX_BEAMS:
-            raise DataError(f"{name} {value}", place="params", wanted=f"1 to {MAX_BEAMS}")
+        least, most = (0, 1) if name in SHARES else (1, MAX_BEAMS)
+        if name not in FLAGS and not least <= value <= most:
+            raise DataError(f"{name} {value}", place="params", wanted=f"{least} to {most}")
     return checked
 
 

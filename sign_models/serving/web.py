@@ -89,6 +89,7 @@ class Cue(BaseModel):
     end: float
     text: Annotated[str, Field(max_length=10_000)]
     confidence: float | None = None
+    unsure: bool = False
 
 
 def make_app(
@@ -127,7 +128,8 @@ def make_app(
             cues = [Cue.model_validate(cue) for cue in content]
         except (ValueError, TypeError, RecursionError) as error:
             raise DataError("no list of segments", place="captions", wanted="start, end and text of each") from error
-        made = [captions.Segment(c.start, c.end, c.text, c.confidence) for c in cues]
+        made = [captions.Segment(c.start, c.end, c.text, c.confidence, unsure=c.unsure) for c in cues]
+        made = captions.marked(made)
         return PlainTextResponse(getattr(captions, f"to_{form}")(made))
 
     @app.websocket("/stream")
@@ -282,7 +284,7 @@ async def _stream(connection: WebSocket, shared: _Shared, size: tuple[float, flo
 
     Answers: {"type": "partial" | "final", "segment", "start", "end", "text", "confidence", "unsure", "n_best"}, then
     {"type": "end"}, or {"type": "error", "message"}. A partial text is of the segment that is being signed; a final one
-    is never revised.
+    is never revised. Where a text is rejected, "guess" has all of it, and "text" what is sure.
     """
     if not _same_origin(connection.headers) or shared.streams >= MAX_STREAMS:
         await connection.close(1008)
@@ -343,6 +345,7 @@ def _told(answering: Answering, piece: Piece, size: tuple[float, float]) -> list
     if not segments:
         return []
     text = " ".join(s["text"] for s in segments if s["text"])
+    guess = " ".join(told for s in segments if (told := s.get("guess", s["text"])))
     return [
         {
             **segments[-1],
@@ -351,6 +354,7 @@ def _told(answering: Answering, piece: Piece, size: tuple[float, float]) -> list
             "start": round(float(piece.times[0]), 3),
             "end": round(float(piece.times[-1]), 3),
             "text": text,
+            **({"guess": guess} if any("guess" in s for s in segments) else {}),
             "confidence": min(s["confidence"] for s in segments),
             "unsure": any(s["unsure"] for s in segments),
             "warning": found["warning"],

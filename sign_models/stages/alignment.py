@@ -28,7 +28,8 @@ from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED
 from sign_models.models.translator import Generation, Hypothesis, Translator
 from sign_models.params.schema import AlignmentParams
-from sign_models.stages.generate import by_window, stack, text_of
+from sign_models.stages.calibrate import Calibrated, Examples, calibrate
+from sign_models.stages.generate import best_of, by_window, stack, text_of
 from sign_models.stages.labels import LABEL_BUCKET, label_table, labelled_clips, text_side, too_short
 from sign_models.stages.objective import Labelled, Translation
 from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained
@@ -123,9 +124,7 @@ class AlignmentTask:
         self.labels = label_table(tokenizer, self.texts, text)
         self.label_lengths = (self.labels != IGNORED).sum(1).numpy()
         alignment = AlignmentModel(temporal.width, text.vocabulary, text)
-        given = params.generation.model_dump()
-        if given["ctc_weight"] is None:
-            given["ctc_weight"] = USUAL_CTC
+        given = {"ctc_weight": USUAL_CTC} | params.generation.model_dump(exclude_none=True)
         temporal.skeleton.parts.depth.requires_grad_(self.frames.has_depth)
         if not params.finetune:
             temporal.requires_grad_(False)
@@ -337,6 +336,12 @@ class AlignmentTask:
         good = [weight for weight, score in scores.items() if score >= max(scores.values()) - self.tolerance]
         return min(good, key=lambda weight: abs(weight - USUAL_CTC))
 
+    def calibrate(self) -> Calibrated:
+        """Fit the model's confidence on the validation videos, and choose from which on it answers."""
+        found = self._by_window(self.objective.model, best_of(self.objective.model, self.generation))
+        dev = Examples(self.frames.corpus, self.dev, self.cut, found, self._references(), self.scoring)
+        return calibrate(self.objective.model, dev, self.held_out)
+
     def groups(self) -> Iterable[Group]:
         """The encoder, with its share of the learning rate, and the rest.
 
@@ -404,9 +409,11 @@ def train(
     if params.generation.ctc_weight is None and not task.held_out:
         logger.log(f"alignment: weight of CTC in ranking {USUAL_CTC}: no clip is held out to choose it by")
     elif params.generation.ctc_weight is None and device.process_group.is_main_process:
-        model.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
+        model.generation = task.generation = replace(model.generation, ctc_weight=task.best_ctc_weight())
         logger.metrics({"validation/ctc_weight": model.generation.ctc_weight}, progress.step)
         logger.log(f"alignment: weight of CTC in ranking {model.generation.ctc_weight}")
+    if device.process_group.is_main_process:
+        task.calibrate().report(logger, progress.step)
     model = model.cpu()
     model.alignment.text.merge()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from sign_models import interruption
 from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
+from sign_models.data.negatives import KINDS, negatives
 from sign_models.data.representations import read_representations
 from sign_models.data.sampler import batches_by_length
 from sign_models.data.splits import clips_of_split
@@ -22,6 +23,7 @@ from sign_models.data.windows import WindowedCorpus, split_long_clips
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
+from sign_models.evaluation.reliability import Reliability, diagram, measure
 from sign_models.models.precision import inference_autocast
 from sign_models.models.storage import load
 from sign_models.models.translator import Generation, Hypothesis, Translator, describe_window, join_windows
@@ -29,19 +31,28 @@ from sign_models.params.schema import GenerateParams
 from sign_models.stages.work import Result, Work
 
 T = TypeVar("T")
+DIAGRAM = "reliability.png"
+NEGATIVES, NEGATIVES_SEED = 25, 1  # clips without signing of each kind, to count what is answered; alignment has seed 0
 BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer clips come in smaller batches
 
 
 @dataclass(frozen=True)
 class Generated:
-    """rows: one a video, {"id", "split", "text", "score", "reference", "windows"}. scores: by split.
+    """rows: one a video, {"id", "split", "text", "score", "reference", "windows"}. scores, reliability: by split.
 
     windows: what was translated at once, {"frames": [begin, end], "start", "end", "text", "score"}; start and end in
-    seconds, None where the video's frame rate is unknown.
+    seconds, None where the video's frame rate is unknown. Where the model has a calibrated confidence, or texts are to
+    be rejected, rows and windows also have {"confidence", "unsure"}; their text is what it is without.
     """
 
     rows: list[dict[str, Any]]
     scores: dict[str, Scores]
+    reliability: dict[str, Reliability] = field(default_factory=dict)
+
+    def metrics(self) -> dict[str, float]:
+        """Every score and figure by `split/name`."""
+        found = [(split, one.metrics()) for of in (self.scores, self.reliability) for split, one in of.items()]
+        return {f"{split}/{name}": value for split, figures in found for name, value in figures.items()}
 
     def report(self, asked: str) -> dict[str, Any]:
         """What generation_results.json holds. asked: the preset of params, which stands where nothing was scored."""
@@ -50,6 +61,10 @@ class Generated:
             "scores": {split: found.metrics() for split, found in self.scores.items()},
             "scoring": next((found.preset for found in self.scores.values()), asked),
             "signatures": next((found.signatures for found in self.scores.values()), {}),
+            "reliability": {
+                split: found.metrics() | {"reject_below": found.reject_below, "false_accepts_by_kind": found.by_kind}
+                for split, found in self.reliability.items()
+            },
         }
 
 
@@ -62,10 +77,12 @@ def run(work: Work) -> Result:
     model.generation = generation(model.generation, params)
     report = found.report(params.scoring)
     work.report.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
+    if found.reliability:
+        diagram(found.reliability).savefig(work.folder / DIAGRAM, dpi=120)
     columns = {name: [row[name] for row in found.rows] for name in found.rows[0] if name != "windows"}
     return Result(
         model.cpu(),
-        metrics={f"{split}/{name}": value for split, of in report["scores"].items() for name, value in of.items()},
+        metrics=found.metrics(),
         tags={"sign.scoring": report["scoring"]} | {f"sign.signature.{k}": v for k, v in report["signatures"].items()},
         tables={"generation_results_table.json": columns},
     )
@@ -107,13 +124,71 @@ def generate(
     cut = split_long_clips(corpus, clips, wanted.window)
     frames = DeviceCorpus(cut.corpus, device)
 
-    def best_of(y: Tensor, mask: Tensor) -> list[Hypothesis]:
-        return [found[0] for found in model.translate(y, mask, wanted)]
-
-    found = by_window(model, frames, cut, clips, best_of, params.batch_size * BATCH_FRAMES, representations)
+    batch_frames = params.batch_size * BATCH_FRAMES
+    found = by_window(model, frames, cut, clips, best_of(model, wanted), batch_frames, representations)
     best = dict(tqdm(found, total=signed(cut, clips).sum(), desc="generate", unit="window", disable=None))
-    rows = [_row(corpus, int(clip), cut, best, texts) for clip in np.sort(clips)]
-    return Generated(rows, scores(rows, params.scoring))
+    of_clip = {int(clip): [best[int(i)] for i in cut.windows_of(clip) if int(i) in best] for clip in np.sort(clips)}
+    below = wanted.reject_below
+    rows = [_row(corpus, clip, cut, best, texts) | model.judge(found, below) for clip, found in of_clip.items()]
+    for row, windows in zip(rows, of_clip.values(), strict=True):
+        for window, hypothesis in zip(row["windows"], windows, strict=True):
+            window |= model.judge([hypothesis], below)
+    made, sure = Generated(rows, scores(rows, params.scoring)), [_least(found) for found in of_clip.values()]
+    for split, scored in made.scores.items():
+        chosen = [i for i, row in enumerate(rows) if row["reference"] and (row["split"] or "none") == split]
+        refuse: dict[str, list[float]] = {}
+        if below and split != "train":
+            places = np.array([*of_clip])[chosen]
+            of_kinds = unsigned(model, corpus, places, [*KINDS], NEGATIVES_SEED, wanted, batch_frames)
+            # a text that is given is one too many
+            refuse = {kind: [_most(windows) for _, windows in found] for kind, found in of_kinds.items()}
+        hypotheses, references = ([str(rows[i][name]) for i in chosen] for name in ("text", "reference"))
+        confidence = [sure[i] for i in chosen]
+        made.reliability[split] = measure(hypotheses, references, confidence, scored.preset, below, refuse)
+    return made
+
+
+def _least(windows: Sequence[Hypothesis]) -> float:
+    """How sure the least sure of a clip's texts is."""
+    return min((hypothesis.sureness for hypothesis in windows), default=0.0)
+
+
+def _most(windows: Sequence[Hypothesis]) -> float:
+    """How sure the surest of a clip's texts is."""
+    return max((hypothesis.sureness for hypothesis in windows), default=0.0)
+
+
+def best_of(model: Translator, wanted: Generation) -> Callable[[Tensor, Tensor], list[Hypothesis]]:
+    """For `by_window`: the best text of each window."""
+    return lambda y, mask: [found[0] for found in model.translate(y, mask, wanted)]
+
+
+def unsigned(
+    model: Translator,
+    corpus: Corpus,
+    clips: np.ndarray,
+    kinds: Sequence[str],
+    seed: int,
+    wanted: Generation,
+    batch_frames: int,
+) -> dict[str, list[tuple[int, list[Hypothesis]]]]:
+    """Translate clips in which nobody signs, made of `clips` (data.negatives).
+
+    Returns:
+        By kind, of each such clip: the place of the clip that it was made of, and the best texts of its windows.
+    """
+    drawn = negatives(corpus, clips, kinds, NEGATIVES, seed)
+    found: dict[str, list[tuple[int, list[Hypothesis]]]] = {kind: [] for kind in kinds}
+    if not len(drawn):
+        return found
+    every = np.arange(len(drawn))
+    cut = split_long_clips(drawn, every, wanted.window)
+    device = next(model.parameters()).device
+    best = dict(by_window(model, DeviceCorpus(cut.corpus, device), cut, every, best_of(model, wanted), batch_frames))
+    for i, name in enumerate(drawn.ids):
+        made_of = corpus.index[str(drawn.groups[i])]
+        found[name.partition(":")[0]].append((made_of, [best[int(w)] for w in cut.windows_of(i) if int(w) in best]))
+    return found
 
 
 def signed(cut: WindowedCorpus, clips: np.ndarray) -> np.ndarray:
@@ -189,7 +264,8 @@ def _row(
 
 def generation(trained: Generation, params: GenerateParams) -> Generation:
     """How the model was trained to look for text, unless params say otherwise."""
-    given: dict[str, Any] = {n: getattr(params, n) for n in ("beams", "length_penalty", "window")}
+    names = ("beams", "length_penalty", "window", "reject_below")
+    given: dict[str, Any] = {name: getattr(params, name) for name in names}
     return replace(trained, **{name: value for name, value in given.items() if value is not None})
 
 

@@ -7,9 +7,10 @@ import json
 import math
 import re
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 from sign_models import interruption
 from sign_models.errors import ParamsError, UpstreamError
@@ -24,7 +25,7 @@ from sign_models.tracking.store_errors import translate_store_errors
 
 CHAMPION = "champion"
 RECORD, ROLLBACK, DATA = "sign.promotion.", "sign.rollback.", "sign.data."
-LOWER_IS_BETTER = re.compile(r"loss|error_rate|distance|perplexity")
+LOWER_IS_BETTER = re.compile(r"loss|error_rate|distance|perplexity|/(aurc|ece|false_accepts)$")
 Score = Callable[[ModelRef], Mapping[str, float]]
 Done = Callable[["Promotion"], None]
 
@@ -35,6 +36,52 @@ def nothing(said: Promotion) -> None:
     Args:
         said: What was done.
     """
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a version's figure must be.
+
+    Attributes:
+        metric: With its split, as in "test/coverage", or without. Without: of the first split that the stage's own
+            metrics name and the version was scored on.
+        sign: How the figure and the bound must compare.
+        bound: In the figure's unit.
+    """
+
+    metric: str
+    sign: Literal[">=", "<="]
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.sign} {self.bound:g}"
+
+    def check(self, scores: Mapping[str, float], stage: str, place: str) -> None:
+        """Refuse a version that does not keep it.
+
+        Args:
+            scores: Of the version, by their names today.
+            stage: Of the version.
+            place: What the version is called.
+
+        Raises:
+            UpstreamError: The figure is another, or there is none.
+        """
+        wanted = current_name(self.metric)
+        if not {*"/."} & {*self.metric}:
+            splits = [current_name(name).partition("/")[0] for name in by_role()[stage].metrics]
+            named = [f"{split}/{self.metric}" for split in splits]
+            wanted = next((name for name in named if name in scores), named[0])
+        value = scores.get(wanted)
+        if value is None:
+            raise UpstreamError(
+                f"has no {wanted}",
+                place=place,
+                wanted=str(self),
+                remedy=f"it was scored by {', '.join(sorted(scores)) or 'nothing'}",
+            )
+        if not (value >= self.bound if self.sign == ">=" else value <= self.bound):
+            raise UpstreamError(f"{wanted} {value:.4g}", place=place, wanted=str(self))
 
 
 @dataclass(frozen=True)
@@ -54,6 +101,7 @@ class Promotion:
         reason: Of the user.
         by: User and host.
         at: Time, ISO 8601 in UTC.
+        required: What else its figures had to be, and were.
     """
 
     name: str
@@ -68,6 +116,7 @@ class Promotion:
     reason: str
     by: str
     at: str
+    required: tuple[str, ...] = ()
 
 
 def promote(
@@ -79,6 +128,7 @@ def promote(
     force: bool = False,
     reason: str = "",
     score: Score | None = None,
+    require: Sequence[Requirement] = (),
     done: Done = nothing,
 ) -> Promotion:
     """Move an alias to a version, and `previous` to the version that held it.
@@ -94,6 +144,8 @@ def promote(
         force: Promote a version that scores worse, or cannot be compared. Needs a reason.
         reason: Recorded.
         score: Scores a version now; needed where the two were scored on other data. None: only recorded scores.
+        require: What else the version's figures must be, by the scores that were compared, else as registered. Force
+            does not go past it.
         done: Called once the aliases have moved, before anybody can stop the command.
 
     Returns:
@@ -124,9 +176,12 @@ def promote(
                 wanted="a version that is not worse",
                 remedy="keep the champion, or promote with force=true and a reason",
             )
+        figures = compared.figures or {current_name(name): value for name, value in chosen.metrics().items()}
+        for requirement in require:
+            requirement.check(figures, stage, chosen.uri)
         said = Promotion(
             chosen.name, chosen.version, alias, present, compared.metric, compared.score, compared.previous_score,
-            compared.scored_again, force, reason, _who(), _now(),
+            compared.scored_again, force, reason, _who(), _now(), tuple(map(str, require)),
         )  # fmt: skip
         # the old one's first: a kill in between leaves both aliases on it
         moves = {previous_of(alias): present} if present is not None and present != chosen.version else {}
@@ -236,6 +291,7 @@ class _Comparison:
     score: float | None
     previous_score: float | None
     scored_again: bool
+    figures: Mapping[str, float] = field(default_factory=dict)  # of the version, as they were compared
 
     @property
     def worse(self) -> bool:
@@ -272,7 +328,7 @@ def _compare(chosen: ModelRef, holder: ModelRef, metric: str, score: Score | Non
             wanted=f"one of {', '.join(sorted(ours.keys() & theirs.keys())) or 'a common metric: there is none'}",
             remedy="name it with metric=",
         )
-    return _Comparison(common[0], float(ours[common[0]]), float(theirs[common[0]]), again)
+    return _Comparison(common[0], float(ours[common[0]]), float(theirs[common[0]]), again, ours)
 
 
 def _if_usable(version: int, stage: str) -> ModelRef | None:

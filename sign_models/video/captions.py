@@ -6,13 +6,14 @@ import json
 import mimetypes
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sign_models.errors import DataError
 
 MAX_LINES, MAX_LINE_CHARACTERS = 2, 42
+UNSURE = "[unsure]"
 MIN_SHOWN_S, MAX_SHOWN_S = 1.0, 7.0
 WIDE = ((0x1100, 0x115F), (0x2E80, 0xA4CF), (0xAC00, 0xD7A3), (0xF900, 0xFAFF), (0xFE30, 0xFE6F), (0xFF00, 0xFF60))
 EAF_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
@@ -28,6 +29,7 @@ class Segment:
         text: The text.
         confidence: In [0, 1]. None: not known.
         n_best: Other texts, best first.
+        unsure: The text is not to be relied on. Where it was rejected it is "", and the first of n_best what it was.
     """
 
     start: float
@@ -35,6 +37,19 @@ class Segment:
     text: str
     confidence: float | None = None
     n_best: tuple[str, ...] = ()
+    unsure: bool = False
+
+
+def marked(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments for captions: one whose text was rejected reads "[unsure]", since somebody signs there.
+
+    Args:
+        segments: In order.
+
+    Returns:
+        The same, with that text.
+    """
+    return [replace(s, text=UNSURE) if s.unsure and not s.text else s for s in segments]
 
 
 def check_segments(segments: Sequence[Segment]) -> None:
@@ -184,6 +199,8 @@ def to_vtt(segments: Sequence[Segment]) -> str:
 def to_json(segments: Sequence[Segment], source: str = "") -> str:
     """Write {"source", "segments": [{"start", "end", "text", "confidence", "n_best"}]}.
 
+    Segments that are unsure say so too.
+
     Args:
         segments: In order.
         source: What was translated.
@@ -195,9 +212,8 @@ def to_json(segments: Sequence[Segment], source: str = "") -> str:
         DataError: As check_segments().
     """
     check_segments(segments)
-    return (
-        json.dumps({"source": source, "segments": [asdict(s) for s in segments]}, ensure_ascii=False, indent=1) + "\n"
-    )
+    told = [{name: value for name, value in asdict(s).items() if name != "unsure" or value} for s in segments]
+    return json.dumps({"source": source, "segments": told}, ensure_ascii=False, indent=1) + "\n"
 
 
 def to_eaf(segments: Sequence[Segment], video: Path | None = None, *, when: datetime | None = None) -> str:

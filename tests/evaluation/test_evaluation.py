@@ -4,8 +4,9 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 
 from sign_models.errors import DataError, ParamsError
-from sign_models.evaluation.metrics import score
+from sign_models.evaluation.metrics import groundedness, right, score
 from sign_models.evaluation.presets import PRESETS, find_preset, resolve_preset
+from sign_models.evaluation.reliability import diagram, measure
 from sign_models.evaluation.significance import compare
 from sign_models.evaluation.text import words
 
@@ -238,3 +239,46 @@ def test_comparison_tells_a_better_system_and_is_repeatable():
     assert bleu["as bad"].p_value > 0.2
     assert bleu["worse"].score == pytest.approx(score(worse, references).bleu4)
     assert abs(bleu["worse"].mean - bleu["worse"].score) < 2 and "bs:200" in bleu["worse"].signature
+
+
+# A text that is right, and texts that say something of their clips -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "reference", "preset", "is_right"),
+    [
+        ("good morning", "Good morning!", "cased", False),
+        ("good  morning", "Good morning!", "lowercased", True),
+        ("Good, morning", "Good morning.", "cased", True),
+        ("good morning all", "good morning", "cased", False),
+        ("", "good morning", "cased", False),
+        ("请给我茶", "请给我茶。", "chinese", True),
+        ("请给我水", "请给我茶", "chinese", False),
+        ("?!", "?!", "cased", True),
+    ],
+)
+def test_a_text_is_right_if_all_of_its_words_are(hypothesis: str, reference: str, preset: str, is_right: bool) -> None:
+    assert right([hypothesis], [reference], preset) == [is_right]
+
+
+@given(st.permutations(range(6)))
+def test_groundedness_is_what_the_clips_contribute_in_any_order(order: list[int]) -> None:
+    references = ["tea please", "a large coffee", "hello there", "tea please", "no milk today", "good night"]
+    mine = [references[i] for i in order]
+    assert groundedness(mine, mine) > 70  # of 100: the texts have little in common
+    assert groundedness(["tea please"] * 6, mine) == pytest.approx(0)  # the same of all clips
+    assert groundedness([""] * 6, mine) == 0
+    assert groundedness(["tea please"] * 6, ["tea please"] * 6) == 0  # nothing to tell apart
+
+
+def test_reliability_of_texts_is_made_of_its_parts() -> None:
+    references, texts = ["tea", "milk", "water", "coffee"], ["tea", "milk", "tea", ""]
+    negatives = {"still": [0.9, 0.1], "noise": [0.0, 0.0], "none": []}
+    found = measure(texts, references, [0.9, 0.4, 0.6, 0.0], "cased", 0.5, negatives)
+    assert (found.coverage, found.precision_accepted) == (0.5, 0.5)
+    assert found.by_kind == {"still": 0.5, "noise": 0.0} and found.false_accepts == 0.25
+    assert found.correct.tolist() == [True, True, False, False]
+    never = measure(texts, references, [0.9, 0.4, 0.6, 0.0], "cased", 0.0)
+    assert (never.coverage, never.precision_accepted, never.false_accepts) == (0.75, 2 / 3, None)
+    assert never.metrics().keys() == {"coverage", "precision_accepted", "aurc", "ece", "groundedness"}
+    assert len(diagram({"one": found, "other": never}).axes) == 2

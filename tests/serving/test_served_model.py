@@ -87,6 +87,24 @@ def test_params_are_those_of_the_signature(model: PyFuncModel) -> None:
     assert ask(model, one, beams="a")[0] == 400
 
 
+def test_from_which_confidence_on_is_a_param_of_translators_that_know_of_it(shared: Path) -> None:
+    folder = fakes.write(shared / "doubting", "translator", 0.5)
+    config = {"stage": "translator", "width": 8, "generation": {"beams": 4, "reject_below": 0.25}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with stage_run("generate") as run:
+        version = register(run, "translator", folder, metrics={}, upstream={}, tags={}, step=0)
+    doubting = mlflow.pyfunc.load_model(version.uri)
+    param = next(p for p in doubting.metadata.get_params_schema().params if p.name == "reject_below")
+    assert (param.dtype.name, param.default) == ("double", 0.25)
+    clip = {"npz": npz(keypoints=POINTS)}
+    for given, used in ((None, 0.25), (0, 0.0), (0.75, 0.75), (1, 1.0)):
+        status, [answer] = ask(doubting, clip, **({} if given is None else {"reject_below": given}))
+        assert (status, answer["reject_below"]) == (200, used)
+    for wrong in (-0.1, 1.5):
+        status, said = ask(doubting, clip, reject_below=wrong)
+        assert status == 400 and f"reject_below {wrong}; wanted 0 to 1" in said
+
+
 def test_a_pose_file_is_read_as_it_is_from_disk() -> None:
     from importlib import resources
 

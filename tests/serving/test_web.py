@@ -279,3 +279,54 @@ def test_a_request_that_never_ends_is_refused(page: TestClient, monkeypatch: pyt
     monkeypatch.setattr(web.Request, "stream", never)
     answer = page.post(WHERE, content=b"x")
     assert answer.status_code == 400 and "is not whole" in answer.json()["message"]
+
+
+# What is not sure -----------------------------------------------------------------------------------------------------
+
+
+class Doubting(Counting):
+    """As Counting, with a model's own confidence: clips of fewer than 45 frames are rejected."""
+
+    def predict(
+        self, sequences: list[KeypointSequence], *, n_best: int | None = None, windows: bool = False
+    ) -> list[dict[str, Any]]:
+        [answer] = super().predict(sequences, n_best=n_best, windows=windows)
+        told = []
+        for window in answer["windows"]:
+            unsure = int(window["text"].split()[0]) < 45
+            text = {"text": "", "guess": window["text"]} if unsure else {}
+            told.append(window | {"confidence": 0.3 if unsure else 0.8, "unsure": unsure} | text)
+        return [answer | {"windows": told}]
+
+
+@pytest.fixture
+def doubting() -> Iterator[TestClient]:
+    with TestClient(web.make_app(Answering(Doubting(), OURS, (OURS,)), {}, {}), base_url=BASE) as made:
+        yield made
+
+
+@pytest.mark.parametrize("frames", [30, 50])
+def test_a_segment_that_is_not_sure_has_no_text_but_a_guess(doubting: TestClient, frames: int) -> None:
+    [segment] = doubting.post(WHERE, content=rows([True] * frames).tobytes()).json()["segments"]
+    unsure, text = frames < 45, f"{frames} frames"
+    assert segment["unsure"] == unsure and segment["confidence"] == (0.3 if unsure else 0.8)
+    assert (segment["text"], segment.get("guess")) == (("", text) if unsure else (text, None))
+    assert all(h["confidence"] <= segment["confidence"] for h in segment["n_best"])
+
+
+def test_a_stream_says_what_it_is_not_sure_of(doubting: TestClient) -> None:
+    found = messages(doubting, rows([True] * 20 + [False] * 30 + [True] * 60 + [False] * 30))
+    first, second = (m for m in found if m["type"] == "final")
+    assert (first["text"], first["unsure"], first["confidence"]) == ("", True, 0.3) and first["guess"].endswith(
+        "frames"
+    )
+    assert second["text"].endswith("frames") and not second["unsure"] and "guess" not in second
+
+
+def test_captions_of_what_is_not_sure_say_so(page: TestClient) -> None:
+    cues = [
+        {"start": 0, "end": 2, "text": "", "confidence": 0.3, "unsure": True},
+        {"start": 2, "end": 4, "text": "tea", "unsure": False},
+    ]
+    vtt = page.post("/captions?form=vtt", content=json.dumps(cues)).text
+    assert "00:00:00.000 --> 00:00:02.000\n[unsure]\n" in vtt and "\ntea\n" in vtt

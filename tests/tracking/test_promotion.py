@@ -12,6 +12,7 @@ from filelock import FileLock
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from sign_models import interruption
+from sign_models.cli.registry import parse_promote
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.tracking import locks, promotion
 from sign_models.tracking.promotion import promote, rollback
@@ -364,3 +365,72 @@ def test_a_kill_between_two_aliases_leaves_a_champion(
     assert aliases()["champion"] == 2
     promote(NAME, "3")
     assert aliases() == {"champion": 3, "previous": 2}
+
+
+# What else a version must be ------------------------------------------------------------------------------------------
+
+
+def requirements(text: str) -> tuple[promotion.Requirement, ...]:
+    names = ("model", "version", "alias", "metric", "force", "reason", "rollback", "data", "scoring", "experiment")
+    return parse_promote(dict.fromkeys((*names, "relative_to"), "") | {"require": text}).require
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("chrf>=50", True),
+        ("chrf >= 50.5", False),
+        ("test/chrf<=50,character_error_rate<=50", True),
+        ("chrf>=40,character_error_rate<=49.9", False),
+        ("test.chrf>=50", True),
+        ("dev/chrf>=1", False),
+        ("coverage>=0.5", False),
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_version_that_does_not_keep_what_is_required_is_refused_by_force_too(
+    train: Train, text: str, kept: bool, force: bool
+) -> None:
+    train(50.0)
+    if not kept:
+        with pytest.raises(UpstreamError, match=r"models:/sign-translator/1.*wanted.*[<>]="):
+            promote(NAME, require=requirements(text), force=force, reason="a test")
+        assert aliases() == {}
+        return
+    said = promote(NAME, require=requirements(text), force=force, reason="a test")
+    assert aliases() == {"champion": 1} and len(said.required) == text.count("=")
+    assert json.loads(resolve("champion", "translator").tags["sign.promotion.champion"])["required"]
+
+
+def test_what_is_required_holds_for_the_scores_that_were_compared(train: Train) -> None:
+    for data in ("easy", "hard"):
+        train(50.0, data=data)
+    promote(NAME, "1")
+    with pytest.raises(UpstreamError, match=r"test/coverage 0.4; wanted coverage >= 0.5"):
+        promote(
+            NAME, "2", score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.4}, require=requirements("coverage>=0.5")
+        )
+    assert aliases() == {"champion": 1}
+    promote(NAME, "2", score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.6}, require=requirements("coverage>=0.5"))
+    assert aliases()["champion"] == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["coverage", "coverage>", "coverage=0.5", ">=0.5", "coverage>=half", "coverage>=1.2.3"]
+)
+def test_a_requirement_that_says_no_bound_is_refused(text: str) -> None:
+    with pytest.raises(ParamsError, match="require.*such as coverage>=0.5"):
+        requirements(text)
+
+
+@pytest.mark.parametrize("figure", ["aurc", "ece", "false_accepts"])
+def test_of_figures_that_are_better_when_lower_the_lower_one_is_promoted(train: Train, figure: str) -> None:
+    for data in ("easy", "hard"):
+        train(50.0, data=data)
+    promote(NAME, "1")
+    values = {1: 0.1, 2: 0.2}
+    with pytest.raises(UpstreamError, match=figure):
+        promote(NAME, "2", metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]})
+    values[2] = 0.05
+    promote(NAME, "2", metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]})
+    assert aliases()["champion"] == 2

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from sign_models.errors import DataError
 from sign_models.video.captions import (
+    UNSURE,
     Segment,
     cues,
+    marked,
     to_eaf,
     to_json,
     to_srt,
@@ -104,6 +106,15 @@ def test_json_holds_all() -> None:
         "start": 0.5, "end": 2.25, "text": "Good morning", "confidence": 0.91, "n_best": ["Good day"],
     }  # fmt: skip
     assert tree["segments"][1]["confidence"] is None
+    [unsure] = json.loads(to_json([Segment(0, 1, "", 0.2, ("tea",), unsure=True)]))["segments"]
+    assert unsure["unsure"] is True and unsure["n_best"] == ["tea"]
+
+
+def test_what_was_rejected_is_marked_and_all_else_is_as_it_was() -> None:
+    given = [Segment(0, 1, "", 0.2, unsure=True), Segment(1, 2, "tea", 0.4, unsure=True), Segment(2, 3, "", None)]
+    assert [s.text for s in marked(given)] == [UNSURE, "tea", ""]
+    assert [(s.start, s.end, s.unsure) for s in marked(given)] == [(s.start, s.end, s.unsure) for s in given]
+    assert marked(TWO) == TWO
 
 
 def test_eaf_has_the_structure_of_the_schema() -> None:

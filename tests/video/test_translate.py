@@ -61,6 +61,42 @@ def test_keypoints_become_captions_and_annotations(
     assert (tmp_path / "out" / "a.srt").exists()
 
 
+@pytest.mark.parametrize(("unsure", "lines"), [("mark", ["[unsure]"]), ("omit", [])])
+def test_what_is_rejected_is_marked_or_left_out_of_captions(
+    pipeline: Path, tmp_path: Path, capfd: pytest.CaptureFixture, unsure: str, lines: list[str]
+) -> None:
+    points = (signer("mediapipe_75", 60) * 100 + 300).astype(np.float32)
+    clip = KeypointSequence(
+        "a", points, np.ones(points.shape[:2], np.float32), "mediapipe_75", size=(640.0, 480.0), fps=25.0
+    )
+    write_pose(tmp_path / "in" / "a.pose", clip, np.zeros(points.shape[:2], np.float32), {})
+    out = {"out": str(tmp_path / "out"), "srt": "true", "eaf": "true", "json": "true"}
+    base = given(videos=str(tmp_path / "in"), model="candidate", **out)
+    run_translate(parse(base | {"reject_below": "0"}))
+    before = json.loads((tmp_path / "out" / "a.json").read_text())["segments"]
+    run_translate(parse(base | {"reject_below": "1", "unsure": unsure}))
+    after = json.loads((tmp_path / "out" / "a.json").read_text())["segments"]
+    assert before and all(s["text"] for s in before)
+    for was, now in zip(before, after, strict=True):
+        assert (now["text"], now["unsure"], now["n_best"][0]) == ("", True, was["text"])
+    captions = (tmp_path / "out" / "a.srt").read_text().splitlines()
+    assert [line for line in captions if line.startswith("[")] == lines * len(before)
+    assert not any(s["text"] in captions for s in before)
+    root = ET.parse(tmp_path / "out" / "a.eaf")
+    values = [value.text or "" for value in root.iter("ANNOTATION_VALUE")]
+    assert ("[unsure]" in values) == bool(lines)
+
+
+def test_segments_of_python_say_what_is_unsure() -> None:
+    clip = KeypointSequence("a", np.zeros((1, 75, 2)), np.zeros((1, 75)), "mediapipe_75", fps=25.0)
+    window = {"start": 0.0, "end": 1.0, "text": "", "guess": "tea", "score": -0.5, "confidence": 0.2, "unsure": True}
+    others = [{"text": "tea", "score": -0.5}, {"text": "milk", "score": -0.9}]
+    [segment] = segments({"windows": [window], "n_best": others}, clip)
+    assert (segment.text, segment.unsure, segment.confidence, segment.n_best) == ("", True, 0.2, ("tea", "milk"))
+    [sure] = segments({"windows": [{"start": 0.0, "end": 1.0, "text": "tea", "score": 0.0}]}, clip)
+    assert (sure.text, sure.unsure, sure.confidence, sure.n_best) == ("tea", False, 1.0, ())
+
+
 @pytest.mark.video
 @pytest.mark.skipif(not REAL.is_file(), reason="real videos of signing are not part of the repository")
 def test_a_real_video_becomes_captions(pipeline: Path, tmp_path: Path) -> None:
@@ -84,6 +120,10 @@ def test_without_a_frame_rate_there_are_no_times() -> None:
         ({"videos": "v", "srt": "true"}, "out: not given"),
         ({"videos": "v", "n_best": "17"}, "n_best: '17'"),
         ({"videos": "v", "vtt": "perhaps"}, "true or false"),
+        ({"videos": "v", "unsure": "perhaps"}, "unsure: 'perhaps'; wanted mark or omit"),
+        ({"videos": "v", "reject_below": "1.5"}, "reject_below: '1.5'; wanted 0 to 1"),
+        ({"videos": "v", "reject_below": "nan"}, "reject_below: 'nan'"),
+        ({"videos": "v", "reject_below": "a"}, "reject_below: 'a'"),
     ],
 )
 def test_mistakes_are_refused_before_any_work(chosen: dict[str, str], said: str) -> None:

@@ -38,7 +38,8 @@ function sureness(confidence) {
 }
 function addSegment(segment, latency) {
   segments.push(segment);
-  const item = element("li", element("span", segment.text || text("empty"), { className: `text${segment.unsure ? " unsure" : ""}` }));
+  const shown = segment.text || segment.guess || text("empty");
+  const item = element("li", element("span", shown, { className: `text${segment.unsure ? " unsure" : ""}` }));
   if (segment.unsure) item.append(" ", element("span", text("unsure"), { className: "unsure-mark" }));
   const times = text("time", segment.start.toFixed(1), segment.end.toFixed(1));
   item.append(element("small", [times, " · ", ...sureness(segment.confidence), ` · ${text("latency", Math.round(latency))}`]));
@@ -192,7 +193,10 @@ function toggleLive() {
   mine.onopen = () => say("liveOn");
   mine.onmessage = (event) => {
     const told = JSON.parse(event.data);
-    if (told.type === "partial") at("partial").textContent = told.text;
+    if (told.type === "partial") {
+      at("partial").textContent = told.text || told.guess || "";
+      at("partial").classList.toggle("unsure", told.unsure);
+    }
     if (told.type === "final") {
       at("partial").textContent = "";
       const offset = Math.max(0, (segments.at(-1)?.end ?? 0) - told.start);
@@ -292,7 +296,7 @@ function clear() {
   at("camera").focus();
 }
 async function save(form) {
-  const cues = segments.map(({ start, end, text, confidence }) => ({ start, end, text, confidence }));
+  const cues = segments.map(({ start, end, text, confidence, unsure }) => ({ start, end, text, confidence, unsure }));
   const answer = await ask(`/captions?form=${form}`, JSON.stringify(cues), "application/json");
   const url = URL.createObjectURL(await answer.blob());
   element("a", [], { href: url, download: `signing.${form}` }).click();
