@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL = {canonicalize_name(Requirement(line).name) for extra in ("video", "hdf5", "sweep") for line in EXTRAS[extra]}
+OPTIONAL = {
+    canonicalize_name(Requirement(line).name) for extra in ("video", "hdf5", "sweep", "onnx") for line in EXTRAS[extra]
+}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -173,6 +175,7 @@ LIGHT = (
             "evaluate",
             "registry",
             "publish",
+            "export",
             "extract",
             "translate",
             "compose",

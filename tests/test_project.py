@@ -19,7 +19,19 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import sign_models
-from sign_models.cli import compose, demo, evaluate, extract, importing, publish, registry, sweep, translate, values
+from sign_models.cli import (
+    compose,
+    demo,
+    evaluate,
+    export,
+    extract,
+    importing,
+    publish,
+    registry,
+    sweep,
+    translate,
+    values,
+)
 from sign_models.stages.declaration import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,6 +110,7 @@ TOOLS = {
     "compose": compose.parse,
     "demo": demo.parse,
     "evaluate": evaluate.parse,
+    "export": export.parse,
     "extract": extract.parse,
     "import": importing.parse,
     "lineage": registry.parse_lineage,

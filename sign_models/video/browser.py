@@ -42,9 +42,7 @@ def browser_files(models: ModelFiles, folder: Path | None = None) -> dict[str, P
         ResourceError: The package cannot be fetched.
         DataError: It is not what the lock file says.
     """
-    folder = folder or cache_folder().parent / f"tasks-vision-{LOCK['version']}"
-    if any(not _is_locked(folder / name, sha256) for name, sha256 in LOCK["files"].items()):
-        unpack(fetch_package(), folder)
+    folder = package_files(LOCK, folder)
     files = {f"mediapipe/{Path(name).name}": folder / name for name in LOCK["files"]}
     return files | {"models/pose.task": models.pose, "models/hand.task": models.hand}
 
@@ -61,8 +59,31 @@ def browser_extractor(models: ModelFiles) -> str:
     return extractor_line(NAME, f"web-{LOCK['version']}", models.checksums)
 
 
-def fetch_package() -> bytes:
-    """Fetch the package by npm, and thus from whatever registry npm is set to.
+def package_files(lock: Mapping[str, Any], folder: Path | None = None) -> Path:
+    """Find the files of an npm package. The first use fetches it.
+
+    Args:
+        lock: Package, version, integrity and files, as browser.lock.json has them.
+        folder: Where to keep the files. None: in cache_folder().
+
+    Returns:
+        The folder.
+
+    Raises:
+        ResourceError: The package cannot be fetched.
+        DataError: It is not what the lock says.
+    """
+    folder = folder or cache_folder().parent / f"{Path(lock['package']).name}-{lock['version']}"
+    if any(not _is_locked(folder / name, sha256) for name, sha256 in lock["files"].items()):
+        unpack(fetch_package(lock), folder, lock)
+    return folder
+
+
+def fetch_package(lock: Mapping[str, Any] = LOCK) -> bytes:
+    """Fetch a package by npm, and thus from whatever registry npm is set to.
+
+    Args:
+        lock: Names the package and its version.
 
     Returns:
         The archive.
@@ -70,7 +91,7 @@ def fetch_package() -> bytes:
     Raises:
         ResourceError: npm is not installed, or cannot fetch it.
     """
-    package, remedy = f"{LOCK['package']}@{LOCK['version']}", "install Node.js with npm, and check npm's registry"
+    package, remedy = f"{lock['package']}@{lock['version']}", "install Node.js with npm, and check npm's registry"
     npm = shutil.which("npm")
     if npm is None:
         raise ResourceError("npm is not installed", place=package, remedy=remedy)
