@@ -83,9 +83,9 @@ def export_onnx(model: Translator, folder: Path) -> None:
     config = {
         "stride": stride,
         "blank": model.alignment.blank,
-        "end": text.model.config.eos_token_id,
-        "padding": text.model.config.pad_token_id,
-        "token_ids": text.kept,
+        "end": text.eos_id,
+        "padding": text.pad_id,
+        "token_ids": text.to_tokenizer_ids([*range(text.vocabulary)]),
         "generation": asdict(model.generation),
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1))

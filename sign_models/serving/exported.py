@@ -95,8 +95,7 @@ class ExportedTranslator:
                 score = (1 - weight) * score + weight * self._heard(tokens, ctc)
             scores.append(score / (len(tokens) + 1) ** wanted["length_penalty"])
         best = int(np.argmax(scores))
-        of_tokenizer = self._config["token_ids"]  # of a vocabulary that was cut; else []: they are the same
-        ids = [of_tokenizer[token] for token in texts[best]] if of_tokenizer else texts[best]
+        ids = [self._config["token_ids"][token] for token in texts[best]]  # others where a vocabulary was cut
         return self._tokenizer.decode(ids, skip_special_tokens=True).strip(), scores[best]
 
     def _encode(self, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
