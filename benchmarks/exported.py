@@ -1,5 +1,7 @@
 """Size, speed and texts of exported translators beside torch's: one thread, one clip at a time, greedy search.
 
+MODEL is a version, or a folder that `publish` wrote.
+
 usage: python -m benchmarks.exported --exported my_onnx,my_int8 [--model MODEL] [--data DIR] [--clips 50]
 
 The clips are those of the test split, of DIR or of the embedded corpus. A time is the median over the clips, of the
@@ -50,7 +52,8 @@ def main() -> None:
     chosen = [i for i in of_split(videos, "test") if videos.ids[i] in inputs.texts][: given.clips]
     clips = [of_canonical(videos.ids[i], videos.clip(i)) for i in chosen]
     references = [inputs.texts[videos.ids[i]] for i in chosen]
-    folder = resolve(given.model, "translator").path()
+    named = Path(given.model)
+    folder = named if named.is_dir() else resolve(given.model, "translator").path()
     predictor = serving.load(folder)
     wanted, took = measured(lambda clip: str(predictor.predict([clip], beams=1)[0]["text"]), clips)
     rows = [("torch", (folder / "model.safetensors").stat().st_size, wanted, took)]
