@@ -51,6 +51,7 @@ def run_export(options: ExportOptions) -> None:
         raise ResourceError(f"{error.name} is not installed", place="export", remedy=remedy) from error
     with stage_run("export", experiment=o.experiment or None) as run:
         version = resolve(o.version, "translator")
+        from sign_models.models import storage
         from sign_models.models.export import export_onnx
         from sign_models.serving import load
         from sign_models.serving.exported import ExportedTranslator, quantize
@@ -59,7 +60,7 @@ def run_export(options: ExportOptions) -> None:
         run.link_inputs([version.model_id])
         with tempfile.TemporaryDirectory(prefix="sign-export-") as scratch:
             folder = Path(scratch, "exported")  # whose permissions are the usual ones
-            export_onnx(predictor.model.cpu(), folder)
+            export_onnx(storage.load(version.path()), folder)
             sizes = {"torch_mb": (version.path() / "model.safetensors").stat().st_size / 1e6}
             sizes["float32_mb"] = _megabytes(folder)
             if o.int8:
