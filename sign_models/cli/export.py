@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sign_models.cli.commands import experiment, path, truth
+from sign_models.cli.values import experiment, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.export import FORMATS, ExportOptions
 from sign_models.tracking.promotion import CHAMPION
 
 
 def parse(given: Mapping[str, str]) -> ExportOptions:
-    """given: option name -> text, "" where not given. ParamsError before any work."""
+    """Read the options, before any work.
+
+    Args:
+        given: Text by option; "" where not given.
+
+    Returns:
+        The typed options.
+
+    Raises:
+        ParamsError: One of them cannot be used.
+    """
     if given["format"] and given["format"] not in FORMATS:
         raise ParamsError(f"'{given['format']}'", place="format", wanted=" or ".join(FORMATS))
     out = path(given, "out")
