@@ -14,6 +14,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import sacrebleu
@@ -38,6 +39,10 @@ def measured(read: Callable[[KeypointSequence], str], clips: list[KeypointSequen
     return texts, statistics.median(times)
 
 
+def _text(translator: ExportedTranslator, clip: KeypointSequence) -> str:
+    return " ".join(segment.text for segment in translator.translate(clip))
+
+
 def main() -> None:
     """Print a row for torch and one for each exported folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -59,7 +64,7 @@ def main() -> None:
     rows = [("torch", (folder / "model.safetensors").stat().st_size, wanted, took)]
     for name in given.exported.split(","):
         translator = ExportedTranslator(Path(name), threads=1)
-        found, took = measured(lambda clip, t=translator: " ".join(s.text for s in t.translate(clip)), clips)
+        found, took = measured(partial(_text, translator), clips)
         rows.append((name, sum(f.stat().st_size for f in Path(name).glob("*.onnx")), found, took))
     print("| | MB | ms a clip | texts as torch's | chrF |\n|---|---|---|---|---|")
     for name, size, texts, took in rows:
