@@ -60,7 +60,7 @@ def main() -> None:
     named = Path(given.model)
     folder = named if named.is_dir() else resolve(given.model, "translator").path()
     predictor = serving.load(folder)
-    wanted, took = measured(lambda clip: str(predictor.predict([clip], beams=1)[0]["text"]), clips)
+    wanted, took = measured(lambda clip: str(predictor.predict([clip], beams=1, reject_below=0.0)[0]["text"]), clips)
     rows = [("torch", (folder / "model.safetensors").stat().st_size, wanted, took)]
     for name in given.exported.split(","):
         translator = ExportedTranslator(Path(name), threads=1)

@@ -67,7 +67,7 @@ def run_export(options: ExportOptions) -> None:
                 quantize(folder)
                 sizes["int8_mb"] = _megabytes(folder)
             clips = example_clips()
-            answered = predictor.predict(clips, beams=1)
+            answered = predictor.predict(clips, beams=1, reject_below=0.0)
             exported = ExportedTranslator(folder)
             texts = [" ".join(s.text for s in exported.translate(clip)) for clip in clips]
             alike = sum(text == answer["text"] for text, answer in zip(texts, answered, strict=True))
