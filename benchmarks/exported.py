@@ -21,9 +21,9 @@ import sacrebleu
 import torch
 
 from sign_models import serving
-from sign_models.data.splits import of_split
+from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
-from sign_models.keypoints.sequence import KeypointSequence, of_canonical
+from sign_models.keypoints.sequence import KeypointSequence, from_canonical
 from sign_models.serving.exported import ExportedTranslator
 from sign_models.tracking.registry import resolve
 
@@ -54,8 +54,8 @@ def main() -> None:
     torch.set_num_threads(1)
     inputs = Inputs.of(given.data, None, None, None)
     videos = inputs.videos
-    chosen = [i for i in of_split(videos, "test") if videos.ids[i] in inputs.texts][: given.clips]
-    clips = [of_canonical(videos.ids[i], videos.clip(i)) for i in chosen]
+    chosen = [i for i in clips_of_split(videos, "test") if videos.ids[i] in inputs.texts][: given.clips]
+    clips = [from_canonical(videos.ids[i], videos.clip(i)) for i in chosen]
     references = [inputs.texts[videos.ids[i]] for i in chosen]
     named = Path(given.model)
     folder = named if named.is_dir() else resolve(given.model, "translator").path()

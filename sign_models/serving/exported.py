@@ -15,7 +15,7 @@ import numpy as np
 from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
-from sign_models.keypoints.windows import windows
+from sign_models.keypoints.windows import split_into_windows
 
 ENCODER, DECODER, CONFIG = "encoder.onnx", "decoder.onnx", "config.json"
 CHANNELS = 4
@@ -74,7 +74,7 @@ class ExportedTranslator:
         """
         clip = normalise(sequence).astype(np.float16)  # as a corpus holds clips: the same clip gets the same answer
         found = []
-        for window in windows(clip, self._config["generation"]["window"]):
+        for window in split_into_windows(clip, self._config["generation"]["window"]):
             if window.signing:
                 text, score = self._text(clip[window.begin : window.end].astype(np.float32))
                 found.append(ExportedSegment(window.begin, window.end, text, score))
