@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=50)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    inputs = Inputs.of(given.data, None, None, None)
+    inputs = Inputs.from_paths(given.data, None, None, None)
     videos = inputs.videos
     chosen = [i for i in clips_of_split(videos, "test") if videos.ids[i] in inputs.texts][: given.clips]
     clips = [from_canonical(videos.ids[i], videos.clip(i)) for i in chosen]
