@@ -39,7 +39,7 @@ pipeline: setup ## Train every stage and translate: `mlflow run .` in .venv
 	$(RUN) mlflow run . --env-manager local $(ARGS)
 
 test: setup ## Run the tests
-	$(RUN) python -m pytest -n auto --dist loadfile $(ARGS)
+	$(RUN) python -m pytest -n auto --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
 
 kernels: setup ## Test the GPU's kernels on a CPU, in Triton's interpreter
 	$(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint requirements.lock --no-build-isolation --editable '.[kernels]'

@@ -52,7 +52,17 @@ if TYPE_CHECKING:
 CANDIDATE = "candidate"
 VERSIONS = "mlflow.modelVersions"  # by it the UI knows that a logged model is registered
 CREATED_BY = ("mlflow.user", "mlflow.source.name", "mlflow.source.type", "mlflow.source.git.commit")
-REQUIRED = ("mlflow", "numpy", "torch", "transformers", "safetensors", "pydantic", "PyYAML", "pose-format")
+REQUIRED = (
+    "mlflow",
+    "numpy",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "pydantic",
+    "PyYAML",
+    "pose-format",
+)
 
 
 def register(

@@ -93,7 +93,7 @@ def test_texts_without_test_and_dev_are_those_that_both_held_out(train: Train, m
         made = train("alignment", {"alignment.training.seed": seed}, {}, {})
         versions.append(train("translator", {}, {}, {"alignment": made}))
     inputs = Inputs(None, None, None)
-    inputs.__dict__.update(_divided=(corpus(), ""), texts={f"clip {i}": f"word {i}" for i in range(40)})
+    inputs.__dict__.update(_videos_and_splitting=(corpus(), ""), texts={f"clip {i}": f"word {i}" for i in range(40)})
     asked = []
 
     class Answer:
