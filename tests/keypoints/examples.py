@@ -201,7 +201,10 @@ def skels(folder: Path) -> Path:
 
 def unisign(folder: Path) -> Path:
     values = scored("coco_wholebody_133")
-    clip = {"keypoints": [v[None, :, :2] / np.float32(SIZE) for v in values], "scores": [v[None, :, 2] for v in values]}
+    clip = {
+        "keypoints": [v[None, :, :2] / np.array(SIZE, np.float32) for v in values],
+        "scores": [v[None, :, 2] for v in values],
+    }
     dump(folder / "pose_format" / "clip.pkl", clip)
     label = {"name": "clip", "gloss": ["GUTEN"], "text": TEXT, "video_path": "clip.mp4"}
     dump(folder / "labels.train", {"clip": label}, zipped=True)

@@ -15,7 +15,11 @@ from tests.keypoints.clips import SIZE, scored
 
 
 def write_pose(
-    path: Path, components: list[PoseHeaderComponent], values: np.ndarray, size=SIZE, depth: np.ndarray | None = None
+    path: Path,
+    components: list[PoseHeaderComponent],
+    values: np.ndarray,
+    size: tuple[int, int] = SIZE,
+    depth: np.ndarray | None = None,
 ) -> Path:
     width = max(len(component.format) for component in components) - 1
     data = np.zeros((len(values), 1, values.shape[1], width), np.float32)

@@ -14,7 +14,7 @@ from tests.keypoints.clips import FRAMES, SIZE, scored
 def vectors(layout: str) -> np.ndarray:
     """(T, 258 or 1662) as the MediaPipe tutorial flattens a frame."""
     values = scored(layout)
-    fractions = values[..., :2] / np.float32(SIZE)
+    fractions = values[..., :2] / np.array(SIZE, np.float32)
     body = np.concatenate([fractions[:, :33], np.zeros((FRAMES, 33, 1)), values[:, :33, 2:]], -1)
     rest = np.concatenate([fractions[:, 33:], np.zeros((FRAMES, values.shape[1] - 33, 1))], -1)
     return np.concatenate([body.reshape(FRAMES, -1), rest.reshape(FRAMES, -1)], 1)
@@ -22,7 +22,7 @@ def vectors(layout: str) -> np.ndarray:
 
 def landmark_rows() -> pa.Table:
     """A row a landmark, as Kaggle's asl-signs has them; what a file does not hold is NaN."""
-    values = scored("mediapipe_543")[..., :2] / np.float32(SIZE)
+    values = scored("mediapipe_543")[..., :2] / np.array(SIZE, np.float32)
     types = ["pose"] * 33 + ["face"] * 468 + ["left_hand"] * 21 + ["right_hand"] * 21
     index = [*range(33), *range(468), *range(21), *range(21)]
     x, y = values[..., 0].copy(), values[..., 1]
@@ -49,7 +49,7 @@ def parquet_long(folder: Path) -> Path:
 
 
 def parquet_wide(folder: Path) -> Path:
-    values = scored("mediapipe_543")[..., :2] / np.float32(SIZE)
+    values = scored("mediapipe_543")[..., :2] / np.array(SIZE, np.float32)
     columns: dict[str, object] = {"sequence_id": [7] * FRAMES, "frame": list(range(FRAMES))}
     parts = {"pose": (0, 33), "face": (33, 468), "left_hand": (501, 21), "right_hand": (522, 21)}
     for axis, name in enumerate("xy"):

@@ -21,7 +21,7 @@ def rows(up: Sequence[bool], fps: float = 25.0, start: float = 0.0, seed: int = 
     points = pixels("mediapipe_75", len(up), seed, SIZE)
     down = ~np.asarray(up, bool)
     moving = np.r_[15:23, B : B + 42]  # wrists and fingers of the body, and the hands
-    points[np.ix_(down, moving, [1])] += 1.6 * SHOULDER_WIDTH
+    points[np.ix_(down, moving, np.array([1]))] += 1.6 * SHOULDER_WIDTH
     points /= SIZE
     made = np.zeros((len(up), FRAME_FLOATS), np.float32)
     made[:, 0] = start + np.arange(len(up)) / fps
