@@ -32,7 +32,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import detect, read_here, source_at
 from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.normalise import normalise
-from tests.keypoints.examples import EXAMPLES
+from tests.keypoints.file_examples import EXAMPLES
 
 SECONDS = 5.0  # of the processor's time that reading one file may take
 WAITING = 120  # times as many seconds by the clock, on a machine that is busy with other things

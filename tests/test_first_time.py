@@ -13,7 +13,7 @@ import pytest
 from tests import first_time
 from tests.conftest import ROOT
 from tests.datasets.test_compose import folder_of_signs
-from tests.keypoints.examples import pose_openpose
+from tests.keypoints.file_examples import pose_openpose
 
 
 def fresh_copy(folder: Path) -> Path:

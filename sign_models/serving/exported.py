@@ -69,6 +69,12 @@ class ExportedTranslator:
     def translate(self, sequence: KeypointSequence) -> list[ExportedSegment]:
         """Translate one clip; a long one in windows, one segment each, without those in which nobody signs.
 
+        Args:
+            sequence: The clip, as `sign_models.read` gives it.
+
+        Returns:
+            Segments in the order of time.
+
         Raises:
             DataError: The clip cannot be normalised.
         """
@@ -165,7 +171,11 @@ def _collapsed(ctc: np.ndarray, blank: int) -> list[int]:
 
 
 def quantize(folder: Path) -> None:
-    """Write the weights of both graphs with 8 bits; activations are rounded as they come."""
+    """Write the weights of both graphs with 8 bits; activations are rounded as they come.
+
+    Args:
+        folder: Of an export; its graphs are replaced.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     logging.getLogger().addFilter(_quiet)

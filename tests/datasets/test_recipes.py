@@ -19,7 +19,7 @@ from sign_models.datasets.store import open_store
 from sign_models.params import load
 from tests.keypoints.clips import FRAMES, SIZE, dump, scored
 from tests.keypoints.eaf import Eaf
-from tests.keypoints.examples import openpose_frame
+from tests.keypoints.file_examples import openpose_frame
 from tests.keypoints.pose_examples import holistic, write_pose
 
 ROOT = Path(__file__).resolve().parents[2]

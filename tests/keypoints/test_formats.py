@@ -15,7 +15,7 @@ from sign_models.keypoints.formats import READERS, detect, read
 from sign_models.keypoints.layouts import CANONICAL, PARTS
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints.clips import FRAMES, SIZE
-from tests.keypoints.examples import EXAMPLES
+from tests.keypoints.file_examples import EXAMPLES
 
 BODIES = [name for name in EXAMPLES if name != "pose hand"]
 

@@ -10,7 +10,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints.clips import FRAMES, dump, scored
-from tests.keypoints.examples import people
+from tests.keypoints.file_examples import people
 
 TIMES = (3, 4, 7, 8, 9, 10)
 UNSEEN = [False, False, True, True, False, False, False, False]

@@ -14,7 +14,7 @@ from benchmarks.fuzz_formats import Base, bases, damage, run
 from sign_models.errors import DataError
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints import here
-from tests.keypoints.examples import EXAMPLES
+from tests.keypoints.file_examples import EXAMPLES
 
 
 @pytest.fixture(scope="module")

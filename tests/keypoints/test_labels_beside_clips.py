@@ -9,7 +9,7 @@ import pytest
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.formats.label_rows import split_of
 from tests.keypoints.clips import TEXT, dump, scored
-from tests.keypoints.examples import EXAMPLES
+from tests.keypoints.file_examples import EXAMPLES
 
 
 def labelled(folder: Path, ids: list[str]) -> None:

@@ -11,7 +11,7 @@ from sign_models.keypoints.formats import read
 from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints.clips import dump, scored
-from tests.keypoints.examples import openpose_frame, skels
+from tests.keypoints.file_examples import openpose_frame, skels
 from tests.keypoints.table_examples import vectors
 
 

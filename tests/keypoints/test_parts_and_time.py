@@ -18,7 +18,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
 from sign_models.keypoints.landmarks import HAND
 from tests.keypoints.clips import FRAMES, scored
-from tests.keypoints.examples import openpose_frame
+from tests.keypoints.file_examples import openpose_frame
 from tests.keypoints.signer import pixels
 
 WHOLE = pixels("mediapipe_75", FRAMES)

@@ -18,6 +18,7 @@ from tests.conftest import Command
 
 
 def test_a_port_that_is_taken_is_told_before_any_work(empty: Command) -> None:
+    pytest.importorskip("websockets", reason="the optional extra `video` is not installed: make video")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = empty("demo", "--port", port, data=False, params=False)

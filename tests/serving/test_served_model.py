@@ -20,7 +20,7 @@ from sign_models.serving import served_model
 from sign_models.tracking.registration import register
 from sign_models.tracking.runs import stage_run
 from tests.keypoints.clips import SIZE
-from tests.keypoints.examples import EXAMPLES
+from tests.keypoints.file_examples import EXAMPLES
 from tests.tracking import fakes
 
 
