@@ -218,6 +218,7 @@ def test_it_is_usable_by_keyboard_and_screen_reader(page: Any) -> None:
 
 
 def test_it_says_what_the_model_was_trained_on(page: Any) -> None:
+    page.wait_for_selector("#about dd", state="attached")  # it is fetched
     about = page.inner_text("#about")
     assert "models:/sign-translator/1" in about and "20 clips" in about
     assert "no interpreter" in page.inner_text("main")
