@@ -98,11 +98,7 @@ def sample_augmentation(
         noise = rows.randn(B, T, K, 3 if has_depth else 2, device=device)
         sampled.noise = noise, rows.rand(B, 1, 1, 1, device=device) * s.noise
     if s.drop_hand:
-        starts = [
-            _span_starts(B, T, rows.rand(B, 1, device=device) * s.drop_hand, DROP_SPAN_FRAMES, device, rows)
-            for _ in HANDS
-        ]
-        sampled.lost = _extend(torch.stack(starts, 1), DROP_SPAN_FRAMES)
+        sampled.lost = _dropped_hands(B, T, s.drop_hand, device, rows)
     if has_depth and s.drop_depth:
         sampled.flat = rows.rand(B, device=device) < s.drop_depth
 
@@ -117,6 +113,12 @@ def sample_augmentation(
     if shift:
         sampled.shift = numbers[shift].T.view(B, 1, 1, 2)
     return sampled
+
+
+def _dropped_hands(B: int, T: int, share: float, device: torch.device, rows: RngSlice) -> Tensor:
+    """Sample spans in which hands are dropped, (B, 2, T) bool. share: of the frames at most."""
+    starts = [_span_starts(B, T, rows.rand(B, 1, device=device) * share, DROP_SPAN_FRAMES, device, rows) for _ in HANDS]
+    return _extend(torch.stack(starts, 1), DROP_SPAN_FRAMES)
 
 
 class _UniformNumbers:

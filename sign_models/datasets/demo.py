@@ -294,16 +294,51 @@ def _compose(
     """
     n = len(spans)
     speed = SPEED[0] * (SPEED[1] / SPEED[0]) ** rng.random(n)
-    outwards = -1.0  # the signer's right is on the left of the image
-    pose = np.stack(
+    pose = _poses(bank.shoulders, doubled, rng)
+    a, b, w, index, m = _timeline(spans, speed)
+
+    points = bank.points[a] + w[..., None] * (bank.points[b] - bank.points[a])
+    confidence = (1 - w) * bank.confidence[a] + w * bank.confidence[b]
+    confidence[(bank.confidence[a] == 0) | (bank.confidence[b] == 0)] = 0
+
+    angle, scale, right, down = ((1 - m) * pose[index] + m * pose[np.minimum(index + 1, n - 1)]).T.astype(np.float32)
+    shoulder = points[:, _RIGHT_SHOULDER, None]
+    x, y = np.moveaxis(points[:, _ARM] - shoulder, -1, 0)
+    cos, sin = (scale * np.cos(angle))[:, None], (scale * np.sin(angle))[:, None]
+    points[:, _ARM] = shoulder + np.stack([cos * x - sin * y + right[:, None], sin * x + cos * y + down[:, None]], -1)
+
+    centre = np.array(IMAGE_SIZE, np.float32) / 2
+    zoom = np.float32(rng.uniform(*CAMERA_SCALE))
+    points = (points - centre) * zoom + centre + rng.uniform(-CAMERA_SHIFT, CAMERA_SHIFT, 2).astype(np.float32)
+    points += rng.standard_normal(points.shape, np.float32) * np.float32(NOISE * bank.shoulders * zoom)
+    return points, confidence
+
+
+def _poses(shoulders: float, doubled: Sequence[bool], rng: np.random.Generator) -> np.ndarray:
+    """Sample how the arm is held in each occurrence: angle, size, shift to the right and down, (N, 4)."""
+    n, outwards = len(doubled), -1.0  # the signer's right is on the left of the image
+    return np.stack(
         [
             np.deg2rad(rng.uniform(-ROTATION, ROTATION, n)),
             rng.uniform(*SCALE, n),
-            bank.shoulders * (rng.uniform(-SHIFT, SHIFT, n) + outwards * DOUBLE_SHIFT * np.asarray(doubled)),
-            bank.shoulders * rng.uniform(-SHIFT, SHIFT, n),
+            shoulders * (rng.uniform(-SHIFT, SHIFT, n) + outwards * DOUBLE_SHIFT * np.asarray(doubled)),
+            shoulders * rng.uniform(-SHIFT, SHIFT, n),
         ],
         axis=-1,
     )
+
+
+def _timeline(spans: Sequence[tuple[int, int]], speed: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What each of the T frames is made of.
+
+    Args:
+        spans: Frames [start, stop) of each occurrence.
+        speed: Of each occurrence, (N,).
+
+    Returns:
+        Frames `a` and `b` of the letters (T,), the weight of `b` (T, 1) float32, the occurrence (T,), and how much of
+        the next occurrence's pose is mixed in (T, 1).
+    """
     ramp = np.arange(1, TRANSITION_FRAMES + 1) / (TRANSITION_FRAMES + 1)
     at, into, weight, occurrence, mix = [], [], [], [], []
     for i, (start, stop) in enumerate(spans):
@@ -321,24 +356,8 @@ def _compose(
         weight.append(times - floor)
         occurrence.append(np.full(frames, i))
         mix.append(np.zeros(frames))
-    a, b, index = np.concatenate(at), np.concatenate(into), np.concatenate(occurrence)
     w, m = np.concatenate(weight).astype(np.float32)[:, None], np.concatenate(mix)[:, None]
-
-    points = bank.points[a] + w[..., None] * (bank.points[b] - bank.points[a])
-    confidence = (1 - w) * bank.confidence[a] + w * bank.confidence[b]
-    confidence[(bank.confidence[a] == 0) | (bank.confidence[b] == 0)] = 0
-
-    angle, scale, right, down = ((1 - m) * pose[index] + m * pose[np.minimum(index + 1, n - 1)]).T.astype(np.float32)
-    shoulder = points[:, _RIGHT_SHOULDER, None]
-    x, y = np.moveaxis(points[:, _ARM] - shoulder, -1, 0)
-    cos, sin = (scale * np.cos(angle))[:, None], (scale * np.sin(angle))[:, None]
-    points[:, _ARM] = shoulder + np.stack([cos * x - sin * y + right[:, None], sin * x + cos * y + down[:, None]], -1)
-
-    centre = np.array(IMAGE_SIZE, np.float32) / 2
-    zoom = np.float32(rng.uniform(*CAMERA_SCALE))
-    points = (points - centre) * zoom + centre + rng.uniform(-CAMERA_SHIFT, CAMERA_SHIFT, 2).astype(np.float32)
-    points += rng.standard_normal(points.shape, np.float32) * np.float32(NOISE * bank.shoulders * zoom)
-    return points, confidence
+    return np.concatenate(at), np.concatenate(into), w, np.concatenate(occurrence), m
 
 
 def write_seed_files(out: Path, corpus: DemoCorpus) -> None:

@@ -78,6 +78,24 @@ class Ended:
     likelihoods: Tensor
     there: Tensor
 
+    @classmethod
+    def none(cls, B: int, K: int, L: int, padding: int, device: torch.device) -> Ended:
+        """Of clips none of whose texts have ended yet.
+
+        Args:
+            B: Clips.
+            K: Texts of each.
+            L: Tokens of a text.
+            padding: Token id of what is not written.
+            device: Of the search.
+
+        Returns:
+            Places for the texts.
+        """
+        texts = torch.full((B, K, L), padding, device=device)
+        scores = torch.full((B, K), LOG_ZERO, device=device)
+        return cls(texts, scores, torch.zeros_like(scores), torch.zeros_like(scores, dtype=torch.bool))
+
     def add(self, texts: Tensor, scores: Tensor, likelihoods: Tensor, ending: Tensor) -> None:
         """Take in those of some texts that end, for clips that are not full.
 
@@ -124,9 +142,8 @@ def beam_search(
     """
     B, K, device = len(encoded), beams, encoded.device
     cache = decoder.start(encoded, mask, K, max_length + 1)
-    running = torch.full((B, K, max_length), decoder.pad_id, device=device)
-    scores = torch.full((B, K), LOG_ZERO, device=device)
-    ended = Ended(running.clone(), scores.clone(), torch.zeros_like(scores), torch.zeros_like(scores, dtype=torch.bool))
+    ended = Ended.none(B, K, max_length, decoder.pad_id, device)
+    running, scores = ended.texts.clone(), ended.scores.clone()
     found, likelihoods, clips = running.clone(), torch.zeros_like(scores), torch.arange(B, device=device)
     scores[:, 0] = 0.0  # the beams are one at first
     tokens = torch.full((B, K), decoder.bos_id, device=device)
@@ -140,10 +157,8 @@ def beam_search(
         going = clips  # places of the clips that go on
         if last or device.type != "cpu" or bool(ends[:, :K].any()):
             likelihood = best[:, :K]
-            if last:  # what is cut ends here
-                cache.reorder(came[:, :K])
-                closing = decoder.step(token[:, :K], cache).log_softmax(-1)[..., decoder.eos_id]
-                likelihood = likelihood + closing.masked_fill(ends[:, :K], 0.0)
+            if last:
+                likelihood = likelihood + _cut(decoder, cache, came[:, :K], token[:, :K])
             texts = running.gather(1, came[:, :K, None].expand(-1, -1, max_length))
             texts[:, :, step] = token[:, :K]
             ended.add(texts, best[:, :K] / (step + 1) ** length_penalty, likelihood, ends[:, :K] | last)
@@ -163,3 +178,10 @@ def beam_search(
             ended.keep(going)
             cache.keep(going)
     return found, likelihoods
+
+
+def _cut(decoder: Decoder[C], cache: C, parents: Tensor, tokens: Tensor) -> Tensor:
+    """Log likelihood of an end behind the last tokens (B, K); 0 where they are ends. parents: (B, K), of the tokens."""
+    cache.reorder(parents)
+    log_p = decoder.step(tokens, cache).log_softmax(-1)
+    return log_p[..., decoder.eos_id].masked_fill(tokens == decoder.eos_id, 0.0)

@@ -168,14 +168,8 @@ def promote(
         compared = _Comparison(None, None, None, False)
         if holder is not None and holder.version != chosen.version:
             compared = _compare(chosen, holder, metric, score, force)
-        if not force and compared.worse:
-            raise UpstreamError(
-                f"{compared.metric} {compared.score:.4g}, the present {alias} (version {present}) has "
-                f"{compared.previous_score:.4g}",
-                place=chosen.uri,
-                wanted="a version that is not worse",
-                remedy="keep the champion, or promote with force=true and a reason",
-            )
+        if not force:
+            compared.check(chosen, f"the present {alias} (version {present})")
         figures = compared.figures or {current_name(name): value for name, value in chosen.metrics().items()}
         for requirement in require:
             requirement.check(figures, stage, chosen.uri)
@@ -302,6 +296,16 @@ class _Comparison:
         if LOWER_IS_BETTER.search(self.metric):
             return self.score > self.previous_score
         return self.score < self.previous_score
+
+    def check(self, chosen: ModelRef, holder: str) -> None:
+        """UpstreamError where the chosen version scores worse than `holder`, as that is called."""
+        if self.worse:
+            raise UpstreamError(
+                f"{self.metric} {self.score:.4g}, {holder} has {self.previous_score:.4g}",
+                place=chosen.uri,
+                wanted="a version that is not worse",
+                remedy="keep the champion, or promote with force=true and a reason",
+            )
 
 
 def _compare(chosen: ModelRef, holder: ModelRef, metric: str, score: Score | None, force: bool) -> _Comparison:

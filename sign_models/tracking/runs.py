@@ -78,15 +78,7 @@ def stage_run(
                 run.flush()
                 log.store(run)
     except BaseException as error:
-        # whatever was raised once the process was asked to stop may come of that, such as a worker's end by Ctrl-C
-        killed = bool(interruption.requested()) or isinstance(error, KeyboardInterrupt | interruption.Terminated)
-        try:
-            _explain(run, error, killed, log)
-        finally:  # whatever happens to the explanation
-            try:
-                _end(run, "KILLED" if killed else "FAILED")
-            except ResourceError as trouble:  # the first error is the one to tell
-                logger.warning("%s; the next command on this store will close the run", trouble)
+        _end_early(run, error, log)
         raise
     else:
         _end(run, "FINISHED")
@@ -125,6 +117,19 @@ def _reopened_run(stage: str, run_id: str, nested: bool, signature: dict[str, ob
     opened = mlflow.start_run(run_id, nested=nested)
     os.environ.pop("MLFLOW_RUN_ID", None)  # consumed: the next run of this process is a new one
     return Run(opened.info.run_id, opened.info.experiment_id, stage, resumed)
+
+
+def _end_early(run: Run, error: BaseException, log: _Log) -> None:
+    """Close a run whose work raised: KILLED where somebody stopped it, else FAILED."""
+    # whatever was raised once the process was asked to stop may come of that, such as a worker's end by Ctrl-C
+    killed = bool(interruption.requested()) or isinstance(error, KeyboardInterrupt | interruption.Terminated)
+    try:
+        _explain(run, error, killed, log)
+    finally:  # whatever happens to the explanation
+        try:
+            _end(run, "KILLED" if killed else "FAILED")
+        except ResourceError as trouble:  # the first error is the one to tell
+            logger.warning("%s; the next command on this store will close the run", trouble)
 
 
 def _explain(run: Run, error: BaseException, killed: bool, log: _Log) -> None:

@@ -73,15 +73,7 @@ def make_sequence(
     for what, value in (("text", text), ("split", split), ("group", group)):
         check_characters(value, what, source)
     points, confidence, unseen = split_channels(keypoints, confidence, source)
-    count = points.shape[1]
-    name = options.layout or (_layout_by_count(count, id, source) if layout is None else layout)
-    if (wanted := len(names_of(name, place=source))) != count:
-        raise DataError(
-            f"{count} landmarks a frame",
-            place=source,
-            wanted=f"the {wanted} of layout {name!r}",
-            remedy="leave the layout out to have it told by the count, or name another",
-        )
+    name = _choose_layout(options.layout, layout, points.shape[1], id, source)
     seen = confidence > 0
     _check_visible(points, confidence, seen, source)
     fitting: tuple[str, ...] | None = None
@@ -183,6 +175,19 @@ def check_characters(value: Any, what: str, source: str) -> None:
             wanted="characters that UTF-8 can write, and none that controls a terminal",
             remedy=f"write the {what} anew",
         )
+
+
+def _choose_layout(asked: str | None, stated: str | None, count: int, id: str, source: str) -> str:
+    """The user's layout, else the file's, else the one of as many landmarks. DataError where it has another count."""
+    name = asked or (_layout_by_count(count, id, source) if stated is None else stated)
+    if (wanted := len(names_of(name, place=source))) != count:
+        raise DataError(
+            f"{count} landmarks a frame",
+            place=source,
+            wanted=f"the {wanted} of layout {name!r}",
+            remedy="leave the layout out to have it told by the count, or name another",
+        )
+    return name
 
 
 def _layout_by_count(count: int, id: str, source: str) -> str:
