@@ -20,14 +20,14 @@ from sign_models.models.ctc import ctc_loss
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
 
-SHARED = 128
-IMPOSSIBLE = -20.0
-COPIED = 2**28  # log probabilities copied at a time to score texts: 1 GiB
+SHARED_WIDTH = 128
+IMPOSSIBLE_LOG_PROB = -20.0
+MAX_COPIED_LOG_PROBS = 2**28  # log probabilities copied at a time to score texts: 1 GiB
 
 Gather = Callable[[Tensor], Tensor]
 
 
-def itself(rows: Tensor) -> Tensor:
+def identity(rows: Tensor) -> Tensor:
     """The rows of a batch that is all there is."""
     return rows
 
@@ -43,16 +43,16 @@ class AlignmentLosses:
     agreement: Tensor | None = None
 
 
-class Candidates(NamedTuple):
+class NBest(NamedTuple):
     """N texts for the clips of a batch, with what each head says of them."""
 
     tokens: list[list[int]]
-    owner: list[int]  # the clip of each
-    written: Tensor  # (N,) log likelihood by the text model, its end included
-    read: Tensor | None  # (N,) by CTC, where it was asked
+    clip_index: list[int]  # the clip of each
+    decoder_log_likelihood: Tensor  # (N,) by the text model, its end included
+    ctc_log_likelihood: Tensor | None  # (N,) by CTC, where it was asked
     lengths: Tensor  # (N,) tokens, the end included
-    heard: Sequence[list[int]] = ()  # what CTC alone reads of each clip
-    heard_score: Sequence[float] = ()  # as confidence.reading_score gives it
+    ctc_tokens: Sequence[list[int]] = ()  # what CTC alone reads of each clip
+    ctc_tokens_score: Sequence[float] = ()  # as confidence.reading_score gives it
 
     def ranked(
         self, clips: int, ctc_weight: float, length_penalty: float
@@ -67,21 +67,22 @@ class Candidates(NamedTuple):
         Returns:
             For each clip its texts as token ids, best first, and their scores.
         """
-        score = _joint(self.written, self.read, ctc_weight) / self.lengths**length_penalty
+        joint = _joint(self.decoder_log_likelihood, self.ctc_log_likelihood, ctc_weight)
+        score = joint / self.lengths**length_penalty
         texts: list[list[list[int]]] = [[] for _ in range(clips)]
         scores: list[list[float]] = [[] for _ in range(clips)]
         values = score.tolist()
         for row in torch.argsort(score, descending=True, stable=True).tolist():
-            texts[self.owner[row]].append(self.tokens[row])
-            scores[self.owner[row]].append(values[row])
+            texts[self.clip_index[row]].append(self.tokens[row])
+            scores[self.clip_index[row]].append(values[row])
         return texts, scores
 
 
-def _joint(written: Tensor, read: Tensor | None, ctc_weight: float) -> Tensor:
+def _joint(decoder: Tensor, ctc: Tensor | None, ctc_weight: float) -> Tensor:
     """Log likelihood of each whole text (N,) by both heads (Watanabe et al. 2017)."""
-    if not ctc_weight or read is None:
-        return written
-    return (1 - ctc_weight) * written + ctc_weight * read
+    if not ctc_weight or ctc is None:
+        return decoder
+    return (1 - ctc_weight) * decoder + ctc_weight * ctc
 
 
 def divergence(one: Tensor, other: Tensor) -> Tensor:
@@ -120,11 +121,11 @@ class AlignmentModel(nn.Module):
         self.text = text
         self.vocabulary = vocabulary
         self.blank = vocabulary if blank is None else blank
-        told = max(vocabulary, self.blank + 1)  # ids that CTC tells apart
+        classes = max(vocabulary, self.blank + 1)  # ids that CTC tells apart
         self.adapt = nn.Sequential(nn.LayerNorm(representation_width), nn.Linear(representation_width, text.width))
-        self.ctc = nn.Linear(text.width, told)
-        self.guess = nn.Linear(told, text.width, bias=False)  # what CTC reads goes back in (Nozaki, Komatsu 2021)
-        self.video_side, self.text_side = nn.Linear(text.width, SHARED), nn.Linear(text.width, SHARED)
+        self.ctc = nn.Linear(text.width, classes)
+        self.guess = nn.Linear(classes, text.width, bias=False)  # what CTC reads goes back in (Nozaki, Komatsu 2021)
+        self.video_side, self.text_side = nn.Linear(text.width, SHARED_WIDTH), nn.Linear(text.width, SHARED_WIDTH)
         self.temperature = nn.Parameter(torch.tensor(2.0))  # log of the contrast's inverse temperature
 
     def read(self, representations: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -152,7 +153,7 @@ class AlignmentModel(nn.Module):
         contrasted: bool = True,
         totals: Tensor | None = None,
         pairs: bool = False,
-        gather: Gather = itself,
+        gather: Gather = identity,
     ) -> AlignmentLosses:
         """Of clips and their texts.
 
@@ -198,9 +199,9 @@ class AlignmentModel(nn.Module):
             clips: To divide by.
         """
         labels, mask = labels.chunk(2)[0], mask.chunk(2)[0]
-        read, words = divergence(*ctc.chunk(2)) * mask, self.spoken(labels).sum(1).clamp(min=1)
-        written = divergence(*logits.log_softmax(-1).chunk(2)) * (labels != IGNORED)
-        return (read.sum(1) / words).sum() / clips + written.sum() / tokens
+        by_ctc, words = divergence(*ctc.chunk(2)) * mask, self.ctc_label_mask(labels).sum(1).clamp(min=1)
+        by_decoder = divergence(*logits.log_softmax(-1).chunk(2)) * (labels != IGNORED)
+        return (by_ctc.sum(1) / words).sum() / clips + by_decoder.sum() / tokens
 
     def weights(self, labels: Tensor) -> Tensor:
         """What losses are means over: (2,) tokens and clips of labels (B, L)."""
@@ -214,19 +215,19 @@ class AlignmentModel(nn.Module):
 
     def _ctc(self, ctc: Tensor, mask: Tensor, labels: Tensor, zero_infinity: bool) -> tuple[Tensor, Tensor]:
         """Negative log likelihood of each text (B,), infinite or 0 where its clip is too short, and its tokens (B,)."""
-        words = self.spoken(labels)
+        words = self.ctc_label_mask(labels)
         lengths = words.sum(1)
         order = torch.argsort(~words, dim=1, stable=True)  # tokens that count, moved to the front
         targets = labels.clamp(min=0).gather(1, order)
         loss = ctc_loss(ctc, targets, mask.sum(1), lengths, blank=self.blank, zero_infinity=zero_infinity)
         return loss, lengths
 
-    def spoken(self, labels: Tensor) -> Tensor:
+    def ctc_label_mask(self, labels: Tensor) -> Tensor:
         """Which labels (B, L) CTC aligns: all but padding and the end of the sentence; (B, L) bool."""
         end = self.text.eos_id
         return (labels != IGNORED) & (labels != end) & (labels != self.blank)
 
-    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, gather: Gather = itself) -> Tensor:
+    def contrast(self, prefix: Tensor, mask: Tensor, labels: Tensor, gather: Gather = identity) -> Tensor:
         """Sentence-level InfoNCE of videos and texts; a clip with the very same text is no negative.
 
         Args:
@@ -248,7 +249,7 @@ class AlignmentModel(nn.Module):
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
     @torch.no_grad()
-    def translate(
+    def n_best(
         self,
         representations: Tensor,
         mask: Tensor,
@@ -256,35 +257,8 @@ class AlignmentModel(nn.Module):
         beams: int,
         max_length: int,
         length_penalty: float,
-        ctc_weight: float,
-    ) -> tuple[list[list[list[int]]], list[list[float]]]:
-        """The texts of each clip.
-
-        Args:
-            representations: (B, S, D).
-            mask: (B, S) bool.
-            beams: Texts that the search follows.
-            max_length: Tokens of a text at most.
-            length_penalty: Exponent of a text's length, which its log likelihood is divided by.
-            ctc_weight: Of CTC's score in ranking. At 0 CTC is not asked.
-
-        Returns:
-            For each clip its texts as token ids, best first, and their scores (mean log probability a token).
-        """
-        found = self.candidates(
-            representations,
-            mask,
-            beams=beams,
-            max_length=max_length,
-            length_penalty=length_penalty,
-            read=bool(ctc_weight),
-        )
-        return found.ranked(len(mask), ctc_weight, length_penalty)
-
-    @torch.no_grad()
-    def candidates(
-        self, representations: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float, read: bool
-    ) -> Candidates:
+        ask_ctc: bool,
+    ) -> NBest:
         """The text model's beams, with what both heads say of each.
 
         Args:
@@ -293,7 +267,7 @@ class AlignmentModel(nn.Module):
             beams: Texts that the search follows.
             max_length: Tokens of a text at most.
             length_penalty: Exponent of a text's length in the search.
-            read: Whether CTC is asked; what it reads itself is a candidate too then.
+            ask_ctc: Whether CTC scores them too. What it reads itself is one of them then.
         """
         prefix, ctc = self.read(representations, mask)
         encoded = self.text.encode(prefix, mask)
@@ -303,29 +277,29 @@ class AlignmentModel(nn.Module):
         end, padding = self.text.eos_id, self.text.pad_id
         greedy = self.greedy(ctc, mask)
         rows: list[list[int]] = []
-        owner: list[int] = []
+        of_clip: list[int] = []
         known: list[float] = []  # log likelihoods by the text model
         for i, (found, sums) in enumerate(zip(beam.tolist(), likelihoods.tolist(), strict=True)):
-            candidates: dict[tuple[int, ...], float] = {}
+            texts: dict[tuple[int, ...], float] = {}
             for tokens, total in zip(found, sums, strict=True):
-                text, dropped = _until(tokens, end, padding)
-                candidates.setdefault(tuple(text), math.nan if dropped else total)
-            if read:
-                candidates.setdefault(tuple(greedy[i][: max_length - 1]), math.nan)
-            rows += [list(c) for c in candidates]
-            owner += [i] * len(candidates)
-            known += candidates.values()
-        who = torch.tensor(owner, device=mask.device)
+                text, dropped = _until_end(tokens, end, padding)
+                texts.setdefault(tuple(text), math.nan if dropped else total)
+            if ask_ctc:
+                texts.setdefault(tuple(greedy[i][: max_length - 1]), math.nan)
+            rows += [list(text) for text in texts]
+            of_clip += [i] * len(texts)
+            known += texts.values()
+        clip_index = torch.tensor(of_clip, device=mask.device)
         longest = max(len(r) for r in rows) + 1
         labels = torch.tensor([r + [end] + [IGNORED] * (longest - 1 - len(r)) for r in rows], device=mask.device)
         score = torch.tensor(known, device=mask.device)
         if len(unknown := score.isnan().nonzero().squeeze(1)):
-            score[unknown] = self.text.log_likelihood(encoded, mask, labels[unknown], who[unknown])
-        heard = self.ctc_score(ctc, mask, labels, who) if read else None
+            score[unknown] = self.text.log_likelihood(encoded, mask, labels[unknown], clip_index[unknown])
+        by_ctc = self.ctc_score(ctc, mask, labels, clip_index) if ask_ctc else None
         sure = reading_score(ctc, mask, self.blank).tolist()
-        return Candidates(rows, owner, score, heard, (labels != IGNORED).sum(1), greedy, sure)
+        return NBest(rows, of_clip, score, by_ctc, (labels != IGNORED).sum(1), greedy, sure)
 
-    def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, who: Tensor) -> Tensor:
+    def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, clip_index: Tensor) -> Tensor:
         """Log likelihood of given texts by CTC.
 
         A few at a time: each takes a copy of all that CTC says of its clip.
@@ -334,19 +308,21 @@ class AlignmentModel(nn.Module):
             ctc: (B, S, V + 1) log probabilities.
             mask: (B, S) bool.
             labels: (N, L) with IGNORED padding.
-            who: (N,) the clip of each text.
+            clip_index: (N,) the clip of each text.
 
         Returns:
-            (N,), IMPOSSIBLE a token where a clip is too short for its text.
+            (N,), IMPOSSIBLE_LOG_PROB a token where a clip is too short for its text.
         """
         scores = []
-        for part in torch.split(torch.arange(len(who), device=who.device), max(1, COPIED // ctc[0].numel())):
-            loss, lengths = self._ctc(ctc[who[part]], mask[who[part]], labels[part], zero_infinity=False)
-            scores.append(torch.where(loss.isinf(), IMPOSSIBLE * lengths, -loss))
+        for part in torch.split(
+            torch.arange(len(clip_index), device=clip_index.device), max(1, MAX_COPIED_LOG_PROBS // ctc[0].numel())
+        ):
+            loss, lengths = self._ctc(ctc[clip_index[part]], mask[clip_index[part]], labels[part], zero_infinity=False)
+            scores.append(torch.where(loss.isinf(), IMPOSSIBLE_LOG_PROB * lengths, -loss))
         return torch.cat(scores)
 
     @torch.no_grad()
-    def agreed(
+    def self_training_labels(
         self, representations: Tensor, mask: Tensor, *, ctc_weight: float, longest: int, threshold: float
     ) -> list[list[int]]:
         """What both heads read alike.
@@ -373,10 +349,10 @@ class AlignmentModel(nn.Module):
         log_p = self.text.logits(self.text.encode(prefix, mask), mask, labels).log_softmax(-1)
         known = labels != IGNORED
         alike = ((log_p.argmax(-1) == labels) | ~known).all(1)
-        written = (log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known).sum(1)
-        who = torch.arange(len(rows), device=mask.device)
-        heard = self.ctc_score(ctc, mask, labels, who) if ctc_weight else None
-        score = _joint(written, heard, ctc_weight) / known.sum(1)
+        by_decoder = (log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known).sum(1)
+        clip_index = torch.arange(len(rows), device=mask.device)
+        by_ctc = self.ctc_score(ctc, mask, labels, clip_index) if ctc_weight else None
+        score = _joint(by_decoder, by_ctc, ctc_weight) / known.sum(1)
         sure = alike & (score.exp() >= threshold)
         return [tokens if chosen else [] for tokens, chosen in zip(rows, sure.tolist(), strict=True)]
 
@@ -397,7 +373,7 @@ class AlignmentModel(nn.Module):
         return out
 
 
-def _until(tokens: list[int], end: int, padding: int | None) -> tuple[list[int], bool]:
+def _until_end(tokens: list[int], end: int, padding: int | None) -> tuple[list[int], bool]:
     """The text up to its end without padding, and whether there was any in it."""
     tokens = tokens[: tokens.index(end)] if end in tokens else tokens
     text = [t for t in tokens if t != padding]

@@ -71,7 +71,7 @@ class Confidence:
 
 
 def evidence(
-    tokens: Sequence[Sequence[int]], scores: Sequence[float], vectors: int, heard: Sequence[int], ctc: float
+    tokens: Sequence[Sequence[int]], scores: Sequence[float], vectors: int, ctc_tokens: Sequence[int], ctc: float
 ) -> tuple[float, ...]:
     """Values of FEATURES for the best text of a clip.
 
@@ -79,13 +79,13 @@ def evidence(
         tokens: Of its texts, best first, without their end.
         scores: Mean log probability a token of each text.
         vectors: S of the clip.
-        heard: Tokens that CTC alone reads.
+        ctc_tokens: Tokens that CTC alone reads.
         ctc: As `reading_score` gives it.
     """
     best, count = tokens[0], len(tokens[0]) + 1
     # a search that knew no other text tells nothing of how near another one is
     margin = min(MAX_MARGIN, (scores[0] - scores[1]) * count) if len(scores) > 1 else 0.0
-    alike = SequenceMatcher(None, best, heard, autojunk=False).ratio()
+    alike = SequenceMatcher(None, best, ctc_tokens, autojunk=False).ratio()
     total = max(MIN_TOTAL, scores[0] * count)
     return (max(MIN_TOTAL, scores[0]), total, margin, max(MIN_TOTAL, ctc), alike, math.log(vectors / count))
 

@@ -134,22 +134,22 @@ class Translator(nn.Module):
             For each clip its hypotheses, best first.
         """
         wanted = generation or self.generation
-        found = self.alignment.candidates(
+        found = self.alignment.n_best(
             representations,
             mask,
             beams=wanted.beams,
             max_length=wanted.max_length,
             length_penalty=wanted.length_penalty,
-            read=bool(wanted.ctc_weight),
+            ask_ctc=bool(wanted.ctc_weight),
         )
         tokens, scores = found.ranked(len(mask), wanted.ctc_weight, wanted.length_penalty)
-        told = zip(tokens, scores, mask.sum(1).tolist(), found.heard, found.heard_score, strict=True)
+        told = zip(tokens, scores, mask.sum(1).tolist(), found.ctc_tokens, found.ctc_tokens_score, strict=True)
         return [self._hypotheses(*of_clip) for of_clip in told]
 
     def _hypotheses(
-        self, tokens: list[list[int]], scores: list[float], vectors: int, heard: list[int], ctc: float
+        self, tokens: list[list[int]], scores: list[float], vectors: int, ctc_tokens: list[int], ctc: float
     ) -> list[Hypothesis]:
-        known = evidence(tokens, scores, vectors, heard, ctc)
+        known = evidence(tokens, scores, vectors, ctc_tokens, ctc)
         best, *others = map(Hypothesis, self.decode(tokens), scores)
         sure = None if self.confidence is None else self.confidence(known)
         return [replace(best, confidence=sure, evidence=known), *others]

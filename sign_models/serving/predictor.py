@@ -31,7 +31,7 @@ MAX_CALLER_FRAMES = BATCH_FRAMES // 2  # frames that a caller asks about at once
 
 
 @dataclass(eq=False)
-class _Question:
+class _Request:
     """Windows (T, K, 3) of one caller; found: what the model says of each, None until it is there."""
 
     windows: list[np.ndarray]
@@ -63,7 +63,7 @@ class Predictor:
         """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
-        self._waiting: list[_Question] = []
+        self._waiting: list[_Request] = []
         self._in_use = threading.Lock()
 
     def predict(
@@ -142,16 +142,16 @@ class Predictor:
     def _asked(self, windows: list[np.ndarray], options: tuple[int | None, int | None]) -> Iterator[Any]:
         """Yield what the model says of each window."""
         for part in _questions(windows):
-            question = _Question(part, options)
-            self._waiting.append(question)
+            request = _Request(part, options)
+            self._waiting.append(request)
             with self._in_use:
-                if question.found is None:
-                    self._waiting.remove(question)
-                    self._answer_with_others(question)
-            assert question.found is not None
-            yield from question.found
+                if request.found is None:
+                    self._waiting.remove(request)
+                    self._answer_with_others(request)
+            assert request.found is not None
+            yield from request.found
 
-    def _answer_with_others(self, first: _Question) -> None:
+    def _answer_with_others(self, first: _Request) -> None:
         """Answer `first` and those that wait with the same options, as far as one batch holds them.
 
         Where that fails `first` is answered alone, so that it fails for no other's windows; the others still wait, and
@@ -163,7 +163,7 @@ class Predictor:
                 together.append(other)
                 frames += other.frames
         try:
-            answers = self._found([window for question in together for window in question.windows], *first.options)
+            answers = self._found([window for request in together for window in request.windows], *first.options)
         except Exception as error:
             if len(together) == 1:
                 raise
@@ -171,8 +171,8 @@ class Predictor:
             together = [first]
             answers = self._found(first.windows, *first.options)
         found = iter(answers)
-        for question in together:
-            question.found = [next(found) for _ in question.windows]
+        for request in together:
+            request.found = [next(found) for _ in request.windows]
         for other in together[1:]:
             self._waiting.remove(other)
 

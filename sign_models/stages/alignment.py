@@ -92,9 +92,9 @@ class AlignmentTask:
         train = self._that_fit(train, device)
         self.tolerance = 100 / len(self.dev)  # in percent: one sentence
         self._set_window(model, corpus.lengths[train])
-        spoken = model.alignment.spoken(self.labels)
+        ctc_labels = model.alignment.ctc_label_mask(self.labels)
         for name, clips in (("training", train), ("validation", self.dev)):
-            self.facts |= too_short(corpus, clips, name, self.labels, spoken, temporal.stride)
+            self.facts |= too_short(corpus, clips, name, self.labels, ctc_labels, temporal.stride)
         self.facts |= self.frames.facts
         size = labelled_clips(params, len(train), len(self.unlabelled))
         self.sampler = Sampler(corpus.lengths, train, size, params.training.seed)
@@ -202,13 +202,13 @@ class AlignmentTask:
         place = {int(clip): i for i, clip in enumerate(self.unlabelled)}
         for clips in batches_by_length(self.frames.corpus, self.unlabelled, EVALUATION_FRAMES):
             batch = self.frames.unaugmented(clips)
-            agreed = model.alignment.agreed(
+            found = model.alignment.self_training_labels(
                 *model(batch.x, batch.mask),
                 ctc_weight=self.generation.ctc_weight,
                 longest=rows.shape[1],
                 threshold=p.confidence,
             )
-            for clip, tokens in zip(clips, agreed, strict=True):
+            for clip, tokens in zip(clips, found, strict=True):
                 if tokens:
                     rows[place[int(clip)], : len(tokens) + 1] = torch.tensor([*tokens, end])
         self.restore({"own_labels": rows})
@@ -309,7 +309,7 @@ class AlignmentTask:
     def best_ctc_weight(self) -> float:
         """The weight of CTC's score in ranking that translates the validation videos best.
 
-        All weights rank one set of candidates. Of those that chance could have put in another order, the one nearest to
+        All weights rank the same n-best texts. Of those that chance could have put in another order, the one nearest to
         the usual is taken.
 
         Signing in the order of the text is read best by CTC, signing in another order by the text model alone.
@@ -318,8 +318,8 @@ class AlignmentTask:
 
         def by_weight(y: Tensor, mask: Tensor) -> list[list[Hypothesis]]:
             """Of each window the best text by each of CTC_WEIGHTS."""
-            found = model.alignment.candidates(
-                y, mask, beams=g.beams, max_length=g.max_length, length_penalty=g.length_penalty, read=True
+            found = model.alignment.n_best(
+                y, mask, beams=g.beams, max_length=g.max_length, length_penalty=g.length_penalty, ask_ctc=True
             )
             ranked = [found.ranked(len(mask), weight, g.length_penalty) for weight in CTC_WEIGHTS]
             texts = [model.decode([best[0] for best in tokens]) for tokens, _ in ranked]

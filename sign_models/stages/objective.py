@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sign_models.data.batching import Batch
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.rng import ALL, RngSlice
-from sign_models.models.alignment import itself
+from sign_models.models.alignment import identity
 from sign_models.models.translator import Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.training.distributed import ALONE
@@ -107,7 +107,7 @@ class Translation(nn.Module):
             contrasted=bool(p.contrast_weight),
             totals=totals,
             pairs=batch.pairs,
-            gather=itself if alone else lambda mine: self.gather(mine, batch.rows),
+            gather=identity if alone else lambda mine: self.gather(mine, batch.rows),
         )
         loss = losses.text + p.ctc_weight * losses.ctc
         out = {"text": losses.text, "ctc": losses.ctc, "token_accuracy": losses.token_accuracy}

@@ -155,7 +155,8 @@ def test_a_clip_is_translated_as_it_would_be_alone(translator: Translator) -> No
 @torch.no_grad()
 def test_a_score_is_the_mean_log_probability_of_the_tokens(translator: Translator, encoded) -> None:
     y, mask = encoded
-    tokens, scores = translator.alignment.translate(y, mask, beams=2, max_length=5, length_penalty=1.0, ctc_weight=0.0)
+    found = translator.alignment.n_best(y, mask, beams=2, max_length=5, length_penalty=1.0, ask_ctc=False)
+    tokens, scores = found.ranked(len(mask), 0.0, 1.0)
     labels = torch.tensor([[*tokens[0][0], 2]])
     prefix, _ = translator.alignment.read(y[:1], mask[:1])
     text = translator.alignment.text
@@ -164,7 +165,7 @@ def test_a_score_is_the_mean_log_probability_of_the_tokens(translator: Translato
     assert scores[0][0] == pytest.approx(mean.item(), abs=1e-4)
 
 
-def test_agreed_is_what_the_decoder_would_write(encoded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_labels_for_self_training_are_what_the_decoder_would_write(encoded, monkeypatch: pytest.MonkeyPatch) -> None:
     """One pass over what CTC reads finds the very clips for which greedy search writes the same."""
     y, mask = encoded
     translator = clips.translator()
@@ -175,8 +176,7 @@ def test_agreed_is_what_the_decoder_would_write(encoded, monkeypatch: pytest.Mon
         optimizer.zero_grad()
         model.losses(y, mask, labels, label_smoothing=0.0).text.backward()
         optimizer.step()
-    found, _ = model.translate(y, mask, beams=1, max_length=longest - 1, length_penalty=1.0, ctc_weight=0.0)
-    written = [best[0] for best in found]
+    written = model.n_best(y, mask, beams=1, max_length=longest - 1, length_penalty=1.0, ask_ctc=False).tokens
     assert all(0 < len(tokens) < longest - 1 for tokens in written) and len({*map(tuple, written)}) > 1
     other = [[*tokens[:-1], 3 + (tokens[-1] == 3)] for tokens in written]
     for read, threshold, wanted in (
@@ -186,13 +186,14 @@ def test_agreed_is_what_the_decoder_would_write(encoded, monkeypatch: pytest.Mon
         (written, 1.0, [[]] * 4),
     ):
         monkeypatch.setattr(model, "greedy", lambda ctc, mask, read=read: read)
-        assert model.agreed(y, mask, ctc_weight=0.0, longest=longest, threshold=threshold) == wanted
+        found = model.self_training_labels(y, mask, ctc_weight=0.0, longest=longest, threshold=threshold)
+        assert found == wanted
 
 
 @torch.no_grad()
 def test_texts_scored_a_few_at_a_time_score_the_same(translator: Translator, encoded, monkeypatch) -> None:
     y, mask = encoded
-    asked = {"beams": 4, "max_length": 8, "length_penalty": 1.0, "ctc_weight": 0.5}
-    whole = translator.alignment.translate(y, mask, **asked)
-    monkeypatch.setattr("sign_models.models.alignment.COPIED", 1)
-    assert translator.alignment.translate(y, mask, **asked) == whole
+    asked = {"beams": 4, "max_length": 8, "length_penalty": 1.0, "ask_ctc": True}
+    whole = translator.alignment.n_best(y, mask, **asked).ranked(len(mask), 0.5, 1.0)
+    monkeypatch.setattr("sign_models.models.alignment.MAX_COPIED_LOG_PROBS", 1)
+    assert translator.alignment.n_best(y, mask, **asked).ranked(len(mask), 0.5, 1.0) == whole

@@ -56,7 +56,7 @@ def test_every_word_counts_for_ctc_the_first_of_the_vocabulary_too(translator: T
     model, tokens = translator.alignment, tokens_of(translator, "! tea !")
     labels = torch.tensor([[*tokens, model.text.eos_id, IGNORED]])
     assert model.blank == model.vocabulary and model.blank not in tokens
-    assert model.spoken(labels).tolist() == [[True] * 3 + [False] * 2]
+    assert model.ctc_label_mask(labels).tolist() == [[True] * 3 + [False] * 2]
     ctc = torch.randn(1, 5, model.vocabulary + 1, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
     wanted = torch.nn.functional.ctc_loss(
         ctc.transpose(0, 1), torch.tensor([tokens]), torch.tensor([5]), torch.tensor([3]), blank=model.blank, reduction="sum"
@@ -77,7 +77,7 @@ def test_every_word_is_in_what_is_read_and_in_what_is_written(
     beams = torch.tensor([[[*tokens, end, 0], [tokens[0], end, 0, 0]]])
     monkeypatch.setattr(model.text, "generate", lambda *_, **__: (beams, torch.tensor([[-1.0, -2.0]])))
     y, mask = translator(*clips.batch((20,)))
-    found = model.candidates(y, mask, beams=2, max_length=6, length_penalty=1.0, read=False)
+    found = model.n_best(y, mask, beams=2, max_length=6, length_penalty=1.0, ask_ctc=False)
     assert found.tokens == [tokens, tokens[:1]]
     assert translator.decode(found.tokens) == ["! tea", "!"]
 

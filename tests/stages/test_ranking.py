@@ -10,11 +10,11 @@ from torch import Tensor
 
 from sign_models.data.sampler import batches_by_length
 from sign_models.datasets.inputs import Inputs
-from sign_models.models.alignment import AlignmentModel, Candidates
+from sign_models.models.alignment import AlignmentModel, NBest
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED
-from sign_models.models.translator import Translator
+from sign_models.models.translator import Generation, Translator
 from sign_models.stages.alignment import USUAL_CTC, AlignmentTask
 from sign_models.stages.skeleton import EVALUATION_FRAMES
 from sign_models.training.device import find_device
@@ -44,16 +44,16 @@ def test_the_weight_by_which_validation_videos_are_read_best_is_taken(
     order = iter([i for batch in batches_by_length(task.frames.corpus, task.dev, EVALUATION_FRAMES) for i in batch])
     end = task.objective.model.alignment.text.eos_id
 
-    def candidates(self: AlignmentModel, y: Tensor, mask: Tensor, **_: object) -> Candidates:
+    def n_best(self: AlignmentModel, y: Tensor, mask: Tensor, **_: object) -> NBest:
         """The right text of each clip, and the same turned round."""
         tokens: list[list[int]] = []
         for _ in range(len(mask)):
             right = [t for t in task.labels[next(order)].tolist() if t not in (IGNORED, end)]
             tokens += [right, right[::-1]]
         likelihoods = (torch.tensor([0.0, more] * len(mask)) for more in (written, read))
-        return Candidates(tokens, [i // 2 for i in range(len(tokens))], *likelihoods, torch.ones(len(tokens)))
+        return NBest(tokens, [i // 2 for i in range(len(tokens))], *likelihoods, torch.ones(len(tokens)))
 
-    monkeypatch.setattr(AlignmentModel, "candidates", candidates)
+    monkeypatch.setattr(AlignmentModel, "n_best", n_best)
     assert task.best_ctc_weight() == wanted
     assert next(order, None) is None  # all of them were asked
 
@@ -71,9 +71,12 @@ def test_a_weight_that_is_given_stays(
 
 @torch.no_grad()
 @pytest.mark.parametrize("weight", [0.3, 0.9])
-def test_one_set_of_candidates_is_ranked_by_any_weight(weight: float) -> None:
+def test_the_same_n_best_texts_are_ranked_by_any_weight(weight: float) -> None:
     translator = clips.translator()
     y, mask = translator(*clips.batch((24, 12, 18, 9)))
     asked = {"beams": 3, "max_length": 5, "length_penalty": 1.0}
-    found = translator.alignment.candidates(y, mask, **asked, read=True)
-    assert found.ranked(4, weight, 1.0) == translator.alignment.translate(y, mask, **asked, ctc_weight=weight)
+    found = translator.alignment.n_best(y, mask, **asked, ask_ctc=True)
+    wanted = translator.translate(y, mask, Generation(**asked, ctc_weight=weight, window=64))
+    tokens, scores = found.ranked(4, weight, 1.0)
+    assert scores == [[h.score for h in of_clip] for of_clip in wanted]
+    assert [translator.decode(rows) for rows in tokens] == [[h.text for h in of_clip] for of_clip in wanted]

@@ -125,7 +125,7 @@ def test_what_was_pretrained_waits_for_its_start_in_alignment(train, tmp_path: P
 
 
 def test_self_training_goes_on_with_the_texts_it_had(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AlignmentModel, "agreed", lambda self, y, mask, **_: [[4, 5]] * len(mask))
+    monkeypatch.setattr(AlignmentModel, "self_training_labels", lambda self, y, mask, **_: [[4, 5]] * len(mask))
     more = {"alignment__training__steps": 9, "alignment__self_training__start": 0.1}
     whole = Memory(tmp_path / "whole")
     unbroken = train("alignment", whole, **more)
