@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sign_models"
-ROOMS = (
-    "cli", "data", "datasets", "evaluation", "kernels", "keypoints", "params", "serving", "tracking", "training", "video",
-)  # fmt: skip  # the other rooms follow
-FILES = [
-    PACKAGE / "errors.py",
-    PACKAGE / "interruption.py",
-    *(f for room in ROOMS for f in PACKAGE.glob(f"{room}/**/*.py")),
-]
+FILES = sorted(PACKAGE.glob("**/*.py"))
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -31,12 +25,28 @@ def public(node: ast.AST, within: str = "") -> Iterator[tuple[str, ast.FunctionD
             yield within + inner.name, inner
 
 
-def left_out(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """Arguments that the docstring does not name, and the result where it does not say what that is."""
-    text = ast.get_docstring(function) or ""
+Known = Mapping[str, ast.FunctionDef | ast.AsyncFunctionDef]
+
+
+def arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """Their names."""
     given = function.args
     names = [a.arg for a in (*given.posonlyargs, *given.args, *given.kwonlyargs) if a.arg not in ("self", "cls")]
-    names += [a.arg for a in (given.vararg, given.kwarg) if a is not None]
+    return names + [a.arg for a in (given.vararg, given.kwarg) if a is not None]
+
+
+def left_out(function: ast.FunctionDef | ast.AsyncFunctionDef, known: Known | None = None) -> list[str]:
+    """Arguments that the docstring does not name, and the result where it does not say what that is.
+
+    "See CLASS.METHOD()" stands for both: the method does what one of this name and with these arguments promises.
+    known: all of the package.
+    """
+    text = ast.get_docstring(function) or ""
+    names = arguments(function)
+    promised = re.search(rf"See (\w+\.{function.name})\(\)", text)
+    meant = (known or {}).get(promised[1]) if promised else None
+    if meant is not None and meant is not function and arguments(meant) == names:
+        return left_out(meant)
     missing = [name for name in names if f"\n    {name}: " not in text and f"*{name}: " not in text]
     gives = function.returns is not None and ast.unparse(function.returns) not in ("None", "NoReturn")
     is_property = any("property" in ast.unparse(decorator) for decorator in function.decorator_list)
@@ -45,9 +55,15 @@ def left_out(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return missing
 
 
+@pytest.fixture(scope="module")
+def known() -> Known:
+    """Functions and methods of the package by dotted name."""
+    return {name: found for file in FILES for name, found in public(ast.parse(file.read_text(encoding="utf-8")))}
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_arguments_and_results_are_described(file: Path) -> None:
-    found = {name: left_out(function) for name, function in public(ast.parse(file.read_text(encoding="utf-8")))}
+def test_arguments_and_results_are_described(file: Path, known: Known) -> None:
+    found = {name: left_out(function, known) for name, function in public(ast.parse(file.read_text(encoding="utf-8")))}
     assert {name: missing for name, missing in found.items() if missing} == {}
 
 
@@ -62,3 +78,23 @@ def test_arguments_and_results_are_described(file: Path) -> None:
 def test_what_is_left_out_is_found(docstring: str, missing: list[str]) -> None:
     (function,) = ast.parse(f'def do(a: int, *more: int) -> int:\n    """{docstring}"""\n').body
     assert isinstance(function, FUNCTIONS) and left_out(function) == missing
+
+
+def test_a_method_may_name_the_one_whose_promise_it_keeps() -> None:
+    source = """
+class Task:
+    def batch(self, plan: str) -> int:
+        '''Make.{}'''
+class Mine:
+    def batch(self, plan: str) -> int:
+        '''Mine. See {}.batch().'''
+"""
+    described = "\n\n        Args:\n            plan: One.\n\n        Returns:\n            It.\n        "
+    for text, name, missing in (
+        (described, "Task", []),
+        ("", "Task", ["plan", "what it returns"]),
+        (described, "Mine", ["plan", "what it returns"]),  # itself
+        (described, "Other", ["plan", "what it returns"]),
+    ):
+        known = dict(public(ast.parse(source.format(text, name))))
+        assert left_out(known["Mine.batch"], known) == missing

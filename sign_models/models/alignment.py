@@ -28,7 +28,14 @@ Gather = Callable[[Tensor], Tensor]
 
 
 def identity(rows: Tensor) -> Tensor:
-    """The rows of a batch that is all there is."""
+    """The rows of a batch that is all there is.
+
+    Args:
+        rows: (B, ...).
+
+    Returns:
+        `rows`.
+    """
     return rows
 
 
@@ -166,6 +173,9 @@ class AlignmentModel(nn.Module):
             totals: (2,) tokens and clips to divide by, of weights(); None: those of `labels`.
             pairs: Whether row B / 2 + i is another view of row i: both heads are then to read both alike.
             gather: Rows of this batch -> those of all clips that are to be told apart, where these are only some.
+
+        Returns:
+            The losses, those that were not asked for None.
         """
         prefix, ctc = self.read(representations, mask)
         logits = self.text.logits(self.text.encode(prefix, mask), mask, labels)
@@ -204,12 +214,28 @@ class AlignmentModel(nn.Module):
         return (by_ctc.sum(1) / words).sum() / clips + by_decoder.sum() / tokens
 
     def weights(self, labels: Tensor) -> Tensor:
-        """What losses are means over: (2,) tokens and clips of labels (B, L)."""
+        """Count what losses are means over.
+
+        Args:
+            labels: (B, L) with IGNORED padding.
+
+        Returns:
+            (2,) tokens and clips.
+        """
         tokens = (labels != IGNORED).sum().float()
         return torch.stack([tokens, torch.full_like(tokens, len(labels))])
 
     def ctc_loss(self, ctc: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Negative log likelihood a token of each clip (B,); 0 where its clip is too short for a text."""
+        """Negative log likelihood a token of each text by CTC.
+
+        Args:
+            ctc: (B, S, V + 1) log probabilities.
+            mask: (B, S) bool.
+            labels: (B, L) with IGNORED padding.
+
+        Returns:
+            (B,) means; 0 where a clip is too short for its text.
+        """
         loss, lengths = self._ctc(ctc, mask, labels, zero_infinity=True)
         return loss / lengths.clamp(min=1)
 
@@ -223,7 +249,14 @@ class AlignmentModel(nn.Module):
         return loss, lengths
 
     def ctc_label_mask(self, labels: Tensor) -> Tensor:
-        """Which labels (B, L) CTC aligns: all but padding and the end of the sentence; (B, L) bool."""
+        """Which labels CTC aligns.
+
+        Args:
+            labels: (B, L) with IGNORED padding.
+
+        Returns:
+            (B, L) bool, False for padding, the end of the sentence and the blank.
+        """
         end = self.text.eos_id
         return (labels != IGNORED) & (labels != end) & (labels != self.blank)
 
@@ -235,6 +268,9 @@ class AlignmentModel(nn.Module):
             mask: (B, S) bool.
             labels: (B, L) with IGNORED padding.
             gather: Rows of this batch -> those of all clips that are to be told apart.
+
+        Returns:
+            Scalar, the mean of both directions.
         """
         known = labels != IGNORED
         tokens = self.text.embed(labels.clamp(min=0))
@@ -268,6 +304,9 @@ class AlignmentModel(nn.Module):
             max_length: Tokens of a text at most.
             length_penalty: Exponent of a text's length in the search.
             ask_ctc: Whether CTC scores them too. What it reads itself is one of them then.
+
+        Returns:
+            The texts of all clips, each once a clip.
         """
         prefix, ctc = self.read(representations, mask)
         encoded = self.text.encode(prefix, mask)

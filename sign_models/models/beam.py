@@ -22,10 +22,18 @@ class Cache(Protocol):
     """What a decoder keeps between two tokens."""
 
     def reorder(self, parents: Tensor) -> None:
-        """Let each beam go on from another one. parents: (B, K), which beam each of them was before."""
+        """Let each beam go on from another one.
+
+        Args:
+            parents: (B, K), which beam each of them was before.
+        """
 
     def keep(self, clips: Tensor) -> None:
-        """Forget all clips but those of the places `clips` (N,)."""
+        """Forget all other clips.
+
+        Args:
+            clips: (N,) places of the clips that stay.
+        """
 
 
 C = TypeVar("C", bound=Cache)
@@ -46,6 +54,9 @@ class Decoder(Protocol[C]):
             mask: (B, S) bool.
             beams: K, of each clip.
             max_length: Calls of step() at most.
+
+        Returns:
+            The cache.
         """
         ...
 
@@ -113,7 +124,11 @@ class Ended:
         self.there = torch.cat([self.there, ending], 1).gather(1, best)
 
     def keep(self, clips: Tensor) -> None:
-        """Forget all clips but those of the places `clips` (N,)."""
+        """Forget all other clips.
+
+        Args:
+            clips: (N,) places of the clips that stay.
+        """
         self.texts, self.scores = self.texts[clips], self.scores[clips]
         self.likelihoods, self.there = self.likelihoods[clips], self.there[clips]
 

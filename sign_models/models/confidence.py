@@ -43,13 +43,20 @@ class Confidence:
 
         Args:
             evidence: Values of FEATURES, in their order.
+
+        Returns:
+            0 to 1.
         """
         named = zip(evidence, self.mean, self.scale, self.weights, strict=True)
         x = self.bias + sum(w * (value - mean) / scale for value, mean, scale, w in named)
         return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
 
     def config(self) -> dict[str, Any]:
-        """As a model's config.json holds it, each number by its feature."""
+        """Describe it so that of() makes it again.
+
+        Returns:
+            Numbers by name and feature, for a model's config.json.
+        """
         columns = {name: dict(zip(FEATURES, getattr(self, name), strict=True)) for name in ("mean", "scale", "weights")}
         return columns | {"bias": self.bias}
 
@@ -59,6 +66,9 @@ class Confidence:
 
         Args:
             config: Of config.json.
+
+        Returns:
+            The regression.
 
         Raises:
             KeyError: It knows other features.
@@ -81,6 +91,9 @@ def evidence(
         vectors: S of the clip.
         ctc_tokens: Tokens that CTC alone reads.
         ctc: As `reading_score` gives it.
+
+    Returns:
+        Numbers in the order of FEATURES.
     """
     best, count = tokens[0], len(tokens[0]) + 1
     # a search that knew no other text tells nothing of how near another one is

@@ -46,7 +46,14 @@ class Attention(nn.Module):
         self.distance_bias = nn.Embedding(BUCKETS, heads) if tells_distance else None
 
     def split(self, x: Tensor) -> Tensor:
-        """By heads: (B, T, D) -> (B, H, T, D / H)."""
+        """Split vectors by heads.
+
+        Args:
+            x: (B, T, D).
+
+        Returns:
+            (B, H, T, D / H).
+        """
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
@@ -70,7 +77,14 @@ class DecoderLayer(nn.Module):
     """Attention to the tokens so far, attention to the clip, and a feed-forward part; each is added to its input."""
 
     def __init__(self, width: int, heads: int, dropout: float, tells_distance: bool) -> None:
-        """Build it; parameters as Attention's."""
+        """Build it.
+
+        Args:
+            width: D.
+            heads: H.
+            dropout: Probability.
+            tells_distance: Whether its self-attention knows how far apart tokens are.
+        """
         super().__init__()
         # in the order of T5: optimizers know their parameters by place
         self.self_attention = Attention(width, heads, dropout, tells_distance)
@@ -120,7 +134,11 @@ class LayerCache:
             self.qkv = self.qkv.to(self.keys.dtype)
 
     def keep(self, clips: Tensor) -> None:
-        """Forget all clips but those of the places `clips` (N,)."""
+        """Forget all other clips.
+
+        Args:
+            clips: (N,) places of the clips that stay.
+        """
         self.clip_keys, self.clip_values = self.clip_keys[clips], self.clip_values[clips]
         self.keys, self.values = self.keys[clips], self.values[clips]
 
@@ -147,11 +165,19 @@ class DecoderCache:
     tokens: int = 0
 
     def reorder(self, parents: Tensor) -> None:
-        """Let each beam go on from another one. parents: (B, K), which beam each of them was before."""
+        """Let each beam go on from another one.
+
+        Args:
+            parents: (B, K), which beam each of them was before.
+        """
         self.past = self.past.gather(1, parents.unsqueeze(-1).expand_as(self.past))
 
     def keep(self, clips: Tensor) -> None:
-        """Forget all clips but those of the places `clips` (N,)."""
+        """Forget all other clips.
+
+        Args:
+            clips: (N,) places of the clips that stay.
+        """
         self.seen, self.past = self.seen[clips], self.past[clips]
         for layer in self.layers:
             layer.keep(clips)
@@ -215,23 +241,20 @@ class TextDecoder(TextModel):
         return cast("list[DecoderLayer]", [*self.layers])
 
     def save_config(self, folder: Path) -> None:
-        """Write config.json into `folder`."""
+        """Write config.json. See TextModel.save_config()."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps({"model_type": MODEL_TYPE, **self.config}, indent=1))
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Embeddings of tokens, see TextModel.embed."""
+        """Embed tokens. See TextModel.embed()."""
         return cast(Tensor, self.embedding(tokens))
 
     def encode(self, prefix: Tensor, mask: Tensor) -> Tensor:
-        """What texts are written from: prefix (B, S, D) itself, normed in single precision.
-
-        The encoder is the temporal model.
-        """
+        """The prefix itself, normed in single precision: the encoder is the temporal model. See TextModel.encode()."""
         return cast(Tensor, self.dropout(self.encoded_norm(self.dropout(prefix.float()))))
 
     def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Logits of each token after those before it, see TextModel.logits."""
+        """Logits of each token after those before it. See TextModel.logits()."""
         first = labels.new_full((len(labels), 1), self.bos_id)
         before = torch.cat([first, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, self.pad_id)], 1)
         place = torch.arange(labels.shape[1], device=labels.device)
@@ -260,7 +283,7 @@ class TextDecoder(TextModel):
     def generate(
         self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
     ) -> tuple[Tensor, Tensor]:
-        """The best texts of each clip and their log likelihoods, see TextModel.generate."""
+        """The best texts of each clip, with the log likelihood of each. See TextModel.generate()."""
         return beam_search(self, encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
 
     def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> DecoderCache:
@@ -271,6 +294,9 @@ class TextDecoder(TextModel):
             mask: (B, S) bool.
             beams: K, of each clip.
             max_length: Calls of step() at most.
+
+        Returns:
+            The cache.
         """
         place = torch.arange(max_length, device=mask.device)
         bias = self.distance_bias(place.unsqueeze(1) - place).repeat_interleave(beams, 1)  # (L, P, H)

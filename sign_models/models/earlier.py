@@ -65,7 +65,14 @@ def rename_t5_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_:
 
 
 def decoder_config(config: dict[str, Any]) -> dict[str, Any] | None:
-    """Arguments of the TextDecoder that computes what a T5 of this config did; None where none does."""
+    """Arguments of the TextDecoder that computes what a T5 of this config did.
+
+    Args:
+        config: Of a text model of Transformers.
+
+    Returns:
+        Its arguments, or None where no TextDecoder computes what the model did.
+    """
     if config.get("model_type") != "t5" or config.get("num_layers") != 0:
         return None
     return {

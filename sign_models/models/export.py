@@ -28,7 +28,11 @@ class Encoder(nn.Module):
     """Keypoints to what texts are written from, and to what CTC reads."""
 
     def __init__(self, model: Translator) -> None:
-        """model: In evaluation mode, on the CPU."""
+        """Take over a translator's part.
+
+        Args:
+            model: In evaluation mode, on the CPU.
+        """
         super().__init__()
         self.model = model
 
@@ -51,7 +55,11 @@ class Decoder(nn.Module):
     """One pass of the text model: what it expects at each place of a text."""
 
     def __init__(self, model: Translator) -> None:
-        """model: In evaluation mode, on the CPU."""
+        """Take over a translator's part.
+
+        Args:
+            model: In evaluation mode, on the CPU.
+        """
         super().__init__()
         self.text = model.alignment.text
 

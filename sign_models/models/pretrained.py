@@ -49,7 +49,11 @@ class PretrainedText(TextModel):
     model: Any  # transformers' modules have no types of their own
 
     def __init__(self, model: Any) -> None:
-        """Take over `model`, a model of transformers that writes text."""
+        """Take over a model.
+
+        Args:
+            model: Of Transformers, one that writes text.
+        """
         super().__init__()
         fuse(model)
         self.model = model
@@ -70,6 +74,9 @@ class PretrainedText(TextModel):
             texts: Keep only the vocabulary that writes them, and the special tokens. None: keep all of it.
             rank: Learn low-rank changes of the frozen weights (Hu et al. 2021), until merge(). 0: learn the weights.
 
+        Returns:
+            The model, its weights those of Hugging Face.
+
         Raises:
             ParamsError: There is no model that writes text.
         """
@@ -87,21 +94,31 @@ class PretrainedText(TextModel):
 
     @classmethod
     def from_config(cls, folder: Path) -> PretrainedText:
-        """The architecture of a saved model, without its weights."""
+        """The architecture of a saved model, without its weights.
+
+        Args:
+            folder: That save_config() wrote to.
+
+        Returns:
+            The model, with weights at random.
+        """
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         return cls(_auto(config).from_config(config))
 
     def save_config(self, folder: Path) -> None:
-        """Write config.json into `folder`."""
+        """Write config.json. See TextModel.save_config()."""
         self.model.config.save_pretrained(folder)
 
     def to_model_ids(self, tokens: list[int]) -> list[int]:
-        """The tokenizer's ids as the model's; where an entry was pruned, the unknown token, or else the first."""
+        """The tokenizer's ids as the model's. See TextModel.to_model_ids().
+
+        Where an entry was pruned, the unknown token stands for it, or else the first.
+        """
         unknown = getattr(self.model.config, "unk_token_id", None) or 0
         return [self._place.get(token, unknown) for token in tokens] if self.vocabulary_map else tokens
 
     def to_tokenizer_ids(self, tokens: list[int]) -> list[int]:
-        """The model's ids as the tokenizer's."""
+        """The model's ids as the tokenizer's. See TextModel.to_tokenizer_ids()."""
         return [self.vocabulary_map[token] for token in tokens] if self.vocabulary_map else tokens
 
     def merge(self) -> None:
@@ -112,11 +129,11 @@ class PretrainedText(TextModel):
         self.model.requires_grad_(True)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        """Embeddings of tokens, see TextModel.embed."""
+        """Embed tokens. See TextModel.embed()."""
         return cast(Tensor, self.model.get_input_embeddings()(tokens))
 
     def encode(self, prefix: Tensor, mask: Tensor) -> Tensor:
-        """What texts are written from, see TextModel.encode: of a causal model the prefix itself."""
+        """What texts are written from: of a causal model the prefix itself. See TextModel.encode()."""
         if not self.seq2seq:
             return prefix
         # what layers add up stays in single precision, as embeddings would be
@@ -124,7 +141,7 @@ class PretrainedText(TextModel):
         return cast(Tensor, out.last_hidden_state)
 
     def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Logits of each token after those before it, see TextModel.logits."""
+        """Logits of each token after those before it. See TextModel.logits()."""
         if self.seq2seq:
             config = self.model.config
             start = labels.new_full((len(labels), 1), config.decoder_start_token_id)
@@ -145,7 +162,7 @@ class PretrainedText(TextModel):
     def generate(
         self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
     ) -> tuple[Tensor, Tensor]:
-        """The best texts of each clip and their log likelihoods, see TextModel.generate.
+        """The best texts of each clip, with the log likelihood of each. See TextModel.generate().
 
         Not known is the log likelihood of a text without an end, and of all texts where the log probabilities of every
         token would take more memory than MAX_KEPT_SCORES.
@@ -194,6 +211,9 @@ def fuse(model: nn.Module) -> None:
 
     They are a kernel each where transformers has up to eight. Weights keep their names, and outputs are the same up to
     rounding.
+
+    Args:
+        model: Changed in its place.
     """
     for module in [*model.modules()]:
         for name, child in [*module.named_children()]:
@@ -210,6 +230,9 @@ def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBas
 
     Args:
         name: On Hugging Face, or a local folder.
+
+    Returns:
+        Both.
 
     Raises:
         ParamsError: There is no model that writes text.
@@ -253,14 +276,28 @@ def _name_special_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenize
 
 
 def used_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[int]:
-    """The tokenizer's ids that a model keeps to write `texts`: special tokens first, of them padding first."""
+    """The tokenizer's ids that a model keeps to write some texts.
+
+    Args:
+        config: Of the model.
+        tokenizer: Its tokenizer.
+        texts: To be written.
+
+    Returns:
+        Ids without repeats: special tokens first, of them padding first.
+    """
     named = [token for name in SPECIAL if (token := getattr(config, name, None)) is not None]
     written = {token for text in texts for token in tokenizer(text, add_special_tokens=False)["input_ids"]}
     return list(dict.fromkeys([*named, *tokenizer.all_special_ids, *sorted(written)]))
 
 
 def prune(model: Any, kept: list[int]) -> None:
-    """Leave only the ids `kept` of a model's vocabulary, in this order; its config remembers them as KEPT."""
+    """Leave only some ids of a model's vocabulary.
+
+    Args:
+        model: Changed in its place; its config remembers the ids as KEPT.
+        kept: Ids to keep, in their new order.
+    """
     ends = {id(e.weight): e for e in (model.get_input_embeddings(), model.get_output_embeddings()) if e is not None}
     rows = [e.weight for e in ends.values()]
     rows += [e.bias for e in ends.values() if getattr(e, "bias", None) is not None]
@@ -285,18 +322,35 @@ class LowRank(nn.Module):
     """
 
     def __init__(self, weight: Tensor, rank: int) -> None:
-        """Of `weight` (N, D), by matrices of `rank` rows and columns."""
+        """Start with no change.
+
+        Args:
+            weight: (N, D), frozen.
+            rank: Rows and columns of the matrices that are learned.
+        """
         super().__init__()
         self.a = nn.Parameter(torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5)
         self.b = nn.Parameter(torch.zeros(weight.shape[0], rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The changed weight (N, D)."""
+        """Add the change.
+
+        Args:
+            weight: (N, D).
+
+        Returns:
+            The changed weight (N, D).
+        """
         return weight + self.b @ self.a
 
 
 def add_low_rank(model: Any, rank: int) -> None:
-    """Freeze a model but for a LowRank on each of its matrices, embeddings and output layer aside."""
+    """Freeze a model but for a LowRank on each of its matrices, embeddings and output layer aside.
+
+    Args:
+        model: Changed in its place.
+        rank: As in LowRank.
+    """
     model.requires_grad_(False)
     output = model.get_output_embeddings()
     for module in [*model.modules()]:

@@ -88,14 +88,32 @@ class TextModel(nn.Module, ABC):
 
     @abstractmethod
     def save_config(self, folder: Path) -> None:
-        """Write config.json, which the model without its weights is made from, into `folder`."""
+        """Write config.json, which the model without its weights is made from.
+
+        Args:
+            folder: Where to.
+        """
 
     def to_model_ids(self, tokens: list[int]) -> list[int]:
-        """The tokenizer's ids as the model's."""
+        """Translate the tokenizer's ids.
+
+        Args:
+            tokens: Ids of the tokenizer.
+
+        Returns:
+            Ids of the model, as many.
+        """
         return tokens
 
     def to_tokenizer_ids(self, tokens: list[int]) -> list[int]:
-        """The model's ids as the tokenizer's."""
+        """Translate the model's ids.
+
+        Args:
+            tokens: Ids of the model.
+
+        Returns:
+            Ids of the tokenizer, as many.
+        """
         return tokens
 
     def merge(self) -> None:

@@ -20,16 +20,31 @@ class TextTokenizer:
     """
 
     def __init__(self, backend: Tokenizer) -> None:
-        """Wrap `backend`, as data.tokenizer.train_tokenizer gives it."""
+        """Wrap a tokenizer.
+
+        Args:
+            backend: As data.tokenizer.train_tokenizer gives it.
+        """
         self.backend = backend
 
     @classmethod
     def from_pretrained(cls, folder: Path) -> TextTokenizer:
-        """Read what save_pretrained wrote, or Transformers before 2026-11-30."""
+        """Read what save_pretrained wrote, or Transformers before 2026-11-30.
+
+        Args:
+            folder: With tokenizer.json.
+
+        Returns:
+            The tokenizer.
+        """
         return cls(Tokenizer.from_file(str(folder / FILE)))
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write tokenizer.json into `folder`."""
+        """Write tokenizer.json.
+
+        Args:
+            folder: Where to.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.backend.save(str(folder / FILE))
 
@@ -37,10 +52,26 @@ class TextTokenizer:
         return int(self.backend.get_vocab_size())
 
     def __call__(self, text: str, add_special_tokens: bool = False) -> dict[str, list[int]]:
-        """The token ids of a text, as "input_ids"."""
+        """Tokenize a text.
+
+        Args:
+            text: One sentence.
+            add_special_tokens: Whether the end is added.
+
+        Returns:
+            {"input_ids": ids}.
+        """
         return {"input_ids": self.backend.encode(text, add_special_tokens=add_special_tokens).ids}
 
     def batch_decode(self, rows: Iterable[list[int]], skip_special_tokens: bool = True) -> list[str]:
-        """The texts of rows of token ids."""
+        """Turn token ids into texts.
+
+        Args:
+            rows: Token ids of each text.
+            skip_special_tokens: Whether those are left out.
+
+        Returns:
+            The texts.
+        """
         found: list[str] = self.backend.decode_batch(list(rows), skip_special_tokens=skip_special_tokens)
         return found

@@ -37,7 +37,13 @@ class Translator:
     """
 
     def __init__(self, predictor: Predictor, uri: str, extractors: Collection[str | None] | None = None) -> None:
-        """extractors: Of the clips that it was trained on; None where that is not known."""
+        """Wrap a loaded model.
+
+        Args:
+            predictor: The model, loaded.
+            uri: Where it comes from.
+            extractors: Of the clips that it was trained on; None where that is not known.
+        """
         self._predictor, self.uri, self._extractors = predictor, uri, extractors
 
     def translate(
@@ -98,6 +104,9 @@ def load(model: str | Path = CHAMPION) -> Translator:
             folder, as `publish` writes them. The registry is that of MLFLOW_TRACKING_URI, else mlflow.db in the
             working directory.
 
+    Returns:
+        The translator.
+
     Raises:
         UpstreamError: There is no such version, it is no translator, or its files are not those that were made.
         ResourceError: The Hub cannot be reached.
@@ -139,6 +148,9 @@ def read(
         fps: Frames per second, for files that do not tell.
         unit: Of the coordinates, for files that do not tell: "pixel", "normalized" or "centered".
         size: Width and height of the picture in pixels, for files that do not tell.
+
+    Returns:
+        The clips, in a stable order.
 
     Raises:
         DataError: The path holds no keypoints, or a clip cannot be used.

@@ -8,7 +8,16 @@ from sign_models.datasets.compose import RECIPE, Recipe, compose
 
 
 def run_compose(source: Path, out: Path, recipe: Recipe) -> None:
-    """Write the corpus and say what is in it. DataError as `compose` raises it."""
+    """Write a corpus of composed sentences and say what is in it.
+
+    Args:
+        source: Isolated signs.
+        out: Folder to write to.
+        recipe: What to compose.
+
+    Raises:
+        DataError: As `compose` raises it.
+    """
     made = compose(source, out, recipe)
     left_out = f"; {made.unlabelled} clips without a label were left out" if made.unlabelled else ""
     print(f"{out}: sentences composed of {made.clips} isolated clips{left_out}")

@@ -67,16 +67,37 @@ class Context:
         return Inputs.from_paths(o.data, o.keypoints, o.videos, o.texts)
 
     def params(self, stage: Stage) -> BaseModel:
-        """The stage's own parameters."""
+        """The stage's own parameters.
+
+        Args:
+            stage: Whose.
+
+        Returns:
+            Its parameters.
+        """
         params: BaseModel = getattr(self.options.params, stage.name)
         return params
 
     def value(self, name: str) -> Any:
-        """Value of a parameter by its dotted name, the stage in front."""
+        """Value of a parameter.
+
+        Args:
+            name: Dotted, the stage in front.
+
+        Returns:
+            The value.
+        """
         return reduce(getattr, name.split("."), self.options.params)
 
     def may_skip(self, stage: Stage) -> bool:
-        """Whether the stage may be left out where its result is there already."""
+        """Whether a stage may be left out where its result is there already.
+
+        Args:
+            stage: Which.
+
+        Returns:
+            Whether skip_trained is given and the stage is not forced.
+        """
         forced = {"all", stage.name} & set(self.options.force)
         return self.options.skip_trained and not forced
 
@@ -87,6 +108,9 @@ class Context:
             stage: Whose.
             made: By role, what this command has made itself; it goes before what the registry holds under the name
                 that was asked for.
+
+        Returns:
+            Models and file.
 
         Raises:
             UpstreamError: There is none, or the file was made by another model.
@@ -132,6 +156,13 @@ class Context:
         """Of all that the stage reads, as its declaration names it: the runner hands it nothing else.
 
         Models and files count by their content: one that was made again to the bit changes nothing.
+
+        Args:
+            stage: Whose.
+            upstream: What it builds on.
+
+        Returns:
+            The fingerprint.
         """
         params = {k: v for k, v in flatten(self.params(stage), stage.name).items() if k not in stage.execution_only}
         params |= {name: str(self.value(name)) for name in stage.settings}
@@ -156,7 +187,11 @@ class Context:
         return self._contents[name]
 
     def pipeline_fingerprint(self) -> Fingerprint:
-        """Of all that a pipeline was asked for: one that was cut off goes on when it is typed again."""
+        """Of all that a pipeline was asked for: one that was cut off goes on when it is typed again.
+
+        Returns:
+            The fingerprint.
+        """
         asked: dict[str, object] = {"force": self.options.force, **self.options.upstream}
         stages = {stage.name: self.fingerprint(stage, Upstream()).sha256 for stage in self.stages}
         return fingerprint("pipeline", asked | stages, {}, "", "")

@@ -32,6 +32,9 @@ class DemoOptions:
 def run_demo(options: DemoOptions) -> None:
     """Serve the page until the process is told to end.
 
+    Args:
+        options: Of the command.
+
     Raises:
         UpstreamError: No such translator.
         ResourceError: The optional extra, MediaPipe's files, npm or the port are not to be had.
@@ -59,7 +62,16 @@ def run_demo(options: DemoOptions) -> None:
 
 
 def about(model: ModelRef, extractor: str, fps: float) -> dict[str, Any]:
-    """What the page tells of the model: where its training clips come from, how many, how well it did."""
+    """What the page tells of the model: where its training clips come from, how many, how well it did.
+
+    Args:
+        model: The version that is shown.
+        extractor: Of the page.
+        fps: The model's frame rate.
+
+    Returns:
+        Values by name, for JSON.
+    """
     node = trace(model.uri)
     trained = next((n for n in node.walk() if n.kind == "alignment"), None)
     if trained is None:

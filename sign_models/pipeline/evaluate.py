@@ -83,7 +83,17 @@ class Row:
 
 
 def named_version(spec: str) -> tuple[str, str]:
-    """Stage, and the spec as resolve takes it, of `champion`, `3`, `sign-alignment/2` or any URI."""
+    """Tell which version is meant.
+
+    Args:
+        spec: `champion`, `3`, `sign-alignment/2` or any URI.
+
+    Returns:
+        The stage, and the spec as resolve takes it.
+
+    Raises:
+        ParamsError: A version of this stage gives no text.
+    """
     name, sign, _ = re.fullmatch(r"([^@/]*)([@/]?)(.*)", spec.removeprefix("models:/")).groups()  # type: ignore[union-attr]
     if not sign or spec.startswith("runs:/"):
         return TRANSLATING[0], spec
@@ -95,7 +105,11 @@ def named_version(spec: str) -> tuple[str, str]:
 
 
 def run_evaluate(options: EvaluateOptions) -> None:
-    """Score, print a table, and log it with every text and every figure."""
+    """Score, print a table, and log it with every text and every figure.
+
+    Args:
+        options: Of the command.
+    """
     o = options
     to_terminal()
     with stage_run("evaluate", experiment=o.experiment or None) as run:
@@ -144,7 +158,18 @@ def _part(split: str, made: Mapping[str, Generated]) -> Part:
 def translate(
     version: ModelRef, corpus: Corpus, texts: dict[str, str], params: GenerateParams, splits: Sequence[str]
 ) -> Generated:
-    """The texts and scores that a version gives to the videos of some splits."""
+    """The texts and scores that a version gives to the videos of some splits.
+
+    Args:
+        version: Of a translator or an alignment model.
+        corpus: Videos with splits.
+        texts: References by video id.
+        params: How texts are searched for and scored.
+        splits: To translate.
+
+    Returns:
+        Texts and scores.
+    """
     from sign_models.models.storage import load
     from sign_models.models.translator import Translator
     from sign_models.stages.generate import generate
@@ -156,7 +181,18 @@ def translate(
 
 
 def scored_splits(inputs: Inputs, asked: Iterable[str]) -> list[str]:
-    """Those asked for, else test and dev, else what there is. DataError where no video of them has a text."""
+    """Choose the splits to score: those asked for, else test and dev, else what there is.
+
+    Args:
+        inputs: Videos and texts.
+        asked: Splits that the user names.
+
+    Returns:
+        The splits.
+
+    Raises:
+        DataError: No video of them has a text.
+    """
     corpus = inputs.videos
     labelled = {corpus.splits[i] or "none" for i, name in enumerate(corpus.ids) if name in inputs.texts}
     found = [s for s in asked or HELD_OUT if s in labelled]
@@ -172,7 +208,12 @@ def scored_splits(inputs: Inputs, asked: Iterable[str]) -> list[str]:
 
 
 def log_inputs(run: Run, inputs: Inputs) -> None:
-    """Record the videos and texts that a run reads: digests and counts."""
+    """Record the videos and texts that a run reads: digests and counts.
+
+    Args:
+        run: The run.
+        inputs: What it reads.
+    """
     corpus = inputs.videos
     profile = {"clips": len(corpus), "frames": int(corpus.offsets[-1])}
     run.log_dataset("videos", inputs.digest("videos"), f"{run.stage}.videos", profile, inputs.source)
@@ -197,7 +238,17 @@ def _short(path: Path, process_group: Iterable[Path]) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Sentences of a text file, one a line; an empty line is an empty sentence. DataError where it cannot be read."""
+    """Read the sentences of a file.
+
+    Args:
+        path: A text file.
+
+    Returns:
+        Sentences, one a line; an empty line is an empty sentence.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -210,7 +261,15 @@ def read_lines(path: Path) -> list[str]:
 
 
 def figures(part: Part, preset: str) -> list[Row]:
-    """Every system's scores, with the paired bootstrap against the first system."""
+    """Every system's scores, with the paired bootstrap against the first system.
+
+    Args:
+        part: Texts of several systems for the same references.
+        preset: Of scoring.
+
+    Returns:
+        A row a system.
+    """
     sampled: dict[str, dict[str, float]] = {name: {} for name in part.texts}
     for found in compare(part.texts, part.references, preset):
         metric, figures = BOOTSTRAPPED[found.metric], sampled[found.system]
@@ -252,7 +311,15 @@ def _log(run: Run, parts: list[Part], rows: list[Row]) -> None:
 
 
 def metric_name(row: Row, name: str) -> str:
-    """`test/champion.chrf`, in the characters that MLflow allows."""
+    """Name a metric of a run.
+
+    Args:
+        row: Of a system.
+        name: Of a figure.
+
+    Returns:
+        `test/champion.chrf`, in the characters that MLflow allows.
+    """
     return f"{row.split}/" + re.sub(r"[^\w. -]", "_", f"{row.system}.{name}")
 
 
@@ -261,7 +328,15 @@ def _columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def as_text(rows: list[Row], preset: str) -> str:
-    """A table a split, for a terminal."""
+    """Write figures for a terminal.
+
+    Args:
+        rows: Of all splits.
+        preset: Of scoring.
+
+    Returns:
+        A table a split.
+    """
     lines: list[str] = []
     for split in dict.fromkeys(row.split for row in rows):
         chosen = [row for row in rows if row.split == split]

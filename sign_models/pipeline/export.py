@@ -35,6 +35,9 @@ class ExportOptions:
 def run_export(options: ExportOptions) -> None:
     """Write one version, after onnxruntime has given the same texts as torch for the drawn clips.
 
+    Args:
+        options: Of the command.
+
     Raises:
         UpstreamError: No such version, the folder holds files, or the texts differ.
         ResourceError: The optional extra is not installed.

@@ -52,6 +52,9 @@ class ExtractOptions:
 def run_extract(options: ExtractOptions) -> None:
     """Write a file for each video, print the report and log it as an artifact.
 
+    Args:
+        options: Of the command.
+
     Raises:
         DataError: no videos, or, after all others are done, some that cannot be used.
         ResourceError: the optional extra or the model files cannot be had.

@@ -35,7 +35,11 @@ class ImportOptions:
 
 
 def run_import(options: ImportOptions) -> None:
-    """Write the store, print its report and log it as an artifact."""
+    """Write the store, print its report and log it as an artifact.
+
+    Args:
+        options: Of the command.
+    """
     o = options
     with stage_run("import", experiment=o.experiment or None) as run:
         run.log_code_state()
@@ -72,6 +76,13 @@ def run_import(options: ImportOptions) -> None:
 
 
 def run_verify(path: Path) -> None:
-    """Check every byte of the store at `path`. DataError names the first that differs."""
+    """Check every byte of a store.
+
+    Args:
+        path: Of the store.
+
+    Raises:
+        DataError: It names the first byte that differs.
+    """
     corpus = open_store(path, full=True)
     print(f"{path}: every byte as written; {len(corpus)} clips, {len(corpus.frames)} frames")

@@ -20,12 +20,26 @@ Sizes = Mapping[str, Mapping[str, object]]
 def stage_begins(
     run: Run, stage: Stage, context: Context, upstream: Upstream, sizes: Mapping[str, Mapping[str, object]]
 ) -> None:
-    """Note of a stage's run while it works. sizes: of each input that it reads."""
+    """Describe a stage's run while it works, in its note.
+
+    Args:
+        run: The run.
+        stage: Which works in it.
+        context: Of the command.
+        upstream: What the stage builds on.
+        sizes: Of each input that it reads.
+    """
     run.describe(_what(stage, context, upstream, sizes))
 
 
 def stage_ended(run: Run, result: Result, output: Output) -> None:
-    """Add to the note of a stage's run what came out, its scores and what to do next."""
+    """Add to the note of a stage's run what came out, its scores and what to do next.
+
+    Args:
+        run: The run.
+        result: What the stage gave.
+        output: What was registered or written.
+    """
     made = f"Registered `{output.model.uri}`." if output.model else f"Wrote `{output.stage.writes}`."
     signatures = {k.rpartition(".")[2]: str(v) for k, v in result.tags.items() if k.startswith("sign.signature.")}
     parts = [run.note, f"**Result**: {made}", notes.scores(result.metrics, signatures)]
@@ -48,7 +62,12 @@ def _sizes(profile: Mapping[str, object]) -> str:
 
 
 def pipeline_begins(run: Run, context: Context) -> None:
-    """Parameters, and a note of what is to be done."""
+    """Log the parameters, and note what is to be done.
+
+    Args:
+        run: The run.
+        context: Of the command.
+    """
     flat: dict[str, object] = {}
     for stage in context.stages:
         flat |= {
@@ -65,7 +84,14 @@ def pipeline_begins(run: Run, context: Context) -> None:
 
 
 def pipeline_ended(run: Run, context: Context, made: Sequence[Output], report: Report | None) -> None:
-    """Scores of every stage, what was skipped, and links to the runs that did the work."""
+    """Log the scores of every stage, what was skipped, and links to the runs that did the work.
+
+    Args:
+        run: The run.
+        context: Of the command.
+        made: What each stage made.
+        report: Texts and scores, where a stage has reported any.
+    """
     skipped = [output.stage.name for output in made if output.skipped]
     run.set_tags({SKIPPED: ", ".join(skipped) or "none"})
     metrics: dict[str, float] = dict(report.metrics()) if report else {}

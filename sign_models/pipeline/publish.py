@@ -43,6 +43,9 @@ class PublishOptions:
 def run_publish(options: PublishOptions) -> None:
     """Write or upload one version, after it was checked and answered its example.
 
+    Args:
+        options: Of the command.
+
     Raises:
         UpstreamError: No such version, or the folder or repository holds something else.
         ResourceError: The Hub cannot be reached.
@@ -68,7 +71,15 @@ def run_publish(options: PublishOptions) -> None:
 
 
 def card(version: ModelRef, place: str) -> str:
-    """The README.md of a publication: that of the registry, with what the Hub reads before it."""
+    """The README.md of a publication: that of the registry, with what the Hub reads before it.
+
+    Args:
+        version: What is published.
+        place: Where to.
+
+    Returns:
+        Markdown.
+    """
     text = version_card(version, version.metrics(), place)
     stated = "| license | not stated" not in text
     return FRONT_MATTER.format(license="other" if stated else "unknown", title=Path(place).name) + "\n" + text + "\n"

@@ -48,7 +48,11 @@ class PromoteOptions:
 
 
 def run_promote(options: PromoteOptions) -> None:
-    """Move an alias behind its gate, or back, and log what was compared."""
+    """Move an alias behind its gate, or back, and log what was compared.
+
+    Args:
+        options: Of the command.
+    """
     o = options
     to_terminal()
     with stage_run("promote", experiment=o.experiment or None) as run:
@@ -121,7 +125,11 @@ class LineageOptions:
 
 
 def run_lineage(options: LineageOptions) -> None:
-    """Print where a version comes from, and log it as text, JSON and a picture."""
+    """Print where a version comes from, and log it as text, JSON and a picture.
+
+    Args:
+        options: Of the command.
+    """
     to_terminal()
     with stage_run("lineage", experiment=options.experiment or None) as run:
         node = lineage.trace(options.model)
@@ -147,7 +155,11 @@ class PruneOptions:
 
 
 def run_prune(options: PruneOptions) -> None:
-    """List what nothing needs any more; delete it where options say yes."""
+    """List what nothing needs any more; delete it where options say yes.
+
+    Args:
+        options: Of the command.
+    """
     to_terminal()
     with stage_run("prune", experiment=options.experiment or None) as run:
         found = prune.prune(partial(print, flush=True)) if options.yes else prune.plan()

@@ -37,6 +37,9 @@ def score_again(
         inputs: The data.
         params: Splits, scoring and how texts are searched for.
 
+    Returns:
+        Scores by name.
+
     Raises:
         DataError: No clip is left that none of them was trained on.
     """
@@ -58,7 +61,14 @@ def score_again(
 
 
 def own_splits(versions: Sequence[ModelRef]) -> list[str]:
-    """The splits that all versions were told to be scored on; [] where that is no common one."""
+    """The splits that all versions were told to be scored on.
+
+    Args:
+        versions: All that are compared.
+
+    Returns:
+        The splits; [] where they are not the same.
+    """
     said = [(fields_of(version) or {}).get("params.generate.splits", "") for version in versions]
     found = [re.findall(r"\w+", text) for text in said]
     return [split for split in found[0] if all(split in other for other in found)]
@@ -66,6 +76,14 @@ def own_splits(versions: Sequence[ModelRef]) -> list[str]:
 
 def common_held_out(versions: Sequence[ModelRef], corpus: Corpus, texts: Sequence[str | None] | None) -> np.ndarray:
     """Places of the clips that each version would hold out of this corpus in its training, by its own parameters.
+
+    Args:
+        versions: All that are compared.
+        corpus: Clips.
+        texts: Of each clip, for those that train on texts. None: they do not.
+
+    Returns:
+        (N,) places.
 
     Raises:
         DataError: There is none.

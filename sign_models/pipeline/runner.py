@@ -67,12 +67,27 @@ def to_terminal() -> None:
 
 
 def run_pipeline(options: Options) -> list[Output]:
-    """All stages in order, or the one of options.stage, as children of one run -> what each made."""
+    """Run all stages in order, or the one of options.stage, as children of one run.
+
+    Args:
+        options: Of the command.
+
+    Returns:
+        What each stage made.
+    """
     return _lead(_pipeline, options)
 
 
 def run_single(name: str, options: Options) -> list[Output]:
-    """The stage `name`, in a run of its own -> what it made."""
+    """Run one stage, in a run of its own.
+
+    Args:
+        name: Of the stage.
+        options: Of the command.
+
+    Returns:
+        What it made.
+    """
     return _lead(partial(_single, STAGES[name]), options)
 
 
@@ -99,7 +114,16 @@ def _pipeline(options: Options) -> list[Output]:
 
 
 def chosen_stages(options: Options) -> tuple[Stage, ...]:
-    """Without inference, a stage that is for inference only runs where another one reads its file."""
+    """Choose the stages to run.
+
+    Without inference, a stage that is for inference only runs where another one reads its file.
+
+    Args:
+        options: Of the command.
+
+    Returns:
+        The stages, in order.
+    """
     if options.stage:
         return (STAGES[options.stage],)
     if options.inference:
@@ -179,6 +203,9 @@ def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: 
         context: Of the command.
         made: By role, what the command has made so far.
         done: Runs of stages that this very command had finished when it was cut off.
+
+    Returns:
+        What it made, or has made before.
     """
     upstream = context.upstream(stage, made)
     wanted = context.fingerprint(stage, upstream)
@@ -260,7 +287,14 @@ def _open_run(stage: Stage, context: Context, wanted: Fingerprint) -> Iterator[R
 
 
 def describe(run: Run, stage: Stage, context: Context, upstream: Upstream) -> None:
-    """Log what every run of a stage says of itself before it works, after all inputs of the command were checked."""
+    """Log what every run of a stage says of itself before it works, after all inputs of the command were checked.
+
+    Args:
+        run: The run.
+        stage: Which works in it.
+        context: Of the command.
+        upstream: What the stage builds on.
+    """
     inputs, params = context.checked_inputs, context.params(stage)
     flat = flatten(params, stage.name)
     run.log_params({k: v for k, v in flat.items() if not (run.resumed and k in stage.execution_only)})

@@ -19,7 +19,15 @@ MAX_EXTRACTORS = 32  # in a tag, which MLflow cuts at 8000 characters
 
 
 def read_by(stage: Stage, inputs: Inputs) -> dict[str | None, int]:
-    """Extractor -> clips, of all that a stage reads."""
+    """Count the clips that a stage reads, by extractor.
+
+    Args:
+        stage: Which.
+        inputs: Of the command.
+
+    Returns:
+        Clips by extractor.
+    """
     found: dict[str | None, int] = {}
     for part in set(stage.reads) - {"texts"}:
         found |= getattr(inputs, part).extractors
@@ -27,7 +35,13 @@ def read_by(stage: Stage, inputs: Inputs) -> dict[str | None, int]:
 
 
 def record(run: Run, stage: Stage, inputs: Inputs) -> None:
-    """Tag the run with the extractors and the frame rate; the version that it registers gets the tags too."""
+    """Tag the run with the extractors and the frame rate; the version that it registers gets the tags too.
+
+    Args:
+        run: The run.
+        stage: Which works in it.
+        inputs: Of the command.
+    """
     found = sorted(read_by(stage, inputs), key=str)
     if len(found) > MAX_EXTRACTORS:
         logger.warning("%s: the clips come from %d extractors; %d are recorded", stage.name, len(found), MAX_EXTRACTORS)
@@ -59,5 +73,12 @@ def compare(stage: Stage, inputs: Inputs, models: Mapping[str, ModelRef], *, str
 
 
 def inherited(models: Mapping[str, ModelRef]) -> dict[str, str]:
-    """Tags of a version that is made of others without training: what those were trained on."""
+    """Tags of a version that is made of others without training: what those were trained on.
+
+    Args:
+        models: By role.
+
+    Returns:
+        The tags.
+    """
     return {k: v for model in models.values() for k, v in model.tags.items() if k in (EXTRACTORS, FPS)}

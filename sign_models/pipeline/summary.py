@@ -42,13 +42,24 @@ class Report:
     reliability: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Every score and figure by `split/metric`."""
+        """Gather every score and figure.
+
+        Returns:
+            Values by `split/metric`.
+        """
         found = [pair for of in (self.scores, self.reliability) for pair in of.items()]
         return {f"{split}/{name}": value for split, figures in found for name, value in figures.items()}
 
 
 def read_report(made: Sequence[Output]) -> Report | None:
-    """What the last stage that reports texts and scores has left in its run; None where there was none."""
+    """Read what the last stage that reports texts and scores has left in its run.
+
+    Args:
+        made: What the command made.
+
+    Returns:
+        The report; None where no stage has left one.
+    """
     for output in reversed(made):
         if output.stage.report:
             with fetch(output.run_id, output.stage.report) as path:
@@ -118,7 +129,14 @@ def _figure(report: Report, split: str, name: str) -> str:
 
 
 def next_command(made: Sequence[Output]) -> str:
-    """What to type after a command: the stage that builds on its last model, else how to serve it."""
+    """What to type after a command: the stage that builds on its last model, else how to serve it.
+
+    Args:
+        made: What the command made.
+
+    Returns:
+        A command line.
+    """
     output = next((output for output in reversed(made) if output.model), None)
     if output is None or output.model is None:
         return "mlflow run ."
@@ -130,7 +148,14 @@ def next_command(made: Sequence[Output]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`48 s`, `2 min 58 s` or `1 h 5 min`."""
+    """Write a time in units.
+
+    Args:
+        seconds: Of a run.
+
+    Returns:
+        `48 s`, `2 min 58 s` or `1 h 5 min`.
+    """
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 1:
         return f"{rest} s"
@@ -138,7 +163,14 @@ def duration(seconds: float) -> str:
 
 
 def address(run_id: str) -> str:
-    """The page of a run: on the tracking server, else on the one that `make ui` starts."""
+    """The page of a run: on the tracking server, else on the one that `make ui` starts.
+
+    Args:
+        run_id: Of the run.
+
+    Returns:
+        The URL.
+    """
     uri, experiment = whereabouts(run_id)
     page = f"#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning"
     return f"{uri}/{page}" if uri.startswith("http") else f"make ui (or mlflow ui), then http://127.0.0.1:5000/{page}"

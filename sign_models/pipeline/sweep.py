@@ -85,6 +85,9 @@ class SweepOptions:
 def run_sweep(options: SweepOptions) -> None:
     """Run the trials that are missing, log what they showed, and make the best version the candidate.
 
+    Args:
+        options: Of the command.
+
     Raises:
         UpstreamError: No trial ended well.
     """
@@ -125,7 +128,13 @@ class Training:
     experiment_id: str
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Train with the values that `trial` suggests; the best validation score.
+        """Train once.
+
+        Args:
+            trial: Suggests the values.
+
+        Returns:
+            The best validation score.
 
         Raises:
             TrialFailed: The command ended with an error.
@@ -303,7 +312,14 @@ def _importance(study: optuna.Study) -> dict[str, float]:
 
 
 def picture(shares: Mapping[str, float]) -> Any:
-    """Bars of how much each parameter matters, the most important on top."""
+    """Bars of how much each parameter matters, the most important on top.
+
+    Args:
+        shares: By parameter.
+
+    Returns:
+        A figure of matplotlib.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 0.5 * len(shares) + 1), layout="constrained")

@@ -66,6 +66,9 @@ class _Clip:
 def run_translate(options: TranslateOptions) -> None:
     """Print a line for each segment, and write the files that are asked for.
 
+    Args:
+        options: Of the command.
+
     Raises:
         UpstreamError: no such translator. DataError: what is given holds no keypoints, or a video cannot be used.
     """
@@ -99,6 +102,13 @@ def run_translate(options: TranslateOptions) -> None:
 def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segment]:
     """The windows of an answer. Other texts of a clip stand with its only window: those of several are of the whole.
 
+    Args:
+        answer: Of a predictor, for one clip.
+        sequence: The clip.
+
+    Returns:
+        A segment a window.
+
     Raises:
         DataError: the frame rate is not known, so that there are no times.
     """
@@ -123,7 +133,15 @@ def _others(window: Mapping[str, Any], others: tuple[str, ...]) -> tuple[str, ..
 
 
 def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
-    """Keypoint files as they are; videos by way of extraction into `scratch`, in the extractor's default settings."""
+    """Read keypoint files as they are, videos by way of extraction in the extractor's default settings.
+
+    Args:
+        given: A file or folder.
+        scratch: Folder for what is extracted.
+
+    Yields:
+        The clips.
+    """
     if (given.is_file() and given.suffix.lower() not in SUFFIXES) or (given.is_dir() and not _holds_videos(given)):
         for sequence in formats.read(given, labelled=False):
             yield _Clip(sequence, None)

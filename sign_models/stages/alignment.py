@@ -184,12 +184,12 @@ class AlignmentTask:
         return Batch(torch.ones(1, frames, len(CANONICAL), 3, device=device), there, there.sum(1))
 
     def clips(self, step: int) -> np.ndarray:
-        """Labelled clips, and beside them those that self-training has labelled."""
+        """Labelled clips, and beside them those that self-training has labelled. See Task.clips()."""
         clips = self.sampler[step]
         return clips if self.own is None else np.concatenate([clips, self.own[step]])
 
     def advance(self, averaged: Any, done: float) -> None:
-        """From self_training.start on: give the videos without text the averaged model's own texts.
+        """Give the videos without text the averaged model's own texts, from self_training.start on. See Task.advance().
 
         A video is used where both heads read the same text and are sure of it; which, is decided anew each time.
         """
@@ -214,11 +214,11 @@ class AlignmentTask:
         self.restore({"own_labels": rows})
 
     def state(self) -> dict[str, Tensor]:
-        """Texts that self-training gave, for checkpoints."""
+        """The texts that self-training gave. See Task.state()."""
         return {"own_labels": self.labels[torch.from_numpy(self.unlabelled)]} if len(self.unlabelled) else {}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take the texts of a checkpoint: "own_labels" (videos without text, L) token ids."""
+        """Take the texts of a checkpoint: "own_labels" (videos without text, L) token ids. See Task.restore()."""
         rows = state.get("own_labels")
         if rows is None:
             return
@@ -231,7 +231,7 @@ class AlignmentTask:
         self.own = Sampler(self.frames.corpus.lengths, chosen, size, t.seed + 1) if len(chosen) and size else None
 
     def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-        """A tensor of a checkpoint from before CTC's blank was an id of its own, as it is now."""
+        """Make a weight of before CTC's blank was an id of its own what it is now. See Task.migrate()."""
         return own_blank(name, tensor, shape)
 
     @property
@@ -240,7 +240,10 @@ class AlignmentTask:
         return self.representations is None and self.frames.capturable
 
     def micro_batches(self, step: int) -> list[slice]:
-        """As many clips at a time as take the memory of so many of max_frames, or one longer one."""
+        """As many clips at a time as take the memory of so many of max_frames, or one longer one.
+
+        See Task.micro_batches().
+        """
         lengths, found, begin = self.frames.corpus.lengths[self.clips(step)], list[slice](), 0
         for end in range(1, len(lengths) + 1):
             if end - begin > 1 and (end - begin) * lengths[begin:end].max() > len(lengths) * self.params.max_frames:
@@ -249,7 +252,7 @@ class AlignmentTask:
         return [*found, slice(begin, len(lengths))]
 
     def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
-        """What the host draws for a process's `part` of a micro-batch of a step, labels among it."""
+        """Draw a batch, labels among it. See Task.plan_batch()."""
         p, clips = self.params, self.clips(step)[micro_batch]
         labels = {"labels": self._labels(clips)[part]}
         if len(clips) < len(self.clips(step)):
@@ -264,7 +267,7 @@ class AlignmentTask:
         return sample_windows(self.frames, clips, part, rng, p.max_frames, p.augment, whole=True) | labels
 
     def batch(self, plan: BatchPlan) -> tuple[Labelled, Tensor]:
-        """The clips as the objective wants them, on the device, and their real frames."""
+        """Make a batch. See Task.batch()."""
         labels, contrasted = plan["labels"], "apart" not in plan
         rows = RngSlice(len(plan["before"]), len(plan["after"]))
         if self.representations is not None:
@@ -286,7 +289,7 @@ class AlignmentTask:
         return self.labels[torch.from_numpy(clips), :longest]
 
     def evaluate(self, objective: Any) -> dict[str, float]:
-        """Losses, and scores of texts found by greedy search; the beam is for the end."""
+        """Losses, and scores of texts found by greedy search; the beam is for the end. See Task.evaluate()."""
         sums = np.zeros(3)
         for clips in batches_by_length(self.frames.corpus, self.dev, EVALUATION_FRAMES):
             out = objective(Labelled(self._whole(clips), self._labels(clips).to(self.frames.device)))
@@ -313,6 +316,9 @@ class AlignmentTask:
         the usual is taken.
 
         Signing in the order of the text is read best by CTC, signing in another order by the text model alone.
+
+        Returns:
+            One of CTC_WEIGHTS.
         """
         model, g = self.objective.model, self.generation
 
@@ -337,13 +343,17 @@ class AlignmentTask:
         return min(good, key=lambda weight: abs(weight - USUAL_CTC))
 
     def calibrate(self) -> Calibrated:
-        """Fit the model's confidence on the validation videos, and choose from which on it answers."""
+        """Fit the model's confidence on the validation videos, and choose from which on it answers.
+
+        Returns:
+            What was fitted, and its figures.
+        """
         found = self._by_window(self.objective.model, best_of(self.objective.model, self.generation))
         dev = Examples(self.frames.corpus, self.dev, self.cut, found, self._references(), self.scoring)
         return calibrate(self.objective.model, dev, self.held_out)
 
     def groups(self) -> Iterable[Group]:
-        """The encoder, with its share of the learning rate, and the rest.
+        """The encoder, with its share of the learning rate, and the rest. See Task.groups().
 
         What has been pretrained waits until what is new has learned to read it: before, it would only be spoilt (Kumar
         et al. 2022).
@@ -355,7 +365,14 @@ class AlignmentTask:
 
 
 def check(params: AlignmentParams) -> None:
-    """ParamsError where the pretrained text model that params name cannot be used."""
+    """Check what can be checked before any work.
+
+    Args:
+        params: The stage's parameters.
+
+    Raises:
+        ParamsError: The pretrained text model that params name cannot be used.
+    """
     if params.decoder.pretrained:
         from sign_models.models.pretrained import read_pretrained  # seconds that no other text model waits for
 
@@ -363,7 +380,14 @@ def check(params: AlignmentParams) -> None:
 
 
 def run(work: Work) -> Result:
-    """The stage: train on videos and texts, or on the representations of the videos where they are not fine-tuned."""
+    """Run the stage.
+
+    Args:
+        work: Videos, texts, the temporal model, and the representations where the encoder is not fine-tuned.
+
+    Returns:
+        The translator with its scores.
+    """
     return train(
         work.params,
         work.inputs["videos"],
@@ -395,6 +419,9 @@ def train(
         scoring: Preset of the validation scores.
         representations: (S, D) float32 by video id, made by `temporal`; read in place of the videos where
             params.finetune is false.
+
+    Returns:
+        The best model, on the CPU.
 
     Raises:
         DataError: No clip can be trained on, or the memory of the device is enough for none.

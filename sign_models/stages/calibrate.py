@@ -61,7 +61,12 @@ class Calibrated:
     reliability: Reliability | None = None
 
     def report(self, logger: MetricLogger, step: int) -> None:
-        """Log the note, the figures and their diagram."""
+        """Log the note, the figures and their diagram.
+
+        Args:
+            logger: Where to.
+            step: Of the training.
+        """
         logger.log(f"alignment: {self.note}")
         figures = {"calibrated": 0.0}
         if self.reliability is not None:
@@ -80,6 +85,9 @@ def calibrate(model: Translator, dev: Examples, held_out: bool) -> Calibrated:
         model: Changed in its place.
         dev: Held-out clips.
         held_out: Whether they were not trained on.
+
+    Returns:
+        The figures, and a note of what was done.
     """
     if not held_out:
         return Calibrated(f"{RAW}: no clip is held out to fit it on")

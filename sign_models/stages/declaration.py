@@ -116,12 +116,23 @@ class Stage:
         return f"entrypoints.{self.name}" if module.startswith("sign_models.") else module
 
     def function(self) -> Callable[[Work], Result]:
-        """What `run` names."""
+        """Import what `run` names.
+
+        Returns:
+            The function.
+        """
         function: Callable[[Work], Result] = _named(self.run)
         return function
 
     def refuse(self, params: BaseModel) -> None:
-        """Call what `check` names."""
+        """Call what `check` names, where there is one.
+
+        Args:
+            params: The stage's.
+
+        Raises:
+            ParamsError: The parameters cannot be used.
+        """
         if self.check:
             _named(self.check)(params)
 
@@ -228,22 +239,41 @@ mlflow run . -e generate -P alignment_model=champion -P beams=8
 
 
 def by_role() -> dict[str, Stage]:
-    """Stages that make a model or a file, by its role."""
+    """Stages that make a model or a file, by its role.
+
+    Returns:
+        The stages.
+    """
     return {stage.made_role: stage for stage in STAGES.values()}
 
 
 def model_names() -> dict[str, str]:
-    """Role -> name of the registered model."""
+    """Name of the registered model by role.
+
+    Returns:
+        Names, in the order of the stages.
+    """
     return {stage.made_role: stage.registers for stage in STAGES.values() if stage.registers}
 
 
 def option_name(role: str) -> str:
-    """Option that names what to build on: `temporal_model`, or a file's role as it is."""
+    """Name the option that says what to build on.
+
+    Args:
+        role: A model's or a file's.
+
+    Returns:
+        `temporal_model`, or a file's role as it is.
+    """
     return f"{role}_model" if by_role()[role].registers else role
 
 
 def params_schema() -> type[PipelineParams]:
-    """Type of the parameters of all stages: PipelineParams, and a section for each stage that it does not know."""
+    """Type of the parameters of all stages.
+
+    Returns:
+        PipelineParams, with a section for each stage that it does not know.
+    """
     known = PipelineParams.model_fields
     others: dict[str, Any] = {name: (stage.params, ...) for name, stage in STAGES.items() if name not in known}
     return create_model("PipelineParams", __base__=PipelineParams, **others) if others else PipelineParams

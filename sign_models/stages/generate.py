@@ -50,12 +50,23 @@ class Generated:
     reliability: dict[str, Reliability] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """Every score and figure by `split/name`."""
+        """Gather every score and figure.
+
+        Returns:
+            Values by `split/name`.
+        """
         found = [(split, one.metrics()) for of in (self.scores, self.reliability) for split, one in of.items()]
         return {f"{split}/{name}": value for split, figures in found for name, value in figures.items()}
 
     def report(self, asked: str) -> dict[str, Any]:
-        """What generation_results.json holds. asked: the preset of params, which stands where nothing was scored."""
+        """Make what generation_results.json holds.
+
+        Args:
+            asked: Preset of params, which stands where nothing was scored.
+
+        Returns:
+            Content for JSON.
+        """
         return {
             "results": self.rows,
             "scores": {split: found.metrics() for split, found in self.scores.items()},
@@ -69,7 +80,14 @@ class Generated:
 
 
 def run(work: Work) -> Result:
-    """The stage: translate the videos, write texts and scores, and make one model of all that a translation takes."""
+    """Run the stage: translate, score, and make one model of all that a translation takes.
+
+    Args:
+        work: Videos, texts, the alignment model, and the representations where it reads those.
+
+    Returns:
+        The translator with its scores, and files.
+    """
     params = work.params
     model = load(work.models["alignment"])
     arrays = read_representations(work.artifact) if work.artifact else None
@@ -105,6 +123,9 @@ def generate(
         params: Which splits, how texts are searched for and scored.
         representations: (S, D) float32 by video id, read in place of the videos' own, for a model that was trained on
             them.
+
+    Returns:
+        Texts and scores.
 
     Raises:
         DataError: There is no video of these splits.
@@ -159,7 +180,15 @@ def _most(windows: Sequence[Hypothesis]) -> float:
 
 
 def best_of(model: Translator, wanted: Generation) -> Callable[[Tensor, Tensor], list[Hypothesis]]:
-    """For `by_window`: the best text of each window."""
+    """Make for by_window() what gives the best text of each window.
+
+    Args:
+        model: The translator.
+        wanted: How it searches.
+
+    Returns:
+        A function of representations (B, S, D) and their mask (B, S).
+    """
     return lambda y, mask: [found[0] for found in model.translate(y, mask, wanted)]
 
 
@@ -172,7 +201,16 @@ def unsigned(
     wanted: Generation,
     batch_frames: int,
 ) -> dict[str, list[tuple[int, list[Hypothesis]]]]:
-    """Translate clips in which nobody signs, made of `clips` (data.negatives).
+    """Translate clips in which nobody signs, made of others (data.negatives).
+
+    Args:
+        model: The translator.
+        corpus: Videos.
+        clips: Places of those that the others are made of.
+        kinds: Of data.negatives.
+        seed: Of what is drawn.
+        wanted: How the translator searches.
+        batch_frames: Frames at once.
 
     Returns:
         By kind, of each such clip: the place of the clip that it was made of, and the best texts of its windows.
@@ -192,7 +230,15 @@ def unsigned(
 
 
 def signed(cut: WindowedCorpus, clips: np.ndarray) -> np.ndarray:
-    """Which windows are of `clips` and show somebody who signs, (W,) bool."""
+    """Which windows are of some clips and show somebody who signs.
+
+    Args:
+        cut: Windows of a corpus.
+        clips: Places in it of those in which somebody signs.
+
+    Returns:
+        (W,) bool.
+    """
     chosen: np.ndarray = np.isin(cut.clip_index, clips) & cut.signing
     return chosen
 
@@ -240,7 +286,16 @@ def by_window(
 
 
 def text_of(cut: WindowedCorpus, clip: int, best: Mapping[int, Hypothesis]) -> Hypothesis:
-    """The best texts of a clip's windows, as one."""
+    """Join the best texts of a clip's windows.
+
+    Args:
+        cut: Windows of a corpus.
+        clip: Place of a clip in it.
+        best: By window.
+
+    Returns:
+        The joined text.
+    """
     places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
     [text] = join_windows([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
     return text
@@ -263,14 +318,30 @@ def _row(
 
 
 def generation(trained: Generation, params: GenerateParams) -> Generation:
-    """How the model was trained to look for text, unless params say otherwise."""
+    """Decide how texts are searched for.
+
+    Args:
+        trained: How the model was trained to search.
+        params: What the user asks for.
+
+    Returns:
+        `trained`, but for what params say.
+    """
     names = ("beams", "length_penalty", "window", "reject_below")
     given: dict[str, Any] = {name: getattr(params, name) for name in names}
     return replace(trained, **{name: value for name, value in given.items() if value is not None})
 
 
 def scores(rows: list[dict[str, object]], preset: str) -> dict[str, Scores]:
-    """Scores of each split that has references."""
+    """Score each split that has references.
+
+    Args:
+        rows: Of the results, each with text, reference and split.
+        preset: Of scoring.
+
+    Returns:
+        Scores by split.
+    """
     preset, out = resolve_preset(preset, [str(r["reference"]) for r in rows if r["reference"]]), {}
     for split in ("train", "dev", "test", None):
         chosen = [r for r in rows if r["reference"] and (r["split"] == split)]
@@ -282,7 +353,14 @@ def scores(rows: list[dict[str, object]], preset: str) -> dict[str, Scores]:
 
 
 def stack(arrays: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """(S_i, D) arrays -> (B, S, D) and mask (B, S)."""
+    """Pad arrays to one length.
+
+    Args:
+        arrays: (S_i, D) each.
+
+    Returns:
+        (B, S, D), zero behind the end of each, and its mask (B, S) bool.
+    """
     lengths = torch.tensor([len(a) for a in arrays])
     padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(a) for a in arrays], batch_first=True)
     return padded, torch.arange(padded.shape[1]) < lengths.unsqueeze(1)

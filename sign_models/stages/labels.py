@@ -28,7 +28,16 @@ LABEL_BUCKET = 8  # token lengths are rounded up to a multiple of this: few shap
 
 
 def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tuple[AnyTokenizer, TextModel]:
-    """The tokenizer and the text model that params name."""
+    """Make the tokenizer and the text model that params name.
+
+    Args:
+        params: The stage's parameters.
+        train: Texts of the training clips.
+        dev: Texts of the held-out clips.
+
+    Returns:
+        The tokenizer and the model.
+    """
     d = params.decoder
     if d.pretrained:
         from sign_models.models.pretrained import PretrainedText, read_pretrained  # seconds
@@ -40,7 +49,16 @@ def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tupl
 
 
 def label_table(tokenizer: AnyTokenizer, texts: list[str | None], text: TextModel) -> Tensor:
-    """(N, L) token ids of every text, then the end, then IGNORED; all IGNORED where there is no text."""
+    """Token ids of every text.
+
+    Args:
+        tokenizer: Of the texts.
+        texts: Of each clip; None where it has none.
+        text: The text model, whose ids are used.
+
+    Returns:
+        (N, L) ids, then the end, then IGNORED; all IGNORED where there is no text.
+    """
     end = text.eos_id
     rows = [
         [] if t is None else [*text.to_model_ids(tokenizer(t, add_special_tokens=False)["input_ids"]), end]
@@ -83,6 +101,14 @@ def labelled_clips(params: AlignmentParams, labelled: int, unlabelled: int) -> i
 
     Where every video has a text, more labelled ones take the places of those of self-training, in as many steps
     (docs/experiments.md); not where clips are so few that min_steps goes through them more often than epochs says.
+
+    Args:
+        params: The stage's parameters.
+        labelled: Clips with a text.
+        unlabelled: Those without.
+
+    Returns:
+        The number.
     """
     t = params.training
     if unlabelled or t.epochs is None:

@@ -62,7 +62,7 @@ class Translation(nn.Module):
         self.model, self.params, self.gather = model, params, gather
 
     def prepare(self, batch: Labelled) -> Labelled:
-        """In training, the batch with masks drawn for it."""
+        """In training, draw masks for a batch. See Objective.prepare()."""
         clips = batch.clips
         if not self.training or not isinstance(clips, Batch):
             return batch
@@ -78,7 +78,7 @@ class Translation(nn.Module):
         )
 
     def weights(self, batch: Labelled) -> Tensor:
-        """Tokens and clips of a batch, (2,)."""
+        """Tokens and clips of a batch, (2,). See Objective.weights()."""
         return self.model.alignment.weights(batch.labels)
 
     def forward(self, batch: Labelled, totals: Tensor | None = None) -> dict[str, Tensor]:

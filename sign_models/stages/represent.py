@@ -29,7 +29,14 @@ ON_THE_WAY = 3  # batches that a device may be ahead of who takes what it made
 
 
 def run(work: Work) -> Result:
-    """The stage: write the representations of all videos into the file that its declaration names."""
+    """Run the stage: write the representations of all videos into the file that its declaration names.
+
+    Args:
+        work: Videos and the temporal model.
+
+    Returns:
+        The file and its sizes.
+    """
     corpus = work.inputs["videos"]
     began = time.monotonic()
     arrays = represent(load(work.models["temporal"]), corpus, work.params.batch_frames)

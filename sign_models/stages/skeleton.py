@@ -41,7 +41,11 @@ class Trained:
     facts: dict[str, str] = field(default_factory=dict)
 
     def result(self) -> Result:
-        """The best model with its scores."""
+        """The best model with its scores.
+
+        Returns:
+            The model, for the runner.
+        """
         p = self.progress
         tags: dict[str, object] = {"sign.parameters": self.parameters, "sign.best_step": p.best_step}
         tags |= {f"sign.data.{name}": fact for name, fact in self.facts.items()}
@@ -60,16 +64,28 @@ class RestorationObjective(nn.Module):
     """The loss of restoring what is masked. An Objective."""
 
     def __init__(self, model: SkeletonModel, params: SkeletonParams) -> None:
-        """Train `model` to restore what params.mask masks."""
+        """Train a model to restore what is masked.
+
+        Args:
+            model: To train.
+            params: The stage's; mask says what is masked.
+        """
         super().__init__()
         self.model, self.params = model, params
 
     def prepare(self, batch: Batch) -> MaskedClips:
-        """The batch with masks drawn for it."""
+        """Draw masks for a batch. See Objective.prepare()."""
         return MaskedClips(batch, mask_keypoints(batch.x, **self.params.mask.model_dump(), rows=batch.rows))
 
     def weights(self, inputs: MaskedClips) -> Tensor:
-        """What restoration_weights() gives, (4,)."""
+        """Count what losses are means over.
+
+        Args:
+            inputs: Of prepare().
+
+        Returns:
+            What restoration_weights() gives, (4,).
+        """
         return restoration_weights(inputs.batch.x, inputs.batch.mask, inputs.masked.landmarks)
 
     def forward(self, given: Batch | MaskedClips, totals: Tensor | None = None) -> dict[str, Tensor]:
@@ -94,7 +110,13 @@ class SkeletonTask(FixedTask):
     """What the stage brings to the training loop, see training.task.Task: windows of clips."""
 
     def __init__(self, params: SkeletonParams, corpus: Corpus, device: Device) -> None:
-        """Split the clips and make the model, with the seed of params."""
+        """Split the clips and make the model, with the seed of params.
+
+        Args:
+            params: The stage's parameters.
+            corpus: Clips of keypoints.
+            device: Device and processes that train.
+        """
         self.params = params
         self.frames = DeviceCorpus(corpus, device.torch_device)
         held_out = hold_out(corpus, params.validation, params.training.seed)
@@ -105,18 +127,21 @@ class SkeletonTask(FixedTask):
         self.objective.model.parts.depth.requires_grad_(self.frames.has_depth)
 
     def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
-        """What the host draws for a process's `part` of a micro-batch of a step."""
+        """Draw a batch. See Task.plan_batch()."""
         p = self.params
         rng = np.random.default_rng([p.training.seed, step])
         return sample_windows(self.frames, self.sampler[step][micro_batch], part, rng, p.window, p.augment)
 
     def batch(self, plan: BatchPlan) -> tuple[Batch, Tensor]:
-        """The clips, augmented on the device, and their real frames."""
+        """Gather and augment the clips. See Task.batch()."""
         batch = augment_batch(self.frames, plan, self.params.augment)
         return batch, batch.lengths.sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:
-        """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance."""
+        """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance.
+
+        See Task.evaluate().
+        """
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in batches_by_length(self.frames.corpus, self.validation, EVALUATION_FRAMES):
@@ -127,12 +152,19 @@ class SkeletonTask(FixedTask):
         return {"loss": loss, "distance": distance, "score": -distance}
 
     def groups(self) -> Iterable[Group]:
-        """All parameters, at one learning rate."""
+        """All parameters, at one learning rate. See Task.groups()."""
         yield Group(list(self.objective.parameters()))
 
 
 def run(work: Work) -> Result:
-    """The stage: train on the clips of `keypoints`."""
+    """Run the stage: train on the clips of `keypoints`.
+
+    Args:
+        work: Keypoints.
+
+    Returns:
+        The model with its scores.
+    """
     return train(work.params, work.inputs["keypoints"], work.logger).result()
 
 
@@ -143,6 +175,9 @@ def train(params: SkeletonParams, corpus: Corpus, logger: MetricLogger) -> Train
         params: Of the stage.
         corpus: Clips, of all splits but test.
         logger: Where the training reports to.
+
+    Returns:
+        The best model, on the CPU.
     """
     device = find_device()
     task = SkeletonTask(params, corpus, device)
@@ -158,7 +193,15 @@ def train(params: SkeletonParams, corpus: Corpus, logger: MetricLogger) -> Train
 def show_restoration(
     model: nn.Module, frames: DeviceCorpus, clips: np.ndarray, mask: Mask, logger: MetricLogger
 ) -> None:
-    """Record a picture of the middle frame of up to four validation clips: original, masked, restored."""
+    """Record a picture of the middle frame of up to four validation clips: original, masked, restored.
+
+    Args:
+        model: In evaluation mode.
+        frames: The corpus.
+        clips: Places of validation clips.
+        mask: What is masked.
+        logger: Where to.
+    """
     torch.manual_seed(0)
     batch = frames.unaugmented(clips[:PICTURED], EVALUATION_FRAMES)
     inputs = mask_keypoints(batch.x, **mask.model_dump())

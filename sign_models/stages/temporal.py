@@ -63,13 +63,27 @@ class TwoViews(nn.Module):
         self.model, self.params, self.gather = model, params, gather
 
     def prepare(self, views: list[Batch]) -> Views:
-        """The views with masks drawn for the first."""
+        """Draw masks for the first view.
+
+        Args:
+            views: One, or two of the same clips.
+
+        Returns:
+            The views, the first masked.
+        """
         first = views[0]
         masked = mask_keypoints(first.x, **self.params.mask.model_dump(), rows=first.rows)
         return Views(first, masked, views[1] if len(views) > 1 else None)
 
     def weights(self, views: Views) -> Tensor:
-        """What restoration_weights() gives, and clips, (5,)."""
+        """Count what losses are means over.
+
+        Args:
+            views: Of prepare().
+
+        Returns:
+            What restoration_weights() gives, and clips, (5,).
+        """
         of_loss = restoration_weights(_wanted(views.first), views.first.mask, views.masked.landmarks)
         return torch.cat([of_loss, of_loss.new_full((1,), len(views.first.x))])
 
@@ -115,7 +129,14 @@ class TemporalTask(FixedTask):
     """What the stage brings to the training loop, see training.task.Task: whole videos, or windows of max_frames."""
 
     def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, device: Device) -> None:
-        """Split the clips and make the model on top of `skeleton`, with the seed of params."""
+        """Split the clips and make the model on top of the skeleton model, with the seed of params.
+
+        Args:
+            params: The stage's parameters.
+            corpus: Videos with splits.
+            skeleton: A trained model; it becomes a part of this one.
+            device: Device and processes that train.
+        """
         self.params = params
         self.views = 2 if params.contrast_weight else 1
         self.frames = DeviceCorpus(corpus, device.torch_device)
@@ -133,14 +154,14 @@ class TemporalTask(FixedTask):
             self.objective.model.skeleton.requires_grad_(False)
 
     def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
-        """What the host draws for a process's `part` of a micro-batch of a step."""
+        """Draw a batch. See Task.plan_batch()."""
         p, clips = self.params, self.sampler[step][micro_batch]
         rng = np.random.default_rng([p.training.seed, step])
         views = [sample_windows(self.frames, clips, part, rng, p.max_frames, p.augment) for _ in range(self.views)]
         return {f"{name}{i}": values for i, plan in enumerate(views) for name, values in plan.items()}
 
     def batch(self, plan: BatchPlan) -> tuple[list[Batch], Tensor]:
-        """The views of the clips, augmented on the device, and their real frames."""
+        """Gather and augment the views of the clips. See Task.batch()."""
         views = [
             augment_batch(
                 self.frames,
@@ -153,7 +174,10 @@ class TemporalTask(FixedTask):
         return views, torch.stack([view.lengths.sum() for view in views]).sum()
 
     def evaluate(self, objective: Any) -> dict[str, float]:
-        """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance."""
+        """Loss and distance on the validation clips, each masked alike every time; "score" is the negative distance.
+
+        See Task.evaluate().
+        """
         torch.manual_seed(self.params.training.seed)
         sums = np.zeros(3)
         for clips in batches_by_length(self.frames.corpus, self.validation, EVALUATION_FRAMES):
@@ -164,7 +188,7 @@ class TemporalTask(FixedTask):
         return {"loss": loss, "distance": distance, "score": -distance}
 
     def groups(self) -> Iterable[Group]:
-        """The skeleton part, at its share of the learning rate, and the rest."""
+        """The skeleton part, at its share of the learning rate, and the rest. See Task.groups()."""
         skeleton = {id(p) for p in self.objective.model.skeleton.parameters()}
         if self.params.skeleton_lr:
             yield Group(list(self.objective.model.skeleton.parameters()), self.params.skeleton_lr)
@@ -172,7 +196,14 @@ class TemporalTask(FixedTask):
 
 
 def run(work: Work) -> Result:
-    """The stage: train on the videos of the training split, on top of a skeleton model."""
+    """Run the stage: train on the videos of the training split.
+
+    Args:
+        work: Videos and the skeleton model.
+
+    Returns:
+        The model with its scores.
+    """
     return train(work.params, work.inputs["videos"], load(work.models["skeleton"]), work.logger).result()
 
 
@@ -184,6 +215,9 @@ def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, logge
         corpus: Videos with splits.
         skeleton: A trained model; its weights go on learning at params.skeleton_lr, inside the temporal model.
         logger: Where the training reports to.
+
+    Returns:
+        The best model, on the CPU.
     """
     device = find_device()
     task = TemporalTask(params, corpus, skeleton, device)
