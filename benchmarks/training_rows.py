@@ -21,8 +21,8 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.sampler import MIN_POOL_BATCHES, Sampler
 from sign_models.data.splits import clips_of_split
 from sign_models.params.schema import PipelineParams
-from sign_models.stages.alignment import AlignmentTask
 from sign_models.stages.alignment import train as train_alignment
+from sign_models.stages.alignment_task import AlignmentTask
 from sign_models.stages.temporal import TemporalTask
 from sign_models.stages.temporal import train as train_temporal
 from sign_models.training.device import Device, find_device, to_device

@@ -39,7 +39,7 @@ from sign_models.errors import DataError
 from sign_models.evaluation.metrics import score as metrics_score
 from sign_models.keypoints.layouts import CANONICAL, LAYOUTS
 from sign_models.params.schema import AlignmentParams
-from sign_models.stages.alignment import EVALUATED
+from sign_models.stages.alignment_task import EVALUATED
 
 Clip = dict[str, Tensor]  # part -> (T, landmarks, 3) float32: x, y in [-1, 1], confidence
 SCORED = 64  # clips translated at a time

@@ -102,14 +102,14 @@ def common_held_out(versions: Sequence[ModelRef], corpus: Corpus, texts: Sequenc
 
 def _recipe(version: ModelRef) -> tuple[float, int]:
     """Share and seed of what a version held out, as its run recorded them."""
-    from sign_models.stages import alignment
+    from sign_models.stages.alignment_task import HELD_OUT
 
     stage, run_id = version.stage, version.run_id
     if stage == "translator":  # trained as its alignment model
         stage, run_id = "alignment", str(json.loads(version.tags[f"{UPSTREAM}alignment"])["run_id"])
     usual = load.resolve()
     recorded: Mapping[str, str] = run_params(run_id)
-    share = alignment.HELD_OUT if stage == "alignment" else getattr(usual, stage).validation
+    share = HELD_OUT if stage == "alignment" else getattr(usual, stage).validation
     seed = getattr(usual, stage).training.seed
     return float(recorded.get(f"{stage}.validation", share)), int(recorded.get(f"{stage}.training.seed", seed))
 

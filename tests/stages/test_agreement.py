@@ -13,7 +13,7 @@ from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.models.alignment import divergence
 from sign_models.models.text import IGNORED
 from sign_models.params.schema import AlignmentParams
-from sign_models.stages.alignment import AlignmentTask
+from sign_models.stages.alignment_task import AlignmentTask
 from sign_models.training.device import find_device
 from tests import tiny
 from tests.models import clips

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sign_models.stages import alignment
-from sign_models.stages.alignment import USUAL_CTC, AlignmentTask
+from sign_models.stages.alignment_task import USUAL_CTC, AlignmentTask
 from sign_models.training.device import find_device
 from tests import tiny
 from tests.models import clips

@@ -15,7 +15,7 @@ from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED
 from sign_models.models.translator import Generation, Translator
-from sign_models.stages.alignment import USUAL_CTC, AlignmentTask
+from sign_models.stages.alignment_task import USUAL_CTC, AlignmentTask
 from sign_models.stages.skeleton import EVALUATION_FRAMES
 from sign_models.training.device import find_device
 from tests import tiny

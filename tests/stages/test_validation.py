@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from sign_models.data.windows import split_long_clips
 from sign_models.errors import ResourceError
 from sign_models.evaluation.metrics import score
 from sign_models.models import translator
 from sign_models.models.translator import Translator
 from sign_models.params.load import resolve
-from sign_models.stages import alignment
-from sign_models.stages.alignment import AlignmentTask
+from sign_models.stages import alignment_task
+from sign_models.stages.alignment_task import AlignmentTask
 from sign_models.stages.generate import generate
 from sign_models.stages.skeleton import SkeletonTask
 from sign_models.training.device import find_device
@@ -30,7 +31,7 @@ def task_of(inputs, window: int, **more: object) -> AlignmentTask:
         tiny.params(**more).alignment, inputs.videos, inputs.texts, clips.temporal(), find_device(), "cased", None
     )
     task.generation = task.objective.model.generation = replace(task.generation, window=window)
-    task.cut = alignment.split_long_clips(inputs.videos, task.dev, window)
+    task.cut = split_long_clips(inputs.videos, task.dev, window)
     task.objective.model.alignment.ctc.weight.data *= 20  # another text for nearly every window
     task.objective.eval()
     return task
@@ -56,7 +57,7 @@ def test_the_weight_of_ctc_is_chosen_on_the_windows_too(inputs, monkeypatch: pyt
     monkeypatch.setattr(
         translator.Translator, "forward", lambda self, x, mask: longest.append(mask.sum(1).max()) or encode(self, x, mask)
     )  # fmt: skip
-    assert task.best_ctc_weight() in alignment.CTC_WEIGHTS
+    assert task.best_ctc_weight() in alignment_task.CTC_WEIGHTS
     assert max(longest) <= 8
 
 

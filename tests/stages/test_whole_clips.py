@@ -16,8 +16,9 @@ from sign_models.errors import DataError
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.params.schema import Augment
-from sign_models.stages import alignment
-from sign_models.stages.alignment import AlignmentTask
+from sign_models.stages import alignment_task
+from sign_models.stages.alignment_task import AlignmentTask
+from sign_models.stages.objective import Labelled
 from sign_models.training import memory, step
 from sign_models.training.device import find_device
 from tests import tiny
@@ -83,7 +84,7 @@ def test_a_step_in_micro_batches_learns_what_it_learns_at_once(train, tmp_path: 
 def test_a_video_without_memory_for_it_is_left_out_counted_and_named(
     train, inputs, tmp_path: Path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(alignment, "longest_clip", lambda forward, memory: 30)
+    monkeypatch.setattr(alignment_task, "longest_clip", lambda forward, memory: 30)
     long = {i for i, n in zip(inputs.videos.ids, inputs.videos.lengths, strict=True) if n > 30}
     training = {name for name in long if name.startswith("train")}
     task = task_of(inputs, alignment__max_frames=8)
@@ -97,13 +98,13 @@ def test_a_video_without_memory_for_it_is_left_out_counted_and_named(
 
 
 def test_where_no_video_fits_it_is_an_error(inputs: Inputs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alignment, "longest_clip", lambda forward, memory: 3)
+    monkeypatch.setattr(alignment_task, "longest_clip", lambda forward, memory: 3)
     with pytest.raises(DataError, match="12 of 12 training videos are longer than the 3 frames.*cut them"):
         task_of(inputs, alignment__max_frames=1)
 
 
 def test_nothing_is_measured_or_said_where_all_fit_into_a_step(inputs: Inputs, monkeypatch) -> None:
-    monkeypatch.setattr(alignment, "longest_clip", None)
+    monkeypatch.setattr(alignment_task, "longest_clip", None)
     assert task_of(inputs).facts == {}
 
 
@@ -123,7 +124,7 @@ def test_the_longest_clip_is_that_whose_training_takes_the_memory(inputs: Inputs
     labels = task.labels[:1]
 
     def loss(frames: int) -> torch.Tensor:
-        return task.objective(alignment.Labelled(task._silent(frames), labels, contrasted=False))["loss"]
+        return task.objective(Labelled(task._silent(frames), labels, contrasted=False))["loss"]
 
     allowed = 64 * 2**20
     longest = memory.longest_clip(loss, allowed)

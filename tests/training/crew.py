@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from sign_models.datasets.inputs import Inputs
-from sign_models.stages.alignment import AlignmentTask
+from sign_models.stages.alignment_task import AlignmentTask
 from sign_models.stages.skeleton import SkeletonTask
 from sign_models.stages.temporal import TemporalTask
 from sign_models.training.distributed import init_distributed

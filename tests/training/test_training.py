@@ -21,7 +21,7 @@ from sign_models.models.alignment import AlignmentModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.params import load
 from sign_models.params.schema import Augment
-from sign_models.stages.alignment import labelled_clips
+from sign_models.stages.labels import labelled_clips
 from sign_models.stages.temporal import TwoViews
 from sign_models.training import device, loop
 from sign_models.training.task import TrainingOptions
