@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from sign_models.data.splits import SPLITS, divide
@@ -254,8 +255,8 @@ def _check_layouts(writer: StoreWriter) -> None:
     doubts = Doubts()
     for shard in writer.shards():
         fitting = shard.known.get("fitting", [None] * len(shard))  # missing where an older version began the import
-        for layout, fits in zip(shard.known["layouts"], fitting, strict=True):
-            doubts.add(layout, fits)
+        for layout, frames, fits in zip(shard.known["layouts"], np.diff(shard.offsets), fitting, strict=True):
+            doubts.add(layout, int(frames), fits)
     doubts.check(Path(writer.made["source"]).name)
 
 

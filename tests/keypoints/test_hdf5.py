@@ -75,6 +75,14 @@ def test_groups_are_the_parts_of_a_clip(tmp_path: Path, by_id: bool) -> None:
     assert found(tmp_path) == {"clip_0": ("mediapipe_75", "TEA", None, None)}
 
 
+@pytest.mark.parametrize("name", ["data", "landmarks", "xyz"])
+def test_a_group_with_one_array_and_its_metadata_is_a_clip(tmp_path: Path, name: str) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for id, clip in CLIPS.items():
+            file[f"train/{id}/{name}"], file[f"train/{id}/text"] = clip, f"text of {id}"
+    assert found(tmp_path) == {f"train/{id}": ("mediapipe_75", f"text of {id}", "train", None) for id in CLIPS}
+
+
 def test_an_npz_holds_a_corpus_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "all.npz", **CLIPS, fps=np.array(25.0))
     assert found(tmp_path) == {id: ("mediapipe_75", None, None, 25.0) for id in CLIPS}

@@ -1,6 +1,7 @@
 """Label files as spreadsheets and corpora write them: every text is joined, or the file and row are named."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,37 @@ def test_texts_that_cannot_be_written_are_refused(tmp_path: Path, value: str) ->
     (tmp_path / "labels.json").write_text(json.dumps([{"id": "clip", "text": value}]))
     with pytest.raises(DataError, match=r"labels.json: row 1: its text holds the character"):
         list(read(tmp_path))
+
+
+NESTED = {
+    "rows below a key": {"info": {"version": 1}, "annotations": [{"id": k, "text": v} for k, v in TEXTS.items()]},
+    "rows by split": {"train": [{"id": k, "text": v} for k, v in TEXTS.items()], "val": []},
+    "WLASL": [
+        {"gloss": text, "instances": [{"video_id": id, "split": "train", "frame_start": 1, "frame_end": -1, "fps": 25}]}
+        for id, text in TEXTS.items()
+    ],
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_nested_rows_are_read(tmp_path: Path, name: str) -> None:
+    found = texts_of(tmp_path, "labels.json", json.dumps(NESTED[name]).encode())
+    split = None if name == "rows below a key" else "train"
+    assert found == {id: (text, split) for id, text in TEXTS.items()}
+    assert {len(clip) for clip in read(tmp_path)} == {4}
+
+
+@pytest.mark.parametrize(
+    "names", [("VideoID", "Spoken Text"), ("videoName", "labelText"), ("FILE-NAME", "TEXT"), ("clip id", "Label.Text")]
+)
+def test_names_of_columns_are_compared_by_letters(tmp_path: Path, names: tuple[str, str]) -> None:
+    found = texts_of(tmp_path, "labels.csv", table(TEXTS, ";", names).encode())
+    assert {id: text for id, (text, _) in found.items()} == TEXTS
+
+
+@pytest.mark.parametrize(("files", "rows"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_letters_with_accents_in_one_or_two_characters_are_one(tmp_path: Path, files: str, rows: str) -> None:
+    for i, name in enumerate(("Ägypten", "grün")):
+        np.save(tmp_path / f"{unicodedata.normalize(files, name)}.npy", pixels("mediapipe_75", 4, i))
+    (tmp_path / "labels.csv").write_text(unicodedata.normalize(rows, "id;text\nÄgypten;eins\ngrün;zwei\n"))
+    assert sorted(str(clip.text) for clip in read(tmp_path)) == ["eins", "zwei"]

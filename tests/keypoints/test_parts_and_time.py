@@ -133,6 +133,16 @@ def test_vectors_of_225(tmp_path: Path) -> None:
     np.testing.assert_allclose(sequence.points, WHOLE / 640, rtol=1e-5)
 
 
+@pytest.mark.parametrize("width", [3, 4])
+def test_vectors_with_irises(tmp_path: Path, width: int) -> None:
+    frames = [vector(t, width) for t in range(FRAMES)]
+    face = np.full(478 * 3, 0.5)
+    np.save(tmp_path / "clip.npy", np.stack([np.concatenate([f[: 33 * width], face, f[33 * width :]]) for f in frames]))
+    (sequence,) = read(tmp_path)
+    assert sequence.layout == "mediapipe_553" and sequence.confidence.all()
+    np.testing.assert_allclose(np.delete(sequence.points, np.s_[33:511], 1), WHOLE / 640, rtol=1e-5)
+
+
 def test_nan_is_unseen_in_arrays_and_pose_files(tmp_path: Path) -> None:
     missing = WHOLE.astype(np.float32)
     missing[3:5, 33:54] = np.nan

@@ -92,3 +92,29 @@ def test_frame_numbers_of_numbered_columns_are_time(tmp_path: Path, name: str) -
     (sequence,) = read(tmp_path / "a.csv")
     assert sequence.confidence.any(1).tolist() == [True, True, False, False, True, True]
     np.testing.assert_allclose(sequence.points[4], CLIPS[0][2], atol=1e-3)
+
+
+HEADS = [
+    "x_{}",
+    "{}_x",
+    "kp{}_x",
+    "joint_{}_x",
+    "x[{}]",
+    "{}.x",
+    "X{}",
+    "landmark_{}_x",
+    "point{}x",
+    "kpt_x_{}",
+    "pt {} x",
+]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("separator", [",", "^"])
+def test_numbered_columns_in_every_spelling(tmp_path: Path, head: str, separator: str) -> None:
+    heads = [head.replace("x", axis).replace("X", axis.upper()).format(i) for i in range(75) for axis in "xy"]
+    rows = [["id", *heads, "text"], *(["007", *map(str, frame.ravel()), "tea"] for frame in CLIPS[0])]
+    (tmp_path / "a.csv").write_text("\n".join(separator.join(row) for row in rows) + "\n")
+    [found] = read(tmp_path)
+    assert (found.id, found.text) == ("007", "tea")
+    np.testing.assert_allclose(found.points, CLIPS[0], rtol=1e-5)

@@ -110,7 +110,7 @@ def read(
                 remedy="rename or remove one of the two",
             )
         ids[found.id] = found.source
-        doubts.add(found.layout, found.fitting)
+        doubts.add(found.layout, len(found), found.fitting)
         yield found
     doubts.check(source.name)
 

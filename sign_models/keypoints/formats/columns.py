@@ -1,6 +1,6 @@
 """Names of the columns of tables and label files: ids, texts, splits, signers, times and frame numbers.
 
-Names are compared in lower case, with runs of spaces, hyphens and underscores as one underscore.
+Names are compared by their letters and digits: "Video ID", "video_id" and "VideoID" are one name.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ SPLIT_WORDS = SPLIT_ALIASES | {
 
 
 def normal_name(name: Any) -> str:
-    """Normalise a name: "Video Name" and "VIDEO-NAME" are "video_name".
+    """Split a name into words: "Video Name", "VIDEO-NAME" and "videoName" are "video_name".
 
     Args:
         name: Name of a column.
@@ -73,7 +73,20 @@ def normal_name(name: Any) -> str:
     Returns:
         The normalised name.
     """
-    return re.sub(r"[\s_-]+", "_", str(name).strip().strip("\ufeff\"'").lower())
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(name).strip().strip("\ufeff\"'"))
+    return re.sub(r"[\s_-]+", "_", spaced.lower())
+
+
+def name_key(name: Any) -> str:
+    """Reduce a name to what is compared.
+
+    Args:
+        name: Name of a column.
+
+    Returns:
+        Its letters and digits, in lower case.
+    """
+    return re.sub(r"[\W_]+", "", str(name).lower())
 
 
 def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
@@ -81,15 +94,15 @@ def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
 
     Args:
         names: Columns as they are written.
-        wanted: Normalised names, the preferred first.
+        wanted: Known names, the preferred first.
 
     Returns:
         The column as it is written, or None.
     """
     by_name: dict[str, str] = {}
     for name in names:
-        by_name.setdefault(normal_name(name), name)
-    return next((by_name[name] for name in wanted if name in by_name), None)
+        by_name.setdefault(name_key(name), name)
+    return next((by_name[key] for key in map(name_key, wanted) if key in by_name), None)
 
 
 def times(names: Iterable[str]) -> tuple[str, str, str | None] | None:
@@ -117,6 +130,46 @@ def times(names: Iterable[str]) -> tuple[str, str, str | None] | None:
         return None
     best = min(pairs, key=lambda key: (not key[0], order.index(key[1])))
     return found[best]["start"], found[best]["end"], best[1]
+
+
+_TIME_WORDS = {"time", "times", "timestamp", "timestamps", "stamp", "stamps", "ts", "pts", "t"}
+_BESIDE_STAMPS = {"frame", "video", "image", "at", "in"}
+_STAMP_UNITS = {
+    "seconds": _UNITS["seconds"],
+    "ms": _UNITS["ms"],
+    "us": {"us", "usec", "micros", "microsecond", "microseconds"},
+}
+
+
+def _stamp_words(name: Any) -> set[str]:
+    return {word for word in re.split(r"[_()\[\].]+", normal_name(name)) if word}
+
+
+def is_time(name: Any) -> bool:
+    """Tell whether a column has the time of each frame.
+
+    Args:
+        name: Its name, such as "timestamp", "time_ms", "frameTime" or "seconds".
+
+    Returns:
+        Whether all its words are those of times.
+    """
+    words = _stamp_words(name)
+    units = set().union(*_STAMP_UNITS.values())
+    return bool(words & (_TIME_WORDS | units)) and words <= _TIME_WORDS | units | _BESIDE_STAMPS
+
+
+def time_unit(name: Any) -> str | None:
+    """Find the unit in the name of a column of times.
+
+    Args:
+        name: Its name.
+
+    Returns:
+        "seconds", "ms" or "us", or None.
+    """
+    words = _stamp_words(name)
+    return next((unit for unit, known in _STAMP_UNITS.items() if known & words), None)
 
 
 def cell(row: Mapping[str, Any], column: str | None) -> str | None:

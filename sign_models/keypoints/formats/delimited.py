@@ -8,17 +8,17 @@ import re
 from collections.abc import Iterator
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.columns import ID, TEXT, first_of, normal_name
+from sign_models.keypoints.formats.columns import FRAME, ID, TEXT, first_of
 from sign_models.keypoints.formats.containers import read_text
-from sign_models.keypoints.formats.encodings import head_text
+from sign_models.keypoints.formats.encodings import first_line, head_text
 from sign_models.keypoints.formats.source import Source
+from sign_models.keypoints.formats.table_columns import is_landmark
 
 Row = tuple[str, dict[str, str]]  # what messages name, and cells by column
 
 _DELIMITERS = "\t|;,"
 _UNUSUAL = re.compile(r"^[\w\- ]*?\w(\s*[^\w\s\"'-]{1,3}\s*|\s+)\w")
-_LANDMARK = re.compile(r"[xyzvc]_?\d+|[xyz]_\w+_\d+|(body|face|left_hand|right_hand)\.\w+_[xyzc]")
-_SEPARATOR_LINE = re.compile(r"sep=.\r?\n", re.IGNORECASE)  # Excel's own first line
+_SEPARATOR_LINE = re.compile(r"sep=.(\r\n?|\n)", re.IGNORECASE)  # Excel's own first line
 
 
 def rows(source: Source) -> list[Row] | None:
@@ -44,7 +44,7 @@ def rows(source: Source) -> list[Row] | None:
 
 def _first_line(text: str) -> str:
     text = _SEPARATOR_LINE.sub("", text, count=1) if _SEPARATOR_LINE.match(text) else text
-    return text.lstrip("\r\n").partition("\n")[0].rstrip("\r")
+    return first_line(text.lstrip("\r\n"))[0]
 
 
 def _separator(line: str) -> str | None:
@@ -52,10 +52,10 @@ def _separator(line: str) -> str | None:
     unusual = _UNUSUAL.match(line)
     separators: list[str] = [*_DELIMITERS, *([unusual[1].strip() or " "] if unusual else [])]
     for separator in separators:
-        names = {normal_name(name) for name in line.split(separator)}
-        if sum(bool(_LANDMARK.fullmatch(name)) for name in names) >= 4:
+        names = [name.strip(" \t\ufeff\"'") for name in line.split(separator)]
+        if sum(map(is_landmark, names)) >= 4:
             return None  # a table of landmarks, which `table` reads
-        if "frame" not in names and names & set(ID) and names & set(TEXT):
+        if first_of(names, FRAME) is None and first_of(names, ID) and first_of(names, TEXT):
             return separator
     return None
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.columns import SPLIT_WORDS
-from sign_models.keypoints.formats.records import KEYPOINTS
+from sign_models.keypoints.formats.columns import SPLIT_WORDS, TEXT, first_of
+from sign_models.keypoints.formats.records import CONFIDENCE, GENERIC, KEYPOINTS, MAX_FIELDS, is_named
 
 MAX_ARRAY_BYTES = 2**31
 MAX_RATIO = 1032  # largest ratio of unpacked to packed bytes in deflate
@@ -98,7 +98,9 @@ class Hdf5(Mapping[str, Any]):
         found = _member(self._group, name, self._path)
         attributes = {**self._of_all, **(_split_of(name) if self._by_id else {}), **_attributes_of(found, self._path)}
         if _is_group(found):
-            return Hdf5(found, self._path, _names(found, self._path), attributes)
+            group = Hdf5(found, self._path, _names(found, self._path), attributes)
+            one = _only_array(found, self._path) if self._by_id else None
+            return group if one is None else {**{k: group[k] for k in group if k != one}, "keypoints": group[one]}
         array = _array(found, self._path)
         tells = self._by_id and attributes and isinstance(array, np.ndarray) and array.ndim > 1
         return {"keypoints": array, **attributes} if tells else array
@@ -152,12 +154,25 @@ def _walk(group: Any, above: str, keys: list[str], path: Path, is_clip: Callable
         raise DataError("groups within groups", place=f"{path.name}: {above[:60]}", wanted=f"{MAX_DEPTH} at most")
     for name in _names(group, path):
         found, place = _member(group, name, path), f"{above}{name}"
-        if _is_group(found) and not is_clip(_names(found, path)):
+        if _is_group(found) and not is_clip(_names(found, path)) and _only_array(found, path) is None:
             _walk(found, f"{place}/", keys, path, is_clip)
         elif _is_group(found) or found.ndim > 1 or not above:  # not metadata of the clips in the same group
             keys.append(place)
         if len(keys) > MAX_OBJECTS:
             raise DataError(f"more than {MAX_OBJECTS:,} objects", place=path.name, remedy="split the file")
+
+
+def _only_array(group: Any, path: Path) -> str | None:
+    """The array of a group that is one clip: it has a name for any array, or metadata beside it. Else None."""
+    names = _names(group, path)
+    if is_named(names) or len(names) > MAX_FIELDS:
+        return None
+    members = {name: _member(group, name, path) for name in names}
+    arrays = [name for name, member in members.items() if getattr(member, "ndim", 0) > 1 and name not in CONFIDENCE]
+    if len(arrays) != 1 or any(map(_is_group, members.values())):
+        return None
+    beside = first_of(names, (*TEXT, *CONFIDENCE, "fps")) not in (None, arrays[0])
+    return arrays[0] if beside or arrays[0].lower() in GENERIC else None
 
 
 def _is_group(found: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import delimited
-from sign_models.keypoints.formats.columns import ID, RECORDING, TEXT, cell, first_of, normal_name, times
+from sign_models.keypoints.formats.columns import ID, RECORDING, SPLIT_WORDS, TEXT, cell, first_of, times
 from sign_models.keypoints.formats.encodings import head_text
 from sign_models.keypoints.formats.segments import Segment, Unit, name_forms, parse_time
 from sign_models.keypoints.formats.source import Source
@@ -126,6 +126,8 @@ class Timing:
             start, end = -1.0, -1.0
         if end == -1:  # end of the recording, as WLASL writes it
             end = math.inf
+        if self.unit == "frames" and start <= 1 and end == math.inf:  # the whole recording, whose first frame is 0 or 1
+            return None
         if not 0 <= start < end:
             found = f"{self.start} {cells[0][:20]!r} and {self.end} {cells[1][:20]!r}"
             raise DataError(found, place=place, wanted="a start of 0 or more and a later end", remedy="correct the row")
@@ -189,11 +191,29 @@ def label_rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] |
         items = [(str(key), row) for key, row in tree.items()]
         if items and all(isinstance(row, str) for _, row in items):  # {id: text}
             items = [(key, {"id": key, "text": row}) for key, row in items]
+        items = _listed(tree) or items
     else:
-        items = [("", row) for row in tree] if isinstance(tree, list | tuple) else []
+        items = [("", row) for entry in tree for row in _of_gloss(entry)] if isinstance(tree, list | tuple) else []
     if not items or not all(_is_label(row) for _, row in items[:_PROBED_ROWS]):
         return None
     return _checked_rows(items, source.name)
+
+
+def _listed(tree: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Rows of {"annotations": [row, ...]} or {"train": [row, ...], "dev": [row, ...]}, whose split is their key."""
+    lists = {key: rows for key, rows in tree.items() if isinstance(rows, list) and rows and _is_label(rows[0])}
+    splits = {key: {"split": key} if str(key).lower() in SPLIT_WORDS else {} for key in lists}
+    return [
+        ("", {**splits[key], **row} if isinstance(row, Mapping) else row) for key, rows in lists.items() for row in rows
+    ]
+
+
+def _of_gloss(entry: Any) -> list[Any]:
+    """Rows of {"gloss": ..., "instances": [row, ...]}, as WLASL lists them; else the entry itself."""
+    rows = entry.get("instances") if isinstance(entry, Mapping) and not _is_label(entry) else None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        return [entry]
+    return [{**{name: value for name, value in entry.items() if value is not rows}, **row} for row in rows]
 
 
 def _checked_rows(items: list[tuple[str, Any]], name: str) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -207,17 +227,17 @@ def _checked_rows(items: list[tuple[str, Any]], name: str) -> Iterator[tuple[str
 def _may_hold_labels(source: Source) -> bool:
     """Whether a file may be a label file by its first bytes. Most files of a corpus are keypoints, and large."""
     head = source.head
-    if any(word in head for word in _KEYPOINTS):
+    if any(word in head for word in _KEYPOINTS) and b'"gloss"' not in head:
         return False
     if source.kind == "json":
         text = head_text(head)
         if re.match(r'\s*\{\s*"[^"]*"\s*:\s*"', text):
             return True
-        names = {normal_name(name) for name in re.findall(r'"([^"\\]{1,40})"\s*:', text)}
+        names = re.findall(r'"([^"\\]{1,40})"\s*:', text)
     else:
-        names = {normal_name(name.decode()) for name in re.findall(rb"[A-Za-z][A-Za-z0-9_-]{2,30}", head)}
-        names |= {"id"} if b"id" in head else set()
-    return bool(names & set(TEXT)) and bool(names & set(ID))
+        names = [name.decode() for name in re.findall(rb"[A-Za-z][A-Za-z0-9_-]{2,30}", head)]
+        names += ["id"] if b"id" in head else []
+    return first_of(names, TEXT) is not None and first_of(names, ID) is not None
 
 
 def _is_label(row: Any) -> bool:

@@ -1,8 +1,9 @@
-"""MediaPipe Holistic as numpy vectors, one file a frame or a clip: 258, 1662, 225 or 1629 numbers a frame.
+"""MediaPipe Holistic as numpy vectors, a file a frame or a clip: 258, 1662, 1692, 225, 1629 or 1659 numbers a frame.
 
-33 pose points (x, y, z, visibility), then with 1662 numbers 468 face points (x, y, z), then 21 left and 21 right hand
-points (x, y, z); what was not found is zero. The layout of the widespread tutorial that files its recordings as
-SIGN/TAKE/FRAME.npy. The folders may as well be SIGNER/TAKE, so that texts are taken from them only where asked for.
+33 pose points (x, y, z, visibility), then with 1662 numbers 468 face points (x, y, z), with 1692 478, then 21 left and
+21 right hand points (x, y, z); what was not found is zero. With 225, 1629 and 1659 numbers pose points have no
+visibility. The layout of the widespread tutorial that files its recordings as SIGN/TAKE/FRAME.npy. The folders may as
+well be SIGNER/TAKE, so that texts are taken from them only where asked for.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
 from sign_models.keypoints.formats.containers import read_npy
+from sign_models.keypoints.formats.frame_times import MAX_SPAN_RATIO
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_468, MESH_478
 from sign_models.keypoints.sequence import KeypointSequence
 
-POSE, FACE, HANDS = len(MEDIAPIPE_POSE), len(MESH_468), 2 * len(HAND)
+POSE, FACE, IRISES, HANDS = len(MEDIAPIPE_POSE), len(MESH_468), len(MESH_478), 2 * len(HAND)
 # Numbers of a frame -> layout, number of face points, numbers of a pose point (without a visibility: 3).
 WIDTHS = {
     4 * POSE + 3 * HANDS: ("mediapipe_75", 0, 4),
     4 * POSE + 3 * (FACE + HANDS): ("mediapipe_543", FACE, 4),
     3 * (POSE + HANDS): ("mediapipe_75", 0, 3),
     3 * (POSE + FACE + HANDS): ("mediapipe_543", FACE, 3),
+    4 * POSE + 3 * (IRISES + HANDS): ("mediapipe_553", IRISES, 4),
+    3 * (POSE + IRISES + HANDS): ("mediapipe_553", IRISES, 3),
 }
-MAX_SPAN_RATIO = 4  # frames that a clip may span for each file that it has
 _NUMBERED = re.compile(r"\d+\.npy")
 
 

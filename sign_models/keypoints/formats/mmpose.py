@@ -63,7 +63,8 @@ def _frames(tree: Any) -> list[Any] | None:
     if not isinstance(frames, list) or not frames:
         return None
     if all(isinstance(frame, dict) and isinstance(frame.get("instances"), list) for frame in frames):
-        return frames
+        some = [one for frame in frames for one in frame["instances"][:1]]
+        return frames if not some or any(isinstance(one, dict) and "keypoints" in one for one in some) else None
     persons = [person for frame in frames if isinstance(frame, list) for person in frame[:1]]
     if persons and all(isinstance(frame, list) for frame in frames) and all(map(_is_person, persons)):
         return frames

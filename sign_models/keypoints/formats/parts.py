@@ -52,16 +52,16 @@ LANDMARKS: dict[str, dict[int, tuple[str, ...]]] = {
     "left_hand": {len(HAND): LEFT_HAND},
     "right_hand": {len(HAND): RIGHT_HAND},
 }
-_WORDS = {
-    "pose": "pose", "body": "pose", "face": "face",
-    "lefthand": "left_hand", "handleft": "left_hand", "lhand": "left_hand", "lh": "left_hand",
-    "righthand": "right_hand", "handright": "right_hand", "rhand": "right_hand", "rh": "right_hand",
-}  # fmt: skip
-_SHORT = {"left": "left_hand", "right": "right_hand", "hands_left": "left_hand", "hands_right": "right_hand"}
-_TAIL = re.compile(r"(landmarks?|keypoints?|points|joints|coords|2d|3d|xyz?|s)$")
-_NAMED_FILE = re.compile(
-    r"(?P<clip>.*?)[._ -]?(?P<part>(?:left|right)[_ -]?hand|hand[_ -]?(?:left|right)|[lr]hand|pose|body|face)", re.I
+_FILLERS = frozenset(  # words in the names of parts that tell nothing of the part
+    "landmark landmarks lm lms keypoint keypoints kp kps kpt kpts point points pt pts joint joints coord coords "
+    "coordinates array arr data 2d 3d xy xyz xyzc raw mediapipe mp".split()
 )
+_HAND_WORD = re.compile(r"(left|right|l|r)?(hand|h)s?(left|right|l|r)?")
+_KINDS = {
+    **dict.fromkeys(("pose", "poses", "body", "bodies", "skeleton", "skel", "torso"), "pose"),
+    **dict.fromkeys(("face", "faces", "facial"), "face"),
+}  # fmt: skip
+_HOLDERS = ("keypoints", "landmarks", "data", "points", "skeleton", "parts", "poses")
 _ENDINGS = (".npy", ".npz", ".json", ".pkl", ".pickle")
 
 
@@ -74,10 +74,36 @@ def part_of(name: str) -> str | None:
     Returns:
         One of PARTS, or None.
     """
-    word = re.sub(r"[^a-z0-9]", "", name.lower())
-    while word not in _WORDS and word not in _SHORT and (shorter := _TAIL.sub("", word)) != word:
-        word = shorter
-    return _WORDS.get(word) or _SHORT.get(word)
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[a-z])(?=[23][dD])", "_", name).lower()
+    words = [w for w in re.split(r"[^a-z0-9]+", spaced) if w and w not in _FILLERS]
+    sides, kinds, hand = set[str](), set[str](), False
+    for word in words:
+        for tail in ("landmarks", "keypoints", "kps"):
+            word = word.removesuffix(tail)
+        if found := _HAND_WORD.fullmatch(word):
+            hand = True
+            sides |= {side[0] for side in (found[1], found[3]) if side}
+        elif word in _KINDS:
+            kinds.add(_KINDS[word])
+        elif word in ("left", "right") or (word in ("l", "r") and len(words) > 1):
+            sides.add(word[0])
+        elif word:
+            return None
+    if len(sides) == 1 and (hand or not kinds):  # "left_hand_pose" is a hand
+        return {"l": "left_hand", "r": "right_hand"}[sides.pop()]
+    return kinds.pop() if len(kinds) == 1 and not hand and not sides else None
+
+
+def _split_name(stem: str) -> tuple[str, str, bool] | None:
+    """Clip and part in the name of a file, and whether a bare side tells it: "a_left_hand", "pose-a", "a.rh"."""
+    words = re.split(r"([._ -]+)", stem)
+    for count in range(min(5, len(words)), 0, -2):  # the part in up to three words, at the end or the beginning
+        for part, clip in ((words[-count:], words[:-count]), (words[:count], words[count:])):
+            named = "".join(part)
+            if found := part_of(named):
+                bare = found in HANDS and "h" not in re.sub("right", "", named.lower())
+                return "".join(clip).strip("._ -"), found, bare
+    return None
 
 
 def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[Source]]:
@@ -90,7 +116,7 @@ def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[
         A source for each clip in files or folders of parts, after errors of entries that must not be read. And all
         other files and folders.
     """
-    folders = {part: child for child in children if child.is_folder and (part := part_of(child.name))}
+    folders = {part: child for child in _part_folders(children) if (part := part_of(child.name))}
     members: dict[str, dict[str, Source]] = {}
     used, bad = set[str](), list[DataError]()
     if len(folders) > 1 and folders.keys() & set(HANDS):
@@ -100,16 +126,23 @@ def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[
                     bad.append(member)
                 elif member.path.suffix.lower() in _ENDINGS:
                     name = member.path.relative_to(folder.path).with_suffix("").as_posix()
-                    members.setdefault(re.sub(rf"[._ -]?{part}$", "", name), {})[part] = member
-        used = {folder.place for folder in folders.values()}
+                    above, _, last = name.rpartition("/")
+                    split = _split_name(last)
+                    clip = split[0] if split and split[0] and split[1] == part else last
+                    members.setdefault("/".join(filter(None, (above, clip))), {})[part] = member
+        used = {folder.place for folder in folders.values()} | {
+            child.place for child in children if child.is_folder and _is_hands(child)
+        }
     files: dict[str, dict[str, Source]] = {}
+    bare: set[str] = set()
     for child in children:
-        found = None if child.is_folder else _NAMED_FILE.fullmatch(child.path.stem)
-        part = part_of(found["part"]) if found else None
-        if found and part and child.path.suffix.lower() in _ENDINGS:
-            files.setdefault(found["clip"], {})[part] = child
+        found = None if child.is_folder else _split_name(child.path.stem)
+        if found and child.path.suffix.lower() in _ENDINGS:
+            files.setdefault(found[0], {})[found[1]] = child
+            bare |= {found[0]} if found[2] else set()
     for name, named in files.items():
-        if len(named) > 1 and named.keys() & set(HANDS):
+        # Only a body or a face beside them makes hands of "turn_left" and "turn_right".
+        if len(named) > 1 and named.keys() & set(HANDS) and (name not in bare or not named.keys() <= set(HANDS)):
             members[name] = named
             used |= {child.place for child in named.values()}
     parent = children[0].id.rpartition("/")[0] if children else ""
@@ -120,6 +153,19 @@ def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[
         held = tuple((part, files_of[part]) for part in PARTS if part in files_of)
         clips.append(Source(str(folder_name), name or folder_name.name, id, True, held))
     return clips, [child for child in children if child.place not in used]
+
+
+def _is_hands(folder: Source) -> bool:
+    return re.fullmatch("hands?", folder.name.lower()) is not None and any(
+        below.is_folder and part_of(below.name) in HANDS for below in folder.children
+    )
+
+
+def _part_folders(children: list[Source]) -> Iterator[Source]:
+    """The folders among them, and those in a folder "hands"."""
+    for child in children:
+        if child.is_folder:
+            yield from (below for below in child.children if below.is_folder) if _is_hands(child) else (child,)
 
 
 def _below(folder: Source) -> Iterator[Source | DataError]:
@@ -148,7 +194,19 @@ def detect(source: Source) -> bool:
     tree = source.tree
     if not isinstance(tree, Mapping) or not tree:
         return False
-    return _is_parts(tree) or all(isinstance(value, Mapping) and _is_parts(value) for value in _first(tree))
+    return (
+        _is_parts(tree)
+        or _nested(tree) is not None
+        or all(isinstance(value, Mapping) and (_is_parts(value) or _nested(value)) for value in _first(tree))
+    )
+
+
+def _nested(tree: Mapping[Any, Any]) -> dict[str, Any] | None:
+    """The parts and metadata of {"keypoints": {"pose": ...}, "fps": ...}, None for another mapping."""
+    name = next((name for name in _HOLDERS if isinstance(tree.get(name), Mapping) and _is_parts(tree[name])), None)
+    if name is None or any(isinstance(tree[other], Mapping) for other in tree if other != name):
+        return None
+    return {**{key: value for key, value in tree.items() if key != name}, **tree[name]}
 
 
 def _first(tree: Mapping[Any, Any]) -> list[Any]:
@@ -225,7 +283,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     """
     if source.members:
         yield partial(_of_files, source, options)
-    elif _is_parts(source.tree):
+    elif _is_parts(source.tree) or _nested(source.tree) is not None:
         yield partial(_of_tree, source.tree, source.id, source.name, options)
     else:
         for key, tree in source.tree.items():
@@ -251,10 +309,13 @@ def _content(file: Source) -> Any:
 def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSequence:
     if not isinstance(tree, Mapping):
         raise DataError(f"is a {type(tree).__name__}", place=place, wanted="pose, left_hand, right_hand")
+    if not _is_parts(tree):
+        tree = _nested(tree) or tree
     arrays: dict[str, np.ndarray] = {}
     for key in tree:
         part = part_of(key) if isinstance(key, str) else None
         if part is None or not isinstance(tree[key], ARRAYS):
+            _check_other(key, tree[key], place)
             continue
         if part in arrays:
             raise DataError(f"two arrays of {part}", place=place, wanted="each part once", remedy="rename one of them")
@@ -262,6 +323,23 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
     given = {name: tree[name] for name in ("fps", "unit", "size", "text", "split", "group") if name in tree}
     given.setdefault("text", next((tree[n] for n in ("label", "gloss", "sentence", "word") if n in tree), None))
     return _join(arrays, id, place, options, given)
+
+
+def _check_other(key: Any, value: Any, place: str) -> None:
+    """DataError for an array of landmarks beside the parts, which would be lost. World landmarks are not used."""
+    if not isinstance(value, ARRAYS) or "world" in str(key).lower():
+        return
+    if isinstance(value, np.ndarray):
+        several = value.ndim > 1
+    else:
+        several = bool(len(value)) and isinstance(value[0], list | np.ndarray) and len(value[0]) > 1
+    if several:
+        raise DataError(
+            f"an array {str(key)[:40]!r} beside the parts of a clip",
+            place=place,
+            wanted="pose, face, left_hand, right_hand",
+            remedy="rename it if it is one of these, or leave it out",
+        )
 
 
 def _array(value: Any, part: str, place: str) -> np.ndarray:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats.frame_times import MAX_SPAN_RATIO
 
 MAX_PEOPLE = 32  # of a frame. Further ones are ignored
-MAX_SPAN_RATIO = 4  # frames from the first to the last, for each frame that a clip has
 
 
 def signer_in_frames(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: str) -> tuple[np.ndarray, np.ndarray]:

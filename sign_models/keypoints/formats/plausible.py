@@ -80,16 +80,19 @@ class Doubts:
         """Start without clips."""
         self._clips: Counter[str] = Counter()
         self._fitting: dict[str, Counter[str]] = {}
+        self._frames: dict[str, set[int]] = {}
 
-    def add(self, layout: str, fitting: Sequence[str] | None) -> None:
+    def add(self, layout: str, frames: int, fitting: Sequence[str] | None) -> None:
         """Count a clip.
 
         Args:
             layout: Its layout.
+            frames: Its length.
             fitting: Result of plausible.check. None: the layout was named, and the clip does not count.
         """
         if fitting is not None:
             self._clips[layout] += 1
+            self._frames.setdefault(layout, set()).add(frames)
             self._fitting.setdefault(layout, Counter()).update(fitting)
 
     def check(self, place: str) -> None:
@@ -99,8 +102,9 @@ class Doubts:
             place: What an error message names.
 
         Raises:
-            DataError: Another order fits most clips of a layout clearly better.
+            DataError: Another order fits most clips of a layout clearly better, or clips look like the parts of others.
         """
+        self._check_parts(place)
         for layout, fitting in self._fitting.items():
             most = [name for name, count in fitting.most_common(3) if count * 2 > self._clips[layout]]
             if most:
@@ -111,6 +115,19 @@ class Doubts:
                     wanted="the layout that the files have",
                     remedy=f"give --layout: a name or a YAML file (docs/formats/layouts.md); {layout} if it is right",
                 )
+
+    def _check_parts(self, place: str) -> None:
+        """DataError where clips of one hand are as long as clips of a body without hands: parts under other names."""
+        for hand in {"left_hand_21", "right_hand_21"} & self._frames.keys():
+            for body, frames in self._frames.items():
+                if frames == self._frames[hand] and not any("hand" in name for name in names_of(body)):
+                    raise DataError(
+                        f"{self._clips[hand]} clips of one hand, as long as {self._clips[body]} of {body}: they may be "
+                        "the parts of one clip each",
+                        place=place,
+                        wanted="parts named pose, left_hand, right_hand, face",
+                        remedy="rename keys, files or folders (docs/formats/parts.md); clips of their own import apart",
+                    )
 
 
 def check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:

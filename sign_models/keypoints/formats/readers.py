@@ -64,7 +64,7 @@ READERS: tuple[Reader, ...] = (
     Reader("mmpose", "MMPose's, RTMPose's or Sapiens' JSON predictions", mmpose.detect, mmpose.read),
     Reader("results", "MediaPipe's results in JSON, or frames with numbers", results.detect, results.read),
     Reader("alphapose", "AlphaPose's JSON results", alphapose.detect, alphapose.read),
-    Reader("mediapipe", "MediaPipe vectors of 258 or 1662 numbers, .npy", mediapipe.detect, mediapipe.read),
+    Reader("mediapipe", "MediaPipe vectors of 225 to 1692 numbers, .npy", mediapipe.detect, mediapipe.read),
     Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
     Reader("skels", ".skels lines", skels.detect, skels.read),
     Reader("unisign", "Uni-Sign's pose pickles", unisign.detect, unisign.read),

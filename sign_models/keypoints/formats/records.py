@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import frame_times
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels
 from sign_models.keypoints.formats.columns import GROUP as SIGNERS
 from sign_models.keypoints.formats.columns import SPLIT, TEXT, first_of
@@ -24,8 +25,11 @@ from sign_models.keypoints.sequence import KeypointSequence, Unit
 
 # Names of the fields of a record in different systems. The first is ours.
 KEYPOINTS = ("keypoints", "keypoint")
-CONFIDENCE = ("confidence", "confidences", "scores", "keypoint_scores")
+CONFIDENCE = ("confidence", "confidences", "scores", "keypoint_scores", "score", "keypoint_score", "conf", "visibility")
 GROUP = ("group", "signer")
+# Names of arrays that tell nothing of the clip.
+GENERIC = ("arr_0", "data", "landmarks", "frames", "poses", "points", "array", "x", "kpts", "kps", "skeleton")
+MAX_FIELDS = 16  # of a file or group with one array
 UNIT_CLIPS = 64  # of a file, from which its unit is inferred
 _PROBED_VALUES = 8  # values of a tree by which it is recognised
 
@@ -145,6 +149,9 @@ def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
     for name, columns in (("text", TEXT), ("split", SPLIT), ("group", SIGNERS)):  # "label": "tea"
         if fields.get(name) is None and (column := first_of(map(str, value), columns)):
             fields[name] = text if isinstance(text := value.get(column), str) and text.strip() else None
+    others = (name for name in value if isinstance(name, str) and name not in fields)
+    if (column := frame_times.time_field(others)) is not None:
+        fields["times"] = {column: value[column]}
     return fields
 
 
@@ -173,8 +180,15 @@ def _clip(
     place = source.name if key is None else f"{source.name}: sample {id!r}"
     fields = _fields(tree, key, place)
     keypoints = as_numbers(fields.pop("keypoints"), place)
+    times = fields.pop("times", {})
     if fields.get("confidence") is None:
         _check_third_channel(keypoints, id, place, kinds)
+    if (found := frame_times.of_record(times, len(keypoints), place) if keypoints.ndim == 3 else None) is not None:
+        numbers, fps = found
+        keypoints = frame_times.spread(keypoints, numbers)
+        if fields.get("confidence") is not None:
+            fields["confidence"] = frame_times.spread(as_numbers(fields["confidence"], place), numbers)
+        fields["fps"] = fields.get("fps") or header.get("fps") or fps
     given = {name: value for name, value in fields.items() if value is not None}
     return make_sequence(id, keypoints, options, source=place, **{**header, **given})
 

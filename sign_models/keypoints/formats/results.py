@@ -18,8 +18,9 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
-from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, normal_name
+from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, is_time, normal_name
 from sign_models.keypoints.formats.containers import read_json
+from sign_models.keypoints.formats.frame_times import from_stamps
 from sign_models.keypoints.formats.parts import LANDMARKS, PARTS, part_of
 from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source
@@ -29,7 +30,6 @@ from sign_models.keypoints.sequence import KeypointSequence
 
 FRAMES = ("frames", "results", "data", "poses", "landmarks", "sequence", "detections")
 KEYPOINTS = ("keypoints", "landmarks", "points", "joints", "pose", "keypoint")
-STAMPS = ("timestamp", "timestamp_ms", "timestampms", "time_ms", "time", "ms", "t")
 HANDS = ("hands", "hand", "hand_landmarks", "handlandmarks", "multi_hand_landmarks", "multihandlandmarks")
 SIDES = ("handedness", "handednesses", "multi_handedness", "multihandedness")
 _PROBED_FRAMES = 16
@@ -268,17 +268,16 @@ def _times(frames: Sequence[tuple[int | None, Any]], place: str) -> tuple[list[i
     whole = [int(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool) and n == int(n)]
     if len(whole) == len(frames):
         return whole, None
-    stamps = [_value(frame, STAMPS) for _, frame in frames]
+    name = next((key for _, frame in frames if isinstance(frame, Mapping) for key in frame if is_time(key)), "")
+    stamps = [frame.get(name) if isinstance(frame, Mapping) else None for _, frame in frames]
     known = [float(s) for s in stamps if isinstance(s, int | float)]
     if whole or (known and len(known) < len(frames)):
         found = "frames with a number or a timestamp beside others without one"
         raise DataError(found, place=place, wanted="one in every frame", remedy="export it again")
-    steps = np.diff(known)
-    if len(known) < 2 or not (steps > 0).all():
+    numbered_frames = from_stamps(np.array(known), name)
+    if numbered_frames is None:
         return list(range(len(frames))), None
-    step = float(np.median(steps))
-    a_second = 1.0 if step < 1 else 1e3 if step < 1e3 else 1e6  # seconds, milliseconds or microseconds
-    return [round((stamp - known[0]) / step) for stamp in known], a_second / step
+    return numbered_frames[0].tolist(), numbered_frames[1]
 
 
 def _value(frame: Any, names: Sequence[str]) -> Any:

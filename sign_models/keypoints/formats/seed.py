@@ -15,11 +15,10 @@ import numpy as np
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
+from sign_models.keypoints.formats.frame_times import time_field
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.folded_arrays import Arrays
 
-MAX_FIELDS = 16  # of a file with one array
-GENERIC = ("arr_0", "data", "landmarks", "frames", "poses", "points", "array", "x", "kpts", "skeleton")
 HEADER = ("layout", "fps", "unit", "size")
 
 
@@ -43,8 +42,7 @@ def detect(source: Source) -> bool:
     if isinstance(tree, Mapping) and "sequences" in tree:
         return True
     return isinstance(tree, Mapping | list | tuple | Arrays) and (
-        not len(tree)
-        or any(isinstance(v, np.ndarray | list | Arrays) or records.is_record(v) for v in records.first_values(tree))
+        not len(tree) or _hold_clips(records.first_values(tree))
     )
 
 
@@ -73,21 +71,22 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
 def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) -> dict[str, Any] | None:
     """The record of a file with one array, whose id is the name of the file. None for other files."""
     names = [name for name in tree if name not in header]
-    values = {name: tree[name] for name in names[:MAX_FIELDS]}
+    values = {name: tree[name] for name in names[: records.MAX_FIELDS]}
     arrays = [name for name, value in values.items() if _is_clip(value)]
     rest = {name: value for name, value in values.items() if name not in arrays}
-    generic = bool(arrays) and str(arrays[0]).lower() in GENERIC
-    if len(arrays) != 1 or len(names) > MAX_FIELDS or not (source.kind in ("npz", "hdf5") or generic):
+    generic = bool(arrays) and str(arrays[0]).lower() in records.GENERIC
+    if len(arrays) != 1 or len(names) > records.MAX_FIELDS or not (source.kind in ("npz", "hdf5") or generic):
         return None
     if any(
         isinstance(value, list | Mapping) or (isinstance(value, np.ndarray) and value.ndim > 1)
-        for value in rest.values()
+        for name, value in rest.items()
+        if name not in records.CONFIDENCE and time_field([name]) is None
     ):
         return None
     array = as_numbers(values[arrays[0]], source.name)
     flat = array.ndim == 3 and array.shape[2] == 3 and not array[..., 2].any() and array.any()
     record: dict[str, Any] = {"keypoints": array[..., :2] if flat else array}  # a depth of 0 everywhere
-    record |= {name: rest[name] for name in ("confidence", "confidences", "scores") if name in rest}
+    record |= {name: rest[name] for name in rest if name in records.CONFIDENCE or time_field([name]) is not None}
     for field, synonyms in (("text", TEXT), ("split", SPLIT), ("group", GROUP)):
         column = first_of(rest, synonyms)
         value = rest.get(column) if column else None
@@ -96,6 +95,14 @@ def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) ->
         if value is not None:
             record[field] = value
     return record
+
+
+def _hold_clips(values: list[Any]) -> bool:
+    """Whether a value is a record or an array. Lists of objects are rows of labels, and empty lists beside them too."""
+    if any(isinstance(value, np.ndarray | Arrays) or records.is_record(value) for value in values):
+        return True
+    lists = [value for value in values if isinstance(value, list)]
+    return any(value and not isinstance(value[0], Mapping) for value in lists) or (bool(lists) and not any(lists))
 
 
 def _is_clip(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import PurePosixPath
@@ -32,9 +33,10 @@ def name_forms(name: str) -> list[str]:
         name: Path or name of a film or keypoint file.
 
     Returns:
-        The whole path and the bare name, without the suffixes of films and keypoint files.
+        The whole path and the bare name in Unicode's composed form, without the suffixes of films and keypoint files.
     """
-    bare = re.sub(r"^(\./)+", "", name.strip().replace("\\", "/"))
+    # Files of macOS spell letters with accents in two characters, label files mostly in one.
+    bare = re.sub(r"^(\./)+", "", unicodedata.normalize("NFC", name.strip()).replace("\\", "/"))
     while bare != (shorter := _MEDIA.sub("", bare)) and shorter:
         bare = shorter
     return list(dict.fromkeys([bare, PurePosixPath(bare).name or bare]))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,11 +25,13 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import columns as known_columns
+from sign_models.keypoints.formats import frame_times
 from sign_models.keypoints.formats.clip import ClipReader, make_sequence
 from sign_models.keypoints.formats.parts import part_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.formats.table_columns import LONG, OFFSETS, TYPES, cell_of
+from sign_models.keypoints.formats.table_columns import COUNTED, LONG, NAMED, OFFSETS, TYPES, cell_of, is_landmark
 from sign_models.keypoints.formats.table_files import batches, header
+from sign_models.keypoints.formats.table_pictures import number_pictures, pictures_of
 from sign_models.keypoints.formats.unknown_columns import UnknownColumns
 from sign_models.keypoints.landmarks import MESH_468, MESH_478
 from sign_models.keypoints.layouts import layout_of, name_of, names_of
@@ -38,10 +41,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCORE = ("visibility", "confidence", "score")
-COUNTED = re.compile(r"([xyzvc])(\d{1,4})")
-NAMED = re.compile(r"((?:body|face|left_hand|right_hand)\.\w+)_([xyc])")
 MAX_ROWS = 2**26
-MAX_SPAN_RATIO = 4  # frames from the first to the last, for each frame that a clip has
+FPS = ("fps", "frame_rate", "framerate")
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,13 @@ class LandmarkRows:
         frame: (N,) int64 frame of each.
         place: (N,) int64 index of each in the layout.
         values: (N, 3) float32 x, y and score, NaN where unseen.
+        stamps: Timestamp of each frame, where timestamps number the frames. Else None.
     """
 
     frame: np.ndarray
     place: np.ndarray
     values: np.ndarray
+    stamps: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,12 @@ class TableShape:
     Attributes:
         layout: Layout of its landmarks.
         rows: Converts a batch of rows, after so many rows of the clip.
+        time: Column of timestamps, "" without one or beside frame numbers.
     """
 
     layout: str
     rows: Callable[[pa.RecordBatch, int], LandmarkRows]
+    time: str = ""
 
 
 def detect(source: Source) -> bool:
@@ -90,7 +95,7 @@ def detect(source: Source) -> bool:
         return False
     names = header(source).names
     # The first bytes may end inside a long header, whose last name is then incomplete.
-    found = sum(map(_is_landmark, names))
+    found = sum(map(is_landmark, names))
     return set(names) >= LONG or found >= 4
 
 
@@ -151,10 +156,16 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
         if shape is None:
             names = batch.schema.names
             shape = _shape(names, place, options.layout)
-            free = [name for name in names if not _is_landmark(name)]
+            free = [name for name in names if not is_landmark(name)]
             id_column = known_columns.first_of(free, known_columns.ID)
-            wanted = {"text": known_columns.TEXT, "split": known_columns.SPLIT, "group": known_columns.GROUP}
+            wanted = {
+                "text": known_columns.TEXT, "split": known_columns.SPLIT, "group": known_columns.GROUP, "fps": FPS,
+            }  # fmt: skip
             named = {kind: known_columns.first_of(free, columns) for kind, columns in wanted.items()}
+            pictures = pictures_of(batch, free, id_column)
+            batch, id_column = number_pictures(batch, pictures, id_column)
+        else:
+            batch, _ = number_pictures(batch, pictures, id_column)
         if id_column is None:
             unknown.add(batch, [name for name in free if name not in named.values()])
         for key, part in _by_id(batch, id_column):
@@ -171,12 +182,8 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
             count += part.num_rows
     if not parts or shape is None:
         raise DataError("has no rows", place=place, wanted="at least one frame")
-    unknown.check(place)
+    unknown.check(place, timed="frame" in batch.schema.names or bool(shape.time))
     yield partial(_read, parts, others, named, shape, source, options)
-
-
-def _is_landmark(name: str) -> bool:
-    return bool(COUNTED.fullmatch(name) or NAMED.fullmatch(name) or cell_of(name))
 
 
 def _shape(columns: list[str], place: str, given: str | None = None) -> TableShape:
@@ -224,7 +231,8 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> TableSha
         raise DataError("no landmark with x and y", place=place, wanted="x and y of every landmark: x0, y0, ...")
     if counted and not given:
         layout = layout_of(count, place=place)
-    return TableShape(layout, partial(_frame_rows, places=places, cells=cells, place=place))
+    time = "" if "frame" in columns else next((name for name in columns if known_columns.is_time(name)), "")
+    return TableShape(layout, partial(_frame_rows, places=places, cells=cells, place=place, time=time), time)
 
 
 def _index(index: int, kind: str, place: str) -> int:
@@ -293,7 +301,7 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
 
 
 def _frame_rows(
-    batch: pa.RecordBatch, before: int, *, places: list[int], cells: dict[tuple[int, str], str], place: str
+    batch: pa.RecordBatch, before: int, *, places: list[int], cells: dict[tuple[int, str], str], place: str, time: str
 ) -> LandmarkRows:
     count = batch.num_rows
     frame = _integers(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
@@ -302,7 +310,11 @@ def _frame_rows(
         for axis, name in enumerate("xyc"):
             if (k, name) in cells:
                 values[:, i, axis] = _numbers(batch, cells[k, name], place)
-    return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3))
+    stamps = None
+    if time and "frame" not in batch.schema.names:
+        with suppress(DataError):  # a clock time, or another text
+            stamps = _numbers(batch, time, place)
+    return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3), stamps)
 
 
 def _read(
@@ -315,15 +327,15 @@ def _read(
 ) -> KeypointSequence:
     id = others.id
     place = source.name if id is None else f"{source.name}: sequence {id!r}"
-    text, split, group = (others.one(kind, named[kind], place) for kind in ("text", "split", "group"))
+    text, split, group, rate = (others.one(kind, named[kind], place) for kind in ("text", "split", "group", "fps"))
     frame, landmark = np.concatenate([p.frame for p in parts]), np.concatenate([p.place for p in parts])
     values = np.concatenate([p.values for p in parts])
+    stamps = [p.stamps for p in parts if p.stamps is not None]
+    fps = float(rate) if rate and re.fullmatch(r"\d+(\.\d+)?", rate) else None
+    if len(stamps) == len(parts) and (timed := frame_times.from_stamps(np.concatenate(stamps), shape.time)):
+        frame, fps = timed[0][frame - frame.min()], fps or timed[1]
     length = int(frame.max() - frame.min()) + 1
-    if length > MAX_SPAN_RATIO * len(np.unique(frame)):
-        found = f"{len(np.unique(frame))} frames between {frame.min()} and {frame.max()}"
-        raise DataError(
-            found, place=place, wanted=f"one in {MAX_SPAN_RATIO} at least", remedy="number the frames one by one"
-        )
+    frame_times.check_span(length, len(np.unique(frame)), place)
     count = len(names_of(shape.layout))
     flat = (frame - frame.min()) * count + landmark
     if len(np.unique(flat)) < len(flat):
@@ -350,6 +362,7 @@ def _read(
         text=text,
         split=split,
         group=group,
+        fps=fps,
         nan=int(np.count_nonzero(lost)),
     )
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from sign_models.keypoints.formats.columns import FRAME, normal_name
+from sign_models.keypoints.formats.columns import FRAME, first_of, name_key
 from sign_models.keypoints.formats.parts import part_of
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_478
 
@@ -21,7 +21,10 @@ LONG_COLUMNS = LONG | {"z", "visibility", "confidence", "score"}
 _AXES = {axis: axis for axis in "xyz"} | dict.fromkeys(("v", "c", "vis", "visibility", "conf", "confidence"), "c")
 _POSE = {name.removeprefix("body."): i for i, name in enumerate(MEDIAPIPE_POSE)}
 _HAND = {name: i for i, name in enumerate(HAND)}
-_IGNORED = {"landmark", "landmarks", "point", "kp", "keypoint", "idx", "mp"}
+_IGNORED = set("landmark landmarks lm point points pt kp kpt keypoint joint idx mp coord".split())
+COUNTED = re.compile(r"([xyzvc])(\d{1,4})")
+NAMED = re.compile(r"((?:body|face|left_hand|right_hand)\.\w+)_([xyc])")
+_FRAME_KEYS = frozenset(map(name_key, FRAME))
 # Names of the columns in tables with a row for each landmark. The first is ours.
 _LONG = {
     "type": ("type", "part", "kind", "landmark_type", "body_part", "component"),
@@ -53,14 +56,18 @@ def cell_of(name: str) -> Cell | None:
     Returns:
         The cell, or None for a column of another meaning.
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z]\w)|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])", "_", name)
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", spaced.lower()) if word and word not in _IGNORED]
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", _spaced(name).lower()) if word and word not in _IGNORED]
     if len(words) < 2:
         return None
     for axis, rest in ((words[-1], words[:-1]), (words[0], words[1:]), (words[-2], [*words[:-2], words[-1]])):
         if axis in _AXES and (found := _landmark(rest)):
             return Cell(*found, _AXES[axis])
     return None
+
+
+def _spaced(name: str) -> str:
+    """A name with underscores between its words and numbers."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z]\w)|(?<=[A-Za-z])(?=\d)|(?<=\d)(?=[A-Za-z])", "_", name)
 
 
 def _landmark(words: list[str]) -> tuple[str, int] | None:
@@ -93,16 +100,33 @@ def renamed(names: Sequence[str]) -> list[str]:
     if {"x", "y"} <= set(found):
         for name, synonyms in _LONG.items():
             if name not in found:
-                by_name = {normal_name(one): i for i, one in reversed([*enumerate(found)])}
-                place = next((by_name[one] for one in synonyms if one in by_name), None)
-                if place is not None and ("type" in found or name == "type"):
-                    found[place] = name
+                column = first_of(found, synonyms)
+                if column is not None and ("type" in found or name == "type"):
+                    found[found.index(column)] = name
     return found
 
 
 def _plain(name: str) -> str:
     """Name of a column without spaces and quotes. Frame numbers and axes have one form."""
     name = name.strip().strip('"\ufeff')
-    if normal_name(name) in FRAME:
+    if name_key(name) in _FRAME_KEYS:
         return "frame"
-    return name.lower() if re.fullmatch(r"[XYZVC](_?\d+)?", name) else name
+    words = [word for word in re.findall(r"[a-z]+|\d+", _spaced(name).lower()) if word not in _IGNORED]
+    if len(words) == 2 and words[0].isdecimal():
+        words.reverse()
+    if len(words) == 2 and words[0] in "xyzvc" and words[1].isdecimal() and not re.search(r"[^\w\s\[\](){}.-]", name):
+        return f"{words[0]}{words[1]}"  # of x_0, 0_x, x[0], kp0_x, joint_0_x, ...
+    return name.lower() if re.fullmatch(r"[XYZVC]", name) else name
+
+
+def is_landmark(name: str) -> bool:
+    """Tell columns of landmarks from others.
+
+    Args:
+        name: Name of a column, as a table has it or renamed.
+
+    Returns:
+        Whether it is a coordinate or score of a landmark.
+    """
+    plain = _plain(name)
+    return bool(COUNTED.fullmatch(plain) or NAMED.fullmatch(plain) or cell_of(plain))

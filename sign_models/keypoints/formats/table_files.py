@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.containers import open_binary, read_text
-from sign_models.keypoints.formats.encodings import head_text, utf16_of
+from sign_models.keypoints.formats.encodings import first_line, head_text, utf16_of
 from sign_models.keypoints.formats.source import Source
 from sign_models.keypoints.formats.table_columns import cell_of, renamed
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_COLUMNS = 4096
 MAX_GROUP_BYTES = 2**31  # of a row group of a Parquet file, unpacked
 MAX_ROW_BYTES = 2**24  # of a row of a CSV file
-_DELIMITERS = "\t;|,"
+_DELIMITERS = "\t;|,^"
 _LANDMARK = re.compile(r"([xyzvc]_?\w*\d+|[xyz]|.+_[xyzc])", re.IGNORECASE)
 
 
@@ -49,12 +49,19 @@ def header(source: Source) -> Header:
     Returns:
         The header. A long one may be incomplete.
     """
-    first, _, rest = head_text(source.head).partition("\n")
+    first, rest = first_line(head_text(source.head))
     counts = {delimiter: first.count(delimiter) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda d: counts[d])
-    names = renamed(next(csv.reader([first], delimiter=delimiter, skipinitialspace=True), []))
-    row = rest.partition("\n")[0]
-    return Header(names, delimiter, delimiter != "," and bool(re.search(r"\d,\d", row)))
+    row = first_line(rest)[0]
+    return Header(_names(first, delimiter), delimiter, delimiter != "," and bool(re.search(r"\d,\d", row)))
+
+
+def _names(line: str, delimiter: str) -> list[str]:
+    """Columns of a header, none where it is no CSV."""
+    try:
+        return renamed(next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), []))
+    except csv.Error:  # such as a cell beyond its limit
+        return []
 
 
 def batches(source: Source) -> Iterator[pa.RecordBatch]:
@@ -92,10 +99,12 @@ def _csv(source: Source) -> Iterator[pa.RecordBatch]:
     from pyarrow import csv as arrow_csv
 
     found = header(source)
-    plain = utf16_of(source.head) is None
-    with open_binary(source.path) if plain else io.BytesIO(read_text(source.path).encode()) as text:
+    # Arrow reads UTF-8 only, and lines are looked for by their line feeds below.
+    plain = utf16_of(source.head) is None and not re.search(rb"\r(?!\n|$)", source.head)
+    whole = "" if plain else re.sub(r"\r\n?", "\n", read_text(source.path))
+    with open_binary(source.path) if plain else io.BytesIO(whole.encode()) as text:
         first = text.readline(MAX_ROW_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
-        names = renamed(next(csv.reader([first], delimiter=found.delimiter, skipinitialspace=True), []))
+        names = _names(first, found.delimiter)
         other = {n: pa.string() for n in names if not (_LANDMARK.fullmatch(n) or cell_of(n))} | {"frame": pa.string()}
         other.pop("landmark_index", None)
         yield from arrow_csv.open_csv(
