@@ -73,7 +73,7 @@ def of_record(record: Mapping[str, Any], frames: int, place: str) -> tuple[np.nd
     if is_time(name):
         found = from_stamps(values, name) if len(values) == frames else None
         if found is not None:
-            check_span(int(found[0][-1]) + 1, frames, place)
+            check_span(0, int(found[0][-1]), frames, place)
         return found
     whole = len(values) == frames and bool((np.isfinite(values) & (values == np.floor(values))).all())
     if not whole or not (np.diff(values) > 0).all():
@@ -83,24 +83,25 @@ def of_record(record: Mapping[str, Any], frames: int, place: str) -> tuple[np.nd
             wanted="the number of each frame",
             remedy="correct them, or leave them out if no frame is missing",
         )
-    check_span(int(values[-1] - values[0]) + 1, frames, place)
+    check_span(int(values[0]), int(values[-1]), frames, place)
     return (values - values[0]).astype(np.int64), None
 
 
-def check_span(span: int, frames: int, place: str) -> None:
+def check_span(first: int, last: int, frames: int, place: str) -> None:
     """Check that frame numbers are not too far apart.
 
     Args:
-        span: Frames from the first to the last.
+        first: Number of the first frame.
+        last: Number of the last frame.
         frames: Frames that there are.
         place: What an error message names.
 
     Raises:
         DataError: The clip would be mostly of unseen frames.
     """
-    if span > MAX_SPAN_RATIO * frames:
+    if last - first + 1 > MAX_SPAN_RATIO * frames:
         raise DataError(
-            f"{frames} frames in a span of {span}",
+            f"{frames} frames between {first} and {last}",
             place=place,
             wanted=f"one in {MAX_SPAN_RATIO} at least",
             remedy="number the frames one by one",

@@ -335,7 +335,7 @@ def _read(
     if len(stamps) == len(parts) and (timed := frame_times.from_stamps(np.concatenate(stamps), shape.time)):
         frame, fps = timed[0][frame - frame.min()], fps or timed[1]
     length = int(frame.max() - frame.min()) + 1
-    frame_times.check_span(length, len(np.unique(frame)), place)
+    frame_times.check_span(int(frame.min()), int(frame.max()), len(np.unique(frame)), place)
     count = len(names_of(shape.layout))
     flat = (frame - frame.min()) * count + landmark
     if len(np.unique(flat)) < len(flat):
