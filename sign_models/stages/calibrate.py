@@ -109,16 +109,14 @@ def calibrate(model: Translator, dev: Examples, held_out: bool) -> Calibrated:
     # 0: what has no text, or several windows, is not accepted here
     sure, refused = np.zeros(len(dev.clips)), np.zeros(len(drawn))
     sure[single], refused[: len(wrong)] = unseen[:count], unseen[count:]
-    threshold = choose_threshold(sure, correct, refused, PRECISION, FALSE_ACCEPTS)
-    below = threshold.value
+    below = choose_threshold(sure, correct, refused, PRECISION, FALSE_ACCEPTS)
     model.confidence = _stored(fit_logistic(x, y, weight))
     model.generation = replace(model.generation, reject_below=below)
     found = measure(texts, dev.references, sure.tolist(), dev.scoring, below, {"fitted": refused.tolist()})
-    shown = "" if threshold.shown else " (too few are right, and sure, to show that another threshold does)"
     of_these = "none" if found.precision_accepted is None else f"{found.precision_accepted:.0%} right"
     return Calibrated(
         f"confidence fitted on {count} held-out clips, {good} of them right, and {len(wrong)} without signing; below "
-        f"{below:.3f} a text is rejected{shown}; accepted of the held-out clips {found.coverage:.0%}, {of_these}",
+        f"{below:.3f} a text is rejected; accepted of the held-out clips {found.coverage:.0%}, {of_these}",
         found,
     )
 

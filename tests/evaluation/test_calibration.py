@@ -16,7 +16,6 @@ from sign_models.evaluation.calibration import (
     cross_fitted,
     expected_calibration_error,
     fit_logistic,
-    lower_bound,
     risk_coverage,
     sigmoid,
 )
@@ -79,45 +78,30 @@ def test_the_calibration_error_is_none_where_confidence_is_the_share_of_right_on
     assert expected_calibration_error(np.full(10, 0.75), np.arange(10) < 5) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(
-    ("right", "total", "bound"),
-    [(0, 0, 0.0), (25, 25, 0.902), (24, 24, 0.8987), (9, 10, 0.6528), (90, 100, 0.8390), (0, 10, 0.0)],
-)
-def test_the_lower_bound_is_wilsons(right: int, total: int, bound: float) -> None:
-    assert lower_bound(right, total) == pytest.approx(bound, abs=1e-3)
-
-
-@given(st.integers(1, 300), st.data())
-def test_the_lower_bound_is_below_what_was_seen_and_rises_with_examples(total: int, data: st.DataObject) -> None:
-    right = data.draw(st.integers(0, total))
-    assert 0 <= lower_bound(right, total) <= right / total
-    assert lower_bound(10 * right, 10 * total) >= lower_bound(right, total)
-
-
 @given(EXAMPLES, st.lists(st.floats(0, 1), max_size=60))
-def test_a_threshold_that_is_shown_keeps_both_conditions(
+def test_the_threshold_is_the_lowest_that_keeps_all_conditions(
     examples: list[tuple[float, bool]], negatives: list[float]
 ) -> None:
-    confidence, correct = arrays(examples * 3)
+    confidence, correct = arrays(examples)
     found = choose_threshold(confidence, correct, np.array(negatives), 0.9, 0.02)
-    assert 0 <= found.value <= 1
-    chosen = confidence >= found.value
-    if found.shown:
-        assert lower_bound(correct[chosen].sum(), chosen.sum()) >= 0.9
-        assert sum(n >= found.value for n in negatives) <= 0.02 * len(negatives)
-        assert not any(
-            lower_bound(correct[confidence >= lower].sum(), (confidence >= lower).sum()) >= 0.9
-            and sum(n >= lower for n in negatives) <= 0.02 * len(negatives)
-            for lower in set(confidence[confidence < found.value].tolist())
-        )
-    else:
-        assert found.value >= 0.9
+
+    def keeps(threshold: float) -> bool:
+        chosen = correct[confidence >= threshold]
+        refused = sum(n >= threshold for n in negatives) <= 0.02 * len(negatives)
+        return bool((not len(chosen) or chosen.mean() >= 0.9) and refused)
+
+    assert 0.9 <= found <= 1
+    assert found == 1 or keeps(found)
+    tried = [0.9, *confidence.tolist(), *(float(np.nextafter(n, 2)) for n in negatives)]
+    assert not any(keeps(t) for t in tried if 0.9 <= t < found)
 
 
-def test_few_examples_show_nothing_however_right_they_are() -> None:
-    for count, shown in ((24, False), (25, True)):
-        found = choose_threshold(np.full(count, 0.97), np.ones(count, bool), np.array([0.1]))
-        assert (found.shown, found.value) == (shown, 0.97 if shown else 0.9)
+def test_what_is_confident_and_wrong_raises_the_threshold_or_nothing_is_accepted() -> None:
+    confidence = np.array([0.92, 0.93, 0.95, 0.99])
+    assert choose_threshold(confidence, np.ones(4, bool), np.array([0.1])) == 0.9
+    assert choose_threshold(confidence, np.array([False, True, True, True]), np.array([0.1])) == 0.93
+    assert choose_threshold(confidence, np.zeros(4, bool), np.array([0.1])) == 1.0
+    assert choose_threshold(confidence, np.ones(4, bool), np.array([0.94])) == np.nextafter(0.94, 2)
 
 
 def test_the_fit_gives_back_the_regression_that_made_the_examples() -> None:

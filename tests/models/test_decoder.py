@@ -126,7 +126,8 @@ def test_only_pretrained_text_models_know_transformers() -> None:
 
 @pytest.fixture
 def in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the files were made."""
+    """As the files were made: on a CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(precision, "has_bf16", lambda device: False)
 
 
