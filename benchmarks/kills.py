@@ -21,7 +21,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.stores import Aim, End, Store, command, differences, faults, result, run, running
+from benchmarks.stores import Aim, End, Store, command, differences, faults, result, run, running, write_table
 from tests import tiny
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -147,9 +147,7 @@ def main() -> None:
     said = f"{len(rows)} kills of {pipelines} pipelines ({stages}), seed {given.seed}; {len(wrong)} faults."
     print("\n".join([said, *wrong]))
     if given.table:
-        before, _, rest = given.table.read_text().partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        given.table.write_text(f"{before}{MARKS[0]}\n{said}\n\n{table(rows)}\n{MARKS[1]}{after}")
+        write_table(given.table, MARKS, f"{said}\n\n{table(rows)}")
     sys.exit(bool(wrong))
 
 

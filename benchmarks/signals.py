@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import moments
-from benchmarks.stores import ROOT, Aim, Store, command, due, environment, orphans
+from benchmarks.stores import ROOT, Aim, Store, command, due, environment, orphans, write_table
 from tests import tiny
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -228,9 +228,7 @@ def main() -> None:
     said = f"{len(found)} signals, seed {given.seed}: {len(faults)} faults; half of the ends within {median:.2f} s."
     print("\n".join([said, *faults, table(found)]))
     if given.table:
-        before, _, rest = given.table.read_text().partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        given.table.write_text(f"{before}{MARKS[0]}\n{said}\n\n{table(found)}\n{MARKS[1]}{after}")
+        write_table(given.table, MARKS, f"{said}\n\n{table(found)}")
     sys.exit(bool(faults))
 
 

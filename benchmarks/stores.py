@@ -136,6 +136,13 @@ def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") 
         return End(process.wait(), seconds, stage, inside, looked, sent, log.read())
 
 
+def write_table(file: Path, marks: tuple[str, str], text: str) -> None:
+    """Put a text between two marks of a Markdown file, in place of what is there."""
+    before, _, rest = file.read_text().partition(marks[0])
+    after = rest.partition(marks[1])[2]
+    file.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}")
+
+
 def due(aim: Aim, file: Path, began: float) -> bool:
     """Whether the moment of an aim has come, in a command that tells its moments to `file`."""
     if not aim.moment:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from tqdm import tqdm
-
-from sign_models import interruption
 from sign_models.errors import DataError
+from sign_models.pipeline.progress import frame_progress
 from sign_models.tracking.runs import Run, connect, stage_run
 from sign_models.video import report
 from sign_models.video.batch import Result, Video, extract_all, find_videos
@@ -77,19 +74,10 @@ def _extract(o: ExtractOptions, videos: list[Video]) -> None:
     models = model_files(o.pose_model, o.hand_model)
     with stage_run("extract", experiment=o.experiment or None) as run:
         run.log_code_state()
-        began, read = time.monotonic(), 0
-        with tqdm(desc="extract", unit="frame", disable=not sys.stderr.isatty()) as bar:
-
-            def progress(frames: int) -> None:
-                nonlocal read
-                interruption.check()
-                read += frames
-                bar.update(frames)
-
+        with frame_progress("extract") as progress:
             results = extract_all(
                 videos, o.out, models, o.settings, workers=o.workers, sheets=o.sheets, progress=progress
             )
-        seconds = time.monotonic() - began
         folder = report.write_report(results, o.out)
         _log_extractor(run, models)
         totals = report.totals(results)
@@ -97,9 +85,10 @@ def _extract(o: ExtractOptions, videos: list[Video]) -> None:
         run.log_dataset("keypoints", _digest(results), "extract", profile, str(o.videos))
         run.log_artifacts(folder, "report")
         run.describe(f"Videos of `{o.videos}` to keypoint files in `{o.out}`.\n\n{report.markdown(results)}")
-        run.log_metrics(report.metrics(results) | {"frames_per_second": read / seconds}, 0)
+        run.log_metrics(report.metrics(results) | {"frames_per_second": progress.frames_per_second}, 0)
         print(report.markdown(results))
-        print(f"{o.out}: {profile['clips']} files, {read} frames read at {read / seconds:.1f} frames/s")
+        rate = f"{progress.frames} frames read at {progress.frames_per_second:.1f} frames/s"
+        print(f"{o.out}: {profile['clips']} files, {rate}")
         _refuse_failed([result for result in results if result.state == "failed"], o)
 
 

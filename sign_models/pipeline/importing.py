@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
-from sign_models import interruption
 from sign_models.datasets.importing import OnBad, OnLeak, Splitting, import_corpus
 from sign_models.datasets.store import open_store, store_digest
 from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions
 from sign_models.keypoints.normalise import Mirroring
+from sign_models.pipeline.progress import frame_progress
 from sign_models.tracking.runs import stage_run
 
 
@@ -43,15 +39,7 @@ def run_import(options: ImportOptions) -> None:
     o = options
     with stage_run("import", experiment=o.experiment or None) as run:
         run.log_code_state()
-        began, read = time.monotonic(), 0
-        with tqdm(desc="import", unit="frame", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-
-            def progress(frames: int) -> None:
-                nonlocal read
-                interruption.check()
-                read += frames
-                bar.update(frames)
-
+        with frame_progress("import", unit_scale=True) as progress:
             report = import_corpus(
                 o.source,
                 o.out,
@@ -65,12 +53,11 @@ def run_import(options: ImportOptions) -> None:
                 mirroring=o.mirror,
                 progress=progress,
             )
-        seconds = time.monotonic() - began
         digest, profile = store_digest(o.out), {name: report.numbers[name] for name in ("clips", "frames")}
         run.log_dataset("store", digest, "import", profile, str(o.source))
         run.log_artifacts(o.out / "report", "report")
         run.describe(f"Keypoints of `{o.source}` to the store `{o.out}`.\n\n{report.markdown()}")
-        run.log_metrics(report.metrics() | {"frames_per_second": read / seconds}, 0)
+        run.log_metrics(report.metrics() | {"frames_per_second": progress.frames_per_second}, 0)
     print(report.markdown())
     print(f"{o.out}: {profile['clips']} clips, digest {digest[:12]}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -143,13 +143,7 @@ class SkeletonTask(FixedTask):
         See Task.evaluate().
         """
         torch.manual_seed(self.params.training.seed)
-        sums = np.zeros(3)
-        for clips in batches_by_length(self.frames.corpus, self.validation, EVALUATION_FRAMES):
-            batch = self.frames.unaugmented(clips, EVALUATION_FRAMES)
-            out = objective(batch)
-            sums += len(clips) * np.array([1.0, float(out["loss"]), float(out["distance"])])
-        _, loss, distance = sums / sums[0]
-        return {"loss": loss, "distance": distance, "score": -distance}
+        return restoration_scores(objective, self.frames, self.validation)
 
     def groups(self) -> Iterable[Group]:
         """All parameters, at one learning rate. See Task.groups()."""
@@ -187,6 +181,27 @@ def train(params: SkeletonParams, corpus: Corpus, logger: MetricLogger) -> Train
         show_restoration(task.objective.model, task.frames, task.validation, params.mask, logger)
     model = task.objective.model.cpu()
     return Trained(model, progress, sum(p.numel() for p in model.parameters()), task.facts)
+
+
+def restoration_scores(
+    answer: Callable[[Batch], dict[str, Tensor]], frames: DeviceCorpus, clips: np.ndarray
+) -> dict[str, float]:
+    """Mean loss and distance of restored clips, each masked once by torch's random numbers.
+
+    Args:
+        answer: "loss" and "distance" of a batch, means over it.
+        frames: The corpus.
+        clips: Places of the clips in it.
+
+    Returns:
+        "loss", "distance", and as "score" the negative distance.
+    """
+    sums = np.zeros(3)
+    for some in batches_by_length(frames.corpus, clips, EVALUATION_FRAMES):
+        out = answer(frames.unaugmented(some, EVALUATION_FRAMES))
+        sums += len(some) * np.array([1.0, float(out["loss"]), float(out["distance"])])
+    _, loss, distance = sums / sums[0]
+    return {"loss": loss, "distance": distance, "score": -distance}
 
 
 @torch.no_grad()

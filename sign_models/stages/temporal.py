@@ -17,14 +17,14 @@ from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, augment_ba
 from sign_models.data.corpus import Corpus
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.rng import RngSlice
-from sign_models.data.sampler import Sampler, batches_by_length
+from sign_models.data.sampler import Sampler
 from sign_models.data.splits import hold_out
 from sign_models.models.restoration import restoration_loss, restoration_weights
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel, contrast_loss
 from sign_models.params.schema import TemporalParams
-from sign_models.stages.skeleton import EVALUATION_FRAMES, Trained, show_restoration
+from sign_models.stages.skeleton import Trained, restoration_scores, show_restoration
 from sign_models.stages.work import Result, Work
 from sign_models.training.device import Device, find_device
 from sign_models.training.distributed import ALONE
@@ -179,13 +179,12 @@ class TemporalTask(FixedTask):
         See Task.evaluate().
         """
         torch.manual_seed(self.params.training.seed)
-        sums = np.zeros(3)
-        for clips in batches_by_length(self.frames.corpus, self.validation, EVALUATION_FRAMES):
-            batch = self.frames.unaugmented(clips, EVALUATION_FRAMES)
+
+        def answer(batch: Batch) -> dict[str, Tensor]:
             out = objective([batch])
-            sums += len(clips) * np.array([1.0, float(out["restoration"]), float(out["distance"])])
-        _, loss, distance = sums / sums[0]
-        return {"loss": loss, "distance": distance, "score": -distance}
+            return {"loss": out["restoration"], "distance": out["distance"]}
+
+        return restoration_scores(answer, self.frames, self.validation)
 
     def groups(self) -> Iterable[Group]:
         """The skeleton part, at its share of the learning rate, and the rest. See Task.groups()."""
