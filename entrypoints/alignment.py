@@ -1,8 +1,8 @@
-"""One stage: train the alignment model on representations and texts, log it, register it."""
+"""`python -m entrypoints.alignment`, and the entry point `alignment` of MLproject."""
 
-from sign_models.cli import commands
+from sign_models.cli import commands, group
 
-main = commands.stage_command("alignment")
+main = group.command("alignment")
 
 if __name__ == "__main__":
     commands.run(main)

@@ -1,8 +1,8 @@
-"""One stage: text for every video, scores, and the translator in one model."""
+"""`python -m entrypoints.generate`, and the entry point `generate` of MLproject."""
 
-from sign_models.cli import commands
+from sign_models.cli import commands, group
 
-main = commands.stage_command("generate")
+main = group.command("generate")
 
 if __name__ == "__main__":
     commands.run(main)

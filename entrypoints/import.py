@@ -1,4 +1,4 @@
-"""`python -m entrypoints.import`: the command is in import_, since Python cannot import a module named by a keyword."""
+"""`python -m entrypoints.import`, and the entry point `import` of MLproject."""
 
 from entrypoints.import_ import main
 from sign_models.cli import commands

@@ -1,26 +1,8 @@
-"""All stages in order, or one of them: one parent run, a child run for each stage."""
+"""`python -m entrypoints.pipeline`, and the entry point `pipeline` of MLproject."""
 
-from sign_models.cli import commands
-from sign_models.pipeline.options import Options
+from sign_models.cli import commands, group
 
-EXAMPLES = """
-python -m entrypoints.pipeline
-python -m entrypoints.pipeline --data my_data --preset base
-python -m entrypoints.pipeline --stage skeleton --skip-trained --no-inference --config-override my.yaml
-mlflow run . -e pipeline -P skip_trained=true -P alignment.training.lr=1e-4
-"""
-
-
-@commands.command(None, examples=EXAMPLES)
-def main(options: Options) -> None:
-    """Run the stages skeleton, temporal, represent, alignment and generate, each on what the one before registered.
-
-    A parameter without a stage in front, such as --epochs, goes to every stage that has it.
-    """
-    from sign_models.pipeline import runner
-
-    runner.run_pipeline(options)
-
+main = group.command("pipeline")
 
 if __name__ == "__main__":
     commands.run(main)

@@ -1,8 +1,8 @@
-"""One stage: the temporal representations of every video."""
+"""`python -m entrypoints.represent`, and the entry point `represent` of MLproject."""
 
-from sign_models.cli import commands
+from sign_models.cli import commands, group
 
-main = commands.stage_command("represent")
+main = group.command("represent")
 
 if __name__ == "__main__":
     commands.run(main)

@@ -1,8 +1,8 @@
-"""One stage: train the skeleton model, log it, register it."""
+"""`python -m entrypoints.skeleton`, and the entry point `skeleton` of MLproject."""
 
-from sign_models.cli import commands
+from sign_models.cli import commands, group
 
-main = commands.stage_command("skeleton")
+main = group.command("skeleton")
 
 if __name__ == "__main__":
     commands.run(main)

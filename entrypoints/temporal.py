@@ -1,8 +1,8 @@
-"""One stage: train the temporal model on a skeleton model, log it, register it."""
+"""`python -m entrypoints.temporal`, and the entry point `temporal` of MLproject."""
 
-from sign_models.cli import commands
+from sign_models.cli import commands, group
 
-main = commands.stage_command("temporal")
+main = group.command("temporal")
 
 if __name__ == "__main__":
     commands.run(main)

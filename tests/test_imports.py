@@ -111,11 +111,12 @@ MAY_IMPORT = {  # a room of the package -> the rooms it may import besides itsel
     },
     "cli": {"keypoints", "datasets", "params", "pipeline", "stages", "tracking", "training", "video"},
     "video": {"keypoints"},
-    "entrypoints": {"cli", "pipeline"},
+    "entrypoints": {"__main__", "cli"},
+    "__main__": {"cli"},
 }
 ONLY_IN = {
     "mlflow": {"serving", "tracking"},
-    "click": {"cli", "datasets", "entrypoints", "pipeline"},
+    "click": {"cli", "datasets", "pipeline"},
     "yaml": {"keypoints", "params", "tracking"},
     "triton": {"kernels"},
     "av": {"video"},

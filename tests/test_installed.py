@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,12 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
+from click.testing import CliRunner
 
 import sign_models
+from sign_models.cli import group
 
-PARTS = ("sign_models", "entrypoints", "params", "tools", "tests", "examples")
+PARTS = ("sign_models", "entrypoints", "params", "tools", "tests", "examples", "benchmarks")
 FILES = ("sign_models_mlflow.py", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 
 
@@ -56,7 +59,7 @@ def run(site: Path, tmp_path: Path):
 
 def test_nothing_is_installed_under_a_name_that_others_use(site: Path) -> None:
     names = {path.name for path in site.iterdir() if path.suffix != ".dist-info"} - {"bin", "__pycache__"}
-    assert names == {"sign_models", "entrypoints", "sign_models_mlflow.py"}
+    assert names == {"sign_models", "sign_models_mlflow.py"}
 
 
 def test_mlflow_finds_the_store_of_the_package(run) -> None:
@@ -129,6 +132,26 @@ def test_every_command_is_there_with_its_parameters(run, site: Path, root: Path)
     assert "--training.lr 0.001" in run(script, "skeleton", "--help")
     assert "quick" in run(script, "pipeline", "--help")
     assert "Write keypoints" in run(script, "import", "--help")
+
+
+def test_python_m_runs_the_same_commands(run, site: Path) -> None:
+    (first, *rest), (other, *others) = (
+        run(*program, "skeleton", "--help").splitlines()
+        for program in (("-m", "sign_models"), (site / "bin" / "sign-models",))
+    )
+    assert "python -m sign_models skeleton" in first and "sign-models skeleton" in other and rest == others
+
+
+@pytest.mark.parametrize("name", group.names())
+def test_the_examples_of_each_command_work_without_a_checkout(name: str) -> None:
+    told = CliRunner().invoke(group.group, [name, "--help"]).output.partition("\nExamples:\n")[2]
+    lines = [line.strip() for line in told.partition("\n\n")[0].splitlines()]
+    assert lines
+    for line in lines:
+        program, other, *words = shlex.split(line)
+        assert program == "sign-models", line
+        command = group.command(other)
+        command.make_context(other, words)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

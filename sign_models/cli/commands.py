@@ -7,6 +7,7 @@ Neither torch nor MLflow is imported here: `--help` and a refusal answer at once
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import textwrap
@@ -131,11 +132,38 @@ def upstream_option(role: str) -> Decorator:
 
 
 class _Command(click.Command):
-    """A command whose help ends with examples and, for a stage, every parameter with its default."""
+    """A command whose help ends with examples."""
 
-    def __init__(self, *arguments: Any, stage: str | None, examples: str, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, examples: str, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.stage, self.examples = stage, examples
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples.
+
+        Args:
+            ctx: Of click.
+            formatter: That is written to.
+        """
+        lines = [line.strip() for line in self.examples.strip().splitlines()]
+        if ctx.parent is not None:
+            lines = list(dict.fromkeys(map(_of_the_group, lines)))
+        formatter.write("\n".join(["", "Examples:", *(f"  {line}" for line in lines), ""]))
+
+
+def _of_the_group(line: str) -> str:
+    """A line of a checkout, `mlflow run` or `python -m entrypoints.NAME`, as an installed `sign-models` takes it."""
+    line = re.sub(r"^python -m entrypoints\.", "sign-models ", line)
+    line = re.sub(r"^mlflow run \.(?: -e (\S+))?", lambda found: f"sign-models {found[1] or 'pipeline'}", line)
+    return re.sub(r" -P ([\w.]+)=", lambda found: f" --{found[1].replace('_', '-')} ", line)
+
+
+class _StageCommand(_Command):
+    """A command of a stage or the pipeline: its help ends with every parameter and its default."""
+
+    def __init__(self, *arguments: Any, stage: str | None, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.stage = stage
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write examples and parameters.
@@ -144,7 +172,8 @@ class _Command(click.Command):
             ctx: Of click.
             formatter: That is written to.
         """
-        lines = ["Examples:", *(f"  {line}" for line in self.examples.strip().splitlines()), ""]
+        super().format_epilog(ctx, formatter)
+        lines = []
         if self.stage is None:
             lines.append(
                 "Parameters, e.g. --alignment.training.lr 1e-4: see docs/parameters.md or the --help of each stage."
@@ -177,8 +206,8 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
             if options.processes > 1 and not launched():
                 from sign_models.training.launch import launch
 
-                module = STAGES[stage].entry_module if stage else "entrypoints.pipeline"
-                launch(options.processes, module, [*to_arguments(given), *overrides])
+                module, *words = STAGES[stage].started_by if stage else ("sign_models", "pipeline")
+                launch(options.processes, module, [*words, *to_arguments(given), *overrides])
             else:
                 function(options)
 
@@ -197,7 +226,7 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
             decorated = decorator(decorated)
         settings = {"ignore_unknown_options": True, **SETTINGS}
         make_command = click.command(
-            stage or "pipeline", cls=_Command, context_settings=settings, stage=stage, examples=examples
+            stage or "pipeline", cls=_StageCommand, context_settings=settings, stage=stage, examples=examples
         )
         return make_command(decorated)
 
@@ -263,9 +292,8 @@ def sweep_command(examples: str) -> click.Command:
     decorated: Any = main
     for decorator in reversed(decorators):
         decorated = decorator(decorated)
-    lines = ["\b\nExamples:", *(f"  {line}" for line in examples.strip().splitlines())]
     settings = {"ignore_unknown_options": True, **SETTINGS}
-    return click.command("sweep", epilog="\n".join(lines), context_settings=settings)(decorated)
+    return click.command("sweep", cls=_Command, context_settings=settings, examples=examples)(decorated)
 
 
 def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -284,8 +312,7 @@ def tool(name: str, *options: Decorator, examples: str) -> Callable[[Callable[..
         decorated: Any = function
         for decorator in reversed((*options, EXPERIMENT, RELATIVE_TO)):
             decorated = decorator(decorated)
-        lines = ["\b\nExamples:", *(f"  {line}" for line in examples.strip().splitlines())]
-        return click.command(name, epilog="\n".join(lines), context_settings=SETTINGS)(decorated)
+        return click.command(name, cls=_Command, context_settings=SETTINGS, examples=examples)(decorated)
 
     return make
 

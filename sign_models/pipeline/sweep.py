@@ -151,7 +151,7 @@ class Training:
         with tempfile.TemporaryFile("w+") as said:
             child = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", f"entrypoints.{self.stage}", *self.arguments),
+                    *(sys.executable, "-m", *STAGES[self.stage].started_by, *self.arguments),
                     *(f"--{name}={value}" for name, value in chosen.items()),
                     "--candidate=false",
                 ],

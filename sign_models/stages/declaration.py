@@ -110,10 +110,10 @@ class Stage:
         return (*self.upstream, *([self.artifact] if self.artifact else []))
 
     @property
-    def entry_module(self) -> str:
-        """What `python -m` starts: its entry point, or the module itself of a stage outside the package."""
+    def started_by(self) -> tuple[str, ...]:
+        """Words after `python -m` that start it: the package and its name, or the module of a stage outside of it."""
         module = self.run.partition(":")[0]
-        return f"entrypoints.{self.name}" if module.startswith("sign_models.") else module
+        return ("sign_models", self.name) if module.startswith("sign_models.") else (module,)
 
     def function(self) -> Callable[[Work], Result]:
         """Import what `run` names.

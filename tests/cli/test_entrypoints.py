@@ -180,8 +180,8 @@ def test_several_processes_are_started_with_the_same_words(start, monkeypatch: p
     monkeypatch.setattr(launch, "launch", lambda *given: launched.append(given))
     line = "--processes 2 --stage skeleton --skip-trained --no-inference --model.width=64 --lr 1e-4"
     assert start("pipeline", *line.split()) == (0, None)
-    [(size, module, words)] = launched
-    assert (size, module) == (2, "entrypoints.pipeline")
+    [(size, module, (name, *words))] = launched
+    assert (size, module, name) == (2, "sign_models", "pipeline")
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, options = start("pipeline", *words)  # as each of them
