@@ -80,6 +80,7 @@ GENERAL: tuple[Decorator, ...] = (
     ),
     option("--config-override", "YAML file with parameters that win over params/*.yaml and presets.", metavar="FILE"),
     flag("--candidate", "Move the alias candidate to the versions that are registered.  [default: true]"),
+    option("--license", "Of the data and so of the models, for their cards, e.g. cc-by-4.0.  [default: unknown]"),
     option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME"),
     option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR"),
 )

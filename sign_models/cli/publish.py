@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from sign_models.cli.values import experiment, path, truth
+from sign_models.cli.values import experiment, license_name, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.publish import PublishOptions
 from sign_models.tracking.hub import REPO, SCHEME
@@ -31,6 +31,7 @@ def parse(given: Mapping[str, str]) -> PublishOptions:
         private=truth("private", given["private"], True),
         replace=truth("replace", given["replace"]),
         experiment=experiment(given),
+        license=license_name(given["license"]),
     )
 
 

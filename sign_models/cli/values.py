@@ -58,7 +58,26 @@ def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) ->
         config_override=override,
         processes=_processes(given.get("processes", "")),
         candidate=truth("candidate", given.get("candidate", ""), True),
+        license=license_name(given["license"]),
     )
+
+
+def license_name(value: str) -> str:
+    """Read the name of a licence.
+
+    Args:
+        value: Its text.
+
+    Returns:
+        The name as it was typed; "" where none is given.
+
+    Raises:
+        ParamsError: It is no single line of at most 200 characters.
+    """
+    if not value.isprintable() or len(value) > 200:
+        wanted = "a name on one line, such as cc-by-4.0, at most 200 characters"
+        raise ParamsError(f"{value[:40]!r}", place="license", wanted=wanted)
+    return value.strip()
 
 
 def refuse_file(name: str, value: str, base: Path = Path(), run_only: bool = False) -> None:

@@ -32,6 +32,7 @@ class Options:
     preset, config_override: as asked, for the record; `params` already holds what they say.
     processes         that train together; what torchrun has started is one of them, whatever this says.
     candidate         move the alias `candidate` to the versions that are registered.
+    license           of the data and so of the models, for their cards; "": unknown.
     """
 
     params: PipelineParams
@@ -49,3 +50,4 @@ class Options:
     config_override: Path | None = None
     processes: int = 1
     candidate: bool = True
+    license: str = ""

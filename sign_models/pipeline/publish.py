@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +14,16 @@ from sign_models.tracking.registration import smoke_test, version_card
 from sign_models.tracking.registry import ModelRef, resolve
 from sign_models.tracking.runs import stage_run
 
+# Names that the Hub has for licences. Another one is `other` there, with its own name beside it.
+HUB_LICENSES = """
+afl-3.0 agpl-3.0 apache-2.0 artistic-2.0 bsd bsd-2-clause bsd-3-clause bsl-1.0 cc cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0
+cc-by-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0
+cc-by-nc-sa-4.0 cc-by-nd-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cdla-permissive-1.0 cdla-permissive-2.0 cdla-sharing-1.0
+c-uda gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 mit mpl-2.0 odbl odc-by openrail pddl unknown unlicense wtfpl
+""".split()
 FRONT_MATTER = """---
 library_name: sign-models
-license: {license}
+{license}
 tags: [sign-language, sign-language-translation, keypoints, pytorch]
 ---
 # {title}
@@ -31,6 +39,7 @@ class PublishOptions:
         repo: A folder, or `user/name` on the Hub.
         private: Of a repository that is made.
         replace: Write over another publication in the folder; add a commit to a repository with other content.
+        license: Of the model. "": as the version states it.
     """
 
     version: str
@@ -38,6 +47,7 @@ class PublishOptions:
     private: bool
     replace: bool
     experiment: str
+    license: str = ""
 
 
 def run_publish(options: PublishOptions) -> None:
@@ -56,12 +66,14 @@ def run_publish(options: PublishOptions) -> None:
         version = resolve(o.version, "translator")
         smoke_test(version)
         run.link_inputs([version.model_id])
+        manifest = hub.manifest_of(version, o.license)
         if isinstance(o.repo, Path):
             uri = str(o.repo)
-            manifest = _to_folder(version, o.repo, o.replace)
+            _to_folder(version, manifest, o.repo, o.replace)
         else:
             with tempfile.TemporaryDirectory(prefix="sign-publish-") as scratch:
-                manifest = hub.write(version, card(version, f"{hub.SCHEME}{o.repo}"), Path(scratch))
+                text = card(version, f"{hub.SCHEME}{o.repo}", manifest.license)
+                hub.write(version, manifest, text, Path(scratch))
                 uri = hub.push(Path(scratch), o.repo, private=o.private, replace=o.replace)
         run.set_tags({"sign.published": uri, "sign.published.version": version.uri})
         run.log_dict(asdict(manifest), hub.MANIFEST)
@@ -70,27 +82,29 @@ def run_publish(options: PublishOptions) -> None:
         print(f"{told}\n\nrun {run.id}")
 
 
-def card(version: ModelRef, place: str) -> str:
+def card(version: ModelRef, place: str, license: str) -> str:
     """The README.md of a publication: that of the registry, with what the Hub reads before it.
 
     Args:
         version: What is published.
         place: Where to.
+        license: Of the model, or "unknown".
 
     Returns:
         Markdown.
     """
-    text = version_card(version, version.metrics(), place)
-    stated = "| license | not stated" not in text
-    return FRONT_MATTER.format(license="other" if stated else "unknown", title=Path(place).name) + "\n" + text + "\n"
+    text = version_card(version, version.metrics(), place, "" if license == hub.UNKNOWN else license)
+    known = license.lower() in HUB_LICENSES
+    told = f"license: {license.lower()}" if known else f"license: other\nlicense_name: {json.dumps(license)}"
+    return FRONT_MATTER.format(license=told, title=Path(place).name) + "\n" + text + "\n"
 
 
-def _to_folder(version: ModelRef, folder: Path, replace: bool) -> hub.Manifest:
+def _to_folder(version: ModelRef, manifest: hub.Manifest, folder: Path, replace: bool) -> None:
     """Write into a new or empty folder, or over another publication; never over anything else."""
     held = [path for path in folder.iterdir() if path.name != ".git"] if folder.is_dir() else []
     if (folder / hub.MANIFEST).is_file():
-        if hub.holds(folder, manifest := hub.manifest_of(version)):
-            return manifest
+        if hub.holds(folder, manifest):
+            return
         if not replace:
             raise hub.holds_other(str(folder), len(held))
     elif held or (folder.exists() and not folder.is_dir()):
@@ -100,4 +114,4 @@ def _to_folder(version: ModelRef, folder: Path, replace: bool) -> hub.Manifest:
             wanted="a new or empty folder, or one that publish wrote",
             remedy="choose another",
         )
-    return hub.write(version, card(version, str(folder)), folder)
+    hub.write(version, manifest, card(version, str(folder), manifest.license), folder)

@@ -33,7 +33,7 @@ from sign_models.stages.work import Result, Work
 from sign_models.tracking.artifacts import fetch, find_finished
 from sign_models.tracking.fingerprint import FILE, Fingerprint, find_done, find_trained, find_unfinished
 from sign_models.tracking.process import launched, worker_context
-from sign_models.tracking.registry import UPSTREAM
+from sign_models.tracking.registry import LICENSE, UPSTREAM
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.store import connect
 
@@ -373,6 +373,9 @@ def _register(
     from sign_models.tracking.registration import register
 
     assert result.model is not None
+    tags = wanted.tags() | ({} if stage.trains else sources.inherited(upstream.models))
+    if context.options.license:
+        tags[LICENSE] = context.options.license
     with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
         save(result.model, Path(folder))
         model = register(
@@ -381,7 +384,7 @@ def _register(
             Path(folder),
             metrics=result.metrics,
             upstream=upstream.models,
-            tags=wanted.tags() | ({} if stage.trains else sources.inherited(upstream.models)),
+            tags=tags,
             step=result.step,
             candidate=context.options.candidate,
         )

@@ -11,7 +11,7 @@ from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError
 from sign_models.keypoints.extractor import difference
 from sign_models.stages.declaration import Stage
-from sign_models.tracking.registry import EXTRACTORS, FPS, ModelRef, trained_on
+from sign_models.tracking.registry import EXTRACTORS, FPS, LICENSE, ModelRef, trained_on
 from sign_models.tracking.runs import Run
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def compare(stage: Stage, inputs: Inputs, models: Mapping[str, ModelRef], *, str
 
 
 def inherited(models: Mapping[str, ModelRef]) -> dict[str, str]:
-    """Tags of a version that is made of others without training: what those were trained on.
+    """Tags of a version that is made of others without training: what those were trained on, and its licence.
 
     Args:
         models: By role.
@@ -81,4 +81,4 @@ def inherited(models: Mapping[str, ModelRef]) -> dict[str, str]:
     Returns:
         The tags.
     """
-    return {k: v for model in models.values() for k, v in model.tags.items() if k in (EXTRACTORS, FPS)}
+    return {k: v for model in models.values() for k, v in model.tags.items() if k in (EXTRACTORS, FPS, LICENSE)}

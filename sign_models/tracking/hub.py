@@ -18,11 +18,12 @@ from typing import Any
 import sign_models
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.keypoints.extractor import FORM
-from sign_models.tracking.registry import CONFIG, WEIGHTS, ModelRef, trained_fps, trained_on
+from sign_models.tracking.registry import CONFIG, LICENSE, WEIGHTS, ModelRef, trained_fps, trained_on
 from sign_models.tracking.store import file_digests
 
 MANIFEST, CARD = "sign_models.json", "README.md"
 SCHEME = "hf://"
+UNKNOWN = "unknown"  # licence
 FOLDERS = ("text", "tokenizer")  # as models.storage names them
 LISTED = re.compile(rf"{re.escape(CONFIG)}|{re.escape(WEIGHTS)}|({'|'.join(FOLDERS)})/\w[\w.-]*")
 REPO = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
@@ -40,6 +41,7 @@ class Manifest:
         files: Path -> sha256 of each file that makes up the model.
         extractors: Of the clips that it was trained on.
         fps: Frames a second of those clips, their median; None where not known.
+        license: Of the model; "unknown" where nobody states it.
     """
 
     version: str
@@ -47,6 +49,7 @@ class Manifest:
     files: dict[str, str]
     extractors: list[str | None]
     fps: float | None
+    license: str = UNKNOWN
 
     def as_json(self) -> str:
         """Write the manifest. Equal publications give equal texts.
@@ -57,11 +60,12 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
 
-def manifest_of(version: ModelRef) -> Manifest:
+def manifest_of(version: ModelRef, license: str = "") -> Manifest:
     """Describe what is published of a version, and compare its files with those that were registered.
 
     Args:
         version: A version of the translator.
+        license: Of the model. "": as the version's tag says it.
 
     Returns:
         The manifest.
@@ -70,7 +74,8 @@ def manifest_of(version: ModelRef) -> Manifest:
         UpstreamError: The files are gone or changed.
     """
     files = model_files(version.path())
-    return Manifest(version.uri, sign_models.__version__, files, trained_on(version.tags), trained_fps(version.tags))
+    tags, stated = version.tags, license or version.tags.get(LICENSE) or UNKNOWN
+    return Manifest(version.uri, sign_models.__version__, files, trained_on(tags), trained_fps(tags), stated)
 
 
 def model_files(folder: Path) -> dict[str, str]:
@@ -88,20 +93,18 @@ def model_files(folder: Path) -> dict[str, str]:
     return held
 
 
-def write(version: ModelRef, card: str, folder: Path) -> Manifest:
+def write(version: ModelRef, manifest: Manifest, card: str, folder: Path) -> None:
     """Write a publication into `folder`. Files of other names in it stay as they are.
 
     The manifest is written first: a folder that was cut short differs from it, and is refused when it is loaded.
 
     Args:
         version: A version of the translator.
+        manifest: What manifest_of() says of it.
         card: The text of the model card.
         folder: Made where there is none.
-
-    Returns:
-        The manifest that was written.
     """
-    source, manifest = version.path(), manifest_of(version)
+    source = version.path()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).write_text(manifest.as_json(), encoding="utf-8")
     for part in FOLDERS:
@@ -110,7 +113,6 @@ def write(version: ModelRef, card: str, folder: Path) -> Manifest:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, folder / name)
     (folder / CARD).write_text(card, encoding="utf-8")
-    return manifest
 
 
 def check(folder: Path) -> Manifest:

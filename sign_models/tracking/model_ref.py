@@ -17,6 +17,7 @@ from sign_models.tracking.store_errors import translate_store_errors
 
 UPSTREAM = "sign.upstream."  # tags of a version: what it was built on
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+LICENSE = "sign.license"  # tag: of the training data, and so of the model
 FPS = "sign.fps"  # tag: frames a second of the training clips, their median
 FILES, PACKAGE_FILES = "sign.files", "sign.package"  # tags: digests of weights and config, and of all that is logged
 EXTRACTORS = "sign.extractors"  # tag: of the clips that a model was trained on, a JSON list

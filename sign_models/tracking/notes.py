@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from sign_models.stages.declaration import STAGES, Stage, by_role
+from sign_models.tracking.model_ref import LICENSE
 from sign_models.tracking.store import client
 
 NOTE, KIND = "mlflow.note.content", "mlflow.experimentKind"
@@ -165,7 +166,7 @@ def card(
         "version": f"`{uri}`",
         "preset": tags.get("sign.preset", ""),
         "code": f"commit `{tags.get('sign.commit', 'unknown')}`, changed: {tags.get('sign.dirty', 'unknown')}",
-        "license": tags.get("sign.license", "not stated; the terms of the training data apply"),
+        "license": tags.get(LICENSE) or "unknown: none was stated, and the terms of the training data apply",
         **{f"data: {name}": found for name, found in data.items()},
         **{f"built on: {role}": f"`{version}`" for role, version in lineage.items()},
     }

@@ -32,6 +32,7 @@ from sign_models.tracking.registry import (
     EXTRACTORS,
     FILES,
     FPS,
+    LICENSE,
     PACKAGE_FILES,
     UPSTREAM,
     ModelRef,
@@ -203,13 +204,14 @@ def _present(role: str, version: ModelRef, metrics: Mapping[str, float]) -> None
         store.update_registered_model(version.name, notes.model_description(stage))
 
 
-def version_card(version: ModelRef, metrics: Mapping[str, float], published: str = "") -> str:
+def version_card(version: ModelRef, metrics: Mapping[str, float], published: str = "", license: str = "") -> str:
     """The model card of a version.
 
     Args:
         version: Of any registered model.
         metrics: Its scores.
         published: Where others load it from. Then the card names no place on this machine.
+        license: Of the model. "": as the version's tag says it.
 
     Returns:
         Markdown.
@@ -229,7 +231,8 @@ def version_card(version: ModelRef, metrics: Mapping[str, float], published: str
     }
     call = notes.calling(published) if published else ""
     stage = by_role()[version.stage]
-    return notes.card(stage, version.uri, data=data, lineage=lineage, metrics=metrics, tags=run.data.tags, call=call)
+    tags = {**run.data.tags, LICENSE: license or version.tags.get(LICENSE, "")}
+    return notes.card(stage, version.uri, data=data, lineage=lineage, metrics=metrics, tags=tags, call=call)
 
 
 def _try_package(packed: Path, place: str) -> None:

@@ -16,6 +16,7 @@ from sign_models.tracking.model_ref import (
     EXTRACTORS,
     FILES,
     FPS,
+    LICENSE,
     PACKAGE_FILES,
     UPSTREAM,
     WEIGHTS,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 __all__ = [
-    "CONFIG", "EXTRACTORS", "FILES", "FPS", "PACKAGE_FILES", "UPSTREAM", "WEIGHTS", "ModelRef", "aliases_of",
+    "CONFIG", "EXTRACTORS", "FILES", "FPS", "LICENSE", "PACKAGE_FILES", "UPSTREAM", "WEIGHTS", "ModelRef", "aliases_of",
     "has_files", "logged_model", "model_id_of", "move_alias", "ready", "resolve", "run_params", "stage_of",
     "trained_fps", "trained_on", "upstream_of", "versions_of",
 ]  # fmt: skip

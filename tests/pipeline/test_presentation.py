@@ -81,6 +81,27 @@ def test_a_model_is_shown_as_registered_with_its_card(role: str) -> None:
         assert "version:" in card and "sm.load" in card, "scores come with their recipe"
 
 
+@pytest.mark.parametrize(
+    ("asked", "of_alignment", "shown"),
+    [
+        ("", "", "unknown: none was stated"),
+        ("", "cc0-1.0", "cc0-1.0"),  # generate trains nothing
+        ("Our corpus | 2026", "cc0-1.0", "Our corpus / 2026"),
+    ],
+)
+def test_a_card_states_the_licence_that_was_given(pipeline: Command, asked: str, of_alignment: str, shown: str) -> None:
+    if of_alignment:
+        client().set_model_version_tag("sign-alignment", "1", "sign.license", of_alignment)
+    assert pipeline("generate", "--license", asked).code == 0
+    assert f"| license | {shown}" in client().get_model_version("sign-translator", "2").description
+
+
+@pytest.mark.parametrize("license", ["two\nlines", "x" * 201])
+def test_a_licence_that_no_card_can_hold_is_refused(pipeline: Command, license: str) -> None:
+    done = pipeline("generate", "--license", license)
+    assert done.code == 2 and "license" in done.err and "cc-by-4.0" in done.err
+
+
 @pytest.mark.usefixtures("pipeline")
 def test_the_parent_has_the_params_scores_and_links_of_all(tiny_data: Path) -> None:
     parent, params = run_of("pipeline"), load.resolve(None, "", tiny_data / "tiny.yaml")

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import mlflow
 import pytest
+import yaml
 from huggingface_hub import constants
 
 import sign_models as sm
@@ -87,6 +88,34 @@ def test_the_card_says_what_the_registry_says_and_no_place_of_this_machine(
     assert card.startswith("---\n") and f'sm.load("hf://{REPO}")' in card
     assert "20 clips" in card and "extractors: files that name no extractor" in card and "2 without text" in card
     assert str(tmp_path.parent) not in card and str(Path.home()) not in card
+
+
+@pytest.mark.parametrize(
+    ("tag", "asked", "told", "shown"),
+    [
+        ("", (), {"license": "unknown"}, "unknown: none was stated"),
+        ("cc-by-4.0", (), {"license": "cc-by-4.0"}, "cc-by-4.0"),
+        ("cc-by-4.0", ("--license", "MIT"), {"license": "mit"}, "MIT"),
+        ("", ("--license", 'Ours: "no" use'), {"license": "other", "license_name": 'Ours: "no" use'}, 'Ours: "no" use'),
+    ],
+)
+def test_the_card_states_the_licence(
+    pipeline: Command, tmp_path: Path, tag: str, asked: tuple, told: dict, shown: str
+) -> None:
+    if tag:
+        mlflow.MlflowClient().set_model_version_tag("sign-translator", "1", "sign.license", tag)
+    assert publish(pipeline, tmp_path / "out", *asked).code == 0
+    _, front, text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
+    assert {k: v for k, v in yaml.safe_load(front).items() if k.startswith("license")} == told
+    assert f"| license | {shown}" in text
+    assert (
+        json.loads((tmp_path / "out" / "sign_models.json").read_text())["license"]
+        == (asked or ("", tag or "unknown"))[1]
+    )
+    other = publish(pipeline, tmp_path / "out", "--license", "odbl")
+    assert other.code == 2 and "--replace" in other.err
+    assert publish(pipeline, tmp_path / "out", "--license", "odbl", "--replace").code == 0
+    assert "license: odbl" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_the_hub_gives_back_what_it_was_given(

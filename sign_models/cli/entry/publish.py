@@ -22,6 +22,7 @@ python -m entrypoints.publish --version 3 --repo user/my-translator --private fa
         "Folder, or user/name on the Hub (also hf://user/name; ./user/name is a folder).",
         metavar="DIR|USER/NAME",
     ),
+    option("--license", "Of the model, such as cc-by-4.0.  [default: as the version states it, else unknown]"),
     commands.flag("--private", "Make a repository that is not there yet private.  [default: true]"),
     commands.flag("--replace", "Write over another version; a repository keeps what it held in its history."),
     examples=EXAMPLES,
