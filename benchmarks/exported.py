@@ -1,8 +1,8 @@
-"""Size, speed and texts of exported translators beside torch's: one thread, one clip at a time, greedy search.
+"""Size, speed and texts of exported translators beside torch's: one thread, one clip at a time.
 
 MODEL is a version, or a folder that `publish` wrote.
 
-usage: python -m benchmarks.exported --exported my_onnx,my_int8 [--model MODEL] [--data DIR] [--clips 50]
+usage: python -m benchmarks.exported --exported my_onnx,my_int8 [--model MODEL] [--data DIR] [--clips 50] [--beams 1]
 
 The clips are those of the test split, of DIR or of the embedded corpus. A time is the median over the clips, of the
 second time that each is read.
@@ -39,8 +39,8 @@ def measured(read: Callable[[KeypointSequence], str], clips: list[KeypointSequen
     return texts, statistics.median(times)
 
 
-def _text(translator: ExportedTranslator, clip: KeypointSequence) -> str:
-    return " ".join(segment.text for segment in translator.translate(clip))
+def _text(translator: ExportedTranslator, beams: int | None, clip: KeypointSequence) -> str:
+    return " ".join(segment.text for segment in translator.translate(clip, beams=beams, reject_below=0.0))
 
 
 def main() -> None:
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--model", default="models:/sign-translator@candidate")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--clips", type=int, default=50)
+    parser.add_argument("--beams", type=int, help="of the search; as the model was trained for where not given")
     given = parser.parse_args()
     torch.set_num_threads(1)
     inputs = Inputs.from_paths(given.data, None, None, None)
@@ -60,11 +61,13 @@ def main() -> None:
     named = Path(given.model)
     folder = named if named.is_dir() else resolve(given.model, "translator").path()
     predictor = serving.load(folder)
-    wanted, took = measured(lambda clip: str(predictor.predict([clip], beams=1, reject_below=0.0)[0]["text"]), clips)
+    wanted, took = measured(
+        lambda clip: str(predictor.predict([clip], beams=given.beams, reject_below=0.0)[0]["text"]), clips
+    )
     rows = [("torch", (folder / "model.safetensors").stat().st_size, wanted, took)]
     for name in given.exported.split(","):
         translator = ExportedTranslator(Path(name), threads=1)
-        found, took = measured(partial(_text, translator), clips)
+        found, took = measured(partial(_text, translator, given.beams), clips)
         rows.append((name, sum(f.stat().st_size for f in Path(name).glob("*.onnx")), found, took))
     print("| | MB | ms a clip | texts as torch's | chrF |\n|---|---|---|---|---|")
     for name, size, texts, took in rows:

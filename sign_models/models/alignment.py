@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.models.blocks import check_mask
-from sign_models.models.confidence import reading_score
-from sign_models.models.ctc import ctc_loss
+from sign_models.models.ctc import ctc_loss, reading_score
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
 
@@ -59,7 +58,7 @@ class NBest(NamedTuple):
     ctc_log_likelihood: Tensor | None  # (N,) by CTC, where it was asked
     lengths: Tensor  # (N,) tokens, the end included
     ctc_tokens: Sequence[list[int]] = ()  # what CTC alone reads of each clip
-    ctc_tokens_score: Sequence[float] = ()  # as confidence.reading_score gives it
+    ctc_tokens_score: Sequence[float] = ()  # as ctc.reading_score gives it
 
     def ranked(
         self, clips: int, ctc_weight: float, length_penalty: float

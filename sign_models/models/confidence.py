@@ -1,6 +1,6 @@
 """What a translator has of evidence for a text, and the probability that the text is right, fitted on held-out clips.
 
-B clips, S vectors, L tokens, V vocabulary.
+No torch here: exported translators judge by it too. S vectors.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
-
-import torch
-from torch import Tensor
 
 # score: mean log probability a token. total: of the whole text. margin: by how much that of the next best text is less.
 # ctc: mean log probability of what CTC reads where it reads something. agreement: share of tokens that CTC and the text
@@ -90,7 +87,7 @@ def evidence(
         scores: Mean log probability a token of each text.
         vectors: S of the clip.
         ctc_tokens: Tokens that CTC alone reads.
-        ctc: As `reading_score` gives it.
+        ctc: As `ctc.reading_score` gives it.
 
     Returns:
         Numbers in the order of FEATURES.
@@ -101,20 +98,3 @@ def evidence(
     alike = SequenceMatcher(None, best, ctc_tokens, autojunk=False).ratio()
     total = max(MIN_TOTAL, scores[0] * count)
     return (max(MIN_TOTAL, scores[0]), total, margin, max(MIN_TOTAL, ctc), alike, math.log(vectors / count))
-
-
-def reading_score(ctc: Tensor, mask: Tensor, blank: int) -> Tensor:
-    """Mean log probability of CTC's first choice, over the vectors in which that is a token.
-
-    Args:
-        ctc: (B, S, V) log probabilities.
-        mask: (B, S) bool, True where there is a vector.
-        blank: CTC's.
-
-    Returns:
-        (B,). Where no vector has a token, over all vectors.
-    """
-    best, choice = ctc.max(-1)
-    spoken = (choice != blank) & mask
-    used = torch.where(spoken.any(1, keepdim=True), spoken, mask)
-    return (best * used).sum(1) / used.sum(1).clamp(min=1)

@@ -39,6 +39,23 @@ def ctc_loss(
     return torch.where(loss.isinf(), 0.0, loss) if zero_infinity else loss
 
 
+def reading_score(ctc: Tensor, mask: Tensor, blank: int) -> Tensor:
+    """Mean log probability of CTC's first choice, over the vectors in which that is a token.
+
+    Args:
+        ctc: (B, S, V) log probabilities.
+        mask: (B, S) bool, True where there is a vector.
+        blank: CTC's.
+
+    Returns:
+        (B,). Where no vector has a token, over all vectors.
+    """
+    best, choice = ctc.max(-1)
+    spoken = (choice != blank) & mask
+    used = torch.where(spoken.any(1, keepdim=True), spoken, mask)
+    return (best * used).sum(1) / used.sum(1).clamp(min=1)
+
+
 class Scan(torch.autograd.Function):
     """CTC by one scan for both directions: backward is forward over the reversed clip and text."""
 

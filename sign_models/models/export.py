@@ -67,38 +67,42 @@ class Decoder(nn.Module):
         """Score the tokens at each place.
 
         Args:
-            tokens: (1, L) the text so far and one place more, whose value does not count.
-            states: (1, S, D) of its clip.
+            tokens: (N, L) texts of one clip so far, and one place more, whose value does not count.
+            states: (1, S, D) of the clip.
             mask: (1, S) bool.
 
         Returns:
-            (1, L, V) log probabilities of the token at each place, after those before it.
+            (N, L, V) log probabilities of the token at each place, after those before it.
         """
-        return self.text.logits(states, mask, tokens).log_softmax(-1)
+        texts = len(tokens)
+        return self.text.logits(states.expand(texts, -1, -1), mask.expand(texts, -1), tokens).log_softmax(-1)
 
 
 def export_onnx(model: Translator, folder: Path) -> None:
     """Write encoder.onnx, decoder.onnx, config.json and the tokenizer.
 
-    Clips and frames of the encoder, vectors and tokens of the decoder may be any number. The decoder takes one text.
+    Clips and frames of the encoder, texts, vectors and tokens of the decoder may be any number. The decoder takes one
+    clip.
 
     Args:
         model: In evaluation mode, on the CPU.
         folder: Made where there is none.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stride, text = model.temporal.stride, model.alignment.text
+    stride, writer = model.temporal.stride, model.alignment.text
     config = {
         "stride": stride,
         "blank": model.alignment.blank,
-        "end": text.eos_id,
-        "padding": text.pad_id,
-        "token_ids": text.to_tokenizer_ids([*range(text.vocabulary)]),
+        "end": writer.eos_id,
+        "padding": writer.pad_id,
+        "token_ids": writer.to_tokenizer_ids([*range(writer.vocabulary)]),
         "generation": asdict(model.generation),
+        "confidence": model.confidence.config() if model.confidence else None,
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
     model.tokenizer.save_pretrained(folder / TOKENIZER)
-    clips, vectors, places = Dim("clips"), Dim("vectors", max=2**20), Dim("places", max=2**16)
+    clips, vectors = Dim("clips"), Dim("vectors", max=2**20)
+    texts, places = Dim("texts", max=2**10), Dim("places", max=2**16)
     frames = stride * vectors
     keypoints, mask = torch.rand(2, 3 * stride, len(CANONICAL), CHANNELS), torch.ones(2, 3 * stride, dtype=torch.bool)
     encoder = Encoder(model).eval()
@@ -113,8 +117,8 @@ def export_onnx(model: Translator, folder: Path) -> None:
         states, kept, _ = encoder(keypoints[:1], mask[:1])
     _export(
         Decoder(model).eval(),
-        {"tokens": torch.ones(1, 3, dtype=torch.long), "states": states, "mask": kept},
-        {"tokens": {1: places}, "states": {1: vectors}, "mask": {1: vectors}},
+        {"tokens": torch.ones(2, 3, dtype=torch.long), "states": states, "mask": kept},
+        {"tokens": {0: texts, 1: places}, "states": {1: vectors}, "mask": {1: vectors}},
         ("log_probs",),
         folder / DECODER,
     )

@@ -70,15 +70,18 @@ def run_export(options: ExportOptions) -> None:
                 quantize(folder)
                 sizes["int8_mb"] = _megabytes(folder)
             clips = example_clips()
-            answered = predictor.predict(clips, beams=1, reject_below=0.0)
+            wanted = [
+                [(*w["frames"], w["text"] or w.get("guess", ""), w.get("unsure", False)) for w in answer["windows"]]
+                for answer in predictor.predict(clips, windows=True)
+            ]
             exported = ExportedTranslator(folder)
-            texts = [" ".join(s.text for s in exported.translate(clip)) for clip in clips]
-            alike = sum(text == answer["text"] for text, answer in zip(texts, answered, strict=True))
+            found = [[(s.begin, s.end, s.text or s.guess, s.unsure) for s in exported.translate(c)] for c in clips]
+            alike = sum(one == other for one, other in zip(found, wanted, strict=True))
             if not o.int8 and alike < len(clips):
                 raise UpstreamError(
                     f"onnxruntime reads {len(clips) - alike} of {len(clips)} drawn clips otherwise than torch",
                     place=version.uri,
-                    wanted="the same texts",
+                    wanted="the same texts, and sure of the same ones",
                 )
             shutil.copytree(folder, o.out, dirs_exist_ok=True)
         run.log_metrics({**sizes, "same_texts": alike / len(clips)}, 0)

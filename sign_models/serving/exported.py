@@ -1,13 +1,14 @@
-"""An exported translator by onnxruntime, without torch: greedy texts, ranked by both heads as models.alignment does.
+"""An exported translator by onnxruntime, without torch: the texts and confidences of serving.predictor.
 
-T frames, K landmarks, S vectors, L tokens, V vocabulary.
+T frames, K landmarks, C channels, S vectors, D width, N texts, L tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 from sign_models.keypoints.windows import split_into_windows
+from sign_models.models.confidence import Confidence, evidence
 
 ENCODER, DECODER, CONFIG = "encoder.onnx", "decoder.onnx", "config.json"
 CHANNELS = 4
@@ -24,12 +26,26 @@ IMPOSSIBLE = -20.0  # log likelihood a token where the clip is too short for the
 
 @dataclass(frozen=True)
 class ExportedSegment:
-    """What was signed from frame begin to end, and its mean log probability a token."""
+    """What was signed in a part of a clip.
+
+    Attributes:
+        begin: Its first frame.
+        end: The frame after its last one.
+        text: The text; "" where it is unsure and something is to be rejected.
+        score: Mean log probability a token.
+        confidence: Calibrated probability that every word is right. Where the model has none: the mean probability a
+            token.
+        unsure: Whether the confidence is below what was asked for.
+        guess: The text that was rejected.
+    """
 
     begin: int
     end: int
     text: str
     score: float
+    confidence: float
+    unsure: bool = False
+    guess: str = ""
 
 
 class ExportedTranslator:
@@ -64,13 +80,27 @@ class ExportedTranslator:
             for name in (ENCODER, DECODER)
         )
         self._config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        if "confidence" not in self._config:
+            raise DataError(
+                "was exported by an earlier version",
+                place=str(folder),
+                wanted="one text or several",
+                remedy="export again",
+            )
+        told = self._config["confidence"]
+        self._confidence = None if told is None else Confidence.of(told)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
 
-    def translate(self, sequence: KeypointSequence) -> list[ExportedSegment]:
+    def translate(
+        self, sequence: KeypointSequence, *, beams: int | None = None, reject_below: float | None = None
+    ) -> list[ExportedSegment]:
         """Translate one clip; a long one in windows, one segment each, without those in which nobody signs.
 
         Args:
             sequence: The clip, as `sign_models.read` gives it.
+            beams: Texts that the search follows; 1 is the fastest. None: as the model was trained for, which its
+                confidence was fitted with.
+            reject_below: Confidence below which no text is given. None: as the model was made.
 
         Returns:
             Segments in the order of time.
@@ -79,30 +109,44 @@ class ExportedTranslator:
             DataError: The clip cannot be normalised.
         """
         clip = normalise(sequence).astype(np.float16)  # as a corpus holds clips: the same clip gets the same answer
+        wanted = self._config["generation"]
+        beams, below = beams or wanted["beams"], wanted["reject_below"] if reject_below is None else reject_below
         found = []
-        for window in split_into_windows(clip, self._config["generation"]["window"]):
+        for window in split_into_windows(clip, wanted["window"]):
             if window.signing:
-                text, score = self._text(clip[window.begin : window.end].astype(np.float32))
-                found.append(ExportedSegment(window.begin, window.end, text, score))
+                text, score, sure = self._text(clip[window.begin : window.end].astype(np.float32), beams)
+                found.append(self._judged(ExportedSegment(window.begin, window.end, text, score, sure), below))
         return found
 
-    def _text(self, clip: np.ndarray) -> tuple[str, float]:
-        """(T, K, C) -> the better of what the decoder writes and what CTC reads, by both."""
+    def _judged(self, segment: ExportedSegment, below: float) -> ExportedSegment:
+        """A segment without its text, where that is not sure enough; as models.translator judges."""
+        judges = self._confidence is not None or below > 0
+        if not judges or (segment.text and segment.confidence >= below):
+            return segment
+        return replace(segment, text="", unsure=True, guess=segment.text)
+
+    def _text(self, clip: np.ndarray, beams: int) -> tuple[str, float, float]:
+        """(T, K, C) -> the best of what the decoder writes and CTC reads, its score, and how sure it is."""
         wanted = self._config["generation"]
         weight, most = wanted["ctc_weight"], wanted["max_length"]
         states, mask, ctc = self._encode(clip)
-        texts = [self._greedy(states, mask, most)]
-        if weight and (read := _collapsed(ctc, self._config["blank"])[: most - 1]) not in texts:
-            texts.append(read)
-        scores = []
-        for tokens in texts:
-            score = self._likelihood(tokens, states, mask)
-            if weight:
-                score = (1 - weight) * score + weight * self._heard(tokens, ctc)
-            scores.append(score / (len(tokens) + 1) ** wanted["length_penalty"])
-        best = int(np.argmax(scores))
-        ids = [self._config["token_ids"][token] for token in texts[best]]  # others where a vocabulary was cut
-        return self._tokenizer.decode(ids, skip_special_tokens=True).strip(), scores[best]
+        heard = _collapsed(ctc, self._config["blank"])
+        texts = self._search(states, mask, beams, most)
+        if weight and heard[: most - 1] not in texts:
+            texts.append(heard[: most - 1])
+        scores = self._likelihoods(texts, states, mask)
+        if weight:
+            scores = (1 - weight) * scores + weight * np.array([self._heard(tokens, ctc) for tokens in texts])
+        scores = scores / np.array([len(tokens) + 1 for tokens in texts]) ** wanted["length_penalty"]
+        order = np.argsort(-scores, kind="stable")
+        best, score = texts[order[0]], float(scores[order[0]])
+        ids = [self._config["token_ids"][token] for token in best]  # others where a vocabulary was cut
+        text = self._tokenizer.decode(ids, skip_special_tokens=True).strip()
+        sure = math.exp(min(score, 0.0))
+        if self._confidence is not None:
+            ranked = [texts[i] for i in order], [float(scores[i]) for i in order]
+            sure = self._confidence(evidence(*ranked, len(ctc), heard, self._reading_score(ctc)))
+        return text, score, sure if text else 0.0
 
     def _encode(self, clip: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """-> states (1, S, D), their mask (1, S), log probabilities of CTC (S, V + 1)."""
@@ -112,25 +156,47 @@ class ExportedTranslator:
         states, kept, ctc = self._encoder.run(None, {"keypoints": padded[None], "mask": mask[None]})
         return states, kept, ctc[0, : kept.sum()]
 
-    def _log_probs(self, tokens: list[int], states: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """(L + 1, V): of each token after those before it, and of the one after them."""
-        row = np.array([[*tokens, 0]], np.int64)
-        found: np.ndarray = self._decoder.run(None, {"tokens": row, "states": states, "mask": mask})[0][0]
+    def _log_probs(self, tokens: np.ndarray, states: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """(N, L) texts so far -> (N, L + 1, V): of each token after those before it, and of the one after them."""
+        rows = np.pad(tokens, ((0, 0), (0, 1)))
+        found: np.ndarray = self._decoder.run(None, {"tokens": rows, "states": states, "mask": mask})[0]
         return found
 
-    def _greedy(self, states: np.ndarray, mask: np.ndarray, most: int) -> list[int]:
-        tokens: list[int] = []
-        while len(tokens) < most:
-            token = int(self._log_probs(tokens, states, mask)[-1].argmax())
-            if token == self._config["end"]:
+    def _search(self, states: np.ndarray, mask: np.ndarray, beams: int, most: int) -> list[list[int]]:
+        """The texts that models.beam finds, best first, each once."""
+        end, penalty = self._config["end"], self._config["generation"]["length_penalty"]
+        texts, likelihoods = np.zeros((1, 0), np.int64), np.zeros(1)
+        ended: list[tuple[float, list[int]]] = []
+        for step in range(most):
+            log_p = self._log_probs(texts, states, mask)[:, -1]
+            sums = (likelihoods[:, None] + log_p).ravel()
+            best = np.argsort(-sums, kind="stable")[: 2 * beams]  # enough to go on where half of them end
+            came, token = np.divmod(best, log_p.shape[1])
+            ends, last = token == end, step + 1 == most
+            texts = np.column_stack([texts[came], token])
+            for i in np.flatnonzero(ends[:beams] | last):
+                ended.append((float(sums[best[i]]) / (step + 1) ** penalty, texts[i, : step + 1 - ends[i]].tolist()))
+            if last or len(ended) >= beams:
                 break
-            tokens.append(token)
-        return [token for token in tokens if token != self._config["padding"]]
+            going = np.flatnonzero(~ends)[:beams]
+            texts, likelihoods = texts[going], sums[best[going]]
+        ended.sort(key=lambda found: -found[0])
+        padding = self._config["padding"]
+        found = [tuple(token for token in tokens if token != padding) for _, tokens in ended[:beams]]
+        return [list(tokens) for tokens in dict.fromkeys(found)]
 
-    def _likelihood(self, tokens: list[int], states: np.ndarray, mask: np.ndarray) -> float:
-        """Of a text and its end, by the decoder."""
-        log_p = self._log_probs(tokens, states, mask)
-        return float(log_p[np.arange(len(tokens) + 1), [*tokens, self._config["end"]]].sum())
+    def _likelihoods(self, texts: list[list[int]], states: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """(N,) of texts and their ends, by the decoder."""
+        longest = max(map(len, texts))
+        rows = np.array([[*tokens, *[0] * (longest - len(tokens))] for tokens in texts], np.int64)
+        log_p = self._log_probs(rows.reshape(len(texts), longest), states, mask)
+        end = self._config["end"]
+        return np.array([log_p[i, range(len(t) + 1), [*t, end]].sum() for i, t in enumerate(texts)], np.float64)
+
+    def _reading_score(self, ctc: np.ndarray) -> float:
+        """Mean log probability of what CTC reads, as models.ctc has it."""
+        spoken = ctc.argmax(-1) != self._config["blank"]
+        return float(ctc.max(-1)[spoken if spoken.any() else slice(None)].mean())
 
     def _heard(self, tokens: list[int], ctc: np.ndarray) -> float:
         """Of a text, by CTC, which knows no end."""

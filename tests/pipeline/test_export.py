@@ -23,7 +23,12 @@ from sign_models import serving
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
+from sign_models.models import storage
+from sign_models.models.confidence import Confidence
+from sign_models.models.export import export_onnx
+from sign_models.models.translator import Translator
 from sign_models.serving.exported import ExportedTranslator, ctc_likelihood, quantize
+from sign_models.serving.predictor import Predictor
 from sign_models.tracking.registry import resolve
 from tests import tiny
 from tests.conftest import Command, exit_code, use_store
@@ -56,14 +61,18 @@ def exported(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "onnx"
 
 
-def test_fifty_clips_read_as_torch_reads_them(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("beams", [None, 1])
+def test_fifty_clips_read_as_torch_reads_them(
+    exported: Path, monkeypatch: pytest.MonkeyPatch, beams: int | None
+) -> None:
     use_store(exported.parent, monkeypatch)
     predictor, translator = serving.load(resolve("1", "translator").path()), ExportedTranslator(exported)
+    assert predictor.model.generation.beams > 1
     wanted, found, scores = [], [], set()
     for clip in clips(50):
-        [answer] = predictor.predict([clip], beams=1, windows=True)
+        [answer] = predictor.predict([clip], beams=beams, windows=True)
         wanted.append([(*w["frames"], w["text"]) for w in answer["windows"]])
-        segments = translator.translate(clip)
+        segments = translator.translate(clip, beams=beams)
         found.append([(s.begin, s.end, s.text) for s in segments])
         assert np.allclose([s.score for s in segments], [w["score"] for w in answer["windows"]], atol=1e-3)
         scores |= {round(s.score, 3) for s in segments}
@@ -71,6 +80,68 @@ def test_fifty_clips_read_as_torch_reads_them(exported: Path, monkeypatch: pytes
     # the tiny model knows few texts, but is sure of each clip in another way
     assert len({text for texts in found for *_, text in texts}) > 1 and max(map(len, found)) > 1
     assert len(scores) > 40
+
+
+REGRESSION = Confidence(
+    mean=(-1.0, -4.0, 1.0, -1.0, 0.5, 0.0),
+    scale=(0.5, 2.0, 1.0, 0.5, 0.3, 1.0),
+    weights=(0.9, 0.4, 0.7, 0.6, 1.1, -0.3),  # each feature counts
+    bias=0.2,
+)
+
+
+@pytest.fixture(scope="module")
+def judging(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Translator, Path]:
+    """The same translator with a calibrated confidence, in memory and exported."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_store(exported.parent, patch)
+        model = storage.load(resolve("1", "translator").path())
+    assert isinstance(model, Translator)
+    model.confidence = REGRESSION
+    export_onnx(model, folder := tmp_path_factory.mktemp("judging"))
+    return model, folder
+
+
+@pytest.mark.parametrize("beams", [None, 1])
+def test_it_is_as_sure_as_torch_and_refuses_the_same(
+    judging: tuple[Translator, Path], beams: int | None, tmp_path: Path
+) -> None:
+    model, folder = judging
+    predictor = Predictor(model)
+    sure = [w["confidence"] for a in predictor.predict(clips(50), beams=beams, windows=True) for w in a["windows"]]
+    below = float(np.median(sure)) + 1e-4
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    config["generation"]["reject_below"] = below  # as `generate -P reject_below=` writes it
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    told = set()
+    for translator, asked in ((ExportedTranslator(folder), below), (ExportedTranslator(tmp_path), None)):
+        for clip in clips(50):
+            [answer] = predictor.predict([clip], beams=beams, windows=True, reject_below=below)
+            segments = translator.translate(clip, beams=beams, reject_below=asked)
+            for s, w in zip(segments, answer["windows"], strict=True):
+                assert abs(s.confidence - w["confidence"]) < 1e-3
+                assert (s.text, s.unsure, s.guess) == (w["text"], w["unsure"], w.get("guess", ""))
+            told |= {s.unsure for s in segments}
+    assert told == {True, False} and max(sure) - min(sure) > 0.1
+
+
+def test_without_a_threshold_nothing_is_refused(judging: tuple[Translator, Path], exported: Path) -> None:
+    for folder in (judging[1], exported):
+        for clip in clips(3):
+            assert all(s.text and not s.unsure for s in ExportedTranslator(folder).translate(clip, reject_below=0.0))
+    [*segments] = ExportedTranslator(exported).translate(clips(3)[0], reject_below=1.0)  # not calibrated: raw
+    assert segments and all(s.unsure and not s.text and s.guess for s in segments)
+    assert segments[0].confidence == pytest.approx(np.exp(segments[0].score))
+
+
+def test_an_export_of_before_is_refused_with_what_to_do(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path, dirs_exist_ok=True)
+    config = json.loads((exported / "config.json").read_text())
+    del config["confidence"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(DataError, match="earlier version.*export again"):
+        ExportedTranslator(tmp_path)
 
 
 def test_the_run_says_what_was_exported(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +278,7 @@ def test_a_browser_reads_the_same(exported: Path, tmp_path: Path) -> None:
             }
             found = page.evaluate(IN_THE_BROWSER, given)
             states, mask, ctc = translator._encode(frames)
-            assert found["tokens"] == translator._greedy(states, mask, given["most"])
+            assert [found["tokens"]] == translator._search(states, mask, 1, given["most"])
             assert np.allclose(found["ctc"], ctc.ravel(), atol=1e-4)
         browser.close()
 
