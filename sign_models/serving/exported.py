@@ -84,7 +84,7 @@ class ExportedTranslator:
             raise DataError(
                 "was exported by an earlier version",
                 place=str(folder),
-                wanted="one text or several",
+                wanted="one of this version",
                 remedy="export again",
             )
         told = self._config["confidence"]
