@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from sign_models.keypoints.normalise import normalise
+from sign_models.models.confidence import FEATURES, Confidence
 from sign_models.serving.frames import FrameReader, clip_of_frames
 from tests.conftest import use_store
 from tests.video.figure import SIZE, write_camera, write_signing
@@ -224,6 +226,35 @@ def test_it_says_what_the_model_was_trained_on(page: Any) -> None:
     assert "no interpreter" in page.inner_text("main")
     assert "files that name no extractor" in about
     assert page.inner_text("#warning").startswith("Warning, keypoints unlike training's: 1 of 1 clips")
+
+
+def test_what_it_is_not_sure_of_is_marked_and_stands_in_no_caption(
+    page: Any, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One clip, read by a model that is sure of it and by one that is not, in both languages."""
+    model = served.answering.predictor.model
+    monkeypatch.setattr(model, "generation", replace(model.generation, reject_below=0.9))
+    video, texts = write_signing(tmp_path / "clip.mp4", [True] * 8), []
+    for language, confidence, mark in (("en", 0.97, None), ("en", 0.42, "not sure"), ("zh", 0.42, "不确定")):
+        even = (0.0,) * len(FEATURES)
+        bias = math.log(confidence / (1 - confidence))
+        monkeypatch.setattr(model, "confidence", Confidence(even, (1.0,) * len(FEATURES), even, bias))
+        page.select_option("#language", language)
+        translate_file(page, video)
+        item = page.locator("#results > li")
+        texts.append(item.locator(".text").inner_text())
+        assert f"{round(100 * confidence)} %" in item.inner_text()
+        assert item.locator(".text.unsure").count() == item.locator(".unsure-mark").count() == (1 if mark else 0)
+        if mark:  # before the guess, also to a screen reader
+            assert item.inner_text().startswith(mark) and item.inner_text().index(texts[-1]) > 0
+            shot(page, f"page-unsure-{language}")
+        with page.expect_download() as download:
+            page.click("#vtt")
+        download.value.save_as(tmp_path / "a.vtt")
+        captions = (tmp_path / "a.vtt").read_text(encoding="utf-8")
+        assert ("[unsure]" in captions, texts[-1] in captions) == (bool(mark), not mark)
+        page.click("#clear")
+    assert texts[0] and len(set(texts)) == 1
 
 
 def test_a_recording_without_a_duration_is_read(page: Any, served: Served, tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ function sureness(confidence) {
 function addSegment(segment, latency) {
   segments.push(segment);
   const shown = segment.text || segment.guess || text("empty");
-  const item = element("li", element("span", shown, { className: `text${segment.unsure ? " unsure" : ""}` }));
-  if (segment.unsure) item.append(" ", element("span", text("unsure"), { className: "unsure-mark" }));
+  const mark = segment.unsure ? [element("span", text("unsure"), { className: "unsure-mark" }), " "] : [];
+  const item = element("li", [...mark, element("span", shown, { className: `text${segment.unsure ? " unsure" : ""}` })]);
   const times = text("time", segment.start.toFixed(1), segment.end.toFixed(1));
   item.append(element("small", [times, " · ", ...sureness(segment.confidence), ` · ${text("latency", Math.round(latency))}`]));
   if (segment.n_best.length) {
