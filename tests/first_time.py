@@ -51,7 +51,7 @@ ELSEWHERE = {
     "python -m entrypoints.alignment --epochs 50": "tests/cli/test_entrypoints.py",
     "make video": "tests/video/test_extract.py",
     "mlflow run . -e extract -P videos=my_videos -P out=my_poses": "tests/video/test_extract.py",
-    "make demo": "tests/serving/test_page.py",
+    'make demo ARGS="-P model=candidate"': "tests/serving/test_page.py",
     "mlflow run . -e sweep -P stage=alignment -P trials=20 -P space=space.yaml": "tests/pipeline/test_sweep.py",
     "mlflow run . -e export -P format=onnx -P out=my_onnx": "tests/pipeline/test_export.py",
     "mlflow models serve -m models:/sign-translator@champion --env-manager local -p 5001": (
