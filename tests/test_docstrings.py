@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sign_models"
-FILES = sorted(PACKAGE.glob("**/*.py"))
+FILES = sorted(f for f in PACKAGE.glob("**/*.py") if f.parent.name != "entry")  # docstrings there are --help
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -80,10 +80,10 @@ GENERAL: tuple[Decorator, ...] = (
     ),
     option("--config-override", "YAML file with parameters that win over params/*.yaml and presets.", metavar="FILE"),
     flag("--candidate", "Move the alias candidate to the versions that are registered.  [default: true]"),
-    option("--license", "Of the data and so of the models, for their cards, e.g. cc-by-4.0.  [default: unknown]"),
     option("--experiment", "MLflow experiment; not under mlflow run, which has --experiment-name.", metavar="NAME"),
     option("--relative-to", "Folder that relative paths count from.  [default: the working directory]", metavar="DIR"),
 )
+LICENSE = option("--license", "Of the data and so of the models, for their cards, e.g. cc-by-4.0.  [default: unknown]")
 DATA, _, VIDEOS, TEXTS = INPUTS
 EXPERIMENT, RELATIVE_TO = GENERAL[-2:]
 SHORTS: dict[str, Decorator] = {
@@ -218,6 +218,7 @@ def command(stage: str | None, *, examples: str) -> Callable[[Callable[[Options]
             *GENERAL,
             *(SHORTS[name] for name in shorts),
             *((PROCESSES,) if "seed" in shorts else ()),
+            *((LICENSE,) if stage is None or STAGES[stage].registers else ()),
             *map(upstream_option, upstreams),
             *(PIPELINE if stage is None else ()),
             click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]..."),
@@ -279,6 +280,7 @@ def sweep_command(examples: str) -> click.Command:
         *INPUTS,
         *GENERAL,
         *SHORTS.values(),
+        LICENSE,
         *map(upstream_option, roles),
         click.argument("overrides", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAMETER VALUE]..."),
     ]

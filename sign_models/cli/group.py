@@ -16,7 +16,11 @@ from sign_models.stages.declaration import STAGES
 
 
 def names() -> list[str]:
-    """Names of the commands, in alphabetical order."""
+    """List the commands.
+
+    Returns:
+        Their names, in alphabetical order.
+    """
     return sorted({*STAGES, *(module.name.rstrip("_") for module in iter_modules(entry.__path__))})
 
 
@@ -25,6 +29,9 @@ def command(name: str) -> click.Command:
 
     Args:
         name: One of `names()`.
+
+    Returns:
+        The command.
     """
     if name in STAGES:
         return commands.stage_command(name)
@@ -37,11 +44,26 @@ class Commands(click.Group):
     """Each command, made or imported when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands, in alphabetical order."""
+        """List the commands.
+
+        Args:
+            ctx: Of click.
+
+        Returns:
+            Their names, in alphabetical order.
+        """
         return names()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name; None where there is none."""
+        """Find a command.
+
+        Args:
+            ctx: Of click.
+            cmd_name: Its name.
+
+        Returns:
+            The command; None where there is none of that name.
+        """
         return command(cmd_name) if cmd_name in names() else None
 
 

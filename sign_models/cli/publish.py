@@ -31,7 +31,7 @@ def parse(given: Mapping[str, str]) -> PublishOptions:
         private=truth("private", given["private"], True),
         replace=truth("replace", given["replace"]),
         experiment=experiment(given),
-        license=license_name(given["license"]),
+        license=license_name(given.get("license", "")),
     )
 
 

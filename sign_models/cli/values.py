@@ -58,7 +58,7 @@ def parse(stage: str | None, given: dict[str, Any], overrides: Sequence[str]) ->
         config_override=override,
         processes=_processes(given.get("processes", "")),
         candidate=truth("candidate", given.get("candidate", ""), True),
-        license=license_name(given["license"]),
+        license=license_name(given.get("license", "")),
     )
 
 

@@ -80,6 +80,7 @@ def test_its_command_takes_what_it_declares_and_nothing_else(stage: Stage) -> No
     command = importlib.import_module(f"entrypoints.{stage.name}").main
     general = {"data", "keypoints", "videos", "texts", "preset", "config_override", "candidate"}
     general |= {"experiment", "relative_to"}
+    general |= {"license"} if stage.registers else set()
     own = {*stage.short_options, *map(option_name, stage.upstream_roles), *(["processes"] if stage.trains else [])}
     assert {option.name for option in command.params} == general | own | {"overrides"}
 
