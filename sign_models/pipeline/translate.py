@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +81,15 @@ def run_translate(options: TranslateOptions) -> None:
 
     trained = trained_on(upstream.tags)
     predictor = load(upstream.path())
+    warned: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
         for clip in clips(options.videos, Path(scratch)):
             interruption.check()
             warning = check_extractor(clip.sequence, trained, strict=options.strict_extractor)
             if warning:
-                print(f"{clip.sequence.id}: warning: {warning}", file=sys.stderr)
+                warned[warning] += 1
+                if warned[warning] == 1:
+                    print(f"{clip.sequence.id}: warning: {warning}", file=sys.stderr)
             [answer] = predictor.predict(
                 [clip.sequence], n_best=options.n_best, windows=True, reject_below=options.reject_below
             )
@@ -97,6 +101,9 @@ def run_translate(options: TranslateOptions) -> None:
                 print(f"{clip.sequence.id}: no signing found", file=sys.stderr)
             _draw(options, clip, shown)
             _write(options, clip, found, shown, {"model": upstream.uri, "score": answer["score"]})
+    for warning, clips_warned in warned.items():
+        if clips_warned > 1:
+            print(f"{clips_warned} clips in all: warning: {warning}", file=sys.stderr)
 
 
 def segments(answer: Mapping[str, Any], sequence: KeypointSequence) -> list[Segment]:

@@ -12,6 +12,7 @@ import pytest
 from sign_models.cli.translate import parse
 from sign_models.errors import DataError, ParamsError
 from sign_models.keypoints.sequence import KeypointSequence
+from sign_models.pipeline import translate
 from sign_models.pipeline.translate import run_translate, segments
 from sign_models.video.pose_file import write_pose
 from tests.keypoints.signer import signer
@@ -59,6 +60,22 @@ def test_keypoints_become_captions_and_annotations(
     assert slots == [round(1000 * at) for pair in times for at in pair]
     assert (tmp_path / "out" / "a.vtt").read_text().startswith("WEBVTT\n")
     assert (tmp_path / "out" / "a.srt").exists()
+
+
+@pytest.mark.usefixtures("pipeline")
+def test_a_warning_of_many_clips_is_said_once_and_counted(
+    tmp_path: Path, capfd: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = (signer("mediapipe_75", 60) * 100 + 300).astype(np.float32)
+    for name in "abc":
+        clip = KeypointSequence(
+            name, points, np.ones(points.shape[:2], np.float32), "mediapipe_75", size=(640.0, 480.0), fps=25.0
+        )
+        write_pose(tmp_path / "in" / f"{name}.pose", clip, np.zeros(points.shape[:2], np.float32), {})
+    monkeypatch.setattr(translate, "trained_on", lambda tags: ["other 1.0 (hand 00000000, pose 00000000)"])
+    run_translate(parse(given(videos=str(tmp_path / "in"), model="candidate")))
+    said = [line.partition("warning: ") for line in capfd.readouterr().err.splitlines() if "warning: " in line]
+    assert [clip for clip, _, _ in said] == ["a: ", "3 clips in all: "] and said[0][2] == said[1][2]
 
 
 @pytest.mark.parametrize(("unsure", "lines"), [("mark", ["[unsure]"]), ("omit", [])])
