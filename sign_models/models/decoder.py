@@ -255,7 +255,7 @@ class TextDecoder(TextModel):
 
     def logits(self, encoded: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Logits of each token after those before it. See TextModel.logits()."""
-        first = labels.new_full((len(labels), 1), self.bos_id)
+        first = labels.new_full((labels.shape[0], 1), self.bos_id)
         before = torch.cat([first, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, self.pad_id)], 1)
         place = torch.arange(labels.shape[1], device=labels.device)
         distance = place.unsqueeze(1) - place  # from each token back to each other one

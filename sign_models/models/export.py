@@ -74,7 +74,7 @@ class Decoder(nn.Module):
         Returns:
             (N, L, V) log probabilities of the token at each place, after those before it.
         """
-        texts = len(tokens)
+        texts = tokens.shape[0]  # len() would be a constant of the graph
         return self.text.logits(states.expand(texts, -1, -1), mask.expand(texts, -1), tokens).log_softmax(-1)
 
 

@@ -144,7 +144,7 @@ class PretrainedText(TextModel):
         """Logits of each token after those before it. See TextModel.logits()."""
         if self.seq2seq:
             config = self.model.config
-            start = labels.new_full((len(labels), 1), config.decoder_start_token_id)
+            start = labels.new_full((labels.shape[0], 1), config.decoder_start_token_id)
             shifted = torch.cat([start, labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED, config.pad_token_id)], 1)
             states = BaseModelOutput(last_hidden_state=encoded)
             out = self.model(encoder_outputs=states, attention_mask=mask.long(), decoder_input_ids=shifted)
