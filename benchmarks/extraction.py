@@ -70,7 +70,9 @@ def main() -> None:
     given = parser.parse_args()
     decoded = decode.frames(given.video, max_side=MAX_SIDE)
     frames = np.stack([frame.pixels for frame in islice(decoded, given.frames)])
-    found: dict[str, list[tuple[float, int]]] = {"extract": []} | ({"legacy Holistic": []} if given.legacy else {})
+    found: dict[str, list[tuple[float, int]]] = {"extract": []}
+    if given.legacy:
+        found["legacy Holistic"] = []
     print(f"{len(frames)} frames of {frames.shape[2]} x {frames.shape[1]}, load average {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         np.save(file := Path(folder, "frames.npy"), frames)
