@@ -164,6 +164,39 @@ def _(folder: Path) -> Command:
     return reading(put(folder / "a.json", json.dumps({"clip": [["a" * 2**20] + ["b"] * 4000]})))
 
 
+# Requests -------------------------------------------------------------------------------------------------------------
+
+
+def request(path: Path) -> Command:
+    """Parses a request's body as MLflow's own server does once it has loaded one of our models."""
+    program = (
+        "import sys\n"
+        "from mlflow.pyfunc import scoring_server\n"
+        "from sign_models.serving.request_limits import guard_server\n"
+        "guard_server(ValueError)\n"
+        "try:\n"
+        "    print(len(scoring_server._decode_json_input(open(sys.argv[1], 'rb').read())))\n"
+        "except ValueError as error:\n"
+        "    print(error, file=sys.stderr), sys.exit(2)\n"
+    )
+    return [sys.executable, "-c", program, str(path)]
+
+
+@attack("request: `{}` 6 million times", "objects")
+def _(folder: Path) -> Command:
+    return request(put(folder / "a.json", b'{"inputs": [' + b"{}," * 6_000_000 + b"{}]}"))
+
+
+@attack("request: 30 MB of empty frames", "values, which take")
+def _(folder: Path) -> Command:
+    return request(put(folder / "a.json", b'{"inputs": [{"keypoints": [' + b"[]," * 10_000_000 + b"[]]}]}"))
+
+
+@attack("request: 200,000 brackets", "levels of lists", quick=True)
+def _(folder: Path) -> Command:
+    return request(put(folder / "a.json", b'{"inputs": ' + b"[" * 200_000))
+
+
 # Folders --------------------------------------------------------------------------------------------------------------
 
 

@@ -275,6 +275,19 @@ class Digest:
         return self._sum.hexdigest()
 
 
+def with_mirroring(digest: str, mirroring: Mirroring) -> str:
+    """Add to a digest how clips are mirrored: a model's answers to new clips depend on it where no clip changes too.
+
+    Args:
+        digest: Digest of a corpus.
+        mirroring: Its mirroring.
+
+    Returns:
+        The digest, of "auto" unchanged.
+    """
+    return digest if mirroring == "auto" else f"{digest}-{mirroring}"
+
+
 @dataclass
 class Corpus:
     """Clips of which clip i is frames[offsets[i]:offsets[i + 1]].
@@ -291,6 +304,7 @@ class Corpus:
         digest: Digest of ids, values and metadata. The same data gives the same, in memory or in a store.
         sources: Path that was read, for messages.
         extractors: Number of clips by extractor.
+        mirroring: How it was decided which clips are mirrored. A model that is trained on them reads clips so as well.
         index: Index of a clip by its id.
     """
 
@@ -304,6 +318,7 @@ class Corpus:
     digest: str
     sources: str = ""
     extractors: dict[str | None, int] = field(default_factory=dict)
+    mirroring: Mirroring = "auto"
     index: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -381,7 +396,8 @@ class Corpus:
             splits=[clip.split for clip in found],
             groups=[clip.group for clip in found],
             texts=[clip.text for clip in found],
-            digest=str(digest),
+            digest=with_mirroring(str(digest), mirroring),
             sources=source,
             extractors=dict(Counter(clip.extractor for clip in found)),
+            mirroring=mirroring,
         )

@@ -15,15 +15,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from sign_models.data.corpus import Corpus, Digest
+from sign_models.data.corpus import Corpus, Digest, with_mirroring
 from sign_models.datasets.stored_frames import CHANNEL_BYTES, StoredFrames, damaged, frames_offset
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL
+from sign_models.keypoints.normalise import Mirroring
 
 VERSION = 2
 INDEX, UNFINISHED = "index.json", "unfinished.json"
@@ -141,11 +142,13 @@ def open_store(path: Path | str, *, full: bool = False) -> Corpus:
             values += (
                 of_shard if name in ("ids", "texts") else (interned.setdefault(value, value) for value in of_shard)
             )
+    mirroring = _mirroring(index)
     return Corpus(
         **known,
+        mirroring=mirroring,
         frames=StoredFrames(files, np.array(starts), channels),
         offsets=np.concatenate([[0], *lengths]).cumsum(),
-        digest=index["digest"],
+        digest=with_mirroring(index["digest"], mirroring),
         sources=str(path),
         extractors=dict(extractors),
     )
@@ -192,7 +195,13 @@ def store_digest(path: Path) -> str:
     Raises:
         DataError: The folder is no finished store.
     """
-    return str(_index(path)["digest"])
+    index = _index(path)
+    return with_mirroring(str(index["digest"]), _mirroring(index))
+
+
+def _mirroring(index: dict[str, Any]) -> Mirroring:
+    """As the import was asked. Stores of an earlier version do not tell."""
+    return cast(Mirroring, index.get("made", {}).get("mirroring", "auto"))
 
 
 def add_metadata(digest: Digest, lengths: np.ndarray, known: dict[str, list[Any]]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from sign_models.keypoints.layouts import CANONICAL
-from sign_models.models.storage import CONFIG, TOKENIZER
+from sign_models.models.storage import CONFIG, TOKENIZER, mirroring_of
 from sign_models.models.translator import Translator
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
@@ -98,6 +98,7 @@ def export_onnx(model: Translator, folder: Path) -> None:
         "token_ids": writer.to_tokenizer_ids([*range(writer.vocabulary)]),
         "generation": asdict(model.generation),
         "confidence": model.confidence.config() if model.confidence else None,
+        "mirroring": mirroring_of(model),
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
     model.tokenizer.save_pretrained(folder / TOKENIZER)

@@ -12,13 +12,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from safetensors import safe_open
 from safetensors.torch import load_model, save_file
 from torch import Tensor, nn
 
 from sign_models.errors import ResourceError, SignError, UpstreamError
+from sign_models.keypoints.normalise import Mirroring
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.confidence import Confidence
 from sign_models.models.decoder import MODEL_TYPE, TextDecoder
@@ -66,8 +67,21 @@ def save(model: nn.Module, folder: Path) -> None:
     else:
         assert isinstance(model, SkeletonModel)
         config = {"stage": "skeleton", **model.config}
+    config["mirroring"] = mirroring_of(model)
     save_file(_weights(model), folder / WEIGHTS)
     (folder / CONFIG).write_text(json.dumps(config, indent=1))
+
+
+def mirroring_of(model: nn.Module) -> Mirroring:
+    """How a model has clips mirrored before it reads them.
+
+    Args:
+        model: Any model. The attribute `mirroring` is set by load(), and where a model is registered.
+
+    Returns:
+        That of the clips on which it was trained.
+    """
+    return cast(Mirroring, getattr(model, "mirroring", "auto"))
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
@@ -94,7 +108,11 @@ def load(folder: Path) -> Any:
         config = _json(folder / CONFIG)
         place = f"{config['stage']} {place}"
         _check_sizes(config, folder)
+        mirroring = config.pop("mirroring", "auto")  # models of before 2026-11-30 do not name it
+        if mirroring not in get_args(Mirroring):
+            raise ValueError(f"mirroring is {mirroring!r:.40}, wanted one of {', '.join(get_args(Mirroring))}")
         model = _built(config.pop("stage"), config, folder)
+        model.mirroring = mirroring
         load_model(model, str(folder / WEIGHTS))
     except SignError:
         raise

@@ -376,6 +376,8 @@ def _register(
     tags = wanted.tags() | ({} if stage.trains else sources.inherited(upstream.models))
     if context.options.license:
         tags[LICENSE] = context.options.license
+    if stage.trains:
+        result.model.mirroring = sources.mirroring_of(stage, context.inputs)  # type: ignore[assignment]
     with tempfile.TemporaryDirectory(prefix="sign-model-") as folder:
         save(result.model, Path(folder))
         model = register(

@@ -6,10 +6,12 @@ import json
 import logging
 from collections.abc import Mapping
 from statistics import median
+from typing import cast
 
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError
 from sign_models.keypoints.extractor import difference
+from sign_models.keypoints.normalise import Mirroring
 from sign_models.stages.declaration import Stage
 from sign_models.tracking.registry import EXTRACTORS, FPS, LICENSE, ModelRef, trained_on
 from sign_models.tracking.runs import Run
@@ -32,6 +34,30 @@ def read_by(stage: Stage, inputs: Inputs) -> dict[str | None, int]:
     for part in set(stage.reads) - {"texts"}:
         found |= getattr(inputs, part).extractors
     return found
+
+
+def mirroring_of(stage: Stage, inputs: Inputs) -> Mirroring:
+    """How the clips that a stage reads were mirrored.
+
+    Args:
+        stage: Which.
+        inputs: Of the command.
+
+    Returns:
+        That of all its clips.
+
+    Raises:
+        DataError: Some clips were mirrored otherwise than others.
+    """
+    found = {getattr(inputs, part).mirroring for part in set(stage.reads) - {"texts"}} or {"auto"}
+    if len(found) > 1:
+        raise DataError(
+            "some clips were imported with --mirror never, others were not",
+            place=inputs.source,
+            wanted="one way for all, which the model keeps",
+            remedy="import them again with the same --mirror",
+        )
+    return cast(Mirroring, found.pop())
 
 
 def record(run: Run, stage: Stage, inputs: Inputs) -> None:
@@ -61,9 +87,17 @@ def compare(stage: Stage, inputs: Inputs, models: Mapping[str, ModelRef], *, str
         strict: Whether that is refused, and also where it is not known.
 
     Raises:
-        DataError: As `strict` has it.
+        DataError: As `strict` has it; or the clips were mirrored otherwise than the model's.
     """
+    mirroring = mirroring_of(stage, inputs)
     for model in models.values():
+        if (wanted := model.config.get("mirroring", "auto")) != mirroring:
+            raise DataError(
+                f"clips with --mirror {mirroring}, but {model.uri} was trained on clips with --mirror {wanted}",
+                place=inputs.source,
+                wanted="clips as the model knows them",
+                remedy=f"import them with --mirror {wanted}, or train the model again on these",
+            )
         found = difference(read_by(stage, inputs), trained_on(model.tags), strict=strict)
         if found and strict:
             remedy = f"extract the videos with the extractor of {model.uri}, or leave out strict_extractor"

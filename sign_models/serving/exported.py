@@ -108,7 +108,8 @@ class ExportedTranslator:
         Raises:
             DataError: The clip cannot be normalised.
         """
-        clip = normalise(sequence).astype(np.float16)  # as a corpus holds clips: the same clip gets the same answer
+        # as a corpus holds clips: the same clip gets the same answer
+        clip = normalise(sequence, mirroring=self._config.get("mirroring", "auto")).astype(np.float16)
         wanted = self._config["generation"]
         beams, below = beams or wanted["beams"], wanted["reject_below"] if reject_below is None else reject_below
         found = []

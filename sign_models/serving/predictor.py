@@ -21,6 +21,7 @@ from sign_models.keypoints.windows import Window
 from sign_models.keypoints.windows import split_into_windows as cut_up
 from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
+from sign_models.models.storage import mirroring_of
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.translator import Hypothesis, Translator, describe_window, join_windows, refuse
 
@@ -53,6 +54,7 @@ class Predictor:
     Attributes:
         device: Where the model is.
         model: The model, in evaluation mode.
+        mirroring: How clips are mirrored, as its training clips were.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -63,6 +65,7 @@ class Predictor:
         """
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
+        self.mirroring = mirroring_of(model)
         self._waiting: list[_Request] = []
         self._in_use = threading.Lock()
 
@@ -97,7 +100,7 @@ class Predictor:
         """
         longest, step = self.reach()
         # half precision, as a corpus holds clips: the same clip gets the same answer
-        clips = [normalise(sequence).astype(np.float16) for sequence in sequences]
+        clips = [normalise(sequence, mirroring=self.mirroring).astype(np.float16) for sequence in sequences]
         cut = [cut_up(clip, longest, step) for clip in clips]
         if isinstance(self.model, Translator):
             cut = [[w for w in found if w.signing] for found in cut]

@@ -129,7 +129,9 @@ class ServedModel(PythonModel):
             context: Names the model's folder.
         """
         from sign_models.serving import load
+        from sign_models.serving.request_limits import guard_server
 
+        guard_server(Refused)
         self.model = load(Path(context.artifacts["model"]))
         self.trained: list[str | None] = (context.model_config or {}).get("extractors", [])
 

@@ -213,6 +213,25 @@ def test_what_is_no_request_is_answered_with_a_status_of_the_4xx(
     assert server.ask({"npz": npz(CLIP)})
 
 
+BOMBS = {
+    "6 MB of empty objects": (b'{"inputs": [' + b"{}," * 2_000_000 + b"{}]}", "objects"),
+    "30 MB of empty frames": (b'{"inputs": [{"keypoints": [' + b"[]," * 10_000_000 + b"[]]}]}", "values, which take"),
+    "200,000 brackets": (b'{"inputs": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", "levels of lists"),
+    "brackets without an end": (b'{"inputs": ' + b"[" * 200_000, "levels of lists"),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_request_is_counted_before_it_is_parsed(server: Server, name: str) -> None:
+    body, message = BOMBS[name]
+    before = server.process.memory_info().rss + sum(c.memory_info().rss for c in server.process.children(True))
+    answer = server.post(body, "application/json")
+    after = server.process.memory_info().rss + sum(c.memory_info().rss for c in server.process.children(True))
+    assert answer.status_code == 400 and message in answer.json()["message"]
+    assert after - before < 4 * len(body) + 2**28
+    assert server.ask({"npz": npz(CLIP)})
+
+
 def test_the_server_is_still_the_one_that_was_started(server: Server) -> None:
     """Last but one of this module: after all that was refused, nothing was restarted."""
     assert server.process.is_running() and len(server.process.children(recursive=True)) <= 1
