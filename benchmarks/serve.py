@@ -1,10 +1,12 @@
 """How fast a served translator answers, alone and under load, and whether its memory stays flat.
 
 usage: python -m benchmarks.serve --model models:/sign-translator@champion [--workers N] [--clients N] [--seconds N]
+                                [--hostile N]
 
 Starts `mlflow models serve --env-manager local` with one thread of computation a worker, asks it over loopback from
 this process, and stops it. Every request is one clip of about FRAMES frames, a phrase of the demo corpus, as base64
-npz. The memory is the resident memory of all processes of the server.
+npz. The memory is the resident memory of all processes of the server. --hostile clients send requests beside the others
+that must each be refused with a status of the 4xx.
 """
 
 from __future__ import annotations
@@ -106,8 +108,23 @@ def answers(port: int) -> bool:
         connection.close()
 
 
-def ask(port: int, bodies: Iterator[bytes], until: float, load: Load) -> None:
-    """One client: request after request until the clock says so, or none is left."""
+def hostile_requests() -> list[bytes]:
+    """Each to be refused: bombs, what is no JSON, and clips that are none."""
+    clips: list[object] = [
+        {"npz": "bm8gbnB6"}, {"npz": "%%%"}, {"pose": "bm8gcG9zZQ=="}, {"keypoints": [[[1, 2]] * 7]}, {"clip": 1},
+        {"keypoints": [[[float("nan"), 1, 1]] * 75]}, {"keypoints": []}, {}, None,
+    ]  # fmt: skip
+    return [
+        b'{"inputs": [' + b"{}," * 2_000_000 + b"{}]}",
+        b'{"inputs": [{"keypoints": [' + b"[]," * 2_000_000 + b"[]]}]}",
+        b'{"inputs": ' + b"[" * 200_000,
+        b"\xff\xfe no JSON",
+        *(json.dumps({"inputs": [clip]}).encode() for clip in clips),
+    ]
+
+
+def ask(port: int, bodies: Iterator[bytes], until: float, load: Load, refused: bool = False) -> None:
+    """One client: request after request until the clock says so, or none is left. refused: whether each must be."""
     connection = http.client.HTTPConnection(HOST, port, timeout=120)
     for body in bodies:
         if time.monotonic() >= until:
@@ -117,17 +134,25 @@ def ask(port: int, bodies: Iterator[bytes], until: float, load: Load) -> None:
         answer = connection.getresponse()
         said = answer.read()
         load.seconds.append(time.perf_counter() - start)
-        if answer.status != 200:
+        if answer.status // 100 != 4 if refused else answer.status != 200:
             load.errors.append(said[:200].decode(errors="replace"))
     connection.close()
 
 
-def under_load(port: int, server: psutil.Process, bodies: list[bytes], clients: int, seconds: float) -> Load:
-    load = Load(memory=[resident(server)])
+def under_load(
+    port: int, server: psutil.Process, bodies: list[bytes], clients: int, seconds: float, hostile: int = 0
+) -> tuple[Load, Load]:
+    """What came of the clients, and of the hostile ones beside them."""
+    load, bad = Load(memory=[resident(server)]), Load()
     start, cpu = time.monotonic(), computed(server)
     threads = [
         threading.Thread(target=ask, args=(port, itertools.cycle(bodies[i:] + bodies[:i]), start + seconds, load))
         for i in range(clients)
+    ]
+    wrong = hostile_requests()
+    threads += [
+        threading.Thread(target=ask, args=(port, itertools.cycle(wrong[i:] + wrong[:i]), start + seconds, bad, True))
+        for i in range(hostile)
     ]
     for thread in threads:
         thread.start()
@@ -137,7 +162,8 @@ def under_load(port: int, server: psutil.Process, bodies: list[bytes], clients: 
     for thread in threads:
         thread.join()
     load.took, load.cpu = time.monotonic() - start, computed(server) - cpu
-    return load
+    bad.took, bad.cpu = load.took, load.cpu
+    return load, bad
 
 
 def computed(server: psutil.Process) -> float:
@@ -154,6 +180,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--hostile", type=int, default=0, help="clients beside them whose requests must be refused")
     given = parser.parse_args()
     bodies = requests()
     with served(given.model, given.workers) as (port, server):
@@ -163,12 +190,14 @@ def main() -> None:
         start, cpu = time.monotonic(), computed(server)
         ask(port, itertools.islice(itertools.cycle(bodies), ALONE), start + 60, store_lock)
         store_lock.took, store_lock.cpu = time.monotonic() - start, computed(server) - cpu
-        load = under_load(port, server, bodies, given.clients, given.seconds)
+        load, bad = under_load(port, server, bodies, given.clients, given.seconds, given.hostile)
     print("| clients | answers | errors | answers/s | p50 ms | p95 ms | CPU ms an answer | MiB: start, each quarter |")
     print("|---|---|---|---|---|---|---|---|")
     print(store_lock.row("1"))
     print(load.row(str(given.clients)))
-    if wrong := [*warm.errors, *store_lock.errors, *load.errors]:
+    if bad.seconds:
+        print(bad.row(f"{given.hostile} hostile"))
+    if wrong := [*warm.errors, *store_lock.errors, *load.errors, *bad.errors]:
         raise SystemExit(wrong[0])
 
 

@@ -242,6 +242,14 @@ def test_a_loss_that_is_no_number_stops_the_training(train, tmp_path: Path, monk
         train("skeleton", Memory(tmp_path / "x"))
 
 
+def test_a_score_that_is_no_number_stops_the_training(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sign_models.stages.skeleton import SkeletonTask
+
+    monkeypatch.setattr(SkeletonTask, "evaluate", lambda self, objective: {"score": math.nan})
+    with pytest.raises(ResourceError, match="the validation score is nan.*lower training.lr"):
+        train("skeleton", Memory(tmp_path / "x"))
+
+
 def test_patience_ends_a_training_that_gets_no_better(train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from sign_models.stages.skeleton import SkeletonTask
 
