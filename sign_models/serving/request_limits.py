@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 384 * 2**20  # 256 MiB of files in base64, and what stands around them
 MAX_OBJECTS = 256  # 64 clips, the request itself, its params, and what clients put around them
+MAX_FRAMES = 131_072  # of all clips
+_FRAME_LEVEL = 5  # of {"inputs": [{"keypoints": [frame, ...]}]}
 _SERVER, _PARSE = "mlflow.pyfunc.scoring_server", "_decode_json_input"
 
 
@@ -42,8 +44,11 @@ def check_body(body: bytes) -> None:
     characters = np.frombuffer(body, np.uint8)
     opens, closes = (np.isin(characters, np.frombuffer(signs, np.uint8)) for signs in (b"[{", b"]}"))
     steps = np.where(opens, np.int8(1), -closes.astype(np.int8))[opens | closes]
-    if len(steps) and (depth := int(steps.cumsum(dtype=np.int32).max())) > MAX_DEPTH:
+    levels = steps.cumsum(dtype=np.int32)
+    if len(levels) and (depth := int(levels.max())) > MAX_DEPTH:
         raise DataError(f"{depth:,} levels of lists", place=place, wanted=f"at most {MAX_DEPTH}")
+    if (frames := int(np.count_nonzero((levels == _FRAME_LEVEL) & (steps > 0)))) > MAX_FRAMES:
+        raise DataError(f"{frames:,} frames as lists", place=place, wanted=f"at most {MAX_FRAMES:,}")
 
 
 def guard_server(refusal: Callable[[str], Exception]) -> None:
