@@ -49,7 +49,17 @@ def watched(folder: Path, root: Path, hold: str = "") -> dict[str, str]:
 
 
 def install() -> None:
+    """From now on, tell. What has been imported before is told of too, but for what others took out of it by name."""
     sys.meta_path.insert(0, _Finder())
+    for name in MOMENTS.keys() & sys.modules.keys():
+        _watch(sys.modules[name])
+
+
+def _watch(module: ModuleType) -> None:
+    for name in MOMENTS[module.__name__]:
+        *outer, last = name.split(".")
+        place = functools.reduce(getattr, outer, module)
+        setattr(place, last, _marked(last if last != "__init__" else "begin", getattr(place, last)))
 
 
 class _Finder:
@@ -65,10 +75,7 @@ class _Finder:
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            for name in MOMENTS[module.__name__]:
-                *outer, last = name.split(".")
-                place = functools.reduce(getattr, outer, module)
-                setattr(place, last, _marked(last if last != "__init__" else "begin", getattr(place, last)))
+            _watch(module)
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

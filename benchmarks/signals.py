@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks import moments
 from benchmarks.stores import ROOT, Aim, Store, command, due, environment, orphans, write_table
@@ -86,15 +87,34 @@ def statuses(store: Store) -> dict[str, str]:
 
 
 def run(
-    name: str, typed: list[str], store: Store, sent: signal.Signals | None = None, at_s: float = 0.0, moment: str = ""
+    name: str,
+    typed: list[str],
+    store: Store,
+    sent: signal.Signals | None = None,
+    at_s: float = 0.0,
+    moment: str = "",
+    start: Callable[..., Any] = subprocess.Popen,
 ) -> Ended:
-    """Run a command, to its end where nothing is `sent` after `at_s` seconds, or at a `moment`, where it waits."""
+    """Run a command, to its end where nothing is `sent` after `at_s` seconds, or at a `moment`, where it waits.
+
+    Args:
+        name: Of the command.
+        typed: Its command line.
+        store: Where it works.
+        sent: The signal that it gets. None: none.
+        at_s: When, in seconds after the start or the moment.
+        moment: The moment, as in moments.MOMENTS.
+        start: Starts it, with the arguments of subprocess.Popen.
+
+    Returns:
+        How it ended.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: commands would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     watched = moments.watched(store.folder, ROOT, f"{moment} 1") if moment else {}
     known = statuses(store) if (store.folder / "mlflow.db").exists() else {}
     with (store.folder / "log").open("w+") as log:
-        process = subprocess.Popen(
+        process = start(
             typed,
             cwd=store.folder,
             env=environment(store) | watched,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -105,14 +106,27 @@ def environment(store: Store) -> dict[str, str]:
     }  # fmt: skip
 
 
-def run(typed: list[str], store: Store, aim: Aim | None = None, hold: str = "") -> End:
-    """Run a command until it ends, or until `aim`; then until it is gone, with everything that it started."""
+def run(
+    typed: list[str], store: Store, aim: Aim | None = None, hold: str = "", start: Callable[..., Any] = subprocess.Popen
+) -> End:
+    """Run a command until it ends, or until `aim`; then until it is gone, with everything that it started.
+
+    Args:
+        typed: The command line.
+        store: Where it works.
+        aim: When a signal comes. None: never.
+        hold: Where it stands still, as in moments.watched().
+        start: Starts it, with the arguments of subprocess.Popen.
+
+    Returns:
+        How it ended.
+    """
     (store.folder / "moments").unlink(missing_ok=True)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background: commands would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     watched = moments.watched(store.folder, ROOT, hold)
     with (store.folder / "log").open("w+") as log:
-        process = subprocess.Popen(
+        process = start(
             typed,
             cwd=store.folder,
             env=environment(store) | watched,

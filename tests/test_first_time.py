@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import first_time
+from tests import first_time, warm
 from tests.conftest import ROOT
 from tests.datasets.test_compose import folder_of_signs
 from tests.keypoints.file_examples import pose_openpose
@@ -43,9 +43,7 @@ def test_every_line_of_the_readme_works_in_its_order(built: Path, tiny_data: Pat
     (copy / "ready").touch()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_RUN", "MLFLOW_TRACKING", "MLFLOW_EXP"))}
     env |= {"PYTHONPATH": str(copy)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.first_time"], cwd=copy, env=env, capture_output=True, text=True, timeout=300
-    )
+    done = warm.run([sys.executable, "-m", "tests.first_time"], cwd=copy, env=env)
     steps = [*first_time.steps((ROOT / "README.md").read_text(encoding="utf-8"))]
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert done.stdout.splitlines()[-1] == f"{len(steps)} steps done" and len(steps) > 25

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests import warm
 from tools import conda_standin
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,13 +116,7 @@ def test_mlflow_run_from_another_folder_trains_and_registers_there(
     away.mkdir()
     shutil.copytree(tiny_data, tmp_path / "data")
     given = ["-P", "data=../data", "-P", "config_override=../data/tiny.yaml", "-P", "steps=2"]
-    done = subprocess.run(
-        ["mlflow", "run", str(ROOT), "-e", "skeleton", *given],
-        cwd=away,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = warm.run([sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "skeleton", *given], cwd=away)
     assert done.returncode == 0, done.stderr
     assert "skeleton: registered models:/sign-skeleton/1" in done.stderr
     client = MlflowClient(f"sqlite:///{away / 'mlflow.db'}")

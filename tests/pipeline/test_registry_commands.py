@@ -18,7 +18,7 @@ from mlflow.entities import Run
 
 from sign_models.stages.generate import generate
 from sign_models.tracking.registry import aliases_of, resolve, versions_of
-from tests import tiny
+from tests import tiny, warm
 from tests.conftest import Command, exit_code, use_store
 from tests.evaluation.test_evaluation import CHINESE, ENGLISH, GERMAN
 
@@ -361,13 +361,10 @@ def test_through_mlflow_run(tool: Tool, tiny_data: Path, root: Path) -> None:
     client().set_registered_model_alias("sign-translator", "champion", "1")
     shutil.copytree(tiny_data, "my_data")
     given = ("version=3", "data=my_data", "reason=it's; $(touch x)")
-    line = ["mlflow", "run", str(root), "-e", "promote", "--env-manager", "local"]
-    done = subprocess.run(
+    line = [sys.executable, "-m", "mlflow", "run", str(root), "-e", "promote", "--env-manager", "local"]
+    done = warm.run(
         [*line, *(word for text in given for word in ("-P", text))],
         env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "champion is version 3 (was 1)" in done.stdout and not Path("x").exists()

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.signals import run
 from benchmarks.stores import Store, command
+from tests import warm
 
 CASES = {  # entry point -> its options, the signal and the moment at which it comes
     "skeleton": ((), signal.SIGINT, "step 2"),
@@ -30,7 +31,7 @@ def test_a_command_ends_as_it_says(name: str, store: Store, tiny_data: Path) -> 
     options, sent, moment = CASES[name]
     data = (f"data={tiny_data}", f"config_override={tiny_data / 'tiny.yaml'}") if name == "skeleton" else ()
     typed = command(name, *(o.format(data=tiny_data) for o in options), *data)
-    ended = run(name, typed, store, sent, moment=moment)
+    ended = run(name, typed, store, sent, moment=moment, start=warm.Popen)
     assert ended.sent == sent, ended.log
     assert [*ended.faults()] == [], ended.log
     if name == "promote":  # the move had begun: it is ended whole, and said

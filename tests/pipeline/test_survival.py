@@ -7,17 +7,22 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from benchmarks.stores import Aim, Store, command, faults, result, run
+from benchmarks import stores
+from benchmarks.stores import Aim, Store, command, faults, result
 from sign_models.pipeline import runner
 from sign_models.tracking import process, store
 from sign_models.tracking.runs import STAGE
+from tests import warm
 from tests.conftest import Command
 from tests.tracking.servers import Server
+
+run = partial(stores.run, start=warm.Popen)
 
 
 @pytest.fixture
@@ -109,7 +114,7 @@ def test_a_full_disk_is_told_and_the_last_checkpoint_is_intact(disk: Path, built
     used = shutil.disk_usage(disk).used
     mount("-o", f"remount,size={used // 1024 + 100}k", disk)  # the next checkpoint is larger
     environment = {**os.environ, "MLFLOW_TRACKING_URI": full.uri, "PYTHONPATH": str(store.PROJECT)}
-    done = subprocess.run(skeleton(tiny_data), env=environment, cwd=disk.parent, capture_output=True, text=True)
+    done = warm.run(skeleton(tiny_data), env=environment, cwd=disk.parent)
     assert done.returncode == 2 and "no space is left on the disk" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     mount("-o", "remount,size=64m", disk)

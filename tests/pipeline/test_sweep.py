@@ -15,6 +15,7 @@ from entrypoints.sweep import main
 from sign_models.cli.sweep import parse
 from sign_models.errors import ParamsError
 from sign_models.params.space import Choice, Range, read_space
+from tests import warm
 
 optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,25 +72,25 @@ def test_refusals(given: dict[str, str], message: str, tmp_path: Path) -> None:
         parse(NOTHING | {"space": file} | given, [])
 
 
-def sweep(folder: Path, *more: str) -> subprocess.Popen[str]:
+def sweep(folder: Path, data: Path, *more: str) -> warm.Popen:
     file = space(folder, "training.lr: {low: 1e-4, high: 1e-2, log: true}")
-    words = f"--stage skeleton --space {file} --preset quick --training.steps 8 --training.evaluations 2".split()
-    return subprocess.Popen(
-        [sys.executable, "-m", "entrypoints.sweep", *words, *more],
+    words = f"--stage skeleton --space {file} --preset quick --data {data} --training.steps 8 --training.evaluations 2"
+    return warm.Popen(
+        [sys.executable, "-m", "entrypoints.sweep", *words.split(), *more],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
     )  # fmt: skip
 
 
 @pytest.mark.slow
-def test_two_workers_a_kill_and_the_rest(tmp_path: Path) -> None:
+def test_two_workers_a_kill_and_the_rest(tiny_data: Path, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    first = sweep(tmp_path, "--trials", "3", "--workers", "2")
+    first = sweep(tmp_path, tiny_data, "--trials", "3", "--workers", "2")
     client, deadline = None, time.monotonic() + 120
     while time.monotonic() < deadline and first.poll() is None:  # until a trial has ended
-        time.sleep(1)
+        time.sleep(0.2)
         if (tmp_path / "mlflow.db").exists():
             client = client or MlflowClient(uri)
             if [r for r in trials(client) if r.info.status == "FINISHED"]:
@@ -99,7 +100,7 @@ def test_two_workers_a_kill_and_the_rest(tmp_path: Path) -> None:
     first.wait()
     before = {run.info.run_id for run in trials(client) if run.info.status in ("FINISHED", "KILLED")}
     assert 0 < len(before) < 3
-    second = sweep(tmp_path, "--trials", "3", "--workers", "2")
+    second = sweep(tmp_path, tiny_data, "--trials", "3", "--workers", "2")
     said, _ = second.communicate(timeout=240)
     assert second.returncode == 0, said
     assert f"goes on after {len(before)} trials" in said

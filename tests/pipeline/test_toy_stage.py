@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 
 from sign_models.cli import commands
 from sign_models.stages.declaration import STAGES
+from tests import warm
 from tests.conftest import Command
 
 client = mlflow.MlflowClient
@@ -44,7 +45,7 @@ def runs(stage: str) -> list[Run]:
 
 def typed(data: Path, *words: str) -> subprocess.CompletedProcess:
     line = [sys.executable, "-m", "tests.pipeline.toy", "--data", str(data), *words]
-    return subprocess.run(line, capture_output=True, text=True, timeout=120)
+    return warm.run(line)
 
 
 def weights(name: str) -> dict[str, np.ndarray]:
@@ -113,7 +114,7 @@ def test_it_trains_in_several_processes(
     (tmp_path / "somebodys_stage.py").write_text(IN_PROCESSES)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
     line = [sys.executable, "-m", "somebodys_stage", "--data", str(tiny_data), "--processes", "2"]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=300)
+    done = warm.run(line)
     assert done.returncode == 0, done.stderr
     [run] = runs("toy")
     assert (run.info.status, run.data.tags["sign.processes"]) == ("FINISHED", "2")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests import warm
 from tests.conftest import Command
 
 
@@ -44,9 +45,7 @@ def test_it_serves_until_it_is_told_to_end(built: Path, tmp_path: Path, signum: 
     command = [sys.executable, "-m", "entrypoints.demo", "--model", "sign-translator@candidate", "--port", str(port)]
     root = str(Path(__file__).resolve().parents[2])
     env = os.environ | {"PYTHONPATH": root, "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = warm.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None and f"http://127.0.0.1:{port}/" in process.stdout.readline()
         about = requests.get(f"http://127.0.0.1:{port}/about", timeout=60).json()

@@ -29,7 +29,7 @@ import requests
 
 from sign_models.keypoints.formats import read
 from sign_models.serving.served_model import MAX_BEAMS, MAX_CLIPS, MAX_FRAMES, clip_of
-from tests import tiny
+from tests import tiny, warm
 from tests.conftest import ROOT, use_store
 
 MODEL = "sign-translator"
@@ -77,7 +77,7 @@ def server(store: Path) -> Iterator[Server]:
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"  # where MLflow looks for uvicorn
     with (store / "server.log").open("wb") as log:
-        process = subprocess.Popen(
+        process = warm.Popen(
             [sys.executable, "-m", "mlflow", *serve], cwd=store, env=env, stdout=log, stderr=log, start_new_session=True
         )
     try:

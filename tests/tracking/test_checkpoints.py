@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from sign_models.errors import ResourceError
 from sign_models.tracking.checkpoints import RunCheckpoints
 from sign_models.tracking.runs import stage_run
+from tests import warm
 
 pytestmark = pytest.mark.usefixtures("tracking")
 
@@ -103,7 +103,7 @@ with runs.stage_run("skeleton") as run:
     shutil.copyfileobj = lambda *arguments, **more: os.kill(os.getpid(), 9)
     saved.save(Path("second"), 2, True)
 """
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-c", code])
     assert done.returncode == -9, done.stderr
     check_a_cut_save(done.stdout.strip(), tmp_path)
 

@@ -12,7 +12,7 @@ import pytest
 
 from sign_models.errors import ResourceError
 from sign_models.tracking import locks
-from tests.tracking.test_store import PIPELINES_AT_ONCE, python
+from tests.tracking.test_store import PIPELINES_AT_ONCE, forked
 
 HOLD = """
 import sys
@@ -100,7 +100,7 @@ def test_users_without_a_common_lock_share_one_fresh_database(tracking: Path, mo
         "def pipeline(number):",
         'def pipeline(number):\n    os.environ["XDG_CACHE_HOME"] = os.path.abspath(f"cache{number}")',
     ).replace("range(1, 9)", "range(1, 4)")
-    done = python(apart)
+    done = forked(apart)
     _, errors = done.communicate(timeout=300)
     assert done.returncode == 0, errors
     assert len([*tracking.glob("cache*/sign-models/locks/*.lock")]) == 3 and not [*tracking.glob("new/*.making*")]

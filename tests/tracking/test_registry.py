@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -17,6 +16,7 @@ from sign_models.tracking.registration import register, requirements
 from sign_models.tracking.registry import ModelRef, resolve
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.sources import _read, reachable
+from tests import warm
 from tests.tracking import fakes
 
 pytestmark = pytest.mark.usefixtures("tracking", "fakes")
@@ -230,7 +230,7 @@ def test_an_end_anywhere_in_registering_moves_no_alias(
 
 def test_a_kill_while_registering_moves_no_alias(train: Callable[..., ModelRef]) -> None:
     before = train()
-    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_REGISTERING], check=False, capture_output=True, text=True)
+    done = warm.run([sys.executable, "-c", KILLED_WHILE_REGISTERING])
     assert done.returncode == -9, done.stderr
     check_a_cut_registration(before, done.stdout.strip(), train)
 

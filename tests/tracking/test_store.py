@@ -21,6 +21,7 @@ from sign_models.tracking import locks, process, store
 from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import stage_run
 from sign_models.tracking.store_errors import translate_store_errors
+from tests import warm
 
 HOLD_A_RUN = """
 from sign_models import interruption
@@ -37,6 +38,11 @@ with stage_run("skeleton") as run:
 def python(code: str, arguments: Sequence[str] = (), **more) -> subprocess.Popen[str]:
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=pipe, stderr=pipe, text=True, **more)
+
+
+def forked(code: str) -> warm.Popen:
+    """The same without the imports of libraries."""
+    return warm.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def status(run_id: str) -> str:
@@ -73,7 +79,7 @@ def test_eight_pipelines_started_at_once_share_one_fresh_database(
     tracking: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tracking}/new/mlflow.db")
-    done = python(PIPELINES_AT_ONCE)
+    done = forked(PIPELINES_AT_ONCE)
     _, errors = done.communicate(timeout=300)
     assert done.returncode == 0, errors
     client = mlflow.MlflowClient()
@@ -104,7 +110,7 @@ def test_what_mlflow_imports_is_not_searched_for_garbage_and_the_rest_is(trackin
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) -> None:
-    child = python(HOLD_A_RUN)
+    child = forked(HOLD_A_RUN)
     run_id = child.stdout.readline().strip()  # type: ignore[union-attr]
     child.send_signal(signum)
     child.send_signal(signal.SIGTERM)  # the echo that `mlflow run` sends
@@ -115,7 +121,7 @@ def test_a_signal_ends_the_run_killed(tracking: Path, signum: signal.Signals) ->
 
 
 def test_a_run_whose_process_was_killed_is_closed_by_the_next_command(tracking: Path) -> None:
-    child = python(HOLD_A_RUN)
+    child = forked(HOLD_A_RUN)
     run_id = child.stdout.readline().strip()  # type: ignore[union-attr]
     store.connect()
     assert status(run_id) == "RUNNING"

@@ -1,4 +1,4 @@
-"""Trains as one of several processes: python -m torch.distributed.run --nproc-per-node 2 -m tests.training.crew FOLDER.
+"""Trains as one of several processes, which find each other as those of torchrun do: python -m tests.training.crew FOLDER.
 
 FOLDER/asked.json says what; the first process writes what it recorded to FOLDER/<name>.json, and its
 first checkpoint to FOLDER/<name>-begun. Each writes which clips it computed, by step, to FOLDER/<name>-<rank>.json.

@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from tests import warm
 from tests.conftest import use_store
 
 Start = Callable[..., subprocess.CompletedProcess[str]]
@@ -25,7 +26,7 @@ def start(fresh_store: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytes
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         words = ["--data", str(tiny_data), "--config-override", str(tiny_data / "tiny.yaml"), "--processes", "2", *more]
         command = [sys.executable, "-m", "entrypoints.skeleton", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=900)
+        return warm.run(command)
 
     return run
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from sign_models.errors import ParamsError, ResourceError
 from sign_models.stages.skeleton import SkeletonTask
 from sign_models.training import device
 from sign_models.training.distributed import ProcessGroup
-from tests import tiny
+from tests import tiny, warm
 from tests.stages.recorders import Memory, Stopped
 
 SIZE = 2
@@ -59,10 +61,26 @@ def trained_by(size: int, folder: Path, asked: dict[str, tuple[str, dict[str, An
     with pytest.raises(Stopped):
         train(inputs, "temporal", Memory(folder / "resumed", stop_after=1), **asked["resumed"][1])
     (folder / "asked.json").write_text(json.dumps(asked))
-    words = ["-m", "torch.distributed.run", "--nproc-per-node", str(size), "-m", "tests.training.crew", str(folder)]
-    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    line = [sys.executable, "-m", "tests.training.crew", str(folder)]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        env = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    with (folder / "log").open("w+") as log:
+        ranks = [
+            warm.Popen(line, env=env | as_rank(rank, size), stdout=log, stderr=subprocess.STDOUT)
+            for rank in range(size)
+        ]
+        try:
+            codes = [rank.wait(600) for rank in ranks]
+        finally:
+            for rank in ranks:
+                rank.kill()
+    assert not any(codes), (folder / "log").read_text()
     return folder
+
+
+def as_rank(rank: int, size: int) -> dict[str, str]:
+    """What torchrun tells a process, see test_launch for torchrun itself."""
+    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size)}
 
 
 @pytest.fixture(scope="module")
