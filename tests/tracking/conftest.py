@@ -10,6 +10,7 @@ import mlflow
 import pytest
 
 from sign_models.tracking import store
+from tests.tracking import versions
 from tests.tracking.fakes import Fake
 
 
@@ -45,15 +46,42 @@ def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         end_runs()
 
 
+@pytest.fixture(scope="session")
+def registered(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder whose mlflow.db holds the translators of versions.FOUR. To be read only."""
+    path = tmp_path_factory.mktemp("registered")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sign_models.serving.load", Fake)
+        use(template, path, patch)
+        for chrf, data in versions.FOUR:
+            versions.train(path / "out", chrf, data)
+        end_runs()
+    return path
+
+
+@pytest.fixture
+def four(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: None) -> Iterator[Path]:
+    """Like `tracking` with `fakes`, with the translators of versions.FOUR."""
+    use_copy(registered / "mlflow.db", tmp_path, monkeypatch)
+    yield tmp_path
+    end_runs()
+
+
 def use(template: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
-    shutil.copy(template, folder / "mlflow.db")
+    """Work in `folder`, on a copy of an empty store."""
+    use_copy(template, folder, patch)
+    mlflow.MlflowClient().create_experiment("tests", artifact_location=str(folder / "artifacts"))
+
+
+def use_copy(database: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Work in `folder`, on a copy of a database."""
+    shutil.copy(database, folder / "mlflow.db")
     patch.chdir(folder)
     patch.setenv("PYTHONPATH", str(store.PROJECT))
     for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
         patch.delenv(name, raising=False)
     patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     patch.setenv("MLFLOW_EXPERIMENT_NAME", "tests")
-    mlflow.MlflowClient().create_experiment("tests", artifact_location=str(folder / "artifacts"))
 
 
 def end_runs() -> None:

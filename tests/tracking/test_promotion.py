@@ -2,51 +2,25 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import mlflow
 import pytest
-from filelock import FileLock
-from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
-from sign_models import interruption
-from sign_models.cli.registry import parse_promote
 from sign_models.errors import ParamsError, UpstreamError
-from sign_models.tracking import locks, promotion
 from sign_models.tracking.promotion import promote, rollback
-from sign_models.tracking.registration import register
-from sign_models.tracking.registry import ModelRef, aliases_of, resolve
-from sign_models.tracking.runs import stage_run
-from tests.tracking import fakes
+from sign_models.tracking.registry import resolve
+from tests.tracking import fakes, versions
+from tests.tracking.versions import NAME, Train, aliases
 
 pytestmark = pytest.mark.usefixtures("tracking", "fakes")
-NAME = "sign-translator"
-Train = Callable[..., ModelRef]
 
 
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    def train(
-        chrf: float, data: str = "same", stage: str = "translator", weight: float = 1.0, scoring: str = "cased",
-        old_names: bool = False,
-    ) -> ModelRef:  # fmt: skip
-        folder = fakes.write(tmp_path / "out", stage, weight)
-        metrics = {"test/chrf": chrf, "test/character_error_rate": 100 - chrf, "validation/score": chrf}
-        if old_names:
-            metrics = {"test.chrf": chrf, "test.character_error_rate": 100 - chrf, "score": chrf}
-        with stage_run(stage, tags={"sign.data.training": data}) as run:
-            return register(
-                run, stage, folder, metrics=metrics, upstream={}, step=1,
-                tags={"sign.fingerprint.fields": json.dumps({"params.generate.scoring": scoring})},
-            )  # fmt: skip
-
-    return train
-
-
-def aliases() -> dict[str, int]:
-    return {k: v for k, v in aliases_of(NAME).items() if k != "candidate"}
+    """Registers a version, see versions.train()."""
+    return partial(versions.train, tmp_path / "out")
 
 
 def test_a_better_version_takes_over_and_the_old_one_is_kept(train: Train) -> None:
@@ -87,8 +61,9 @@ def test_an_equal_version_may_take_over_and_the_same_one_stays(train: Train) -> 
     assert aliases() == {"champion": 2, "previous": 1}
 
 
-@pytest.mark.parametrize("stage", ["translator", "skeleton"])
-@pytest.mark.parametrize("metric", ["", "today's", "of 0.1.0"])
+@pytest.mark.parametrize(
+    ("stage", "metric"), [("translator", ""), ("skeleton", ""), ("translator", "today's"), ("skeleton", "of 0.1.0")]
+)
 def test_versions_scored_under_earlier_names_are_compared(train: Train, stage: str, metric: str) -> None:
     new, old = ("test/chrf", "test.chrf") if stage == "translator" else ("validation/score", "score")
     asked = {"": "", "today's": new, "of 0.1.0": old}[metric]
@@ -154,130 +129,6 @@ def test_a_version_whose_score_is_no_number_is_never_promoted(train: Train) -> N
     assert aliases() == {"champion": 1}
 
 
-# What is said is what happened --------------------------------------------------------------------------------------
-
-
-def others_lock() -> FileLock:
-    """The store's lock as another process would take it."""
-    return FileLock(locks.lock_file(mlflow.get_tracking_uri()))
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Asks this process to stop, as Ctrl-C does."""
-    state = interruption._State()
-    monkeypatch.setattr(interruption, "_state", state)
-
-    def ask() -> None:
-        state.signum = signal.SIGINT
-
-    return ask
-
-
-def heeded() -> None:
-    """The request is over: this process goes on to look at the store."""
-    interruption._state.signum = None
-
-
-def test_scoring_holds_no_lock_and_can_be_stopped(train: Train, asked: Callable[[], None]) -> None:
-    train(50.0, data="easy")
-    train(60.0, data="hard")
-    promote(NAME, "1")
-    scored = []
-
-    def score(model: ModelRef) -> dict[str, float]:
-        with others_lock().acquire(timeout=1):
-            scored.append(model.version)
-        if len(scored) == 2:
-            asked()
-        return {"test.chrf": model.version}
-
-    with pytest.raises(KeyboardInterrupt):
-        promote(NAME, "2", score=score)
-    heeded()
-    assert sorted(scored) == [1, 2] and aliases() == {"champion": 1}
-    assert "sign.promotion.champion" not in resolve("2", "translator").tags
-
-
-@pytest.mark.parametrize("move", ["promote", "rollback"])
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_move_that_has_begun_is_ended_whole_and_said(
-    train: Train, asked: Callable[[], None], monkeypatch: pytest.MonkeyPatch, move: str, number: int
-) -> None:
-    for chrf in (50.0, 60.0, 70.0):
-        train(chrf)
-    promote(NAME, "1")
-    promote(NAME, "2")
-    real, calls = mlflow.MlflowClient.set_registered_model_alias, []
-
-    def ask_in_between(*arguments: str) -> None:
-        calls.append(arguments)
-        if len(calls) == number:
-            asked()
-        real(*arguments)
-
-    told = []
-    with monkeypatch.context() as patch:
-        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", ask_in_between)
-        said = promote(NAME, "3", done=told.append) if move == "promote" else rollback(NAME, done=told.append)
-    with pytest.raises(KeyboardInterrupt):
-        interruption.check()
-    heeded()
-    assert told == [said] and aliases() == {"champion": said.version, "previous": 2}
-
-
-@pytest.mark.parametrize("move", ["promote", "rollback"])
-def test_a_request_before_the_move_moves_nothing(
-    train: Train, asked: Callable[[], None], monkeypatch: pytest.MonkeyPatch, move: str
-) -> None:
-    for chrf in (50.0, 60.0, 70.0):
-        train(chrf)
-    promote(NAME, "1")
-    promote(NAME, "2")
-    real = promotion.store_lock
-
-    def ask_first(uri: str) -> object:
-        asked()
-        return real(uri)
-
-    monkeypatch.setattr(promotion, "store_lock", ask_first)
-    with pytest.raises(KeyboardInterrupt):
-        promote(NAME, "3") if move == "promote" else rollback(NAME)
-    heeded()
-    assert aliases() == {"champion": 2, "previous": 1}
-    assert not {"sign.rollback.champion"} & resolve("2", "translator").tags.keys()
-    assert "sign.promotion.champion" not in resolve("3", "translator").tags
-
-
-def test_an_alias_that_somebody_else_moves_meanwhile_stays_there(train: Train) -> None:
-    for data in ("easy", "hard", "other"):
-        train(50.0, data=data)
-    promote(NAME, "1")
-
-    def score(model: ModelRef) -> dict[str, float]:
-        mlflow.MlflowClient().set_registered_model_alias(NAME, "champion", "3")
-        return {"test.chrf": model.version}
-
-    with pytest.raises(UpstreamError, match="moved from version 1 to 3 meanwhile"):
-        promote(NAME, "2", score=score)
-    assert aliases() == {"champion": 3}
-
-
-def test_two_that_move_one_alias_at_once_both_do(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(50.0)
-    real, failed = mlflow.MlflowClient.set_registered_model_alias, []
-
-    def beaten(*arguments: str) -> None:
-        if not failed:
-            failed.append(arguments)
-            raise mlflow.MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed", BAD_REQUEST)
-        real(*arguments)
-
-    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", beaten)
-    promote(NAME)
-    assert failed and aliases() == {"champion": 1}
-
-
 def test_a_broken_champion_is_replaced_by_force_only(train: Train) -> None:
     first = train(50.0)
     promote(NAME)
@@ -341,96 +192,3 @@ def test_aliases_with_a_meaning_of_their_own_are_refused(alias: str) -> None:
 def test_a_misspelt_model_is_refused_with_the_nearest() -> None:
     with pytest.raises(ParamsError, match="did you mean 'sign-translator'"):
         promote("sign-translater")
-
-
-@pytest.mark.parametrize("calls", [0, 1])
-def test_a_kill_between_two_aliases_leaves_a_champion(
-    train: Train, monkeypatch: pytest.MonkeyPatch, calls: int
-) -> None:
-    for chrf in (50.0, 60.0, 70.0):
-        train(chrf)
-    promote(NAME, "1")
-    promote(NAME, "2")
-    real, made = mlflow.MlflowClient.set_registered_model_alias, []
-
-    def dying(*arguments: str) -> None:
-        if len(made) == calls:
-            raise KeyboardInterrupt
-        made.append(arguments)
-        real(*arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(mlflow.MlflowClient, "set_registered_model_alias", dying)
-        promote(NAME, "3")
-    assert aliases()["champion"] == 2
-    promote(NAME, "3")
-    assert aliases() == {"champion": 3, "previous": 2}
-
-
-# What else a version must be ------------------------------------------------------------------------------------------
-
-
-def requirements(text: str) -> tuple[promotion.Requirement, ...]:
-    names = ("model", "version", "alias", "metric", "force", "reason", "rollback", "data", "scoring", "experiment")
-    return parse_promote(dict.fromkeys((*names, "relative_to"), "") | {"require": text}).require
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("chrf>=50", True),
-        ("chrf >= 50.5", False),
-        ("test/chrf<=50,character_error_rate<=50", True),
-        ("chrf>=40,character_error_rate<=49.9", False),
-        ("test.chrf>=50", True),
-        ("dev/chrf>=1", False),
-        ("coverage>=0.5", False),
-    ],
-)
-@pytest.mark.parametrize("force", [False, True])
-def test_a_version_that_does_not_keep_what_is_required_is_refused_by_force_too(
-    train: Train, text: str, kept: bool, force: bool
-) -> None:
-    train(50.0)
-    if not kept:
-        with pytest.raises(UpstreamError, match=r"models:/sign-translator/1.*wanted.*[<>]="):
-            promote(NAME, require=requirements(text), force=force, reason="a test")
-        assert aliases() == {}
-        return
-    said = promote(NAME, require=requirements(text), force=force, reason="a test")
-    assert aliases() == {"champion": 1} and len(said.required) == text.count("=")
-    assert json.loads(resolve("champion", "translator").tags["sign.promotion.champion"])["required"]
-
-
-def test_what_is_required_holds_for_the_scores_that_were_compared(train: Train) -> None:
-    for data in ("easy", "hard"):
-        train(50.0, data=data)
-    promote(NAME, "1")
-    with pytest.raises(UpstreamError, match=r"test/coverage 0.4; wanted coverage >= 0.5"):
-        promote(
-            NAME, "2", score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.4}, require=requirements("coverage>=0.5")
-        )
-    assert aliases() == {"champion": 1}
-    promote(NAME, "2", score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.6}, require=requirements("coverage>=0.5"))
-    assert aliases()["champion"] == 2
-
-
-@pytest.mark.parametrize(
-    "text", ["coverage", "coverage>", "coverage=0.5", ">=0.5", "coverage>=half", "coverage>=1.2.3"]
-)
-def test_a_requirement_that_says_no_bound_is_refused(text: str) -> None:
-    with pytest.raises(ParamsError, match="require.*such as coverage>=0.5"):
-        requirements(text)
-
-
-@pytest.mark.parametrize("figure", ["aurc", "ece", "false_accepts"])
-def test_of_figures_that_are_better_when_lower_the_lower_one_is_promoted(train: Train, figure: str) -> None:
-    for data in ("easy", "hard"):
-        train(50.0, data=data)
-    promote(NAME, "1")
-    values = {1: 0.1, 2: 0.2}
-    with pytest.raises(UpstreamError, match=figure):
-        promote(NAME, "2", metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]})
-    values[2] = 0.05
-    promote(NAME, "2", metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]})
-    assert aliases()["champion"] == 2
