@@ -55,7 +55,12 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The marker `video`: tests that run MediaPipe."""
+    """The markers `gpu`, and `video`: tests that run MediaPipe."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU")
     if item.get_closest_marker("video"):
         pytest.importorskip("mediapipe", reason="the optional extra `video` is not installed: make video")
         from sign_models.video.models import BUNDLES, cache_folder

@@ -10,8 +10,6 @@ from sign_models.models.attention import MIN_VARLEN_VECTORS, PackedSelfAttention
 from sign_models.models.blocks import TransformerBlock
 from sign_models.models.rotary import Rotary
 
-GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: the kernels are its own")
-
 
 def mask_of(lengths: list[int], S: int, device: str = "cpu") -> Tensor:
     return torch.arange(S, device=device) < torch.tensor(lengths, device=device).unsqueeze(1)
@@ -43,7 +41,7 @@ def test_as_many_clips_lie_in_a_row_as_fill_a_tile_of_a_gpu() -> None:
     assert clips_a_row(512, 16, torch.device("cpu")) == 1
 
 
-@GPU
+@pytest.mark.gpu  # the kernels are its own
 @pytest.mark.parametrize("S", [7, 16, 63, 64, 65, MIN_VARLEN_VECTORS, MIN_VARLEN_VECTORS + 64, MIN_VARLEN_VECTORS + 65])
 def test_a_gpu_attends_and_learns_as_defined(S: int) -> None:
     torch.manual_seed(0)
@@ -62,7 +60,7 @@ def test_a_gpu_attends_and_learns_as_defined(S: int) -> None:
         assert (found.double() - right)[mask].norm() < 0.02 * right[mask].norm()
 
 
-@GPU
+@pytest.mark.gpu  # the kernels are its own
 @pytest.mark.parametrize("S", [63, 64, 65, 192, 576])
 def test_gradients_are_numbers_where_all_scores_are_low(S: int) -> None:
     torch.manual_seed(0)

@@ -68,6 +68,7 @@ def test_a_step_ends_with_the_mlflow_run_that_started_it(killed: Store, tiny_dat
         assert [r.info.status for r in client.search_runs(["0"])] == ["KILLED"]
 
 
+@pytest.mark.server
 def test_a_run_goes_on_on_another_machine_with_an_empty_disk(
     tmp_path: Path, fresh_store: Path, built: Path, tiny_data: Path
 ) -> None:

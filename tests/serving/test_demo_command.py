@@ -35,6 +35,7 @@ def test_mistakes_are_refused(empty: Command, name: str, value: str) -> None:
     assert done.code == 2 and value in done.err
 
 
+@pytest.mark.server
 @pytest.mark.video
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed: it fetches MediaPipe's package")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -32,6 +32,7 @@ from sign_models.serving.served_model import MAX_BEAMS, MAX_CLIPS, MAX_FRAMES, c
 from tests import tiny, warm
 from tests.conftest import ROOT, use_store
 
+pytestmark = pytest.mark.server
 MODEL = "sign-translator"
 POSE = next(p for p in sorted(Path(str(resources.files("spoken_to_signed"))).rglob("*.pose")))
 

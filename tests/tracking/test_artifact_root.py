@@ -39,6 +39,7 @@ def store_something(uri: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(mlflow.MlflowClient().get_run(run.id).info.artifact_uri)
 
 
+@pytest.mark.server
 def test_a_store_that_was_opened_in_the_browser_first_can_be_trained_in(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

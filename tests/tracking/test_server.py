@@ -20,6 +20,8 @@ from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 from tests.tracking.servers import Server
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture
 def server(

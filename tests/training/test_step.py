@@ -32,7 +32,7 @@ def test_the_average_forgets_where_it_began_and_then_moves_slowly() -> None:
     assert average.module.weight is not module.weight
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: graphs are its own")
+@pytest.mark.gpu  # graphs are its own
 @pytest.mark.parametrize("stage", STAGES)
 def test_recorded_steps_train_as_the_steps_themselves(
     train: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
@@ -58,7 +58,7 @@ def test_recorded_steps_train_as_the_steps_themselves(
         assert recorded.points["train/loss"][at] == pytest.approx(loss, rel=0.02)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU: graphs are its own")
+@pytest.mark.gpu  # graphs are its own
 def test_graphs_of_an_earlier_training_do_not_disturb_a_recording() -> None:
     def graph() -> torch.cuda.CUDAGraph:
         x, made = torch.zeros(1, device="cuda"), torch.cuda.CUDAGraph()
