@@ -142,6 +142,8 @@ def test_a_cut_off_run_that_another_command_took_is_left_to_it(empty, monkeypatc
 def test_a_pipeline_typed_again_goes_on_and_a_finished_one_begins_anew(
     empty: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    typed = ("pipeline", "--no-inference", "--steps", "2")
+
     def versions() -> list[int]:
         found = mlflow.MlflowClient().search_model_versions("name = 'sign-skeleton'")
         return sorted(int(version.version) for version in found)
@@ -151,13 +153,13 @@ def test_a_pipeline_typed_again_goes_on_and_a_finished_one_begins_anew(
 
     with monkeypatch.context() as patch:
         patch.setattr("sign_models.stages.temporal.train", cut)
-        assert empty("pipeline", "--no-inference").code == 130
-        assert empty("pipeline", "--no-inference").code == 130  # goes on with the skeleton model of the first
+        assert empty(*typed).code == 130
+        assert empty(*typed).code == 130  # goes on with the skeleton model of the first
     assert versions() == [1]
-    assert empty("pipeline", "--no-inference", "--seed", "5", "--stage", "skeleton").code == 0  # another command
+    assert empty(*typed, "--seed", "5", "--stage", "skeleton").code == 0  # another command
     assert versions() == [1, 2]
-    assert empty("pipeline", "--no-inference").code == 0
+    assert empty(*typed).code == 0
     assert versions() == [1, 2]
-    assert empty("pipeline", "--no-inference", "--stage", "skeleton").code == 0
-    assert empty("pipeline", "--no-inference").code == 0
+    assert empty(*typed, "--stage", "skeleton").code == 0
+    assert empty(*typed).code == 0
     assert versions() == [1, 2, 3, 4]
