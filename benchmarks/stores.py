@@ -141,7 +141,7 @@ def run(
                 process.send_signal(aim.signal)
                 sent = aim.signal
                 break
-            time.sleep(0.001 if aim is not None else 0.05)
+            time.sleep(0.001 if aim is not None and not hold else 0.05)  # what is held waits
         seconds = time.monotonic() - began
         if not _soon(lambda: process.poll() is not None):
             process.kill()
