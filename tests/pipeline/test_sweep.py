@@ -90,7 +90,7 @@ def test_two_workers_a_kill_and_the_rest(tiny_data: Path, tmp_path: Path) -> Non
     first = sweep(tmp_path, tiny_data, "--trials", "3", "--workers", "2")
     client, deadline = None, time.monotonic() + 120
     while time.monotonic() < deadline and first.poll() is None:  # until a trial has ended
-        time.sleep(0.2)
+        time.sleep(0.5)
         if (tmp_path / "mlflow.db").exists():
             client = client or MlflowClient(uri)
             if [r for r in trials(client) if r.info.status == "FINISHED"]:
