@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -227,6 +228,8 @@ def main() -> None:
     assert threading.active_count() == 1, "a fork keeps one thread of several"
     assert not {name.partition(".")[0] for name in sys.modules} & {"sign_models", "entrypoints", "benchmarks"}
     gc.freeze()
+    # Python 3.12 counts the thread of pyarrow's allocator, which knows of forks
+    warnings.filterwarnings("ignore", ".*multi-threaded, use of fork", DeprecationWarning)
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     if request["kind"] == "-m":
         runpy.run_module(request["words"][0], run_name="__main__", alter_sys=True)
