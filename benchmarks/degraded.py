@@ -9,6 +9,7 @@ import numpy as np
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import clips_of_split
 from sign_models.keypoints.layouts import PARTS
+from sign_models.keypoints.resample import resample
 
 
 def hands_lost(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -29,6 +30,22 @@ def half(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return x[::2]
 
 
+def half_rate(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Filmed half as often: every second frame is dropped and the clip tells so. As `half` where it tells no rate."""
+    return x[::2]
+
+
+def slow(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The signer is half as fast: a frame is interpolated between any two."""
+    return resample(x, 0.5)
+
+
+def unsure(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The detector is less sure: 0.4 times the confidence."""
+    x[..., 2] *= 0.4
+    return x
+
+
 def turned(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The camera stands 30 degrees to the side: widths shrink, and normalisation takes the shoulders' for 1 again."""
     x[..., 1] /= np.cos(np.pi / 6)
@@ -43,16 +60,19 @@ def rolled(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
-    f.__name__: f for f in (hands_lost, noise, half, turned, rolled)
+    f.__name__: f for f in (hands_lost, noise, half, half_rate, slow, unsure, turned, rolled)
 }
 
 
 def degraded(corpus: Corpus, split: str, kind: str) -> Corpus:
     """The clips of `split` alone, degraded."""
     rng = np.random.default_rng(0)
-    return part_of(
+    made = part_of(
         corpus, clips_of_split(corpus, split), lambda x: KINDS[kind](x.astype(np.float32), rng).astype(np.float16)
     )
+    if kind == half_rate.__name__:
+        made.fps = [fps and fps / 2 for fps in made.fps]
+    return made
 
 
 def part_of(corpus: Corpus, places: Sequence[int] | np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> Corpus:

@@ -15,6 +15,7 @@ from benchmarks import unisign
 from benchmarks.degraded import degraded, part_of
 from benchmarks.metric_logger import Unkept
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_rate import known_rate
 from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
 from sign_models.evaluation.metrics import score
@@ -117,15 +118,17 @@ def pretrained(
 ) -> tuple[TemporalModel, dict[str, float]]:
     seconds = {"skeleton": 0.0, "temporal": 0.0}
     torch.manual_seed(params.skeleton.training.seed)
+    fps = params.data.fps
     first = SkeletonModel(**params.skeleton.model.model_dump())
     began = time.monotonic()
     if "skeleton" not in variant.untrained:
-        first = skeleton.train(params.skeleton, inputs.keypoints, Quiet("skeleton", run)).model  # type: ignore[assignment]  # of a SkeletonModel
+        first = skeleton.train(params.skeleton, inputs.keypoints, Quiet("skeleton", run), fps).model  # type: ignore[assignment]  # of a SkeletonModel
         seconds["skeleton"] = time.monotonic() - began
     began = time.monotonic()
-    second = TemporalModel(first, **params.temporal.model.model_dump(), window=params.temporal.max_frames)
+    rate, sizes = known_rate(inputs.videos, fps), params.temporal.model.model_dump()
+    second = TemporalModel(first, **sizes, window=params.temporal.max_frames, fps=rate)
     if "temporal" not in variant.untrained:
-        second = temporal.train(params.temporal, inputs.videos, first, Quiet("temporal", run)).model  # type: ignore[assignment]  # of a TemporalModel
+        second = temporal.train(params.temporal, inputs.videos, first, Quiet("temporal", run), fps).model  # type: ignore[assignment]  # of a TemporalModel
         seconds["temporal"] = time.monotonic() - began
     return second.cpu(), seconds
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sign_models.errors import ParamsError
 from sign_models.params import describe, load
-from sign_models.params.schema import Execution
+from sign_models.params.schema import DataParams, Execution
 from sign_models.stages.declaration import STAGES
 
 FINITE = st.floats(min_value=1e-12, max_value=1e3, allow_nan=False)
@@ -28,8 +28,9 @@ def written(tmp_path: Path):
 
 
 def test_stages_of_options_files_and_schema_are_the_same() -> None:
-    assert load.sections() == {name: stage.params for name, stage in STAGES.items()} | {"execution": Execution}
-    assert sorted(file.stem for file in load.FOLDER.glob("*.yaml")) == sorted([*STAGES, "execution"])
+    common = {"data": DataParams, "execution": Execution}
+    assert load.sections() == {name: stage.params for name, stage in STAGES.items()} | common
+    assert sorted(file.stem for file in load.FOLDER.glob("*.yaml")) == sorted([*STAGES, *common])
 
 
 @pytest.mark.parametrize("preset", ["", *load.presets()])

@@ -23,6 +23,7 @@ from sign_models.datasets.store import is_store, open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.normalise import normalise
+from sign_models.keypoints.resample import frame_step, resample
 
 RECIPE = "composed.json"
 CHANNELS = 3  # x, y, confidence
@@ -95,7 +96,7 @@ def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
     """
     if out.exists() and any(out.iterdir()):
         raise DataError("holds files", place=str(out), wanted="a new or empty folder", remedy="name another")
-    found, depth_dropped = _read(source)
+    found, depth_dropped, fps = _read(source)
     clips = [clip for clip in found if clip.label]
     if not clips:
         raise DataError(
@@ -115,7 +116,7 @@ def compose(source: Path, out: Path, recipe: Recipe) -> Composed:
             rows.append({"id": name, "text": " ".join(clip.label for clip in chosen), "split": split})
             made[name] = [clip.id for clip in chosen]
     out.mkdir(parents=True, exist_ok=True)
-    header = {"layout": "canonical", "unit": "centered"}
+    header: dict[str, Any] = {"layout": "canonical", "unit": "centered"} | ({"fps": fps} if fps else {})
     train = {clip.id: {"keypoints": clip.frames, "group": clip.signer} for clip in by_split["train"]}
     _dump(out / KEYPOINTS, header | {"sequences": train})
     signers = {name: _signer(made[name], clips) for name in made}
@@ -228,20 +229,32 @@ def _text(signs: Sequence[str]) -> str:
     return " ".join(signs)
 
 
-def _read(source: Path) -> tuple[list[_Clip], int]:
-    """All clips without depth, and how many had one."""
+def _read(source: Path) -> tuple[list[_Clip], int, float | None]:
+    """All clips without depth, how many had one, and the frame rate of all: None where a clip tells none.
+
+    Clips that tell a rate are brought to the commonest one.
+    """
     if is_store(source):
         corpus: Corpus = open_store(source)
         read = [
-            (corpus.clip(i), id, corpus.texts[i], corpus.groups[i], corpus.splits[i]) for i, id in enumerate(corpus.ids)
+            (corpus.clip(i), corpus.fps[i], id, corpus.texts[i], corpus.groups[i], corpus.splits[i])
+            for i, id in enumerate(corpus.ids)
         ]
     else:
-        read = [(normalise(s), s.id, s.text, s.group, s.split) for s in formats.read(source)]
+        read = [(normalise(s), s.fps, s.id, s.text, s.group, s.split) for s in formats.read(source)]
+    rates = Counter(fps for _, fps, *_ in read)
+    usual = max((fps for fps in rates if fps), key=lambda fps: rates[fps], default=None)
     clips = [
-        _Clip(id, np.asarray(frames[..., :CHANNELS], np.float32), (text or "").strip(), group or "", split)
-        for frames, id, text, group, split in read
+        _Clip(
+            id,
+            resample(np.asarray(frames[..., :CHANNELS], np.float32), frame_step(fps, usual)),
+            (text or "").strip(),
+            group or "",
+            split,
+        )
+        for frames, fps, id, text, group, split in read
     ]
-    return clips, sum(frames.shape[-1] > CHANNELS for frames, *_ in read)
+    return clips, sum(frames.shape[-1] > CHANNELS for frames, *_ in read), None if None in rates else usual
 
 
 def _divided(clips: Sequence[_Clip], recipe: Recipe, place: str) -> dict[str, list[_Clip]]:

@@ -91,6 +91,7 @@ def export_onnx(model: Translator, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stride, writer = model.temporal.stride, model.alignment.text
     config = {
+        "fps": model.fps,
         "stride": stride,
         "blank": model.alignment.blank,
         "end": writer.eos_id,

@@ -173,6 +173,7 @@ class SkeletonModel(nn.Module):
     Attributes:
         config: The arguments of the constructor, by name, for models.storage.
         width: Width of a frame's feature, D.
+        fps: Frames a second of the clips that it is trained on and reads. None: clips are read at their own rate.
     """
 
     def __init__(
@@ -183,6 +184,7 @@ class SkeletonModel(nn.Module):
         context: int,
         dropout: float,
         reads_confidence: bool = False,
+        fps: float | None = None,
     ) -> None:
         """Make the layers.
 
@@ -193,17 +195,19 @@ class SkeletonModel(nn.Module):
             context: Frames on each side that a block sees.
             dropout: Dropout of the blocks.
             reads_confidence: As in PartTokens.
+            fps: See the attribute.
         """
         super().__init__()
-        self.config = {
+        self.config: dict[str, Any] = {
             "part_width": part_width,
             "width": width,
             "layers": layers,
             "context": context,
             "dropout": dropout,
             "reads_confidence": reads_confidence,
+            "fps": fps,
         }
-        self.width = width
+        self.width, self.fps = width, fps
         self.parts = PartTokens(part_width, reads_confidence)
         self.mix = nn.Linear(len(PARTS) * part_width, width, bias=False)
         self.blocks = nn.ModuleList([ConvBlock(width, context, dropout) for _ in range(layers)])

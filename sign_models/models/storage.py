@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.keypoints.normalise import Mirroring
+from sign_models.keypoints.resample import MAX_FPS, MIN_FPS
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.confidence import Confidence
 from sign_models.models.decoder import MODEL_TYPE, TextDecoder
@@ -167,10 +168,19 @@ def _built(stage: str, config: dict[str, Any], folder: Path) -> nn.Module:
 
 
 def _skeleton(config: dict[str, Any]) -> SkeletonModel:
+    _check_rate(config)
     return SkeletonModel(**{"reads_confidence": True} | config)  # models of before 2026-11-30 do not name it
 
 
+def _check_rate(config: dict[str, Any]) -> None:
+    """ValueError where the frame rate of a model is none to which clips can be brought."""
+    fps = config.get("fps")  # models of before 2026-11-30 do not name it
+    if fps is not None and (isinstance(fps, bool) or not MIN_FPS <= fps <= MAX_FPS):
+        raise ValueError(f"fps is {fps}, wanted {MIN_FPS:g} to {MAX_FPS:g}")
+
+
 def _temporal(config: dict[str, Any]) -> TemporalModel:
+    _check_rate(config)
     return TemporalModel(_skeleton(config["skeleton"]), **{k: v for k, v in config.items() if k != "skeleton"})
 
 

@@ -5,6 +5,8 @@ B batch, T frames, S = ceil(T / stride) vectors, K landmarks, C channels, P part
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +29,7 @@ class TemporalModel(nn.Module):
         width: Width of a vector, D.
         stride: Frames a vector.
         window: Frames of the longest training clip; longer clips are represented in windows.
+        fps: Frames a second of the clips that it is trained on and reads. None: clips are read at their own rate.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class TemporalModel(nn.Module):
         stride: int,
         dropout: float,
         window: int,
+        fps: float | None = None,
     ) -> None:
         """Make the layers.
 
@@ -49,9 +53,10 @@ class TemporalModel(nn.Module):
             stride: Frames a vector.
             dropout: Dropout of the blocks.
             window: Frames of the longest clips that it is trained on.
+            fps: See the attribute.
         """
         super().__init__()
-        self.config = {
+        self.config: dict[str, Any] = {
             "skeleton": skeleton.config,
             "width": width,
             "layers": layers,
@@ -59,6 +64,7 @@ class TemporalModel(nn.Module):
             "stride": stride,
             "dropout": dropout,
             "window": window,
+            "fps": fps,
         }
         self.skeleton, self.width, self.stride, self.window = skeleton, width, stride, window
         self.reduce = nn.Linear(stride * skeleton.width, width)
@@ -66,6 +72,20 @@ class TemporalModel(nn.Module):
         self.blocks = nn.ModuleList([TransformerBlock(width, heads, dropout) for _ in range(layers)])
         self.restore = mlp(width, stride * 2 * len(CANONICAL), 2 * width)
         self.project = mlp(width, 128, width)  # for the two-view contrast
+
+    @property
+    def fps(self) -> float | None:
+        """See the class."""
+        return cast("float | None", self.config["fps"])
+
+    @fps.setter
+    def fps(self, fps: float | None) -> None:
+        """Set the rate.
+
+        Args:
+            fps: See the class.
+        """
+        self.config["fps"] = fps
 
     def encode(self, x: Tensor, mask: Tensor, masked_parts: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode clips.

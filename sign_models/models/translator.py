@@ -107,6 +107,11 @@ class Translator(nn.Module):
         self.tokenizer, self.generation, self.finetuned = tokenizer, generation, finetuned
         self.confidence = confidence
 
+    @property
+    def fps(self) -> float | None:
+        """Frames a second of the clips that it reads. None: clips are read at their own rate."""
+        return self.temporal.fps
+
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode clips.
 

@@ -32,6 +32,8 @@ RENAMED = {
     "augment.build": "augment.landmark_jitter",
 }
 
+COMMON = ("data.", "execution.")  # sections that belong to no stage
+
 Scalar = str | int | float | bool
 
 
@@ -179,7 +181,7 @@ class _Layers:
 
     def _typed(self, sets: Mapping[str, str], stage: str | None, options: Sequence[str]) -> Iterator[tuple[str, Any]]:
         """Full name and value of what was typed; a name that several stages share is given once for each."""
-        own = (f"{stage}.", "execution.")  # a command of one stage has its own names, and those of all commands
+        own = (f"{stage}.", *COMMON)  # a command of one stage has its own names, and those of all commands
         mine = [full.split(".", 1) for full in self.annotations if stage is None or full.startswith(own)]
         for name, text in sorted(sets.items(), key=lambda item: item[0].count(".")):  # the more exact name wins
             head, _, rest = name.partition(".")

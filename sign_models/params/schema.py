@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from sign_models.evaluation.presets import AUTO, PRESETS
+from sign_models.keypoints.resample import MAX_FPS, MIN_FPS
 
 MAX_COUNT = 2**31 - 1  # what seeds and counts may be wherever they go: numpy, torch, kernels
 Positive = Annotated[int, Field(gt=0, le=MAX_COUNT)]
@@ -315,6 +316,15 @@ class GenerateParams(Closed):
     )
 
 
+class DataParams(Closed):
+    """What clips are brought to before any stage reads them."""
+
+    fps: Annotated[float, Field(ge=MIN_FPS, le=MAX_FPS)] | None = Field(
+        description="Frames a second that clips are brought to where their files tell a rate. It stands in the models, "
+        "which bring what they are asked about to it. null: clips are read at their own rate."
+    )
+
+
 class Execution(Closed):
     """How the stages are executed. Changes speed, not the result."""
 
@@ -331,4 +341,5 @@ class PipelineParams(Closed):
     represent: RepresentParams
     alignment: AlignmentParams
     generate: GenerateParams
+    data: DataParams
     execution: Execution

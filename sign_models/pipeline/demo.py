@@ -49,8 +49,8 @@ def run_demo(options: DemoOptions) -> None:
     from sign_models.serving import load
     from sign_models.serving.answers import DEFAULT_FPS, Answering
 
-    fps = trained_fps(upstream.tags) or DEFAULT_FPS
     predictor = load(upstream.path())
+    fps = predictor.fps or trained_fps(upstream.tags) or DEFAULT_FPS
     longest_s = predictor.reach()[0] / fps
     extractor, trained = browser_extractor(models), trained_on(upstream.tags)
     answering = Answering(predictor, extractor, trained, fps, longest_s, options.strict_extractor)

@@ -11,6 +11,7 @@ from functools import reduce
 import numpy as np
 
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_rate import bring_to_rate
 from sign_models.data.splits import hold_out
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError
@@ -126,6 +127,7 @@ def _restoration(version: ModelRef, versions: Sequence[ModelRef], corpus: Corpus
     from sign_models.training.device import find_device
 
     params, model, device = load.resolve(), load_model(version.path()), find_device()
+    corpus = bring_to_rate(corpus, model.fps)
     task: SkeletonTask | TemporalTask
     if isinstance(model, SkeletonModel):
         task = SkeletonTask(params.skeleton, corpus, device)

@@ -15,6 +15,7 @@ import numpy as np
 
 from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints.normalise import normalise
+from sign_models.keypoints.resample import frame_step, own_span, resample
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 from sign_models.keypoints.windows import split_into_windows
 from sign_models.models.confidence import Confidence, evidence
@@ -97,13 +98,14 @@ class ExportedTranslator:
         """Translate one clip; a long one in windows, one segment each, without those in which nobody signs.
 
         Args:
-            sequence: The clip, as `sign_models.read` gives it.
+            sequence: The clip, as `sign_models.read` gives it. It is brought to the model's frame rate where it tells
+                its own.
             beams: Texts that the search follows; 1 is the fastest. None: as the model was trained for, which its
                 confidence was fitted with.
             reject_below: Confidence below which no text is given. None: as the model was made.
 
         Returns:
-            Segments in the order of time.
+            Segments in the order of time, in the clip's own frames.
 
         Raises:
             DataError: The clip cannot be normalised.
@@ -112,11 +114,13 @@ class ExportedTranslator:
         clip = normalise(sequence, mirroring=self._config.get("mirroring", "auto")).astype(np.float16)
         wanted = self._config["generation"]
         beams, below = beams or wanted["beams"], wanted["reject_below"] if reject_below is None else reject_below
-        found = []
+        step, length = frame_step(sequence.fps, self._config.get("fps")), len(clip)
+        clip, found = resample(clip, step), []
         for window in split_into_windows(clip, wanted["window"]):
             if window.signing:
                 text, score, sure = self._text(clip[window.begin : window.end].astype(np.float32), beams)
-                found.append(self._judged(ExportedSegment(window.begin, window.end, text, score, sure), below))
+                span = own_span(window.begin, window.end, length, step)
+                found.append(self._judged(ExportedSegment(*span, text, score, sure), below))
         return found
 
     def _judged(self, segment: ExportedSegment, below: float) -> ExportedSegment:

@@ -9,13 +9,14 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sign_models.keypoints.normalise import normalise
+from sign_models.keypoints.resample import frame_step, own_span, resample
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 from sign_models.keypoints.windows import Window
 from sign_models.keypoints.windows import split_into_windows as cut_up
@@ -81,7 +82,8 @@ class Predictor:
         """Answer clips.
 
         Args:
-            sequences: The clips.
+            sequences: The clips. Those that tell a frame rate are brought to the model's; frames and seconds of the
+                answers are the clips' own.
             beams: Hypotheses that a translator's search follows. None: as it was trained for.
             n_best: Most texts that a translator answers. None: one.
             windows: Whether a translator's answers name the windows of a clip.
@@ -101,16 +103,20 @@ class Predictor:
         longest, step = self.reach()
         # half precision, as a corpus holds clips: the same clip gets the same answer
         clips = [normalise(sequence, mirroring=self.mirroring).astype(np.float16) for sequence in sequences]
+        steps = [frame_step(sequence.fps, self.fps) for sequence in sequences]
+        lengths = [len(clip) for clip in clips]
+        clips = [resample(clip, step) for clip, step in zip(clips, steps, strict=True)]
         cut = [cut_up(clip, longest, step) for clip in clips]
         if isinstance(self.model, Translator):
             cut = [[w for w in found if w.signing] for found in cut]
         found = self._asked([c[w.begin : w.end] for c, of in zip(clips, cut, strict=True) for w in of], (beams, n_best))
         answers = []
-        for sequence, of in zip(sequences, cut, strict=True):
+        for sequence, of, length, step in zip(sequences, cut, lengths, steps, strict=True):
             parts = [next(found) for _ in of]
             answer = self._joined(of, parts, n_best)
             if isinstance(self.model, Translator):
-                told_of = [describe_window(w.begin, w.end, sequence.fps, p[0]) for w, p in zip(of, parts, strict=True)]
+                spans = [own_span(w.begin, w.end, length, step) for w in of]
+                told_of = [describe_window(*at, sequence.fps, p[0]) for at, p in zip(spans, parts, strict=True)]
                 answer = self._judge(answer, told_of, [p[0] for p in parts], reject_below)
                 answer |= {"windows": told_of} if windows else {}
             answers.append(answer)
@@ -129,6 +135,11 @@ class Predictor:
             sure = [i for i, window in enumerate(windows) if not window["unsure"]]
             answer["text"] = join_windows([[best[i]] for i in sure], [1] * len(sure))[0].text
         return answer
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second of the clips that the model reads. None: clips are read at their own rate."""
+        return cast("float | None", getattr(self.model, "fps", None))
 
     def reach(self) -> tuple[int, int]:
         """How the model takes long clips.

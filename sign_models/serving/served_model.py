@@ -27,6 +27,7 @@ from sign_models.keypoints.formats.clip import make_sequence as checked_clip
 from sign_models.keypoints.formats.containers import Npz
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.layouts import LAYOUTS, to_canonical
+from sign_models.keypoints.resample import frame_step, resampled_length
 from sign_models.keypoints.sequence import KeypointSequence
 
 MAX_CLIPS = 64  # a request
@@ -153,6 +154,7 @@ class ServedModel(PythonModel):
             options: dict[str, Any] = _checked(params or {})
             strict = options.pop("strict_extractor", False)
             sequences = sequences_of(model_input)
+            check_resampled(sequences, self.model.fps)
             warnings = [check_extractor(sequence, self.trained, strict=strict) for sequence in sequences]
             answers = self.model.predict(sequences, **options)
             return [a | {"warning": w} if w else a for a, w in zip(answers, warnings, strict=True)]
@@ -197,6 +199,22 @@ def sequences_of(clips: list[Clip]) -> list[KeypointSequence]:
         raise DataError(f"{len(clips)} clips", place="request", wanted=f"at most {MAX_CLIPS}", remedy=remedy)
     left = Allowance(MAX_REQUEST_BYTES, MAX_REQUEST_FRAMES)
     return [sequence_of(clip, f"clip {i}", left) for i, clip in enumerate(clips)]
+
+
+def check_resampled(sequences: list[KeypointSequence], fps: float | None) -> None:
+    """Check the clips of a request as they are at the model's frame rate.
+
+    Args:
+        sequences: The clips.
+        fps: Frames a second that the model reads, None for the clips' own.
+
+    Raises:
+        DataError: They have more frames then than a request may hold.
+    """
+    frames = sum(resampled_length(len(clip), frame_step(clip.fps, fps)) for clip in sequences)
+    if frames > MAX_REQUEST_FRAMES:
+        found = f"{frames} frames at the model's {fps:g} a second"
+        raise DataError(found, place="request", wanted=f"at most {MAX_REQUEST_FRAMES}", remedy="send shorter clips")
 
 
 @dataclass

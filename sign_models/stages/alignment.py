@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_rate import bring_to_rate, known_rate, rate_facts
 from sign_models.data.representations import read_representations
 from sign_models.models.storage import load
 from sign_models.models.temporal import TemporalModel
@@ -82,7 +83,10 @@ def train(
         DataError: No clip can be trained on, or the memory of the device is enough for none.
     """
     device = find_device()
-    task = AlignmentTask(params, corpus, texts, temporal, device, scoring, representations)
+    clips, facts = bring_to_rate(corpus, temporal.fps), rate_facts(corpus, temporal.fps)
+    temporal.fps = known_rate(corpus, temporal.fps)
+    task = AlignmentTask(params, clips, texts, temporal, device, scoring, representations)
+    task.facts |= facts
     if params.decoder.pretrained:
         logger.log("alignment: Transformers' generate searches for texts, the decoder of our own is not in use")
     options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))

@@ -156,6 +156,7 @@ python -m entrypoints.skeleton --data my_data --steps 1000
 mlflow run . -e skeleton -P epochs=20 -P model.width=256
 """,
             reads=("keypoints",),
+            settings=("data.fps",),
             registers="sign-skeleton",
             metrics=("validation/score",),
             trains=True,
@@ -171,6 +172,7 @@ mlflow run . -e temporal -P skeleton_model=3 -P model.layers=6
 """,
             reads=("videos", "texts"),
             upstream=("skeleton",),
+            settings=("data.fps",),
             registers="sign-temporal",
             metrics=("validation/score",),
             trains=True,

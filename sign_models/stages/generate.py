@@ -15,6 +15,7 @@ from tqdm import tqdm
 from sign_models import interruption
 from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_rate import bring_to_rate, rate_facts
 from sign_models.data.negatives import KINDS, negatives
 from sign_models.data.representations import read_representations
 from sign_models.data.sampler import batches_by_length
@@ -24,6 +25,7 @@ from sign_models.errors import DataError
 from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.evaluation.reliability import Reliability, diagram, measure
+from sign_models.keypoints.resample import frame_step, own_span
 from sign_models.models.precision import inference_autocast
 from sign_models.models.storage import load
 from sign_models.models.translator import Generation, Hypothesis, Translator, describe_window, join_windows
@@ -101,7 +103,9 @@ def run(work: Work) -> Result:
     return Result(
         model.cpu(),
         metrics=found.metrics(),
-        tags={"sign.scoring": report["scoring"]} | {f"sign.signature.{k}": v for k, v in report["signatures"].items()},
+        tags={"sign.scoring": report["scoring"]}
+        | {f"sign.signature.{k}": v for k, v in report["signatures"].items()}
+        | {f"sign.data.{name}": fact for name, fact in rate_facts(work.inputs["videos"], model.fps).items()},
         tables={"generation_results_table.json": columns},
     )
 
@@ -118,7 +122,7 @@ def generate(
 
     Args:
         model: A trained translator.
-        corpus: Videos with splits.
+        corpus: Videos with splits, which are brought to the model's frame rate.
         texts: References by video id, where there are any.
         params: Which splits, how texts are searched for and scored.
         representations: (S, D) float32 by video id, read in place of the videos' own, for a model that was trained on
@@ -142,6 +146,7 @@ def generate(
             wanted=f"splits that there are: {', '.join(sorted({split or 'none' for split in corpus.splits}))}",
             remedy='name one of these with generate.splits, or give videos a "split" in text_data.json',
         )
+    own, corpus = corpus, bring_to_rate(corpus, model.fps)
     cut = split_long_clips(corpus, clips, wanted.window)
     frames = DeviceCorpus(cut.corpus, device)
 
@@ -150,7 +155,7 @@ def generate(
     best = dict(tqdm(found, total=signed(cut, clips).sum(), desc="generate", unit="window", disable=None))
     of_clip = {int(clip): [best[int(i)] for i in cut.windows_of(clip) if int(i) in best] for clip in np.sort(clips)}
     below = wanted.reject_below
-    rows = [_row(corpus, clip, cut, best, texts) | model.judge(found, below) for clip, found in of_clip.items()]
+    rows = [_row(own, model.fps, clip, cut, best, texts) | model.judge(found, below) for clip, found in of_clip.items()]
     for row, windows in zip(rows, of_clip.values(), strict=True):
         for window, hypothesis in zip(row["windows"], windows, strict=True):
             window |= model.judge([hypothesis], below)
@@ -302,11 +307,18 @@ def text_of(cut: WindowedCorpus, clip: int, best: Mapping[int, Hypothesis]) -> H
 
 
 def _row(
-    corpus: Corpus, clip: int, cut: WindowedCorpus, best: dict[int, Hypothesis], texts: dict[str, str]
+    corpus: Corpus,
+    fps: float | None,
+    clip: int,
+    cut: WindowedCorpus,
+    best: dict[int, Hypothesis],
+    texts: dict[str, str],
 ) -> dict[str, Any]:
+    """corpus: The videos as they are. fps: To which they were brought in `cut`."""
     places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
     text = text_of(cut, clip, best)
-    spans = [(int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i])) for i in places]
+    step, length = frame_step(corpus.fps[clip], fps), int(corpus.lengths[clip])
+    spans = [own_span(int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i]), length, step) for i in places]
     return {
         "id": corpus.ids[clip],
         "split": corpus.splits[clip],

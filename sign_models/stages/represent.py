@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from sign_models import interruption
 from sign_models.data.corpus import Corpus, read_into
+from sign_models.data.frame_rate import bring_to_rate, rate_facts
 from sign_models.data.representations import write_representations
 from sign_models.data.sampler import batches_by_length, bucket
 from sign_models.data.windows import split_long_clips
@@ -39,7 +40,8 @@ def run(work: Work) -> Result:
     """
     corpus = work.inputs["videos"]
     began = time.monotonic()
-    arrays = represent(load(work.models["temporal"]), corpus, work.params.batch_frames)
+    model = load(work.models["temporal"])
+    arrays = represent(model, corpus, work.params.batch_frames)
     count = write_representations(work.writes, arrays)
     seconds = time.monotonic() - began
     frames = int(corpus.offsets[-1])
@@ -48,7 +50,8 @@ def run(work: Work) -> Result:
             "represent/videos": count,
             "represent/frames": frames,
             "represent/frames_per_second": frames / seconds,
-        }
+        },
+        tags={f"sign.data.{name}": fact for name, fact in rate_facts(corpus, model.fps).items()},
     )
 
 
@@ -60,7 +63,7 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
 
     Args:
         model: A trained encoder.
-        corpus: The videos.
+        corpus: The videos, which are brought to the model's frame rate.
         batch_frames: Padded frames at once; the result is the same.
 
     Yields:
@@ -68,6 +71,7 @@ def represent(model: TemporalModel, corpus: Corpus, batch_frames: int) -> Iterat
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
+    corpus = bring_to_rate(corpus, model.fps)
     cut = split_long_clips(corpus, np.arange(len(corpus)), model.window, model.stride)
 
     def encoded(chosen: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_rate import bring_to_rate, known_rate, rate_facts
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.sampler import Sampler, batches_by_length
 from sign_models.data.splits import hold_out
@@ -109,13 +110,14 @@ class RestorationObjective(nn.Module):
 class SkeletonTask(FixedTask):
     """What the stage brings to the training loop, see training.task.Task: windows of clips."""
 
-    def __init__(self, params: SkeletonParams, corpus: Corpus, device: Device) -> None:
+    def __init__(self, params: SkeletonParams, corpus: Corpus, device: Device, fps: float | None = None) -> None:
         """Split the clips and make the model, with the seed of params.
 
         Args:
             params: The stage's parameters.
             corpus: Clips of keypoints.
             device: Device and processes that train.
+            fps: Frames a second of the clips, which stands in the model.
         """
         self.params = params
         self.frames = DeviceCorpus(corpus, device.torch_device)
@@ -123,7 +125,7 @@ class SkeletonTask(FixedTask):
         self.validation, self.facts = held_out.validation, held_out.facts | self.frames.facts
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
-        self.objective = RestorationObjective(SkeletonModel(**params.model.model_dump()), params)
+        self.objective = RestorationObjective(SkeletonModel(**params.model.model_dump(), fps=fps), params)
         self.objective.model.parts.depth.requires_grad_(self.frames.has_depth)
 
     def plan_batch(self, step: int, part: slice, micro_batch: slice = ALL) -> BatchPlan:
@@ -159,22 +161,24 @@ def run(work: Work) -> Result:
     Returns:
         The model with its scores.
     """
-    return train(work.params, work.inputs["keypoints"], work.logger).result()
+    return train(work.params, work.inputs["keypoints"], work.logger, work.settings["data.fps"]).result()
 
 
-def train(params: SkeletonParams, corpus: Corpus, logger: MetricLogger) -> Trained:
+def train(params: SkeletonParams, corpus: Corpus, logger: MetricLogger, fps: float | None = None) -> Trained:
     """Train a skeleton model.
 
     Args:
         params: Of the stage.
         corpus: Clips, of all splits but test.
         logger: Where the training reports to.
+        fps: Frames a second that clips are brought to which tell theirs. None: as they are.
 
     Returns:
         The best model, on the CPU.
     """
     device = find_device()
-    task = SkeletonTask(params, corpus, device)
+    task = SkeletonTask(params, bring_to_rate(corpus, fps), device, known_rate(corpus, fps))
+    task.facts |= rate_facts(corpus, fps)
     options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
     progress = fit(task, device, logger, "skeleton", options)
     if device.process_group.is_main_process:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sign_models.data.batching import Batch, BatchPlan, DeviceCorpus, augment_batch, sample_windows
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_rate import bring_to_rate, known_rate, rate_facts
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.rng import RngSlice
 from sign_models.data.sampler import Sampler
@@ -128,7 +129,9 @@ def _wanted(batch: Batch) -> Tensor:
 class TemporalTask(FixedTask):
     """What the stage brings to the training loop, see training.task.Task: whole videos, or windows of max_frames."""
 
-    def __init__(self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, device: Device) -> None:
+    def __init__(
+        self, params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, device: Device, fps: float | None = None
+    ) -> None:
         """Split the clips and make the model on top of the skeleton model, with the seed of params.
 
         Args:
@@ -136,6 +139,7 @@ class TemporalTask(FixedTask):
             corpus: Videos with splits.
             skeleton: A trained model; it becomes a part of this one.
             device: Device and processes that train.
+            fps: Frames a second of the videos, which stands in the model.
         """
         self.params = params
         self.views = 2 if params.contrast_weight else 1
@@ -145,7 +149,7 @@ class TemporalTask(FixedTask):
         self.sampler = Sampler(corpus.lengths, held_out.train, params.training.batch_size, params.training.seed)
         torch.manual_seed(params.training.seed)
         self.objective = TwoViews(
-            TemporalModel(skeleton, **params.model.model_dump(), window=params.max_frames),
+            TemporalModel(skeleton, **params.model.model_dump(), window=params.max_frames, fps=fps),
             params,
             device.process_group.gather,
         )
@@ -203,10 +207,13 @@ def run(work: Work) -> Result:
     Returns:
         The model with its scores.
     """
-    return train(work.params, work.inputs["videos"], load(work.models["skeleton"]), work.logger).result()
+    skeleton = load(work.models["skeleton"])
+    return train(work.params, work.inputs["videos"], skeleton, work.logger, work.settings["data.fps"]).result()
 
 
-def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, logger: MetricLogger) -> Trained:
+def train(
+    params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, logger: MetricLogger, fps: float | None = None
+) -> Trained:
     """Train a temporal model.
 
     Args:
@@ -214,12 +221,18 @@ def train(params: TemporalParams, corpus: Corpus, skeleton: SkeletonModel, logge
         corpus: Videos with splits.
         skeleton: A trained model; its weights go on learning at params.skeleton_lr, inside the temporal model.
         logger: Where the training reports to.
+        fps: Frames a second that clips are brought to which tell theirs, where `skeleton` has no rate. None: as they
+            are.
 
     Returns:
         The best model, on the CPU.
     """
     device = find_device()
-    task = TemporalTask(params, corpus, skeleton, device)
+    if skeleton.fps is not None and skeleton.fps != fps:
+        logger.log(f"temporal: the skeleton model reads {skeleton.fps:g} frames a second, which counts here")
+        fps = skeleton.fps
+    task = TemporalTask(params, bring_to_rate(corpus, fps), skeleton, device, known_rate(corpus, fps))
+    task.facts |= rate_facts(corpus, fps)
     options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
     progress = fit(task, device, logger, "temporal", options)
     if device.process_group.is_main_process:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +168,21 @@ def test_refusals_come_before_any_work(given: dict[str, str], message: str) -> N
     names = ("sentences", "words", "transition", "seen", "by_signer", "seed", "relative_to")
     with pytest.raises(ParamsError, match=message):
         parse({"source": "a", "out": "b", **dict.fromkeys(names, ""), **given})
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_clips_of_several_rates_make_sentences_of_one(told: bool, tmp_path: Path) -> None:
+    """The commonest rate; without it where a clip tells none, which is then taken as it is."""
+    records = {}
+    for who in range(3):
+        for number, sign in enumerate(SIGNS):
+            name, fps = f"s{who}_{sign}", 25.0 if number else 50.0
+            clip = pixels("mediapipe_75", 9 if number else 17, number)
+            record = {"keypoints": clip, "layout": "mediapipe_75", "text": sign, "signer": f"signer {who}", "fps": fps}
+            records[name] = record if told or number != 1 else {k: v for k, v in record.items() if k != "fps"}
+    (tmp_path / "clips.pkl").write_bytes(pickle.dumps(records))
+    compose(tmp_path / "clips.pkl", tmp_path / "out", replace(SMALL, transition=2))
+    videos = list(read(tmp_path / "out" / VIDEOS))
+    assert {video.fps for video in videos} == {25.0 if told else None}
+    recipe = json.loads((tmp_path / "out" / RECIPE).read_text())["sentences"]
+    assert all(len(video) == 9 * len(recipe[video.id]) + 2 * (len(recipe[video.id]) - 1) for video in videos)

@@ -21,6 +21,7 @@ class Fake:
 
     def __init__(self, folder: Path) -> None:
         self.stage = json.loads((folder / "config.json").read_text())["stage"]
+        self.fps: float | None = None
         self.weight = float((folder / "model.safetensors").read_text())
 
     def predict(self, sequences: list[KeypointSequence], **options: int) -> list[dict[str, Any]]:
