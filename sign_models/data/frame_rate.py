@@ -1,4 +1,4 @@
-"""The clips of a corpus at one frame rate: those whose rate is known are resampled, the others are as they are.
+"""The clips of a corpus at one frame rate, and at one tempo: clips whose rate is known are resampled, others stay.
 
 F frames of the corpus, T frames of a clip, K landmarks, C channels.
 """
@@ -56,13 +56,51 @@ def bring_to_rate(corpus: Corpus, fps: float | None) -> Corpus:
         logger.info("%s: %s", Path(corpus.sources).name or "clips", told)
     if not (steps != 1).any():
         return corpus
+    rates = [own if step == 1 else fps for own, step in zip(corpus.fps, steps, strict=True)]
+    return _resampled(corpus, steps, rates, str(fps))
+
+
+def at_tempo(corpus: Corpus, tempi: np.ndarray) -> Corpus:
+    """Resample clips as if their signers had signed at the usual tempo.
+
+    Args:
+        corpus: The corpus, at the rate that a model reads.
+        tempi: (N,) of the signer of each clip, as a multiple of the usual; 0.5 is half as fast.
+
+    Returns:
+        The corpus; the same object where all tempi are 1.
+    """
+    if (tempi == 1).all():
+        return corpus
+    steps = 1 / tempi
+    rates = [own if own is None else own / step for own, step in zip(corpus.fps, steps.tolist(), strict=True)]
+    return _resampled(corpus, steps, rates, f"tempo {tempi.tolist()}")
+
+
+def pick(corpus: Corpus, clips: np.ndarray) -> Corpus:
+    """Copy some clips into a corpus of their own, in memory.
+
+    Args:
+        corpus: The corpus.
+        clips: (M,) places in it.
+
+    Returns:
+        A corpus of M clips.
+    """
+    frames, known = [corpus.clip(int(i)) for i in clips], ("ids", "fps", "splits", "groups", "texts")
+    columns: dict[str, Any] = {name: [getattr(corpus, name)[i] for i in clips] for name in known}
+    offsets = np.cumsum([0, *map(len, frames)], dtype=np.int64)
+    return replace(corpus, frames=np.concatenate(frames), offsets=offsets, digest="", **columns)
+
+
+def _resampled(corpus: Corpus, steps: np.ndarray, rates: list[float | None], how: str) -> Corpus:
+    """A corpus resampled by (N,) steps of keypoints.resample. how: for its digest."""
     lengths = [resampled_length(int(n), step) for n, step in zip(corpus.lengths, steps, strict=True)]
     offsets = np.cumsum([0, *lengths], dtype=np.int64)
     frames: Frames = ResampledFrames(corpus.frames, corpus.offsets, steps, offsets)
     if isinstance(corpus.frames, np.ndarray):
         frames = np.concatenate([resample(corpus.clip(i), step) for i, step in enumerate(steps.tolist())])
-    rates = [own if step == 1 else fps for own, step in zip(corpus.fps, steps, strict=True)]
-    digest = hashlib.sha256(f"{corpus.digest} {fps}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{corpus.digest} {how}".encode()).hexdigest()
     return replace(corpus, frames=frames, offsets=offsets, fps=rates, digest=digest)
 
 

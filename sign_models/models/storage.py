@@ -25,6 +25,7 @@ from sign_models.models.alignment import AlignmentModel
 from sign_models.models.confidence import Confidence
 from sign_models.models.decoder import MODEL_TYPE, TextDecoder
 from sign_models.models.earlier import decoder_config
+from sign_models.models.pace import Pace
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import TextModel
@@ -60,6 +61,7 @@ def save(model: nn.Module, folder: Path) -> None:
             "generation": asdict(model.generation),
             "finetuned": model.finetuned,
             **({} if model.confidence is None else {"confidence": model.confidence.config()}),
+            **({} if model.pace is None else {"pace": asdict(model.pace)}),
         }
         model.tokenizer.save_pretrained(folder / TOKENIZER)
         model.alignment.text.save_config(folder / TEXT)
@@ -190,7 +192,9 @@ def _translator(config: dict[str, Any], folder: Path) -> Translator:
     text, tokenizer = _text_side(folder / TEXT, folder / TOKENIZER)
     alignment = AlignmentModel(temporal.width, config["vocabulary"], text, blank)
     sure = Confidence.of(config["confidence"]) if "confidence" in config else None
-    return Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"], sure)
+    model = Translator(temporal, alignment, tokenizer, Generation(**config["generation"]), config["finetuned"], sure)
+    model.pace = Pace(**config["pace"]) if "pace" in config else None
+    return model
 
 
 def _text_side(model: Path, tokenizer: Path) -> tuple[TextModel, TextTokenizer | PreTrainedTokenizerBase]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from sign_models.models.alignment import AlignmentModel
+    from sign_models.models.pace import Pace
     from sign_models.models.temporal import TemporalModel
     from sign_models.models.tokenizer import TextTokenizer
 
@@ -60,6 +61,7 @@ class Generation:
         ctc_weight: Weight of the CTC score when ranking hypotheses.
         window: Frames of the longest training clip; longer clips are translated in windows.
         reject_below: Confidence below which no text is given.
+        tempo: Of the signers, as a multiple of training's. None: told by what is read (models.pace).
     """
 
     beams: int
@@ -68,6 +70,7 @@ class Generation:
     ctc_weight: float
     window: int
     reject_below: float = 0.0
+    tempo: float | None = None
 
 
 class Translator(nn.Module):
@@ -81,7 +84,10 @@ class Translator(nn.Module):
         finetuned: Whether `temporal` was trained on in `alignment`. Its representations are then not the registered
             temporal model's.
         confidence: Fitted on held-out clips. None where there were too few.
+        pace: Likewise. None: clips are read at the tempo that they have.
     """
+
+    pace: Pace | None = None
 
     def __init__(
         self,

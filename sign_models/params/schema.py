@@ -310,6 +310,11 @@ class GenerateParams(Closed):
         description="Confidence below which a text is marked unsure, and the served model gives none. Scores are of "
         "the texts before that. 0: never. null: as alignment chose it on dev (docs/confidence.md).",
     )
+    tempo: Annotated[float, Field(ge=0.25, le=4)] | None = Field(
+        default=None,
+        description="Tempo of the signers, as a multiple of training's: 0.5 is half as fast. 1: videos are read as "
+        "they are. null: told by what is read, for the videos of each signer alike (docs/frame-rate.md).",
+    )
     batch_size: Positive = Field(description="Videos per batch. Changes memory and speed only.")
     strict_extractor: bool = Field(
         description="Refuse videos whose keypoints another extractor made than training's. false: warn."

@@ -20,6 +20,7 @@ from sign_models.keypoints.resample import frame_step, own_span, resample
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 from sign_models.keypoints.windows import Window
 from sign_models.keypoints.windows import split_into_windows as cut_up
+from sign_models.models.pace import MAX_CLIPS, MAX_FRAMES
 from sign_models.models.precision import inference_autocast
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.storage import mirroring_of
@@ -81,6 +82,9 @@ class Predictor:
     ) -> list[dict[str, Any]]:
         """Answer clips.
 
+        A translator that knows its training's pace (models.pace) reads all clips of a call at one other tempo, where
+        theirs is another: they should be one person's.
+
         Args:
             sequences: The clips. Those that tell a frame rate are brought to the model's; frames and seconds of the
                 answers are the clips' own.
@@ -95,32 +99,65 @@ class Predictor:
             translator {"text", "score"}, with "n_best" where more than one text is asked for, and "windows" where they
             are. Where it has a calibrated confidence, or is to reject, answers and windows have {"confidence",
             "unsure"} too. The text of a window that is rejected is "", and its "guess" is what it would be. The text of
-            a clip leaves such a window out, and the clip is unsure.
+            a clip leaves such a window out, and the clip is unsure. Where clips are read at another tempo than they
+            have, {"tempo"}: of the signer, as a multiple of training's.
 
         Raises:
             DataError: A clip cannot be normalised.
         """
-        longest, step = self.reach()
         # half precision, as a corpus holds clips: the same clip gets the same answer
         clips = [normalise(sequence, mirroring=self.mirroring).astype(np.float16) for sequence in sequences]
         steps = [frame_step(sequence.fps, self.fps) for sequence in sequences]
-        lengths = [len(clip) for clip in clips]
-        clips = [resample(clip, step) for clip, step in zip(clips, steps, strict=True)]
-        cut = [cut_up(clip, longest, step) for clip in clips]
-        if isinstance(self.model, Translator):
-            cut = [[w for w in found if w.signing] for found in cut]
-        found = self._asked([c[w.begin : w.end] for c, of in zip(clips, cut, strict=True) for w in of], (beams, n_best))
+        tempo, read = self._at_their_tempo(clips, steps, (beams, n_best))
         answers = []
-        for sequence, of, length, step in zip(sequences, cut, lengths, steps, strict=True):
-            parts = [next(found) for _ in of]
+        for sequence, (of, parts), clip, step in zip(sequences, read, clips, steps, strict=True):
             answer = self._joined(of, parts, n_best)
             if isinstance(self.model, Translator):
-                spans = [own_span(w.begin, w.end, length, step) for w in of]
+                spans = [own_span(w.begin, w.end, len(clip), step / tempo) for w in of]
                 told_of = [describe_window(*at, sequence.fps, p[0]) for at, p in zip(spans, parts, strict=True)]
                 answer = self._judge(answer, told_of, [p[0] for p in parts], reject_below)
                 answer |= {"windows": told_of} if windows else {}
+                answer |= {"tempo": tempo} if tempo != 1 else {}
             answers.append(answer)
         return answers
+
+    def _at_their_tempo(
+        self, clips: list[np.ndarray], steps: list[float], options: tuple[int | None, int | None]
+    ) -> tuple[float, list[tuple[list[Window], list[Any]]]]:
+        """The tempo at which clips are read; of each its windows and what is found of them.
+
+        A few clips, and a minute of each, tell the tempo: a long recording is not read three times.
+        """
+        sample = [clip[: round(MAX_FRAMES * step)] for clip, step in zip(clips[:MAX_CLIPS], steps, strict=False)]
+        read: dict[float, list[tuple[list[Window], list[Any]]]] = {}
+
+        def at(tempo: float) -> list[tuple[list[Window], list[Any]]]:
+            if tempo not in read:
+                read[tempo] = self._read(sample, [step / tempo for step in steps[: len(sample)]], options)
+            return read[tempo]
+
+        tempo = 1.0
+        if isinstance(self.model, Translator):
+            wanted, pace = self.model.generation.tempo, self.model.pace
+            if wanted is not None:
+                tempo = wanted
+            elif pace is not None:
+                tempo = pace.tempo(lambda tempo: [[found[0] for found in parts] for _, parts in at(tempo)])
+        if tempo in read and [*map(len, sample)] == [*map(len, clips)]:
+            return tempo, read[tempo]
+        return tempo, self._read(clips, [step / tempo for step in steps], options)
+
+    def _read(
+        self, clips: list[np.ndarray], steps: list[float], options: tuple[int | None, int | None]
+    ) -> list[tuple[list[Window], list[Any]]]:
+        """Of each clip, resampled by its step, the windows in which somebody signs, and what is found of them."""
+        longest, multiple = self.reach()
+        clips = [resample(clip, step) for clip, step in zip(clips, steps, strict=True)]
+        cut = [cut_up(clip, longest, multiple) for clip in clips]
+        if isinstance(self.model, Translator):
+            cut = [[w for w in of if w.signing] for of in cut]
+        found = self._asked([c[w.begin : w.end] for c, of in zip(clips, cut, strict=True) for w in of], options)
+        return [(of, [next(found) for _ in of]) for of in cut]
 
     def _judge(
         self, answer: dict[str, Any], windows: list[dict[str, Any]], best: list[Hypothesis], reject_below: float | None

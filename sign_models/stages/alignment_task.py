@@ -27,9 +27,9 @@ from sign_models.models.text import IGNORED
 from sign_models.models.translator import Generation, Hypothesis, Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.stages.calibrate import Calibrated, Examples, calibrate
-from sign_models.stages.generate import best_of, by_window, stack, text_of
 from sign_models.stages.labels import LABEL_BUCKET, label_table, labelled_clips, text_side, too_short
 from sign_models.stages.objective import Labelled, Translation
+from sign_models.stages.reading import best_of, by_window, stack, text_of
 from sign_models.stages.skeleton import EVALUATION_FRAMES
 from sign_models.training.device import Device
 from sign_models.training.memory import MAX_CLIP_MEMORY_SHARE, device_memory, longest_clip

@@ -14,8 +14,10 @@ from sign_models.evaluation.calibration import Logistic, choose_threshold, cross
 from sign_models.evaluation.metrics import right
 from sign_models.evaluation.reliability import Reliability, diagram, measure
 from sign_models.models.confidence import Confidence
+from sign_models.models.pace import Pace
 from sign_models.models.translator import Hypothesis, Translator
-from sign_models.stages.generate import text_of, unsigned
+from sign_models.stages.generate import unsigned
+from sign_models.stages.reading import text_of
 from sign_models.training.task import MetricLogger
 
 MIN_CLIPS, MIN_RIGHT = 20, 5  # held-out clips, and right ones among them, below which nothing is fitted
@@ -76,7 +78,7 @@ class Calibrated:
 
 
 def calibrate(model: Translator, dev: Examples, held_out: bool) -> Calibrated:
-    """Give a model a confidence and the threshold below which it rejects, where the held-out clips are enough for it.
+    """Give a model a pace, a confidence and the threshold below which it rejects, where the held-out clips are enough.
 
     Examples are the clips of one window, each right or wrong, and clips without signing made of them, all wrong. The
     threshold is chosen by confidences of regressions that were fitted without the clip in question.
@@ -96,6 +98,8 @@ def calibrate(model: Translator, dev: Examples, held_out: bool) -> Calibrated:
     places = [[int(i) for i in dev.cut.windows_of(clip) if int(i) in dev.found] for clip in dev.clips]
     single = np.array([len(of) == 1 and bool(text) for of, text in zip(places, texts, strict=True)])
     count, good = int(single.sum()), int(correct[single].sum())
+    if count >= MIN_CLIPS:
+        model.pace = Pace.of(dev.found[of[0]] for of, alone in zip(places, single, strict=True) if alone)
     if count < MIN_CLIPS or good < MIN_RIGHT:
         few = f"{good} of {count} held-out clips of one window have a right text"
         return Calibrated(f"{RAW}: {few}, wanted at least {MIN_RIGHT} of {MIN_CLIPS}")

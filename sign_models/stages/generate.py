@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
-from sign_models import interruption
 from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
-from sign_models.data.frame_rate import bring_to_rate, rate_facts
+from sign_models.data.frame_rate import at_tempo, bring_to_rate, rate_facts
 from sign_models.data.negatives import KINDS, negatives
 from sign_models.data.representations import read_representations
-from sign_models.data.sampler import batches_by_length
 from sign_models.data.splits import clips_of_split
 from sign_models.data.windows import WindowedCorpus, split_long_clips
 from sign_models.errors import DataError
@@ -26,10 +23,11 @@ from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
 from sign_models.evaluation.reliability import Reliability, diagram, measure
 from sign_models.keypoints.resample import frame_step, own_span
-from sign_models.models.precision import inference_autocast
 from sign_models.models.storage import load
-from sign_models.models.translator import Generation, Hypothesis, Translator, describe_window, join_windows
+from sign_models.models.translator import Generation, Hypothesis, Translator, describe_window
 from sign_models.params.schema import GenerateParams
+from sign_models.stages.reading import best_of, by_window, signed, text_of
+from sign_models.stages.tempo import tempi_of, tempo_facts
 from sign_models.stages.work import Result, Work
 
 T = TypeVar("T")
@@ -40,8 +38,9 @@ BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer 
 
 @dataclass(frozen=True)
 class Generated:
-    """rows: one a video, {"id", "split", "text", "score", "reference", "windows"}. scores, reliability: by split.
+    """Texts and scores.
 
+    rows: one a video, {"id", "split", "text", "score", "reference", "windows", "tempo"}. scores, reliability: by split.
     windows: what was translated at once, {"frames": [begin, end], "start", "end", "text", "score"}; start and end in
     seconds, None where the video's frame rate is unknown. Where the model has a calibrated confidence, or texts are to
     be rejected, rows and windows also have {"confidence", "unsure"}; their text is what it is without.
@@ -95,7 +94,9 @@ def run(work: Work) -> Result:
     arrays = read_representations(work.artifact) if work.artifact else None
     found = generate(model, work.inputs["videos"], work.inputs["texts"], params, arrays)
     model.generation = generation(model.generation, params)
-    report = found.report(params.scoring)
+    report, facts = found.report(params.scoring), tempo_facts(found.rows)
+    for fact in facts.values():
+        work.logger.log(f"generate: {fact}")
     work.report.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
     if found.reliability:
         diagram(found.reliability).savefig(work.folder / DIAGRAM, dpi=120)
@@ -105,7 +106,7 @@ def run(work: Work) -> Result:
         metrics=found.metrics(),
         tags={"sign.scoring": report["scoring"]}
         | {f"sign.signature.{k}": v for k, v in report["signatures"].items()}
-        | {f"sign.data.{name}": fact for name, fact in rate_facts(work.inputs["videos"], model.fps).items()},
+        | {f"sign.data.{name}": fact for name, fact in (rate_facts(work.inputs["videos"], model.fps) | facts).items()},
         tables={"generation_results_table.json": columns},
     )
 
@@ -146,16 +147,27 @@ def generate(
             wanted=f"splits that there are: {', '.join(sorted({split or 'none' for split in corpus.splits}))}",
             remedy='name one of these with generate.splits, or give videos a "split" in text_data.json',
         )
-    own, corpus = corpus, bring_to_rate(corpus, model.fps)
+    batch_frames = params.batch_size * BATCH_FRAMES
+    own, rated = corpus, bring_to_rate(corpus, model.fps)
+    known = wanted if representations is None else replace(wanted, tempo=1.0)  # what is stored was read as it is
+    tempi = tempi_of(model, rated, clips, known, batch_frames, device)
+    corpus = at_tempo(rated, tempi)
     cut = split_long_clips(corpus, clips, wanted.window)
     frames = DeviceCorpus(cut.corpus, device)
 
-    batch_frames = params.batch_size * BATCH_FRAMES
+    def own_frames(clip: int, begin: int, end: int) -> tuple[int, int]:
+        """Frames of a video behind a span of what the model read."""
+        begin, end = own_span(begin, end, int(rated.lengths[clip]), 1 / tempi[clip])
+        return own_span(begin, end, int(own.lengths[clip]), frame_step(own.fps[clip], model.fps))
+
     found = by_window(model, frames, cut, clips, best_of(model, wanted), batch_frames, representations)
     best = dict(tqdm(found, total=signed(cut, clips).sum(), desc="generate", unit="window", disable=None))
     of_clip = {int(clip): [best[int(i)] for i in cut.windows_of(clip) if int(i) in best] for clip in np.sort(clips)}
     below = wanted.reject_below
-    rows = [_row(own, model.fps, clip, cut, best, texts) | model.judge(found, below) for clip, found in of_clip.items()]
+    rows = [
+        _row(own, clip, cut, best, texts, own_frames) | {"tempo": float(tempi[clip])} | model.judge(found, below)
+        for clip, found in of_clip.items()
+    ]
     for row, windows in zip(rows, of_clip.values(), strict=True):
         for window, hypothesis in zip(row["windows"], windows, strict=True):
             window |= model.judge([hypothesis], below)
@@ -182,19 +194,6 @@ def _least(windows: Sequence[Hypothesis]) -> float:
 def _most(windows: Sequence[Hypothesis]) -> float:
     """How sure the surest of a clip's texts is."""
     return max((hypothesis.sureness for hypothesis in windows), default=0.0)
-
-
-def best_of(model: Translator, wanted: Generation) -> Callable[[Tensor, Tensor], list[Hypothesis]]:
-    """Make for by_window() what gives the best text of each window.
-
-    Args:
-        model: The translator.
-        wanted: How it searches.
-
-    Returns:
-        A function of representations (B, S, D) and their mask (B, S).
-    """
-    return lambda y, mask: [found[0] for found in model.translate(y, mask, wanted)]
 
 
 def unsigned(
@@ -234,91 +233,18 @@ def unsigned(
     return found
 
 
-def signed(cut: WindowedCorpus, clips: np.ndarray) -> np.ndarray:
-    """Which windows are of some clips and show somebody who signs.
-
-    Args:
-        cut: Windows of a corpus.
-        clips: Places in it of those in which somebody signs.
-
-    Returns:
-        (W,) bool.
-    """
-    chosen: np.ndarray = np.isin(cut.clip_index, clips) & cut.signing
-    return chosen
-
-
-@torch.no_grad()
-def by_window(
-    model: Translator,
-    frames: DeviceCorpus,
-    cut: WindowedCorpus,
-    clips: np.ndarray,
-    translate: Callable[[Tensor, Tensor], list[T]],
-    batch_frames: int,
-    representations: dict[str, np.ndarray] | None = None,
-) -> Iterator[tuple[int, T]]:
-    """What `translate` says of each window of `clips` in which somebody signs: validation and generation alike.
-
-    Args:
-        model: On the device of `frames`.
-        frames: The frames of `cut`.
-        cut: The corpus in windows.
-        clips: Places in the corpus that was cut.
-        translate: Representations (B, S, D) and their mask (B, S) -> one thing a window.
-        batch_frames: Padded frames a batch.
-        representations: Read in place of the windows' own, where a window is a whole clip that `represent` did not cut.
-
-    Yields:
-        A window's place in `cut`, and what was said of it.
-    """
-    device = frames.device
-    chosen, whole = signed(cut, clips), cut.whole
-    read = whole & (cut.corpus.lengths <= model.temporal.window) & (representations is not None)
-    # windows do not change the batches that whole clips are in
-    for group, stored in ((whole & ~read, None), (read, representations), (~whole, None)):
-        for places in batches_by_length(cut.corpus, np.flatnonzero(chosen & group), batch_frames):
-            interruption.check()
-            with inference_autocast(device):
-                if stored is None:
-                    batch = frames.unaugmented(places)
-                    y, mask = model(batch.x, batch.mask)
-                else:
-                    padded = stack([stored[cut.corpus.ids[i]] for i in places])
-                    y, mask = (tensor.to(device) for tensor in padded)
-                said = translate(y, mask)
-            yield from zip(places.tolist(), said, strict=True)
-
-
-def text_of(cut: WindowedCorpus, clip: int, best: Mapping[int, Hypothesis]) -> Hypothesis:
-    """Join the best texts of a clip's windows.
-
-    Args:
-        cut: Windows of a corpus.
-        clip: Place of a clip in it.
-        best: By window.
-
-    Returns:
-        The joined text.
-    """
-    places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
-    [text] = join_windows([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
-    return text
-
-
 def _row(
     corpus: Corpus,
-    fps: float | None,
     clip: int,
     cut: WindowedCorpus,
     best: dict[int, Hypothesis],
     texts: dict[str, str],
+    own_frames: Callable[[int, int, int], tuple[int, int]],
 ) -> dict[str, Any]:
-    """corpus: The videos as they are. fps: To which they were brought in `cut`."""
+    """corpus: The videos as they are. own_frames: Of a clip, behind a span of what it became in `cut`."""
     places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
     text = text_of(cut, clip, best)
-    step, length = frame_step(corpus.fps[clip], fps), int(corpus.lengths[clip])
-    spans = [own_span(int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i]), length, step) for i in places]
+    spans = [own_frames(clip, int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i])) for i in places]
     return {
         "id": corpus.ids[clip],
         "split": corpus.splits[clip],
@@ -339,7 +265,7 @@ def generation(trained: Generation, params: GenerateParams) -> Generation:
     Returns:
         `trained`, but for what params say.
     """
-    names = ("beams", "length_penalty", "window", "reject_below")
+    names = ("beams", "length_penalty", "window", "reject_below", "tempo")
     given: dict[str, Any] = {name: getattr(params, name) for name in names}
     return replace(trained, **{name: value for name, value in given.items() if value is not None})
 
@@ -362,17 +288,3 @@ def scores(rows: list[dict[str, object]], preset: str) -> dict[str, Scores]:
                 [str(r["text"]) for r in chosen], [str(r["reference"]) for r in chosen], preset
             )
     return out
-
-
-def stack(arrays: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pad arrays to one length.
-
-    Args:
-        arrays: (S_i, D) each.
-
-    Returns:
-        (B, S, D), zero behind the end of each, and its mask (B, S) bool.
-    """
-    lengths = torch.tensor([len(a) for a in arrays])
-    padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(a) for a in arrays], batch_first=True)
-    return padded, torch.arange(padded.shape[1]) < lengths.unsqueeze(1)

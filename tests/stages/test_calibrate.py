@@ -47,7 +47,7 @@ def examples(model: Translator, count: int = CLIPS, right: Callable[[int], bool]
     references = [row["text"] if right(i) and row["text"] else "never said" for i, row in enumerate(rows)]
     cut = split_long_clips(clips, np.arange(count), model.generation.window)
     from sign_models.data.batching import DeviceCorpus
-    from sign_models.stages.generate import best_of, by_window
+    from sign_models.stages.reading import best_of, by_window
 
     frames = DeviceCorpus(cut.corpus, next(model.parameters()).device)
     found = dict(by_window(model, frames, cut, np.arange(count), best_of(model, model.generation), 4096))
