@@ -39,6 +39,7 @@ CLIPS = 32
 ALONE = 60  # requests of a single client
 START = 180  # seconds that the server may take
 HOST = "127.0.0.1"
+PATIENT = {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}  # s; uvicorn ends a worker that does not answer it within 5
 
 
 @dataclass
@@ -78,7 +79,7 @@ def served(model: str, workers: int) -> Iterator[tuple[int, psutil.Process]]:
     options = ["-m", model, "--env-manager", "local", "--host", HOST, "--port", str(port), "--workers", str(workers)]
     process = subprocess.Popen(
         [sys.executable, "-m", "mlflow", "models", "serve", *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PATH": path} | PATIENT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -220,27 +220,43 @@ class _Server:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._owner, self._link = 0, socket.socket()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self._imported = set[str]()
 
     def ask(self, what: bytes, number: int = 0, module: str = "", fds: tuple[int, ...] = ()) -> int:
         """Send a request and return the answer. OSError where the server has ended."""
         with self._lock:
-            if self._owner != os.getpid() or self._process is None or self._process.poll() is not None:
+            if self._gone():
                 self._start()
-            if module and module in self._imported:
-                return 0
-            self._imported.add(module)
-            socket.send_fds(self._link, [_REQUEST.pack(what, number, module.encode())], fds)
-            answer = self._link.recv(_ANSWER.size)
-            if len(answer) < _ANSWER.size:
-                raise OSError("the process that starts readers is gone")
-            return int(_ANSWER.unpack(answer)[0])
+            return self._asked(what, number, module, fds)
+
+    def end(self, number: int, started_by: subprocess.Popen[bytes] | None) -> int:
+        """End a child and return its exit status. OSError where the server that started it has ended.
+
+        A later server is no parent of that child, and its process id may be somebody else's by now.
+        """
+        with self._lock:
+            if self._gone() or started_by is not self.process:
+                raise OSError("the process that started the reader is gone")
+            return self._asked(_END, number)
+
+    def _gone(self) -> bool:
+        return self._owner != os.getpid() or self.process is None or self.process.poll() is not None
+
+    def _asked(self, what: bytes, number: int = 0, module: str = "", fds: tuple[int, ...] = ()) -> int:
+        if module and module in self._imported:
+            return 0
+        self._imported.add(module)
+        socket.send_fds(self._link, [_REQUEST.pack(what, number, module.encode())], fds)
+        answer = self._link.recv(_ANSWER.size)
+        if len(answer) < _ANSWER.size:
+            raise OSError("the process that starts readers is gone")
+        return int(_ANSWER.unpack(answer)[0])
 
     def _start(self) -> None:
         here, there = socket.socketpair()
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({there.fileno()})"
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[there.fileno()]
         )
         there.close()
@@ -268,7 +284,7 @@ class Child:
             ResourceError: No process can be started.
         """
         self.at: FileAtWork | None = None
-        self._pid = 0
+        self._pid, self._started_by = 0, _server.process
         task, order = os.pipe()
         result, results = os.pipe()
         self._results = Connection(result, writable=False)
@@ -278,6 +294,7 @@ class Child:
                 try:
                     _server.ask(_IMPORT, module=function.__module__)
                     self._pid = _server.ask(_START, fds=(task, results))
+                    self._started_by = _server.process
                 finally:
                     os.close(task)
                 sender.send_bytes(pickle.dumps((function, args), 5))
@@ -319,7 +336,7 @@ class Child:
         self._results.close()
         pid, self._pid = self._pid, 0
         with suppress(OSError):
-            return _server.ask(_END, pid) if pid else 0
+            return _server.end(pid, self._started_by) if pid else 0
         return 0
 
 

@@ -382,7 +382,7 @@ def _hint(name: str, choices: Iterable[str]) -> str:
     close = nearest(name, choices)
     if close is not None:
         return f"did you mean '{close}'?"
-    return f"wanted one of {', '.join(choices)}" if len(choices) <= 12 else "params/*.yaml list every name"
+    return f"wanted one of {', '.join(choices)}" if len(choices) <= 16 else "params/*.yaml list every name"
 
 
 def _renamed(name: str) -> str:

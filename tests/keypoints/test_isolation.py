@@ -4,6 +4,7 @@ import itertools
 import os
 import resource
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -201,7 +202,7 @@ def test_several_threads_may_read_at_once(corpus: Path) -> None:
 
 def test_a_server_that_was_killed_is_started_again(corpus: Path) -> None:
     list(formats.read(corpus))
-    server = isolation._server._process
+    server = isolation._server.process
     assert server is not None
     server.kill()
     server.wait()
@@ -211,3 +212,24 @@ def test_a_server_that_was_killed_is_started_again(corpus: Path) -> None:
 def test_the_end_of_a_process_without_a_file_is_no_files_fault() -> None:
     with pytest.raises(ResourceError, match="crashed"):
         raise ChildDied(None, signal.SIGSEGV).error()
+
+
+def test_a_later_server_ends_no_process_that_it_did_not_start() -> None:
+    """The process id of a reader whose server is gone may be anybody's by now."""
+    before = Child(endless)
+    before.receive()
+    server = isolation._server.process
+    assert server is not None
+    server.kill()
+    server.wait()
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        before._pid = innocent.pid
+        later = Child(pid)  # starts another server
+        later.receive()
+        assert before.end() == 0
+        assert innocent.poll() is None
+        later.end()
+        innocent.kill()
+    again = Child(pid)  # the later server has not ended
+    assert again.receive() and isolation._server.process not in (None, server)
+    again.end()

@@ -11,7 +11,6 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests import warm
 from tests.conftest import use_store
 
 Start = Callable[..., subprocess.CompletedProcess[str]]
@@ -19,14 +18,17 @@ Start = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def start(fresh_store: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """The skeleton stage by two processes, in a folder of its own with an empty store."""
+    """The skeleton stage by two processes, in a folder of its own with an empty store.
+
+    Not forked from a warm process: what torchrun writes depends on the environment in which it is imported.
+    """
     shutil.copy(fresh_store, tmp_path / "mlflow.db")
     use_store(tmp_path, monkeypatch)
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         words = ["--data", str(tiny_data), "--config-override", str(tiny_data / "tiny.yaml"), "--processes", "2", *more]
         command = [sys.executable, "-m", "entrypoints.skeleton", *words]
-        return warm.run(command)
+        return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
     return run
 
@@ -45,8 +47,8 @@ def test_two_processes_train_in_one_run(start: Start) -> None:
 def test_a_mistake_is_told_once(start: Start) -> None:
     done = start("--batch-size", "1")
     assert done.returncode == 2
-    assert done.stderr.strip().startswith("ParamsError: training.batch_size: 1 clips a step for 2 processes")
-    assert done.stderr.count("Error") == 1
+    [told] = [line for line in done.stderr.splitlines() if "rror" in line or "Traceback" in line]
+    assert told.startswith("ParamsError: training.batch_size: 1 clips a step for 2 processes")
     [run] = mlflow.MlflowClient().search_runs(["0"])
     assert run.info.status == "FAILED"
     assert not mlflow.MlflowClient().search_registered_models()
