@@ -5,7 +5,6 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -47,6 +46,7 @@ def json_record(folder: Path, name: str, values: list[float]) -> None:
 
 
 def hdf5(folder: Path, name: str, values: list[float]) -> None:
+    h5py = pytest.importorskip("h5py", reason="the optional extra hdf5 is not installed")
     with h5py.File(folder / "clip.h5", "w") as file:
         file["keypoints"], file[name] = CLIP, values
 
