@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from sign_models.data.corpus import Corpus
+from sign_models.data.frame_rate import pick
 from sign_models.data.splits import clips_of_split
 from sign_models.keypoints.layouts import PARTS
 from sign_models.keypoints.resample import resample
@@ -77,16 +79,7 @@ def degraded(corpus: Corpus, split: str, kind: str) -> Corpus:
 
 def part_of(corpus: Corpus, places: Sequence[int] | np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> Corpus:
     """Some clips of a corpus, changed, in a corpus of their own."""
-    clips = [change(corpus.clip(i)) for i in places]
-    offsets = np.concatenate([[0], np.cumsum([len(clip) for clip in clips])])
-    return Corpus(
-        [corpus.ids[i] for i in places],
-        np.concatenate(clips),
-        offsets,
-        [corpus.fps[i] for i in places],
-        [corpus.splits[i] for i in places],
-        [corpus.groups[i] for i in places],
-        [corpus.texts[i] for i in places],
-        "",
-        corpus.sources,
-    )
+    few = pick(corpus, np.asarray(places))
+    clips = [change(few.clip(i)) for i in range(len(few))]
+    offsets = np.cumsum([0, *map(len, clips)], dtype=np.int64)
+    return replace(few, frames=np.concatenate(clips), offsets=offsets)
