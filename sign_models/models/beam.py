@@ -10,16 +10,30 @@ B clips, K beams, S vectors, L tokens, D width, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from sign_models.kernels.replay import Replay
+
 LOG_ZERO = -1e9  # log probability of what may not be chosen
+FEWEST = 64  # clips that a GPU is no slower with than with half as many
 
 
-class Cache(Protocol):
-    """What a decoder keeps between two tokens."""
+class Stepper(Protocol):
+    """A decoder in the middle of texts. What step() and reorder() change stays where it is in memory."""
+
+    def step(self, tokens: Tensor) -> Tensor:
+        """Go on by one token in every beam.
+
+        Args:
+            tokens: (B, K), that the beams have just taken.
+
+        Returns:
+            Logits of their next tokens (B, K, V) float32.
+        """
+        ...
 
     def reorder(self, parents: Tensor) -> None:
         """Let each beam go on from another one.
@@ -36,18 +50,15 @@ class Cache(Protocol):
         """
 
 
-C = TypeVar("C", bound=Cache)
-
-
-class Decoder(Protocol[C]):
+class Decoder(Protocol):
     """What beam search asks of a decoder."""
 
     bos_id: int
     eos_id: int
     pad_id: int
 
-    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> C:
-        """A cache for texts of clips.
+    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> Stepper:
+        """Begin texts of clips.
 
         Args:
             encoded: (B, S, D).
@@ -56,19 +67,7 @@ class Decoder(Protocol[C]):
             max_length: Calls of step() at most.
 
         Returns:
-            The cache.
-        """
-        ...
-
-    def step(self, tokens: Tensor, cache: C) -> Tensor:
-        """Go on by one token in every beam.
-
-        Args:
-            tokens: (B, K), that the beams have just taken.
-            cache: What they wrote so far; takes the tokens in.
-
-        Returns:
-            Logits of their next tokens (B, K, V) float32.
+            What goes on by one token in every beam.
         """
         ...
 
@@ -118,10 +117,11 @@ class Ended:
         """
         ending = ending & ~self.there.all(1, keepdim=True)
         scores = torch.where(ending, scores, LOG_ZERO)
-        self.scores, best = torch.cat([self.scores, scores], 1).topk(scores.shape[1])
-        self.texts = torch.cat([self.texts, texts], 1).gather(1, best.unsqueeze(-1).expand_as(texts))
-        self.likelihoods = torch.cat([self.likelihoods, likelihoods], 1).gather(1, best)
-        self.there = torch.cat([self.there, ending], 1).gather(1, best)
+        scores, best = torch.cat([self.scores, scores], 1).topk(scores.shape[1])
+        self.scores.copy_(scores)
+        self.texts.copy_(torch.cat([self.texts, texts], 1).gather(1, best.unsqueeze(-1).expand_as(texts)))
+        self.likelihoods.copy_(torch.cat([self.likelihoods, likelihoods], 1).gather(1, best))
+        self.there.copy_(torch.cat([self.there, ending], 1).gather(1, best))
 
     def keep(self, clips: Tensor) -> None:
         """Forget all other clips.
@@ -133,9 +133,83 @@ class Ended:
         self.likelihoods, self.there = self.likelihoods[clips], self.there[clips]
 
 
+class Search:
+    """Beams of some clips, and what has ended of them. Its tensors stay where they are but for keep()."""
+
+    def __init__(self, decoder: Decoder, encoded: Tensor, mask: Tensor, beams: int, lengths: list[float]) -> None:
+        """Begin texts.
+
+        Args:
+            decoder: What writes.
+            encoded: (B, S, D), what it reads.
+            mask: (B, S) bool.
+            beams: K.
+            lengths: By tokens of a text less one, what its log likelihood is divided by.
+        """
+        B, device = len(encoded), encoded.device
+        self.end, self.lengths = decoder.eos_id, torch.tensor(lengths, device=device)
+        self.stepper = decoder.start(encoded, mask, beams, len(lengths) + 1)
+        self.ended = Ended.none(B, beams, len(lengths), decoder.pad_id, device)
+        self.running, self.scores = self.ended.texts.clone(), self.ended.scores.clone()
+        self.scores[:, 0] = 0.0  # the beams are one at first
+        self.tokens = torch.full((B, beams), decoder.bos_id, device=device)
+        self.place = torch.zeros(1, dtype=torch.long, device=device)  # of the next tokens in a text
+
+    def advance(self) -> None:
+        """Go on by one token. Without questions to a GPU, which replays it."""
+        came, token, best = self._next()
+        ends, K = token == self.end, self.scores.shape[1]
+        if not token.is_cpu or bool(ends[:, :K].any()):
+            self._end(came, token, best, best[:, :K], ends[:, :K])
+        scores, kept = torch.where(ends, best + LOG_ZERO, best).topk(K)
+        self.scores.copy_(scores)
+        self.tokens.copy_(token.gather(1, kept))
+        parents = came.gather(1, kept)
+        self.stepper.reorder(parents)
+        self.running.copy_(self._go_on(parents, self.tokens))
+        self.place += 1
+
+    def finish(self) -> None:
+        """Take the last token, behind which every text is cut."""
+        came, token, best = self._next()
+        K = self.scores.shape[1]
+        self.stepper.reorder(came[:, :K])
+        behind = self.stepper.step(token[:, :K]).log_softmax(-1)[..., self.end]
+        likelihood = best[:, :K] + behind.masked_fill(token[:, :K] == self.end, 0.0)
+        self._end(came, token, best, likelihood, torch.ones_like(likelihood, dtype=torch.bool))
+
+    def keep(self, clips: Tensor) -> None:
+        """Forget all other clips.
+
+        Args:
+            clips: (N,) places of the clips that stay.
+        """
+        self.running, self.scores, self.tokens = self.running[clips], self.scores[clips], self.tokens[clips]
+        self.ended.keep(clips)
+        self.stepper.keep(clips)
+
+    def _next(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The best tokens to go on with (B, 2 K): the beam that each is of, the token, the log likelihood."""
+        log_p = self.stepper.step(self.tokens).log_softmax(-1)
+        V, K = log_p.shape[-1], log_p.shape[1]
+        best, place = (log_p + self.scores.unsqueeze(-1)).flatten(1).topk(2 * K)  # enough where half of them end
+        came = place // V
+        return came, place - came * V, best
+
+    def _end(self, came: Tensor, token: Tensor, best: Tensor, likelihood: Tensor, ending: Tensor) -> None:
+        K = ending.shape[1]
+        texts = self._go_on(came[:, :K], token[:, :K])
+        self.ended.add(texts, best[:, :K] / self.lengths[self.place], likelihood, ending)
+
+    def _go_on(self, parents: Tensor, tokens: Tensor) -> Tensor:
+        """Texts (B, K, L) of these beams with one token more."""
+        texts = self.running.gather(1, parents.unsqueeze(-1).expand_as(self.running))
+        return texts.index_copy_(2, self.place, tokens.unsqueeze(-1))
+
+
 @torch.no_grad()
 def beam_search(
-    decoder: Decoder[C], encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
+    decoder: Decoder, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
 ) -> tuple[Tensor, Tensor]:
     """The best token sequences of each clip.
 
@@ -155,48 +229,23 @@ def beam_search(
         The token ids (B, K, L), best first, padding behind the end of each; and the log likelihood of each with its end
         (B, K).
     """
-    B, K, device = len(encoded), beams, encoded.device
-    cache = decoder.start(encoded, mask, K, max_length + 1)
-    ended = Ended.none(B, K, max_length, decoder.pad_id, device)
-    running, scores = ended.texts.clone(), ended.scores.clone()
-    found, likelihoods, clips = running.clone(), torch.zeros_like(scores), torch.arange(B, device=device)
-    scores[:, 0] = 0.0  # the beams are one at first
-    tokens = torch.full((B, K), decoder.bos_id, device=device)
-    for step in range(max_length):
-        log_p = decoder.step(tokens, cache).log_softmax(-1)
-        V, last = log_p.shape[-1], step + 1 == max_length
-        best, place = (log_p + scores.unsqueeze(-1)).flatten(1).topk(2 * K)  # enough to go on where half of them end
-        came = place // V
-        token = place - came * V
-        ends = token == decoder.eos_id
-        going = clips  # places of the clips that go on
-        if last or device.type != "cpu" or bool(ends[:, :K].any()):
-            likelihood = best[:, :K]
-            if last:
-                likelihood = likelihood + _cut(decoder, cache, came[:, :K], token[:, :K])
-            texts = running.gather(1, came[:, :K, None].expand(-1, -1, max_length))
-            texts[:, :, step] = token[:, :K]
-            ended.add(texts, best[:, :K] / (step + 1) ** length_penalty, likelihood, ends[:, :K] | last)
-            going = (~ended.there.all(1)).nonzero().squeeze(1)  # waits for the device
-        retire = 2 * len(going) <= len(clips)
-        if last or retire:
-            found[clips], likelihoods[clips] = ended.texts, ended.likelihoods
-            if last or not len(going):
-                break
-        scores, kept = torch.where(ends, best + LOG_ZERO, best).topk(K)
-        parents, tokens = came.gather(1, kept), token.gather(1, kept)
-        cache.reorder(parents)
-        running = running.gather(1, parents.unsqueeze(-1).expand_as(running))
-        running[:, :, step] = tokens
-        if retire:
-            clips, running, scores, tokens = clips[going], running[going], scores[going], tokens[going]
-            ended.keep(going)
-            cache.keep(going)
+    B, device = len(encoded), encoded.device
+    search = Search(decoder, encoded, mask, beams, [(n + 1) ** length_penalty for n in range(max_length)])
+    found, likelihoods = search.running.clone(), torch.zeros_like(search.scores)
+    clips = torch.arange(B, device=device)
+    advance = Replay(search.advance, device)
+    fewest = 0 if device.type == "cpu" else FEWEST
+    for _ in range(max_length - 1):
+        advance()
+        going = (~search.ended.there.all(1)).nonzero().squeeze(1)  # waits for the device
+        if not len(going):
+            break
+        if 2 * len(going) <= len(clips) > fewest:
+            found[clips], likelihoods[clips] = search.ended.texts, search.ended.likelihoods
+            clips = clips[going]
+            search.keep(going)
+            advance = Replay(search.advance, device)
+    else:
+        search.finish()
+    found[clips], likelihoods[clips] = search.ended.texts, search.ended.likelihoods
     return found, likelihoods
-
-
-def _cut(decoder: Decoder[C], cache: C, parents: Tensor, tokens: Tensor) -> Tensor:
-    """Log likelihood of an end behind the last tokens (B, K); 0 where they are ends. parents: (B, K), of the tokens."""
-    cache.reorder(parents)
-    log_p = decoder.step(tokens, cache).log_softmax(-1)
-    return log_p[..., decoder.eos_id].masked_fill(tokens == decoder.eos_id, 0.0)

@@ -1,7 +1,7 @@
 """Connectionist temporal classification (Graves et al. 2006) that a CUDA graph can capture.
 
-torch's own loss reads the lengths on the host. That waits for the GPU in every step and cannot be captured. This one is
-a scan over time that never leaves the device. B batch, S vectors, L tokens, V vocabulary.
+torch's own loss reads the lengths on the host. That waits for the GPU in every training step and cannot be captured.
+This one is a scan over time that never leaves the device. B batch, S vectors, L tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def ctc_loss(
     Returns:
         (B,) float32, with a gradient for log_p.
     """
-    if log_p.device.type == "cpu":  # where lengths cost nothing and torch's loop is the faster one
+    if log_p.device.type == "cpu" or not torch.is_grad_enabled():  # where torch's loop is the faster one
         return F.ctc_loss(
             log_p.transpose(0, 1), targets, steps, lengths, blank=blank, reduction="none", zero_infinity=zero_infinity
         )

@@ -1,17 +1,15 @@
-"""The text decoder that is trained from scratch: a small Transformer decoder with a key/value cache of its own.
+"""The text decoder that is trained from scratch: a small Transformer decoder.
 
 It computes what the decoder of T5 (Raffel et al. 2020) does: norms before each part without a mean (RMSNorm), attention
 whose products are not scaled, a bias for each distance between tokens that all layers share, and an output layer that
 is the embedding. docs/decisions/0003-text-decoder.md says why it is ours, and why it stays so close.
 
-B clips, K beams, S vectors, L tokens, H heads, D width, V vocabulary, P places of the cache (tokens times beams).
+B clips, K beams, S vectors, L tokens, H heads, D width, V vocabulary.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.models.beam import beam_search
+from sign_models.models.decoding import DecoderWeights, LayerWeights, Stepper, distance_buckets, split
 from sign_models.models.earlier import rename_t5_weights
 from sign_models.models.text import IGNORED, TextModel
 
@@ -45,17 +44,6 @@ class Attention(nn.Module):
         self.q, self.k, self.v, self.o = (nn.Linear(width, width, bias=False) for _ in range(4))
         self.distance_bias = nn.Embedding(BUCKETS, heads) if tells_distance else None
 
-    def split(self, x: Tensor) -> Tensor:
-        """Split vectors by heads.
-
-        Args:
-            x: (B, T, D).
-
-        Returns:
-            (B, H, T, D / H).
-        """
-        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
-
     def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
         """Attend from x to source.
 
@@ -67,7 +55,7 @@ class Attention(nn.Module):
         Returns:
             (B, L, D).
         """
-        q, k, v = self.split(self.q(x)), self.split(self.k(source)), self.split(self.v(source))
+        q, k, v = (split(part, self.heads) for part in (self.q(x), self.k(source), self.v(source)))
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, scale=1.0)
         return cast(Tensor, self.o(y.transpose(1, 2).flatten(2)))
@@ -114,75 +102,6 @@ class DecoderLayer(nn.Module):
         return cast(Tensor, x + self.dropout(self.feed_out(y)))
 
 
-class LayerCache:
-    """What a layer keeps of a clip's vectors and of its beams' tokens so far."""
-
-    def __init__(self, layer: DecoderLayer, encoded: Tensor, places: int) -> None:
-        """Compute what cross-attention takes from the clips, once a clip and not once a beam.
-
-        Args:
-            layer: Whose.
-            encoded: (B, S, D).
-            places: P.
-        """
-        own, cross = layer.self_attention, layer.cross_attention
-        self.clip_keys, self.clip_values = cross.split(cross.k(encoded)), cross.split(cross.v(encoded))
-        shape = (*self.clip_keys.shape[:2], places, self.clip_keys.shape[-1])
-        self.keys, self.values = self.clip_keys.new_zeros(shape), self.clip_keys.new_zeros(shape)
-        self.qkv = torch.cat([own.q.weight, own.k.weight, own.v.weight])
-        if torch.is_autocast_enabled(encoded.device.type):  # which would cast what is no parameter in every step
-            self.qkv = self.qkv.to(self.keys.dtype)
-
-    def keep(self, clips: Tensor) -> None:
-        """Forget all other clips.
-
-        Args:
-            clips: (N,) places of the clips that stay.
-        """
-        self.clip_keys, self.clip_values = self.clip_keys[clips], self.clip_values[clips]
-        self.keys, self.values = self.keys[clips], self.values[clips]
-
-
-@dataclass
-class DecoderCache:
-    """What the decoder keeps between two tokens of the beams of some clips.
-
-    All beams of a clip write into one cache and remember which of its places are their own past. So a new order of the
-    beams moves that memory alone, and no keys or values.
-
-    Attributes:
-        layers: Keys and values of each layer.
-        seen: (B, 1, 1, S) bool, which vectors are a clip's.
-        past: (B, K, P) bool, which places hold a beam's own tokens.
-        bias: (L, 1, H, 1, P), of the distances from each token to each place.
-        tokens: That every beam has so far.
-    """
-
-    layers: list[LayerCache]
-    seen: Tensor
-    past: Tensor
-    bias: Tensor
-    tokens: int = 0
-
-    def reorder(self, parents: Tensor) -> None:
-        """Let each beam go on from another one.
-
-        Args:
-            parents: (B, K), which beam each of them was before.
-        """
-        self.past = self.past.gather(1, parents.unsqueeze(-1).expand_as(self.past))
-
-    def keep(self, clips: Tensor) -> None:
-        """Forget all other clips.
-
-        Args:
-            clips: (N,) places of the clips that stay.
-        """
-        self.seen, self.past = self.seen[clips], self.past[clips]
-        for layer in self.layers:
-            layer.keep(clips)
-
-
 class TextDecoder(TextModel):
     """A Transformer decoder over the temporal model's vectors."""
 
@@ -208,7 +127,7 @@ class TextDecoder(TextModel):
         self.layers = nn.ModuleList(DecoderLayer(width, heads, dropout, place == 0) for place in range(layers))
         self.norm = nn.RMSNorm(width, EPSILON)
         self.dropout = nn.Dropout(dropout)
-        self.register_buffer("buckets", _distance_buckets(), persistent=False)
+        self.register_buffer("buckets", distance_buckets(BUCKETS, FAR), persistent=False)
         self.reset_parameters()
         self.register_load_state_dict_pre_hook(rename_t5_weights)  # type: ignore[no-untyped-call]
 
@@ -286,90 +205,45 @@ class TextDecoder(TextModel):
         """The best texts of each clip, with the log likelihood of each. See TextModel.generate()."""
         return beam_search(self, encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
 
-    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> DecoderCache:
-        """A cache for texts of clips.
+    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> Stepper:
+        """Begin texts of clips.
 
         Args:
             encoded: (B, S, D), of encode().
             mask: (B, S) bool.
             beams: K, of each clip.
-            max_length: Calls of step() at most.
+            max_length: Tokens of a text at most, and one more.
 
         Returns:
-            The cache.
+            What goes on by one token in every beam.
         """
-        place = torch.arange(max_length, device=mask.device)
-        bias = self.distance_bias(place.unsqueeze(1) - place).repeat_interleave(beams, 1)  # (L, P, H)
-        return DecoderCache(
-            [LayerCache(layer, encoded, max_length * beams) for layer in self.blocks],
-            mask[:, None, None, :],
-            mask.new_zeros(len(mask), beams, max_length * beams),
-            bias.transpose(1, 2)[:, None, :, None],
+        return Stepper(self.weights(), encoded, mask, beams, max_length)
+
+    def weights(self) -> DecoderWeights:
+        """The weights as a step takes them.
+
+        Returns:
+            The parameters themselves, but for one product in place of three.
+        """
+        layers = []
+        for layer in self.blocks:
+            own, cross = layer.self_attention, layer.cross_attention
+            norms = (layer.self_norm.weight, layer.cross_norm.weight, layer.feed_norm.weight)
+            qkv = torch.cat([own.q.weight, own.k.weight, own.v.weight])
+            to_clip = (cross.q.weight, cross.k.weight, cross.v.weight, cross.o.weight)
+            feed_in, feed_out = layer.feed_in.weight, layer.feed_out.weight
+            layers.append(LayerWeights(norms, qkv, own.o.weight, to_clip, (feed_in,), feed_out))
+        return DecoderWeights(
+            layers,
+            self.embedding.weight,
+            self.norm.weight,
+            self.embedding.weight,
+            self.width**-0.5,
+            self.distance_bias(torch.arange(FAR + 1, device=self.buckets.device)),
+            self.blocks[0].self_attention.heads,
+            EPSILON,
+            F.relu,
         )
-
-    def step(self, tokens: Tensor, cache: DecoderCache) -> Tensor:
-        """Go on by one token in every beam.
-
-        Args:
-            tokens: (B, K), that the beams have just taken.
-            cache: What they wrote so far; takes the tokens in.
-
-        Returns:
-            Logits of their next tokens (B, K, V).
-        """
-        K, begin = tokens.shape[1], cache.tokens * tokens.shape[1]
-        end = begin + K
-        cache.past[:, :, begin:end] = torch.eye(K, dtype=torch.bool, device=tokens.device)
-        bias = torch.where(cache.past[:, None, :, :end], cache.bias[cache.tokens, ..., :end], -torch.inf)
-        x = self.embedding(tokens)
-        for layer, kept in zip(self.blocks, cache.layers, strict=True):
-            x = _step(layer, kept, x, bias.to(kept.keys.dtype), cache.seen, begin)
-        cache.tokens += 1
-        return _times(self.norm(x) * self.width**-0.5, self.embedding.weight).float()
-
-
-def _step(layer: DecoderLayer, kept: LayerCache, x: Tensor, bias: Tensor, seen: Tensor, begin: int) -> Tensor:
-    """One token of every beam through a layer.
-
-    Args:
-        layer: Which.
-        kept: Its cache; takes the keys and values of x in.
-        x: (B, K, D) float32.
-        bias: (B, H, K, P), of the places filled so far.
-        seen: (B, 1, 1, S) bool.
-        begin: Place of the cache that x goes to.
-
-    Returns:
-        (B, K, D) float32.
-    """
-    own, cross, end = layer.self_attention, layer.cross_attention, begin + x.shape[1]
-    q, k, v = (own.split(part) for part in _times(layer.self_norm(x), kept.qkv).chunk(3, -1))
-    kept.keys[:, :, begin:end], kept.values[:, :, begin:end] = k, v
-    y = F.scaled_dot_product_attention(q, kept.keys[:, :, :end], kept.values[:, :, :end], attn_mask=bias, scale=1.0)
-    x = x + _times(y.transpose(1, 2).flatten(2), own.o.weight)
-    q = cross.split(_times(layer.cross_norm(x), cross.q.weight))
-    y = F.scaled_dot_product_attention(q, kept.clip_keys, kept.clip_values, attn_mask=seen, scale=1.0)
-    x = x + _times(y.transpose(1, 2).flatten(2), cross.o.weight)
-    return x + _times(F.relu(_times(layer.feed_norm(x), layer.feed_in.weight)), layer.feed_out.weight)
-
-
-def _times(x: Tensor, weight: Tensor) -> Tensor:
-    """Product of x (B, L, D) and weight (N, D) -> (B, L, N).
-
-    For the few rows of one clip a CPU of several threads takes the weight first: they share the rows of what comes
-    first. The result is made contiguous, since attention's fused kernel wants that.
-    """
-    if x.device.type != "cpu" or len(x) > 1 or torch.get_num_threads() == 1:
-        return F.linear(x, weight)
-    return (weight @ x[0].T).T.contiguous().unsqueeze(0)
-
-
-def _distance_buckets() -> Tensor:
-    """(FAR + 1,) the bucket of each distance back: one for each near token, wider ones farther off (T5)."""
-    exact = BUCKETS // 2
-    distance = torch.arange(FAR + 1)
-    wide = torch.log(distance.float() / exact) / math.log(FAR / exact) * (BUCKETS - exact)
-    return torch.where(distance < exact, distance, (exact + wide.clamp(min=0).long()).clamp(max=BUCKETS - 1))
 
 
 def _draw(deviations: list[tuple[nn.Linear | nn.Embedding, float]]) -> None:

@@ -1,6 +1,6 @@
 """A text model of Transformers on the text side: it reads vectors in place of token embeddings.
 
-Only its public interface is used: its forward in training, `generate` for texts.
+Only its public interface is used: its forward in training, `generate` for texts. T5 and mT5 are searched by t5.py.
 
 B clips, K beams, S vectors, L tokens, D width of the model's embeddings, V vocabulary.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +34,8 @@ from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from sign_models.errors import ParamsError
+from sign_models.models.beam import beam_search
+from sign_models.models.t5 import T5Decoder, is_t5
 from sign_models.models.text import IGNORED, TextModel
 
 KEPT = "kept_tokens"  # in the config of a pruned model: which of the tokenizer's ids its own are, in order
@@ -162,10 +165,30 @@ class PretrainedText(TextModel):
     def generate(
         self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
     ) -> tuple[Tensor, Tensor]:
-        """The best texts of each clip, with the log likelihood of each. See TextModel.generate().
+        """The best texts of each clip, with the log likelihood of each. See TextModel.generate()."""
+        search = self.generate_by_transformers
+        if is_t5(self.model.config):
+            search = partial(beam_search, T5Decoder(self.model, self.eos_id))
+        return search(encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
+
+    @torch.no_grad()
+    def generate_by_transformers(
+        self, encoded: Tensor, mask: Tensor, *, beams: int, max_length: int, length_penalty: float
+    ) -> tuple[Tensor, Tensor]:
+        """As generate(), of any model.
 
         Not known is the log likelihood of a text without an end, and of all texts where the log probabilities of every
         token would take more memory than MAX_KEPT_SCORES.
+
+        Args:
+            encoded: (B, S, D), of encode().
+            mask: (B, S) bool.
+            beams: Texts that are followed, and returned.
+            max_length: Tokens of a text at most.
+            length_penalty: Exponent of a text's length, which its log likelihood is divided by.
+
+        Returns:
+            The token ids (B, beams, L), best first, and the log likelihood of each text (B, beams).
         """
         config = self.model.config
         of_beams = {"length_penalty": length_penalty, "early_stopping": True} if beams > 1 else {}

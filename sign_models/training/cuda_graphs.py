@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sign_models.data.batching import BatchPlan
+from sign_models.kernels.replay import gc_paused
 from sign_models.training.device import to_device
 from sign_models.training.distributed import ProcessGroup
 
@@ -103,19 +102,3 @@ class CudaGraphCache:
         ):
             values = work(plan)
         return CapturedStep(graph, plan, values)
-
-
-@contextmanager
-def gc_paused() -> Iterator[None]:
-    """Pause the garbage collector: to free a graph of an earlier training would end the capture of another one.
-
-    Yields:
-        Nothing.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

@@ -7,8 +7,11 @@ import torch
 from torch import Tensor
 from transformers import T5Config, T5ForConditionalGeneration
 
+from sign_models.kernels import set_eager
 from sign_models.models import text
+from sign_models.models.beam import Search
 from sign_models.models.decoder import TextDecoder
+from sign_models.models.decoding import Stepper
 from sign_models.models.pretrained import PretrainedText
 
 VOCABULARY, WIDTH, LAYERS, HEADS = 12, 32, 2, 4
@@ -57,7 +60,7 @@ def test_beams_are_those_of_transformers(beams: int, length_penalty: float) -> N
         ours, theirs, encoded, mask = made(seed)
         asked = {"beams": beams, "max_length": LONGEST, "length_penalty": length_penalty}
         found, likelihoods = ours.generate(encoded, mask, **asked)
-        wanted, _ = theirs.generate(encoded, mask, **asked)
+        wanted, _ = theirs.generate_by_transformers(encoded, mask, **asked)
         assert texts(found) == texts(wanted)
         rows = [row if row[-1] == END else [*row, END] for row in texts(found)]
         labels = [torch.tensor(row + [text.IGNORED] * (LONGEST + 1 - len(row))) for row in rows]
@@ -85,11 +88,54 @@ def test_clips_that_are_done_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatc
         ours.embedding.weight[END] *= 3  # the end is likely, or unlikely
     asked = {"beams": 3, "max_length": LONGEST, "length_penalty": 1.0}
     alone = [ours.generate(encoded[i : i + 1], mask[i : i + 1], **asked)[0] for i in range(len(mask))]
-    clips, step = list[int](), ours.step
-    monkeypatch.setattr(ours, "step", lambda tokens, cache: clips.append(len(tokens)) or step(tokens, cache))
+    clips, step = list[int](), Stepper.step
+    monkeypatch.setattr(Stepper, "step", lambda self, tokens: clips.append(len(tokens)) or step(self, tokens))
     found, _ = ours.generate(encoded, mask, **asked)
     assert texts(found) == texts(torch.cat(alone))
     assert clips == sorted(clips, reverse=True) and len({*clips}) > 1
+
+
+@torch.no_grad()
+def test_a_step_of_the_search_asks_nothing_of_the_device() -> None:
+    """Or a GPU could not record it: on the device `meta` nothing has a value that could be asked for."""
+    with torch.device("meta"):
+        model = TextDecoder(VOCABULARY, WIDTH, LAYERS, HEADS, 0.0)
+        mask = torch.empty(3, 11, dtype=torch.bool)
+        search = Search(model, model.encode(torch.empty(3, 11, WIDTH), mask), mask, 4, [1.0] * LONGEST)
+        before = [id(tensor) for tensor in (search.running, search.scores, search.tokens, search.ended.texts)]
+        search.advance()
+    assert before == [id(tensor) for tensor in (search.running, search.scores, search.tokens, search.ended.texts)]
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        bool(search.scores.any())
+
+
+@pytest.mark.gpu  # it records steps
+@torch.no_grad()
+def test_recorded_steps_write_what_the_steps_themselves_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = TextDecoder(50, 64, 2, 4, 0.0).eval()
+    model.embedding.weight *= 0.3
+    model.embedding.weight[END] *= 3  # the end is likely, or unlikely
+    mask = torch.arange(30) < torch.randint(1, 31, (200, 1))
+    encoded = model.encode(torch.randn(200, 30, 64), mask)
+    asked = {"beams": 4, "max_length": LONGEST, "length_penalty": 1.0}
+    wanted, likelihoods = model.generate(encoded, mask, **asked)
+    ours, gpu = model.cuda(), (encoded.cuda(), mask.cuda())
+    replayed, replay = list[int](), torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: replayed.append(1) or replay(graph))
+    for _ in range(2):
+        found, scores = ours.generate(*gpu, **asked)
+        alike = [a == b for a, b in zip(texts(found.cpu()), texts(wanted), strict=True)]
+        assert sum(alike) > 0.98 * len(alike)  # products round otherwise there
+        assert torch.allclose(scores.cpu()[:, 0], likelihoods[:, 0], atol=0.05)
+    assert len(replayed) > 20
+    set_eager(True)
+    try:
+        replayed.clear()
+        plain, _ = ours.generate(*gpu, **asked)
+    finally:
+        set_eager(False)
+    assert not replayed and texts(plain.cpu()) == texts(found.cpu())
 
 
 @torch.no_grad()
@@ -104,5 +150,5 @@ def test_the_log_likelihood_of_a_text_is_that_of_its_tokens(monkeypatch: pytest.
             log_p = model.logits(encoded[clip : clip + 1], mask[clip : clip + 1], tokens).log_softmax(-1)
             assert found[i].item() == pytest.approx(log_p.gather(-1, tokens.unsqueeze(-1)).sum().item(), abs=1e-4)
         with monkeypatch.context() as patched:
-            patched.setattr(text, "SCORED", 4)  # one text at a time
+            patched.setattr(text, "MAX_LOG_PROBS", 1)  # one text at a time
             assert torch.allclose(model.log_likelihood(encoded, mask, labels, clips), found, atol=1e-5)

@@ -73,15 +73,15 @@ def test_token_by_token_it_writes_what_it_was_taught_whole(clips: int, half: boo
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         encoded = model.encode(prefix, mask)
         wanted = model.logits(encoded[owner], mask[owner], texts.flatten(0, 1)).unflatten(0, (clips, beams))
-        cache = model.start(encoded, mask, beams, tokens)
+        stepper = model.start(encoded, mask, beams, tokens)
         order = torch.arange(beams).expand(clips, -1)  # the text that each beam takes
         before = torch.full((clips, beams), model.bos_id)
         for place in range(tokens):
-            found = model.step(before, cache)
+            found = stepper.step(before)
             at = order.unsqueeze(-1).expand_as(found)
             assert torch.allclose(found, wanted[:, :, place].gather(1, at), atol=0.1 if half else 1e-4)
             parents = torch.stack([torch.randperm(beams) for _ in range(clips)])
-            cache.reorder(parents)
+            stepper.reorder(parents)
             order = order.gather(1, parents)
             before = texts[:, :, place].gather(1, order)
 
@@ -115,7 +115,7 @@ def test_a_step_of_training_asks_nothing_of_the_host() -> None:
 
 def test_only_pretrained_text_models_know_transformers() -> None:
     folder = Path(models.__file__).parent
-    for name in ("text", "decoder", "beam", "alignment", "earlier"):
+    for name in ("text", "decoder", "decoding", "beam", "alignment", "earlier"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
         assert not [node for node in imported if "transformers" in ast.unparse(node)], name

@@ -40,6 +40,7 @@ HALVES = {"encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2
 CAUSAL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 MODELS: dict[str, Callable[..., Any]] = {
     "t5": lambda **of: T5Config(**SMALL, **of),
+    "flan": lambda **of: T5Config(**SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False, **of),
     "mt5": lambda **of: MT5Config(**SMALL, **of),
     "bart": lambda **of: BartConfig(**HALVES, forced_bos_token_id=5, decoder_start_token_id=2, **of),
     "mbart": lambda **of: MBartConfig(**HALVES, **of),
@@ -205,9 +206,9 @@ def test_log_likelihoods_are_known_of_texts_that_end(
     for seed in range(8):
         torch.manual_seed(seed)
         encoded = model.encode(3 * torch.randn(4, 5, model.width), mask)
-        tokens, _ = model.generate(encoded, mask, **asked)
+        tokens, _ = model.generate_by_transformers(encoded, mask, **asked)
         model.eos_id = int(tokens[seed % 4, 0, tokens.shape[-1] // 2])  # a token that is written
-        tokens, found = model.generate(encoded, mask, **asked)
+        tokens, found = model.generate_by_transformers(encoded, mask, **asked)
         ends = (tokens == model.eos_id).any(-1)
         assert torch.equal(found.isnan(), ~ends)
         behind = (tokens == model.eos_id).cumsum(-1) - (tokens == model.eos_id).long() > 0
@@ -217,9 +218,41 @@ def test_log_likelihoods_are_known_of_texts_that_end(
         states |= {*ends.flatten().tolist()}
         with monkeypatch.context() as patched:
             patched.setattr(pretrained, "MAX_KEPT_SCORES", 0)
-            again, unknown = model.generate(encoded, mask, **asked)
+            again, unknown = model.generate_by_transformers(encoded, mask, **asked)
         assert torch.equal(again, tokens) and unknown.isnan().all()
     assert True in states
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("rank", "prune"), [(0, False), (2, False), (0, True)])
+@pytest.mark.parametrize("form", ["t5", "flan", "mt5"])
+def test_a_t5_is_searched_as_transformers_searches_it(folders, form: str, rank: int, prune: bool) -> None:
+    """`flan`: gated, with an output layer that is not scaled, unlike the first T5."""
+    model = PretrainedText.from_pretrained(folders[form], clips.TEXTS if prune else None, rank).eval()
+    for name, change in model.named_parameters():
+        if name.endswith(".b"):
+            torch.nn.init.normal_(change, std=0.3)  # of a low rank, which is nothing at first
+    mask = torch.arange(5) < torch.tensor([5, 2, 4, 3]).unsqueeze(1)
+    ended = set()
+    for seed in range(6):
+        torch.manual_seed(seed)
+        encoded = model.encode(3 * torch.randn(4, 5, model.width), mask)
+        for beams, length_penalty in ((1, 1.0), (4, 0.7)):
+            asked = {"beams": beams, "max_length": 7, "length_penalty": length_penalty}
+            tokens, found = model.generate(encoded, mask, **asked)
+            wanted, likelihoods = model.generate_by_transformers(encoded, mask, **asked)
+            assert texts_of(tokens, model.eos_id) == texts_of(wanted, model.eos_id)
+            known = ~likelihoods.isnan()
+            assert torch.allclose(found[known], likelihoods[known], atol=1e-4)
+            ended |= {*(wanted == model.eos_id).any(-1).flatten().tolist()}
+        model.eos_id = model.model.config.eos_token_id = int(tokens[seed % 4, 0, 2])  # a token that is written
+    assert ended == {True, False}
+
+
+def texts_of(tokens: torch.Tensor, end: int) -> list[list[int]]:
+    """Up to the end."""
+    rows = tokens.flatten(0, 1).tolist()
+    return [row[: row.index(end)] if end in row else row for row in rows]
 
 
 def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_path: Path) -> None:

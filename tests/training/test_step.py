@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sign_models.kernels.replay import gc_paused
 from sign_models.training import cuda_graphs
 from sign_models.training.distributed import ALONE
 from sign_models.training.ema import ExponentialMovingAverage
@@ -79,12 +80,12 @@ def test_graphs_of_an_earlier_training_do_not_disturb_a_recording() -> None:
 
 
 def test_nothing_is_collected_while_a_step_is_recorded() -> None:
-    with cuda_graphs.gc_paused():
+    with gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()
     gc.disable()
     try:
-        with cuda_graphs.gc_paused():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     finally:
