@@ -5,10 +5,9 @@ B batch, S vectors, L tokens, D width, V vocabulary, E width of the space shared
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from sign_models.models.blocks import check_mask
 from sign_models.models.ctc import ctc_loss, reading_score
+from sign_models.models.n_best import NBest, first_of_alike, joint, padded_labels, searched_labels
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
 
@@ -47,48 +47,6 @@ class AlignmentLosses:
     contrast: Tensor | None
     token_accuracy: Tensor
     agreement: Tensor | None = None
-
-
-class NBest(NamedTuple):
-    """N texts for the clips of a batch, with what each head says of them."""
-
-    tokens: list[list[int]]
-    clip_index: list[int]  # the clip of each
-    decoder_log_likelihood: Tensor  # (N,) by the text model, its end included
-    ctc_log_likelihood: Tensor | None  # (N,) by CTC, where it was asked
-    lengths: Tensor  # (N,) tokens, the end included
-    ctc_tokens: Sequence[list[int]] = ()  # what CTC alone reads of each clip
-    ctc_tokens_score: Sequence[float] = ()  # as ctc.reading_score gives it
-
-    def ranked(
-        self, clips: int, ctc_weight: float, length_penalty: float
-    ) -> tuple[list[list[list[int]]], list[list[float]]]:
-        """The texts of each clip by the score of both heads.
-
-        Args:
-            clips: Of the batch.
-            ctc_weight: Of CTC's log likelihood, 0 to 1; the text model's has the rest.
-            length_penalty: Exponent of a text's length, which its log likelihood is divided by.
-
-        Returns:
-            For each clip its texts as token ids, best first, and their scores.
-        """
-        joint = _joint(self.decoder_log_likelihood, self.ctc_log_likelihood, ctc_weight)
-        score = joint / self.lengths**length_penalty
-        texts: list[list[list[int]]] = [[] for _ in range(clips)]
-        scores: list[list[float]] = [[] for _ in range(clips)]
-        values = score.tolist()
-        for row in torch.argsort(score, descending=True, stable=True).tolist():
-            texts[self.clip_index[row]].append(self.tokens[row])
-            scores[self.clip_index[row]].append(values[row])
-        return texts, scores
-
-
-def _joint(decoder: Tensor, ctc: Tensor | None, ctc_weight: float) -> Tensor:
-    """Log likelihood of each whole text (N,) by both heads (Watanabe et al. 2017)."""
-    if not ctc_weight or ctc is None:
-        return decoder
-    return (1 - ctc_weight) * decoder + ctc_weight * ctc
 
 
 def divergence(one: Tensor, other: Tensor) -> Tensor:
@@ -312,30 +270,19 @@ class AlignmentModel(nn.Module):
         beam, likelihoods = self.text.generate(
             encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty
         )
-        end, padding = self.text.eos_id, self.text.pad_id
-        greedy = self.greedy(ctc, mask)
-        rows: list[list[int]] = []
-        of_clip: list[int] = []
-        known: list[float] = []  # log likelihoods by the text model
-        for i, (found, sums) in enumerate(zip(beam.tolist(), likelihoods.tolist(), strict=True)):
-            texts: dict[tuple[int, ...], float] = {}
-            for tokens, total in zip(found, sums, strict=True):
-                text, dropped = _until_end(tokens, end, padding)
-                texts.setdefault(tuple(text), math.nan if dropped else total)
-            if ask_ctc:
-                texts.setdefault(tuple(greedy[i][: max_length - 1]), math.nan)
-            rows += [list(text) for text in texts]
-            of_clip += [i] * len(texts)
-            known += texts.values()
-        clip_index = torch.tensor(of_clip, device=mask.device)
-        longest = max(len(r) for r in rows) + 1
-        labels = torch.tensor([r + [end] + [IGNORED] * (longest - 1 - len(r)) for r in rows], device=mask.device)
-        score = torch.tensor(known, device=mask.device)
+        labels, unlike = searched_labels(beam, self.text.eos_id, self.text.pad_id)
+        score, greedy = likelihoods.masked_fill(unlike, torch.nan), self.greedy(ctc, mask)
+        if ask_ctc:
+            own = padded_labels([tokens[: max_length - 1] for tokens in greedy], self.text.eos_id).to(mask.device)
+            own = F.pad(own, (0, labels.shape[-1] - own.shape[-1]), value=IGNORED)
+            labels, score = torch.cat([labels, own.unsqueeze(1)], 1), F.pad(score, (0, 1), value=torch.nan)
+        chosen = first_of_alike(labels)
+        clip_index, labels, score = chosen.nonzero()[:, 0], labels[chosen], score[chosen]
+        labels = labels[:, : int((labels != IGNORED).sum(1).max())]
         if len(unknown := score.isnan().nonzero().squeeze(1)):
             score[unknown] = self.text.log_likelihood(encoded, mask, labels[unknown], clip_index[unknown])
         by_ctc = self.ctc_score(ctc, mask, labels, clip_index) if ask_ctc else None
-        sure = reading_score(ctc, mask, self.blank).tolist()
-        return NBest(rows, of_clip, score, by_ctc, (labels != IGNORED).sum(1), greedy, sure)
+        return NBest(labels, clip_index, score, by_ctc, greedy, reading_score(ctc, mask, self.blank).tolist())
 
     def ctc_score(self, ctc: Tensor, mask: Tensor, labels: Tensor, clip_index: Tensor) -> Tensor:
         """Log likelihood of given texts by CTC.
@@ -381,16 +328,14 @@ class AlignmentModel(nn.Module):
         prefix, ctc = self.read(representations, mask)
         end = self.text.eos_id
         rows = [tokens if len(tokens) < longest else [] for tokens in self.greedy(ctc, mask)]
-        longest = max(len(tokens) for tokens in rows) + 1
-        padded = [[*tokens, end] + [IGNORED] * (longest - 1 - len(tokens)) for tokens in rows]
-        labels = torch.tensor(padded, device=mask.device)
+        labels = padded_labels(rows, end).to(mask.device)
         log_p = self.text.logits(self.text.encode(prefix, mask), mask, labels).log_softmax(-1)
         known = labels != IGNORED
         alike = ((log_p.argmax(-1) == labels) | ~known).all(1)
         by_decoder = (log_p.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1) * known).sum(1)
         clip_index = torch.arange(len(rows), device=mask.device)
         by_ctc = self.ctc_score(ctc, mask, labels, clip_index) if ctc_weight else None
-        score = _joint(by_decoder, by_ctc, ctc_weight) / known.sum(1)
+        score = joint(by_decoder, by_ctc, ctc_weight) / known.sum(1)
         sure = alike & (score.exp() >= threshold)
         return [tokens if chosen else [] for tokens, chosen in zip(rows, sure.tolist(), strict=True)]
 
@@ -404,15 +349,9 @@ class AlignmentModel(nn.Module):
         Returns:
             The token ids of each clip.
         """
-        out = []
-        for path, length in zip(ctc.argmax(-1).cpu(), mask.sum(1).tolist(), strict=True):
-            tokens = torch.unique_consecutive(path[:length])
-            out.append(tokens[tokens != self.blank].tolist())
-        return out
-
-
-def _until_end(tokens: list[int], end: int, padding: int | None) -> tuple[list[int], bool]:
-    """The text up to its end without padding, and whether there was any in it."""
-    tokens = tokens[: tokens.index(end)] if end in tokens else tokens
-    text = [t for t in tokens if t != padding]
-    return text, len(text) < len(tokens)
+        path = ctc.argmax(-1)
+        read = (path != self.blank) & mask
+        read[:, 1:] &= path[:, 1:] != path[:, :-1]
+        counts, tokens = read.sum(1).tolist(), path[read].tolist()
+        ends = [*accumulate(counts)]
+        return [tokens[end - count : end] for count, end in zip(counts, ends, strict=True)]

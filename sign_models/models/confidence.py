@@ -95,6 +95,7 @@ def evidence(
     best, count = tokens[0], len(tokens[0]) + 1
     # a search that knew no other text tells nothing of how near another one is
     margin = min(MAX_MARGIN, (scores[0] - scores[1]) * count) if len(scores) > 1 else 0.0
-    alike = SequenceMatcher(None, best, ctc_tokens, autojunk=False).ratio()
+    equal = [*best] == [*ctc_tokens]  # as most are: the matcher would take as long as the search
+    alike = 1.0 if equal else SequenceMatcher(None, best, ctc_tokens, autojunk=False).ratio()
     total = max(MIN_TOTAL, scores[0] * count)
     return (max(MIN_TOTAL, scores[0]), total, margin, max(MIN_TOTAL, ctc), alike, math.log(vectors / count))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 IGNORED = -100  # label of padding, by the convention of torch's and transformers' losses
-SCORED = 4096  # tokens scored at once, each with a float for every entry of the vocabulary
+MAX_LOG_PROBS = 2**26  # log probabilities of every token of the vocabulary at a time, to score texts: 256 MiB
 
 
 class TextModel(nn.Module, ABC):
@@ -133,7 +133,8 @@ class TextModel(nn.Module, ABC):
             (N,) sums over the tokens of each text.
         """
         known, found = labels != IGNORED, []
-        for part in torch.split(torch.arange(len(labels), device=labels.device), max(1, SCORED // labels[0].numel())):
+        at_once = max(1, MAX_LOG_PROBS // (labels.shape[1] * self.vocabulary))
+        for part in torch.split(torch.arange(len(labels), device=labels.device), at_once):
             log_p = self.logits(encoded[clips[part]], mask[clips[part]], labels[part]).log_softmax(-1)
             token = log_p.gather(-1, labels[part].clamp(min=0).unsqueeze(-1)).squeeze(-1)
             found.append((token * known[part]).sum(1))

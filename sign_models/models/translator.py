@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import nlargest
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -132,7 +133,7 @@ class Translator(nn.Module):
 
     @torch.no_grad()
     def translate(
-        self, representations: Tensor, mask: Tensor, generation: Generation | None = None
+        self, representations: Tensor, mask: Tensor, generation: Generation | None = None, most: int | None = None
     ) -> list[list[Hypothesis]]:
         """Write texts of clips.
 
@@ -140,6 +141,7 @@ class Translator(nn.Module):
             representations: (B, S, D), of forward().
             mask: (B, S) bool.
             generation: How to search. None: by `self.generation`.
+            most: Hypotheses wanted of a clip. None: all.
 
         Returns:
             For each clip its hypotheses, best first.
@@ -154,16 +156,26 @@ class Translator(nn.Module):
             ask_ctc=bool(wanted.ctc_weight),
         )
         tokens, scores = found.ranked(len(mask), wanted.ctc_weight, wanted.length_penalty)
+        texts = iter(
+            self.decode([row for rows in tokens for row in rows[:most]])
+        )  # a batch at once takes a tenth of the time
         told = zip(tokens, scores, mask.sum(1).tolist(), found.ctc_tokens, found.ctc_tokens_score, strict=True)
-        return [self._hypotheses(*of_clip) for of_clip in told]
+        return [self._hypotheses([*islice(texts, len(of[0][:most]))], *of) for of in told]
 
     def _hypotheses(
-        self, tokens: list[list[int]], scores: list[float], vectors: int, ctc_tokens: list[int], ctc: float
+        self,
+        texts: list[str],
+        tokens: list[list[int]],
+        scores: list[float],
+        vectors: int,
+        ctc_tokens: list[int],
+        ctc: float,
     ) -> list[Hypothesis]:
+        """texts: Of the first of `tokens`, as many as are wanted."""
         known = evidence(tokens, scores, vectors, ctc_tokens, ctc)
-        best, *others = map(Hypothesis, self.decode(tokens), scores)
         sure = None if self.confidence is None else self.confidence(known)
-        return [replace(best, confidence=sure, evidence=known), *others]
+        best = Hypothesis(texts[0], scores[0], sure, known)
+        return [best, *(Hypothesis(text, score) for text, score in zip(texts[1:], scores[1:], strict=False))]
 
     def judge(self, best: Sequence[Hypothesis], reject_below: float) -> dict[str, Any]:
         """Say how sure a clip's texts are.

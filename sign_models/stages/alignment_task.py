@@ -291,7 +291,7 @@ class AlignmentTask:
             out = objective(Labelled(self._whole(clips), self._labels(clips).to(self.frames.device)))
             sums += len(clips) * np.array([1.0, float(out["text"]), float(out["ctc"])])
         model, greedy = objective.model, replace(self.generation, beams=1)
-        best = self._by_window(model, lambda y, mask: [found[0] for found in model.translate(y, mask, greedy)])
+        best = self._by_window(model, lambda y, mask: [found[0] for found in model.translate(y, mask, greedy, most=1)])
         scores = score([text_of(self.cut, i, best).text for i in self.dev], self._references(), self.scoring)
         _, text, ctc = sums / sums[0]
         return {"text": text, "ctc": ctc, **scores.metrics(), "score": scores.chrf}

@@ -32,7 +32,7 @@ def best_of(model: Translator, wanted: Generation) -> Callable[[Tensor, Tensor],
     Returns:
         A function of representations (B, S, D) and their mask (B, S).
     """
-    return lambda y, mask: [found[0] for found in model.translate(y, mask, wanted)]
+    return lambda y, mask: [found[0] for found in model.translate(y, mask, wanted, most=1)]
 
 
 def signed(cut: WindowedCorpus, clips: np.ndarray) -> np.ndarray:

@@ -176,7 +176,8 @@ def test_labels_for_self_training_are_what_the_decoder_would_write(encoded, monk
         optimizer.zero_grad()
         model.losses(y, mask, labels, label_smoothing=0.0).text.backward()
         optimizer.step()
-    written = model.n_best(y, mask, beams=1, max_length=longest - 1, length_penalty=1.0, ask_ctc=False).tokens
+    found = model.n_best(y, mask, beams=1, max_length=longest - 1, length_penalty=1.0, ask_ctc=False)
+    written = [rows[0] for rows in found.ranked(len(mask), 0.0, 1.0)[0]]
     assert all(0 < len(tokens) < longest - 1 for tokens in written) and len({*map(tuple, written)}) > 1
     other = [[*tokens[:-1], 3 + (tokens[-1] == 3)] for tokens in written]
     for read, threshold, wanted in (

@@ -78,8 +78,9 @@ def test_every_word_is_in_what_is_read_and_in_what_is_written(
     monkeypatch.setattr(model.text, "generate", lambda *_, **__: (beams, torch.tensor([[-1.0, -2.0]])))
     y, mask = translator(*clips.batch((20,)))
     found = model.n_best(y, mask, beams=2, max_length=6, length_penalty=1.0, ask_ctc=False)
-    assert found.tokens == [tokens, tokens[:1]]
-    assert translator.decode(found.tokens) == ["! tea", "!"]
+    [texts], _ = found.ranked(1, 0.0, 1.0)
+    assert texts == [tokens, tokens[:1]]
+    assert translator.decode(texts) == ["! tea", "!"]
 
 
 def test_it_is_loaded_with_the_blank_it_was_saved_with(translator: Translator, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sign_models.data.sampler import batches_by_length
 from sign_models.datasets.inputs import Inputs
-from sign_models.models.alignment import AlignmentModel, NBest
+from sign_models.models.alignment import AlignmentModel
+from sign_models.models.n_best import NBest, padded_labels
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import IGNORED
@@ -51,7 +52,7 @@ def test_the_weight_by_which_validation_videos_are_read_best_is_taken(
             right = [t for t in task.labels[next(order)].tolist() if t not in (IGNORED, end)]
             tokens += [right, right[::-1]]
         likelihoods = (torch.tensor([0.0, more] * len(mask)) for more in (written, read))
-        return NBest(tokens, [i // 2 for i in range(len(tokens))], *likelihoods, torch.ones(len(tokens)))
+        return NBest(padded_labels(tokens, end), torch.arange(len(tokens)) // 2, *likelihoods)
 
     monkeypatch.setattr(AlignmentModel, "n_best", n_best)
     assert task.best_ctc_weight() == wanted
