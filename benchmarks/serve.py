@@ -136,7 +136,7 @@ def ask(port: int, bodies: Iterator[bytes], until: float, load: Load, refused: b
         said = answer.read()
         load.seconds.append(time.perf_counter() - start)
         if answer.status // 100 != 4 if refused else answer.status != 200:
-            load.errors.append(said[:200].decode(errors="replace"))
+            load.errors.append(said[-4000:].decode(errors="replace"))
     connection.close()
 
 

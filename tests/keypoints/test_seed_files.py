@@ -1,5 +1,6 @@
 """The seed's files: every shape of them, and every refusal of bad input."""
 
+import ast
 import json
 import pickle
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
+from sign_models.keypoints.formats.containers import read_npy
 from sign_models.keypoints.formats.metadata import unit_of
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints import here
@@ -169,6 +171,36 @@ def test_an_npy_header_is_believed_only_as_far_as_there_are_bytes(tmp_path: Path
     path.write_bytes(path.read_bytes().replace(b"(4, 75, 2), }     ", b"(4000, 75, 200), }"))
     with pytest.raises(DataError, match="more than its .* bytes can"):
         list(read(path))
+
+
+HEADERS = [
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 3), }",
+    "{'shape': (2L, 3L), 'fortran_order': False, 'descr': '<f8'}",
+    '{"descr": "<f8", "fortran_order": False, "shape": (2,3)}',
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_headers_of_every_version_and_writer_are_read_without_evaluating_them(
+    tmp_path: Path, header: str, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11 fails now and then where threads of a server evaluate headers at once."""
+
+    def fails(*args: object, **more: object) -> object:
+        raise SystemError("AST constructor recursion depth mismatch")
+
+    monkeypatch.setattr(ast, "parse", fails)
+    values = np.arange(6.0).reshape(2, 3)
+    size = len(header).to_bytes(2 if version == 1 else 4, "little")
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY" + bytes([version, 0]) + size + header.encode() + values.tobytes())
+    np.testing.assert_array_equal(read_npy(tmp_path / "a.npy"), values)
+
+
+def test_an_array_of_several_fields_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(4, [("x", "f4"), ("y", "f4")]))
+    with pytest.raises(DataError, match=r"a\.npy: holds values of several fields.*save plain arrays"):
+        read_npy(tmp_path / "a.npy")
 
 
 def test_json_nested_without_end_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import math
-import tokenize
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -25,9 +25,17 @@ MAX_ARRAY_BYTES = 2**31  # of one array of an npz or npy file, unzipped
 CHUNK_BYTES = 2**20  # read at a time
 MAX_LINE_CHARACTERS = 2**24  # of a line of text
 MAX_HEADER_BYTES = 10_000  # of an npy header
+# Type, order and shape in it. Types with several fields, which are refused, are no text.
+_HEADER = tuple(
+    rf"""['"]{name}['"]\s*:\s*{value}"""
+    for name, value in (
+        ("descr", r"""['"]([^'"]{1,32})['"]"""),
+        ("fortran_order", "(True|False)"),
+        ("shape", r"\(([\dL, ]*)\)"),
+    )
+)
 _BROKEN_ARRAY = (
-    ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, SyntaxError, OverflowError, RecursionError,
-    zlib.error, zipfile.BadZipFile, tokenize.TokenError,
+    ValueError, KeyError, TypeError, OSError, EOFError, MemoryError, OverflowError, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
 
 
@@ -164,12 +172,7 @@ def read_npy(path: Path) -> np.ndarray:
 def _read_array(file: IO[bytes], size: int, place: str) -> np.ndarray:
     """Read an array of numpy's format. Its header is checked against the number of bytes. Never unpickles."""
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read_header(file, max_header_size=MAX_HEADER_BYTES)
+        shape, fortran, dtype = _header(file, place)
         count = math.prod(shape)
         if dtype.kind not in "biufSU" or not dtype.itemsize:
             raise DataError(f"holds {dtype} values", place=place, wanted="numbers", remedy="save plain arrays")
@@ -187,6 +190,29 @@ def _read_array(file: IO[bytes], size: int, place: str) -> np.ndarray:
         raise DataError(
             f"is a broken array ({str(error)[:120]})", place=place, wanted="a whole npy array", remedy="save it again"
         ) from error
+
+
+def _header(file: IO[bytes], place: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether it is in Fortran's order, and type of an array of numpy's format.
+
+    KeyError or ValueError for another file, DataError for values of several fields.
+
+    numpy evaluates the header as Python. Python 3.11 fails at that now and then where several threads do so at once, as
+    those of a server do (https://github.com/python/cpython/issues/106905).
+    """
+    version = np.lib.format.read_magic(file)
+    size = {(1, 0): 2, (2, 0): 4, (3, 0): 4}[version]
+    length = int.from_bytes(file.read(size), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"a header of {length:,} bytes")
+    header = file.read(length).decode("latin-1")
+    kind, order, sizes = (re.search(pattern, header) for pattern in _HEADER)
+    if order and sizes and not kind:
+        raise DataError("holds values of several fields", place=place, wanted="numbers", remedy="save plain arrays")
+    if not (kind and order and sizes):
+        raise ValueError(f"header {header[:60]!r}")
+    shape = tuple(int(size.rstrip("L")) for size in sizes[1].replace(" ", "").split(",") if size)
+    return shape, order[1] == "True", np.dtype(kind[1])
 
 
 class Npz(Mapping[str, Any]):
@@ -238,6 +264,9 @@ class Npz(Mapping[str, Any]):
                 f"cannot be unzipped ({error})", place=place, wanted="a whole npz", remedy="copy or save it again"
             ) from error
         return array.item() if array.ndim == 0 else array
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.members  # a mapping's own would read the array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.members)
