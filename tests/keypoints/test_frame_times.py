@@ -95,7 +95,7 @@ def test_pictures_of_several_clips(tmp_path: Path) -> None:
 
 def test_an_unknown_counter_with_gaps_is_a_question(tmp_path: Path) -> None:
     table(tmp_path, "n", KEPT)
-    with pytest.raises(DataError, match="column 'n' counts the rows and leaves out numbers.*rename 'n' to frame"):
+    with pytest.raises(DataError, match="'n' counts the frames and leaves some out.*rename 'n' to frame"):
         list(read(tmp_path))
     table(tmp_path, "n", [3, 4, 5, 6, 7, 8])
     [found] = read(tmp_path)

@@ -6,13 +6,13 @@ T frames, K landmarks, C channels.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import plausible
+from sign_models.keypoints.formats import frame_times, plausible
 from sign_models.keypoints.formats.metadata import checked_rate, checked_size, checked_string, checked_unit, unit_of
 from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.layouts import layout_of, names_of
@@ -44,6 +44,7 @@ def make_sequence(
     split: Any = None,
     group: Any = None,
     nan: int = 0,
+    beside: Mapping[str, Any] | None = None,
 ) -> KeypointSequence:
     """Make a sequence of what a file holds for a clip. What the file states goes before `options`, but for the layout.
 
@@ -61,6 +62,8 @@ def make_sequence(
         split: Name of a split.
         group: Signer or source video.
         nan: Landmarks that were NaN and that the caller has made unseen.
+        beside: What else the file has for the clip. Values of each frame may tell its time: frames that are missing
+            become unseen frames.
 
     Returns:
         The sequence.
@@ -72,6 +75,9 @@ def make_sequence(
     check_id(id, source)
     for what, value in (("text", text), ("split", split), ("group", group)):
         check_characters(value, what, source)
+    if beside:
+        keypoints, confidence, told = _at_their_times(keypoints, confidence, beside, source)
+        fps = fps or told
     points, confidence, unseen = split_channels(keypoints, confidence, source)
     name = _choose_layout(options.layout, layout, points.shape[1], id, source)
     seen = confidence > 0
@@ -96,6 +102,20 @@ def make_sequence(
         fitting=fitting,
         depth=_depth(np.asarray(keypoints), seen, apart),
     )
+
+
+def _at_their_times(
+    keypoints: Any, confidence: Any, beside: Mapping[str, Any], source: str
+) -> tuple[Any, Any, float | None]:
+    """Keypoints and confidence with unseen frames between those that have a number or time; frames per second."""
+    array = as_numbers(keypoints, source)
+    times = frame_times.of_fields(beside, len(array), source) if array.ndim == 3 and len(array) else None
+    if times is None:
+        return array, confidence, None
+    scores = None if confidence is None else as_numbers(confidence, source)
+    if scores is not None and len(scores) == len(array):
+        scores = frame_times.spread(scores, times.numbers)
+    return frame_times.spread(array, times.numbers), scores, times.fps
 
 
 def _check_visible(points: np.ndarray, confidence: np.ndarray, seen: np.ndarray, source: str) -> None:

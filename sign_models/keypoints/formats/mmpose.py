@@ -18,6 +18,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
 from sign_models.keypoints.formats.containers import read_json
+from sign_models.keypoints.formats.frame_times import of_frames
 from sign_models.keypoints.formats.people import signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.sequence import KeypointSequence
@@ -95,18 +96,14 @@ def _is_person(person: Any) -> bool:
 
 def _read_video(source: Source, options: ReadOptions) -> KeypointSequence:
     place, frames = source.name, _frames(source.tree) or []
-    numbers: list[Any] = [frame.get("frame_id") if isinstance(frame, dict) else None for frame in frames]
-    known = [number for number in numbers if isinstance(number, int)]
-    if known and len(known) < len(numbers):
-        found = "frames without a frame_id beside others with one"
-        raise DataError(found, place=place, wanted="a frame_id of its own in every frame", remedy="export it again")
+    times = of_frames(frames, place)
     people = [frame["instances"] if isinstance(frame, dict) else frame for frame in frames]
     whole = [
         (number, [_person(person, f"{place}: frame {number}") for person in persons])
-        for number, persons in zip(known or range(len(frames)), people, strict=True)
+        for number, persons in zip(times.numbers.tolist(), people, strict=True)
     ]
     points, confidence = signer_in_frames(whole, place)
-    return make_sequence(source.id, points, options, source=place, confidence=confidence)
+    return make_sequence(source.id, points, options, source=place, confidence=confidence, fps=times.fps)
 
 
 def _read_files(frames: numbered.FrameFiles, options: ReadOptions) -> KeypointSequence:

@@ -45,4 +45,6 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
 
 def _read(source: Source, options: ReadOptions) -> KeypointSequence:
     tree = source.tree
-    return make_sequence(source.id, tree["keypoints"], options, source=source.name, confidence=tree["confidences"])
+    keypoints, confidence = tree["keypoints"], tree["confidences"]
+    beside = {name: tree[name] for name in tree if name not in ("keypoints", "confidences")}
+    return make_sequence(source.id, keypoints, options, source=source.name, confidence=confidence, beside=beside)

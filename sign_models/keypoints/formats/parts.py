@@ -18,6 +18,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence, split_channels
+from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.landmarks import (
     COCO_BODY,
@@ -320,8 +321,11 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
         if part in arrays:
             raise DataError(f"two arrays of {part}", place=place, wanted="each part once", remedy="rename one of them")
         arrays[part] = _array(tree[key], part, f"{place}: {key}")
-    given = {name: tree[name] for name in ("fps", "unit", "size", "text", "split", "group") if name in tree}
-    given.setdefault("text", next((tree[n] for n in ("label", "gloss", "sentence", "word") if n in tree), None))
+    given = {name: tree[name] for name in ("fps", "unit", "size") if name in tree}
+    for field, columns in (("text", TEXT), ("split", SPLIT), ("group", GROUP)):
+        scalars = [str(name) for name in tree if isinstance(tree[name], str | int) and not isinstance(tree[name], bool)]
+        given[field] = tree[column] if (column := first_of(scalars, columns)) else None
+    given["beside"] = {key: tree[key] for key in tree if not (isinstance(key, str) and part_of(key))}
     return _join(arrays, id, place, options, given)
 
 

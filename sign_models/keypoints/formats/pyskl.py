@@ -99,4 +99,12 @@ def _read(
     text = next((one[name] for name in ("text", "gloss", "label") if one.get(name) is not None), None)
     points, scores = follow_signer(points, scores)
     split = splits.get(id) or split_of(source.name)
-    return make_sequence(id, points, options, source=place, confidence=scores, size=size, text=text, split=split)
+    beside = {name: value for name, value in one.items() if name not in ("keypoint", "keypoint_score")}
+    sequence = make_sequence(
+        id, points, options, source=place, confidence=scores, size=size, text=text, split=split, beside=beside
+    )
+    total = one.get("total_frames")
+    if isinstance(total, int) and total > len(sequence):
+        found = f"keypoints of {len(points)} of {total} frames, and nothing tells of which"
+        raise DataError(found, place=place, wanted="total_frames of them", remedy="add frame_inds, or export it again")
+    return sequence

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import frame_times
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels
 from sign_models.keypoints.formats.columns import GROUP as SIGNERS
 from sign_models.keypoints.formats.columns import SPLIT, TEXT, first_of
@@ -149,10 +148,15 @@ def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
     for name, columns in (("text", TEXT), ("split", SPLIT), ("group", SIGNERS)):  # "label": "tea"
         if fields.get(name) is None and (column := first_of(map(str, value), columns)):
             fields[name] = text if isinstance(text := value.get(column), str) and text.strip() else None
-    others = (name for name in value if isinstance(name, str) and name not in fields)
-    if (column := frame_times.time_field(others)) is not None:
-        fields["times"] = {column: value[column]}
     return fields
+
+
+def _beside(value: Any) -> dict[str, Any]:
+    """Fields of a record that are neither keypoints nor metadata. Some may have a value for each frame."""
+    if not isinstance(value, Mapping):
+        return {}
+    known = {*KEYPOINTS, *CONFIDENCE, *TEXT, *SPLIT, *SIGNERS, "id"}
+    return {name: value[name] for name in value if isinstance(name, str) and name not in known}
 
 
 def _unit(tree: Any, keyed: list[tuple[str, Any]]) -> Unit | None:
@@ -180,17 +184,11 @@ def _clip(
     place = source.name if key is None else f"{source.name}: sample {id!r}"
     fields = _fields(tree, key, place)
     keypoints = as_numbers(fields.pop("keypoints"), place)
-    times = fields.pop("times", {})
     if fields.get("confidence") is None:
         _check_third_channel(keypoints, id, place, kinds)
-    if (found := frame_times.of_record(times, len(keypoints), place) if keypoints.ndim == 3 else None) is not None:
-        numbers, fps = found
-        keypoints = frame_times.spread(keypoints, numbers)
-        if fields.get("confidence") is not None:
-            fields["confidence"] = frame_times.spread(as_numbers(fields["confidence"], place), numbers)
-        fields["fps"] = fields.get("fps") or header.get("fps") or fps
     given = {name: value for name, value in fields.items() if value is not None}
-    return make_sequence(id, keypoints, options, source=place, **{**header, **given})
+    beside = _beside(tree if key is None else tree[key])
+    return make_sequence(id, keypoints, options, source=place, beside=beside, **{**header, **given})
 
 
 def _check_third_channel(array: np.ndarray, id: str, place: str, kinds: dict[bool, str]) -> None:

@@ -18,9 +18,9 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
-from sign_models.keypoints.formats.columns import FRAME, GROUP, SPLIT, TEXT, first_of, is_time, normal_name
+from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of, normal_name
 from sign_models.keypoints.formats.containers import read_json
-from sign_models.keypoints.formats.frame_times import from_stamps
+from sign_models.keypoints.formats.frame_times import Times, of_frames
 from sign_models.keypoints.formats.parts import LANDMARKS, PARTS, part_of
 from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source
@@ -221,10 +221,10 @@ def _read(
     frames: Sequence[tuple[int | None, Any]], tree: Any, id: str, place: str, options: ReadOptions
 ) -> KeypointSequence:
     found = [_frame(frame, f"{place}: frame {i}") for i, (_, frame) in enumerate(frames)]
-    numbers, fps = _times(frames, place)
+    numbers, fps = _times(frames, tree, place)
     layout, sizes = _layout(found, place)
     people = []
-    for number, frame in zip(numbers, found, strict=True):
+    for number, frame in zip(numbers.tolist(), found, strict=True):
         count = max((len(sets) for sets in frame.values()), default=0)
         people.append((number, [_person(frame, sizes, p) for p in range(count)]))
     points, confidence = signer_in_frames(people, place)
@@ -262,22 +262,13 @@ def _person(frame: Frame, sizes: dict[str, int], p: int) -> np.ndarray:
     return np.concatenate([found.get(part, np.zeros((size, 3), np.float32)) for part, size in sizes.items()])
 
 
-def _times(frames: Sequence[tuple[int | None, Any]], place: str) -> tuple[list[int], float | None]:
-    """Number of each frame, by its own number, time stamp or order, and frames per second by time stamps, or None."""
-    numbers = [number if number is not None else _value(frame, FRAME) for number, frame in frames]
-    whole = [int(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool) and n == int(n)]
-    if len(whole) == len(frames):
-        return whole, None
-    name = next((key for _, frame in frames if isinstance(frame, Mapping) for key in frame if is_time(key)), "")
-    stamps = [frame.get(name) if isinstance(frame, Mapping) else None for _, frame in frames]
-    known = [float(s) for s in stamps if isinstance(s, int | float)]
-    if whole or (known and len(known) < len(frames)):
-        found = "frames with a number or a timestamp beside others without one"
-        raise DataError(found, place=place, wanted="one in every frame", remedy="export it again")
-    numbered_frames = from_stamps(np.array(known), name)
-    if numbered_frames is None:
-        return list(range(len(frames))), None
-    return numbered_frames[0].tolist(), numbered_frames[1]
+def _times(frames: Sequence[tuple[int | None, Any]], tree: Any, place: str) -> Times:
+    """Number of each frame by its key, its own number, timestamp or picture, or by its order."""
+    keys = [number for number, _ in frames if number is not None]
+    if len(keys) == len(frames):
+        return Times(np.array(keys), None)
+    beside = {name: tree[name] for name in tree if normal_name(name) not in FRAMES} if isinstance(tree, Mapping) else {}
+    return of_frames([frame for _, frame in frames], place, beside)
 
 
 def _value(frame: Any, names: Sequence[str]) -> Any:

@@ -15,7 +15,6 @@ import numpy as np
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
-from sign_models.keypoints.formats.frame_times import time_field
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.folded_arrays import Arrays
 
@@ -77,16 +76,12 @@ def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) ->
     generic = bool(arrays) and str(arrays[0]).lower() in records.GENERIC
     if len(arrays) != 1 or len(names) > records.MAX_FIELDS or not (source.kind in ("npz", "hdf5") or generic):
         return None
-    if any(
-        isinstance(value, list | Mapping) or (isinstance(value, np.ndarray) and value.ndim > 1)
-        for name, value in rest.items()
-        if name not in records.CONFIDENCE and time_field([name]) is None
-    ):
+    if any(not _is_plain(value) for name, value in rest.items() if name not in records.CONFIDENCE):
         return None
     array = as_numbers(values[arrays[0]], source.name)
     flat = array.ndim == 3 and array.shape[2] == 3 and not array[..., 2].any() and array.any()
     record: dict[str, Any] = {"keypoints": array[..., :2] if flat else array}  # a depth of 0 everywhere
-    record |= {name: rest[name] for name in rest if name in records.CONFIDENCE or time_field([name]) is not None}
+    record |= {name: value for name, value in rest.items() if isinstance(value, list | np.ndarray)}
     for field, synonyms in (("text", TEXT), ("split", SPLIT), ("group", GROUP)):
         column = first_of(rest, synonyms)
         value = rest.get(column) if column else None
@@ -95,6 +90,13 @@ def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) ->
         if value is not None:
             record[field] = value
     return record
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a number, a text, or one of these for each frame."""
+    if isinstance(value, np.ndarray):
+        return value.ndim <= 1
+    return not isinstance(value, Mapping) and not (isinstance(value, list) and any(isinstance(v, list) for v in value))
 
 
 def _hold_clips(values: list[Any]) -> bool:

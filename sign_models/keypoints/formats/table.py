@@ -16,10 +16,9 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,13 +52,13 @@ class LandmarkRows:
         frame: (N,) int64 frame of each.
         place: (N,) int64 index of each in the layout.
         values: (N, 3) float32 x, y and score, NaN where unseen.
-        stamps: Timestamp of each frame, where timestamps number the frames. Else None.
+        beside: Other columns of its rows, where nothing numbers the frames.
     """
 
     frame: np.ndarray
     place: np.ndarray
     values: np.ndarray
-    stamps: np.ndarray | None = None
+    beside: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,12 +68,10 @@ class TableShape:
     Attributes:
         layout: Layout of its landmarks.
         rows: Converts a batch of rows, after so many rows of the clip.
-        time: Column of timestamps, "" without one or beside frame numbers.
     """
 
     layout: str
     rows: Callable[[pa.RecordBatch, int], LandmarkRows]
-    time: str = ""
 
 
 def detect(source: Source) -> bool:
@@ -166,8 +163,10 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
             batch, id_column = number_pictures(batch, pictures, id_column)
         else:
             batch, _ = number_pictures(batch, pictures, id_column)
+        others_free = [name for name in free if name != id_column and name not in named.values()]
         if id_column is None:
-            unknown.add(batch, [name for name in free if name not in named.values()])
+            unknown.add(batch, others_free)
+        untimed = [] if "frame" in batch.schema.names else others_free
         for key, part in _by_id(batch, id_column):
             if parts and key != others.id:
                 yield partial(_read, parts, others, named, shape, source, options)
@@ -178,11 +177,12 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
                 others.values.setdefault(kind, {}).update(dict.fromkeys(_values(part, column)))
             if count + part.num_rows > MAX_ROWS:
                 raise DataError(f"a clip of more than {MAX_ROWS:,} rows", place=place, remedy="split the file")
-            parts.append(shape.rows(part, count))
+            beside = {name: values for name in untimed if (values := _column(part, name)) is not None}
+            parts.append(replace(shape.rows(part, count), beside=beside))
             count += part.num_rows
     if not parts or shape is None:
         raise DataError("has no rows", place=place, wanted="at least one frame")
-    unknown.check(place, timed="frame" in batch.schema.names or bool(shape.time))
+    unknown.check(place)
     yield partial(_read, parts, others, named, shape, source, options)
 
 
@@ -231,8 +231,7 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> TableSha
         raise DataError("no landmark with x and y", place=place, wanted="x and y of every landmark: x0, y0, ...")
     if counted and not given:
         layout = layout_of(count, place=place)
-    time = "" if "frame" in columns else next((name for name in columns if known_columns.is_time(name)), "")
-    return TableShape(layout, partial(_frame_rows, places=places, cells=cells, place=place, time=time), time)
+    return TableShape(layout, partial(_frame_rows, places=places, cells=cells, place=place))
 
 
 def _index(index: int, kind: str, place: str) -> int:
@@ -273,6 +272,25 @@ def _numbers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
         raise DataError(found, place=place, wanted="numbers", remedy="export it again") from error
 
 
+def _column(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
+    """A column of numbers, or as texts what else may tell a time. None for other types."""
+    import pyarrow as pa
+
+    column, types = batch.column(name), pa.types
+    if types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type):
+        return _numbers(batch, name, name)
+    if types.is_duration(column.type):
+        steps = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
+        return np.array([f"{(value or 0) / steps!r} s" for value in column.cast(pa.int64()).to_pylist()])
+    if types.is_temporal(column.type):
+        column = column.cast(pa.string())
+    elif types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if not (types.is_string(column.type) or types.is_large_string(column.type)):
+        return None
+    return np.array([value or "" for value in column.to_pylist()])
+
+
 def _integers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     numbers = _numbers(batch, column, place)
     if not ((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**40)).all():
@@ -301,7 +319,7 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
 
 
 def _frame_rows(
-    batch: pa.RecordBatch, before: int, *, places: list[int], cells: dict[tuple[int, str], str], place: str, time: str
+    batch: pa.RecordBatch, before: int, *, places: list[int], cells: dict[tuple[int, str], str], place: str
 ) -> LandmarkRows:
     count = batch.num_rows
     frame = _integers(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
@@ -310,11 +328,7 @@ def _frame_rows(
         for axis, name in enumerate("xyc"):
             if (k, name) in cells:
                 values[:, i, axis] = _numbers(batch, cells[k, name], place)
-    stamps = None
-    if time and "frame" not in batch.schema.names:
-        with suppress(DataError):  # a clock time, or another text
-            stamps = _numbers(batch, time, place)
-    return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3), stamps)
+    return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3))
 
 
 def _read(
@@ -330,10 +344,12 @@ def _read(
     text, split, group, rate = (others.one(kind, named[kind], place) for kind in ("text", "split", "group", "fps"))
     frame, landmark = np.concatenate([p.frame for p in parts]), np.concatenate([p.place for p in parts])
     values = np.concatenate([p.values for p in parts])
-    stamps = [p.stamps for p in parts if p.stamps is not None]
     fps = float(rate) if rate and re.fullmatch(r"\d+(\.\d+)?", rate) else None
-    if len(stamps) == len(parts) and (timed := frame_times.from_stamps(np.concatenate(stamps), shape.time)):
-        frame, fps = timed[0][frame - frame.min()], fps or timed[1]
+    rows = {
+        name: np.concatenate([p.beside[name] for p in parts]) for name in parts[0].beside if name in parts[-1].beside
+    }
+    if (timed := frame_times.of_fields(rows, len(np.unique(frame)), place)) is not None:
+        frame, fps = timed.numbers[frame - frame.min()], fps or timed.fps
     length = int(frame.max() - frame.min()) + 1
     frame_times.check_span(int(frame.min()), int(frame.max()), len(np.unique(frame)), place)
     count = len(names_of(shape.layout))

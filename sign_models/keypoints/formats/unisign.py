@@ -67,7 +67,12 @@ def _read(source: Source, options: ReadOptions) -> KeypointSequence:
         found = f"start {start} and end {end} of {len(keypoints)} frames"
         raise DataError(found[:200], place=place, wanted="0 <= start < end <= frames")
     points, confidence = follow_signer(keypoints[start:end], scores[start:end])
-    return make_sequence(source.id, points, options, source=place, confidence=confidence)
+    beside = {
+        name: value[start:end]
+        for name, value in tree.items()
+        if name not in ("keypoints", "scores") and isinstance(value, list | np.ndarray) and len(value) == len(keypoints)
+    }
+    return make_sequence(source.id, points, options, source=place, confidence=confidence, beside=beside)
 
 
 def _frames(frames: Any, place: str) -> np.ndarray:

@@ -23,7 +23,6 @@ class UnknownColumns:
     def __init__(self) -> None:
         """Start without rows."""
         self._runs: dict[str, int] = {}
-        self._steps: dict[str, set[int]] = {}  # between the numbers of following rows. 0: another value
         self._last: dict[str, Any] = {}
         self._rows = 0
 
@@ -47,32 +46,20 @@ class UnknownColumns:
                 continue
             runs = sum(a != b for a, b in itertools.pairwise(values))
             first = self._last.get(name, values[0] if values else None)
-            self._steps.setdefault(name, set()).update(
-                _step(a, b) for a, b in itertools.pairwise([self._last.get(name), *values]) if a is not None
-            )
             self._runs[name] = self._runs.get(name, 1) + runs + (bool(values) and values[0] != first)
             self._last[name] = values[-1] if values else first
         self._rows += batch.num_rows
 
-    def check(self, place: str, timed: bool) -> None:
-        """Check that no column looks like an id or like frame numbers.
+    def check(self, place: str) -> None:
+        """Check that no column looks like an id.
 
         Args:
             place: What an error message names.
-            timed: Whether another column tells the time.
 
         Raises:
-            DataError: A column stays the same for some rows and then changes, or counts with gaps.
+            DataError: A column stays the same for some rows and then changes.
         """
         for name, runs in self._runs.items():
-            steps = self._steps[name]
-            if not timed and len(steps) > 1 and min(steps) == 1:
-                raise DataError(
-                    f"column {name!r} counts the rows and leaves out numbers, and no column is known to tell the time",
-                    place=place,
-                    wanted="a column named frame where frames are missing",
-                    remedy=f"rename {name!r} to frame if it numbers the frames, else remove it",
-                )
             if 1 < runs < self._rows:
                 raise DataError(
                     f"column {name!r} changes {runs - 1} times, and no column is known to tell the clips apart",
@@ -80,13 +67,6 @@ class UnknownColumns:
                     wanted="a column named id where rows of several clips are in one table",
                     remedy=f"rename {name!r} to id if it tells the clips apart, else remove it",
                 )
-
-
-def _step(a: Any, b: Any) -> int:
-    """By how much a whole number grows, 0 for anything else."""
-    if not (str(a).strip().isdecimal() and str(b).strip().isdecimal()):
-        return 0
-    return max(0, int(b) - int(a))
 
 
 def _is_fraction(value: str) -> bool:
