@@ -47,6 +47,7 @@ def parse(given: Mapping[str, str]) -> ExtractOptions:
         settings=Settings(person, _rate(given["max_fps"])),
         pose_model=path(given, "pose_model"),
         hand_model=path(given, "hand_model"),
+        face=path(given, "face_model") or truth("face", given["face"], False),
         workers=int(workers) if workers else None,
         skip_bad=on_bad == "skip",
         sheets=truth("sheets", given["sheets"], True),

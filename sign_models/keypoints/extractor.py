@@ -52,6 +52,18 @@ def short_name(extractor: str | None) -> str:
     return f"{name} {version}" + (f" ({files})" if files else "")
 
 
+def finds_faces(extractors: Collection[str | None]) -> bool:
+    """Tell whether clips were extracted with a face model.
+
+    Args:
+        extractors: Their extractors' lines.
+
+    Returns:
+        Whether one of them names a model for faces.
+    """
+    return any(" face=" in line for line in extractors if line)
+
+
 def same_extractor(a: str | None, b: str | None) -> bool:
     """Compare two extractors. Versions of the program may differ.
 

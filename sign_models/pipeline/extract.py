@@ -27,6 +27,7 @@ class ExtractOptions:
     """What to extract, and how; see extract_all.
 
     Attributes:
+        face: Whether to find faces too, or MediaPipe's `.task` file to find them with.
         camera: Index of a camera of this machine, in place of videos.
         seconds: How long a camera is recorded.
         skip_bad: Videos that cannot be used do not make the run fail.
@@ -38,6 +39,7 @@ class ExtractOptions:
     settings: Settings
     pose_model: Path | None = None
     hand_model: Path | None = None
+    face: Path | bool = False
     workers: int | None = None
     skip_bad: bool = False
     sheets: bool = True
@@ -71,7 +73,7 @@ def run_extract(options: ExtractOptions) -> None:
 
 def _extract(o: ExtractOptions, videos: list[Video]) -> None:
     connect(o.experiment or None)  # before anything is downloaded, too
-    models = model_files(o.pose_model, o.hand_model)
+    models = model_files(o.pose_model, o.hand_model, o.face)
     with stage_run("extract", experiment=o.experiment or None) as run:
         run.log_code_state()
         with frame_progress("extract") as progress:

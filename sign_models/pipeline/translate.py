@@ -14,7 +14,7 @@ from typing import Any
 from sign_models import interruption
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
-from sign_models.keypoints.extractor import check_extractor
+from sign_models.keypoints.extractor import check_extractor, finds_faces
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving.answers import confidence_of
 from sign_models.stages.declaration import model_names
@@ -83,7 +83,7 @@ def run_translate(options: TranslateOptions) -> None:
     predictor = load(upstream.path())
     warned: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
-        for clip in clips(options.videos, Path(scratch)):
+        for clip in clips(options.videos, Path(scratch), face=finds_faces(trained)):
             interruption.check()
             warning = check_extractor(clip.sequence, trained, strict=options.strict_extractor)
             if warning:
@@ -139,12 +139,13 @@ def _others(window: Mapping[str, Any], others: tuple[str, ...]) -> tuple[str, ..
     return (window["guess"], *others) if window.get("guess") else others
 
 
-def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
+def clips(given: Path, scratch: Path, *, face: bool = False) -> Iterator[_Clip]:
     """Read keypoint files as they are, videos by way of extraction in the extractor's default settings.
 
     Args:
         given: A file or folder.
         scratch: Folder for what is extracted.
+        face: Whether faces are found in videos, as in the model's training clips.
 
     Yields:
         The clips.
@@ -154,7 +155,7 @@ def clips(given: Path, scratch: Path) -> Iterator[_Clip]:
             yield _Clip(sequence, None)
         return
     videos = find_videos(given)
-    results = extract_all(videos, scratch, model_files(), sheets=False)
+    results = extract_all(videos, scratch, model_files(face=face), sheets=False)
     for video, result in zip(videos, results, strict=True):
         if result.state == "failed":
             raise DataError(result.error, remedy="leave it out")

@@ -1,4 +1,4 @@
-"""One video to one `.pose` file: 33 body and 21 + 21 hand landmarks with depth and confidence."""
+"""One video to one `.pose` file: 33 body, 21 + 21 hand and, if asked, 468 face landmarks with depth and confidence."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ import numpy as np
 from sign_models.keypoints.landmarks import HAND
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.video import decode
+from sign_models.video.face import FaceFinder
 from sign_models.video.following import BODY, HANDS, Detected, Follower, Person, shoulder_width, signer_values
-from sign_models.video.landmarks import NAME, Landmarker, count_people, extractor_version
+from sign_models.video.landmarks import (
+    NAME,
+    NARROW_ASPECT,
+    WIDENED_ASPECT,
+    Landmarker,
+    count_people,
+    extractor_version,
+)
 from sign_models.video.models import ModelFiles
-from sign_models.video.pose_file import LAYOUT, write_pose
+from sign_models.video.pose_file import LAYOUT, LAYOUT_WITH_FACE, write_pose
 from sign_models.video.sheet import SheetFrames
 
 MAX_SIDE_PIXELS = 1280  # of the picture that the models get; they see crops of 256 pixels at most
@@ -56,6 +64,7 @@ class Counts:
         several_people: With more than one body.
         too_dark: Below MIN_LUMA.
         too_small: With shoulders below MIN_SHOULDER_PIXELS.
+        face: With a face, where faces are looked for.
         repeated: Repeated to make a variable frame rate constant.
         dropped: Dropped for the same reason.
     """
@@ -67,6 +76,7 @@ class Counts:
     several_people: int = 0
     too_dark: int = 0
     too_small: int = 0
+    face: int = 0
     repeated: int = 0
     dropped: int = 0
 
@@ -77,7 +87,7 @@ class Extraction:
 
     Attributes:
         sequence: Keypoints in pixels.
-        depth: (T, 75) in pixels.
+        depth: (T, 75), with a face (T, 543), in pixels.
         counts: Of its frames.
         people: That were looked for.
         sheet: Frames for the contact sheet.
@@ -93,7 +103,7 @@ class Extraction:
 @dataclass
 class _Collected:
     times: list[float] = field(default_factory=list)
-    values: list[np.ndarray] = field(default_factory=list)  # (75, 4) each
+    values: list[np.ndarray] = field(default_factory=list)  # (K, 4) each
     counts: Counts = field(default_factory=Counts)
 
 
@@ -118,17 +128,22 @@ def extract(
     people = _people(video, models)
     follower, sheet, collected = Follower(settings.person), SheetFrames(), _Collected()
     size, counts = (0, 0), collected.counts
-    with Landmarker(models, people) as landmarker:
+    with Landmarker(models, people) as landmarker, FaceFinder(models) as faces:
         for frame in decode.frames(video, max_side=MAX_SIDE_PIXELS, max_fps=settings.max_fps):
             detected = landmarker.detect(frame.pixels, frame.time_s)
             size = size if any(size) else frame.size
             values = signer_values(detected, follower, frame.time_s)
             _count(counts, detected, frame.pixels, values)
+            every = values
+            if models.face is not None:
+                face = faces.find(frame.pixels, values[BODY])
+                counts.face += bool(face[:, 3].any())
+                every = np.concatenate([values[BODY], face, values[HANDS:]])
             sheet.add(frame.pixels, values[:, [0, 1, 3]], frame.time_s)
             # A video may change its size on the way; all is told in pixels of the first frame.
             scale = np.array(size) / (frame.pixels.shape[1], frame.pixels.shape[0])
             collected.times.append(frame.time_s)
-            collected.values.append(values * np.array([*scale, scale[0], 1.0], np.float32))
+            collected.values.append(every * np.array([*scale, scale[0], 1.0], np.float32))
             progress(1)
     times, every = np.array(collected.times), np.stack(collected.values)
     fps, index = constant_rate(times)
@@ -138,7 +153,7 @@ def extract(
         video.stem,
         every[..., :2],
         every[..., 3],
-        LAYOUT,
+        LAYOUT if models.face is None else LAYOUT_WITH_FACE,
         size=(float(size[0]), float(size[1])),
         fps=fps,
         source=video.name,
@@ -196,12 +211,13 @@ def extractor(models: ModelFiles) -> dict[str, Any]:
         models: MediaPipe's.
 
     Returns:
-        Name, version and the SHA-256 of each model file.
+        Name, version, the SHA-256 of each model file, and how narrow pictures are widened.
 
     Raises:
         ResourceError: The optional extra is not installed.
     """
-    return {"name": NAME, "version": extractor_version(), "models": models.checksums}
+    described = {"name": NAME, "version": extractor_version(), "models": models.checksums}
+    return described | {"narrow_aspect": NARROW_ASPECT, "widened_aspect": WIDENED_ASPECT}
 
 
 def constant_rate(times: np.ndarray) -> tuple[float, np.ndarray]:

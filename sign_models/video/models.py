@@ -1,9 +1,9 @@
-"""MediaPipe's pose and hand models: where they come from, and how they are bundled.
+"""MediaPipe's pose, hand and face models: where they come from, and how they are bundled.
 
 The wheel of mediapipe 1.x holds no models. The wheel of mediapipe 0.10.21 (Apache License 2.0, Google) does, and the
-package registry serves it. Its four .tflite files make the two `.task` bundles that MediaPipe Tasks reads. The pose
-models lack the metadata that says how pixels are normalised; it is added here, with the constants of MediaPipe's own
-pose graphs. Nothing of it is part of this repository.
+package registry serves it. Its .tflite files make the `.task` bundles that MediaPipe Tasks reads. Pose and face models
+lack the metadata that says how pixels are normalised; it is added here, with the constants of MediaPipe's own graphs.
+Nothing of it is part of this repository.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from sign_models.errors import DataError, ResourceError
+from sign_models.video.tflite import add_irises, add_normalization
 
 WHEEL = "mediapipe==0.10.21"
 LICENCE = "Apache License 2.0, Google LLC (https://github.com/google-ai-edge/mediapipe)"
@@ -49,11 +48,13 @@ class Part:
         member: File in the wheel.
         sha256: Of that file.
         normalization: Mean and deviation of a pixel, to be added as metadata. None: it has them.
+        without_irises: It is a face mesh of 468 landmarks, where MediaPipe Tasks reads 478.
     """
 
     member: str
     sha256: str
     normalization: tuple[float, float] | None = None
+    without_irises: bool = False
 
 
 BUNDLES: dict[str, dict[str, Part]] = {  # file -> name in the bundle -> model
@@ -79,25 +80,41 @@ BUNDLES: dict[str, dict[str, Part]] = {  # file -> name in the bundle -> model
             "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
         ),
     },
+    "face.task": {
+        "face_detector.tflite": Part(
+            "mediapipe/modules/face_detection/face_detection_short_range.tflite",
+            "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
+            (127.5, 127.5),
+        ),
+        "face_landmarks_detector.tflite": Part(
+            "mediapipe/modules/face_landmark/face_landmark.tflite",
+            "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+            (0.0, 255.0),
+            without_irises=True,
+        ),
+    },
 }
 
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The two bundles that an extraction runs with.
+    """The bundles that an extraction runs with.
 
     Attributes:
         pose: Bundle that finds bodies.
         hand: Bundle that finds hands.
+        face: Bundle that finds faces. None: faces are not looked for.
     """
 
     pose: Path
     hand: Path
+    face: Path | None = None
 
     @cached_property
     def checksums(self) -> dict[str, str]:
         """SHA-256 of each bundle, by what it finds."""
-        return {"pose": _sha256(self.pose.read_bytes()), "hand": _sha256(self.hand.read_bytes())}
+        bundles = {"pose": self.pose, "hand": self.hand, "face": self.face}
+        return {name: _sha256(path.read_bytes()) for name, path in bundles.items() if path is not None}
 
 
 def cache_folder() -> Path:
@@ -109,12 +126,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sign-models" / "mediapipe-0.10.21"
 
 
-def model_files(pose: Path | None = None, hand: Path | None = None, folder: Path | None = None) -> ModelFiles:
+def model_files(
+    pose: Path | None = None, hand: Path | None = None, face: Path | bool = False, *, folder: Path | None = None
+) -> ModelFiles:
     """Find the bundles to run with. The first use makes those that are not given.
 
     Args:
         pose: A `.task` file of one's own, such as the official one. None: the one made here.
         hand: The same for hands.
+        face: The same for faces. True: the one made here. False: none.
         folder: Where to keep what is made. None: cache_folder().
 
     Returns:
@@ -124,13 +144,17 @@ def model_files(pose: Path | None = None, hand: Path | None = None, folder: Path
         DataError: A given file is no bundle, or what was downloaded is not what was pinned.
         ResourceError: The wheel cannot be downloaded.
     """
-    for given in filter(None, (pose, hand)):
-        check_bundle(given)
     folder = folder or cache_folder()
-    own = {"pose.task": pose, "hand.task": hand}
-    if missing := [name for name, given in own.items() if given is None and not (folder / name).is_file()]:
+    asked: dict[str, Path | bool | None] = {"pose.task": pose, "hand.task": hand, "face.task": face}
+    bundles = {
+        name: given if isinstance(given, Path) else folder / name for name, given in asked.items() if given is not False
+    }
+    for name, path in bundles.items():
+        if path is asked[name]:
+            check_bundle(path)
+    if missing := [name for name, path in bundles.items() if path is not asked[name] and not path.is_file()]:
         make_bundles(missing, folder)
-    return ModelFiles(pose or folder / "pose.task", hand or folder / "hand.task")
+    return ModelFiles(bundles["pose.task"], bundles["hand.task"], bundles.get("face.task"))
 
 
 def check_bundle(path: Path) -> None:
@@ -217,50 +241,9 @@ def read_part(wheel: Path, part: Part) -> bytes:
         raise DataError(f"holds no {part.member}", place=wheel.name, wanted=f"the wheel of {WHEEL}") from error
     if _sha256(model) != part.sha256:
         raise DataError(f"{part.member} of SHA-256 {_sha256(model)}", place=wheel.name, wanted=part.sha256)
+    if part.without_irises:
+        model = add_irises(model)
     return add_normalization(model, *part.normalization) if part.normalization else model
-
-
-def add_normalization(model: bytes, mean: float, std: float) -> bytes:
-    """Add metadata (schema M001) to a model: its only input is an RGB image, normalised.
-
-    MediaPipe's own writer of 0.10 does the same; that of 1.x does not run.
-
-    Args:
-        model: A .tflite model.
-        mean: Of a pixel.
-        std: Deviation of a pixel.
-
-    Returns:
-        The model with metadata.
-    """
-    import flatbuffers
-    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
-    from mediapipe.tasks.metadata import schema_py_generated as tflite
-
-    unit = schema.ProcessUnitT()
-    unit.optionsType = schema.ProcessUnitOptions.NormalizationOptions
-    unit.options = schema.NormalizationOptionsT()
-    unit.options.mean, unit.options.std = [mean], [std]
-    content = schema.ContentT()
-    content.contentPropertiesType = schema.ContentProperties.ImageProperties
-    content.contentProperties = schema.ImagePropertiesT()
-    content.contentProperties.colorSpace = schema.ColorSpaceType.RGB
-    tensor, graph, metadata = schema.TensorMetadataT(), schema.SubGraphMetadataT(), schema.ModelMetadataT()
-    tensor.name, tensor.processUnits, tensor.content = "image", [unit], content
-    graph.inputTensorMetadata, metadata.subgraphMetadata = [tensor], [graph]
-    builder = flatbuffers.Builder(0)
-    builder.Finish(metadata.Pack(builder), b"M001")
-
-    whole = tflite.ModelT.InitFromObj(tflite.Model.GetRootAs(bytearray(model), 0))
-    buffer, entry = tflite.BufferT(), tflite.MetadataT()
-    buffer.data = np.frombuffer(bytes(builder.Output()), np.uint8)
-    entry.name, entry.buffer = "TFLITE_METADATA", len(whole.buffers)
-    whole.buffers.append(buffer)
-    # Of two entries of this name, the first is read: an older one has to go.
-    whole.metadata = [kept for kept in whole.metadata or [] if kept.name != b"TFLITE_METADATA"] + [entry]
-    builder = flatbuffers.Builder(0)
-    builder.Finish(whole.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def write_bundle(path: Path, parts: Mapping[str, bytes]) -> None:
@@ -283,5 +266,5 @@ def _sha256(data: bytes) -> str:
 
 
 if __name__ == "__main__":  # `make video`
-    made = model_files()
-    print(f"{made.pose.parent}: pose.task, hand.task ({LICENCE})")
+    made = model_files(face=True)
+    print(f"{made.pose.parent}: {', '.join(BUNDLES)} ({LICENCE})")

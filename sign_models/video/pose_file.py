@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from sign_models.keypoints.formats.pose_record import pack_record
-from sign_models.keypoints.landmarks import FINGERS, HAND, MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import FINGERS, HAND, MEDIAPIPE_POSE, MESH_468
 from sign_models.keypoints.sequence import KeypointSequence
 
-LAYOUT = "mediapipe_75"
+LAYOUT, LAYOUT_WITH_FACE = "mediapipe_75", "mediapipe_543"
 _ARMS = (
     *(("left_shoulder", "right_shoulder"), ("left_hip", "right_hip")),
     *((f"{s}_{a}", f"{s}_{b}") for s in ("left", "right") for a, b in (("shoulder", "elbow"), ("elbow", "wrist"))),
@@ -29,8 +29,8 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
 
     Args:
         path: The file.
-        sequence: Of layout mediapipe_75, in pixels, with size and fps.
-        depth: (T, 75) float32, in pixels.
+        sequence: Of layout mediapipe_75 or mediapipe_543, in pixels, with size and fps.
+        depth: (T, K) float32, in pixels.
         record: What formats.pose_record.read_record gives back; JSON.
 
     Raises:
@@ -40,16 +40,19 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
     from pose_format.numpy import NumPyPoseBody
     from pose_format.pose_header import PoseHeader, PoseHeaderComponent, PoseHeaderDimensions
 
-    if sequence.layout != LAYOUT or sequence.size is None or sequence.fps is None:
+    if sequence.layout not in (LAYOUT, LAYOUT_WITH_FACE) or sequence.size is None or sequence.fps is None:
         raise ValueError(f"{sequence.id}: layout {sequence.layout}, size {sequence.size}, fps {sequence.fps}")
     body_names = [name.partition(".")[2] for name in MEDIAPIPE_POSE]
+    face = [str(i) for i in range(len(MESH_468))] if sequence.layout == LAYOUT_WITH_FACE else []
     components = [
         PoseHeaderComponent(name, [point.upper() for point in points], limbs, [colour] * len(limbs), "XYZC")
         for name, points, limbs, colour in (
             ("POSE_LANDMARKS", body_names, _limbs(body_names, _ARMS), (68, 68, 68)),
+            ("FACE_LANDMARKS", face, [], (128, 128, 128)),
             ("LEFT_HAND_LANDMARKS", HAND, _limbs(HAND, _fingers()), (31, 119, 180)),
             ("RIGHT_HAND_LANDMARKS", HAND, _limbs(HAND, _fingers()), (214, 39, 40)),
         )
+        if points
     ]
     width, height = (round(side) for side in sequence.size)
     header = PoseHeader(0.2, PoseHeaderDimensions(width, height, 0), components)

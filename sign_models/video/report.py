@@ -11,6 +11,7 @@ from sign_models.video.extract import Counts
 
 MIN_BODY_SHARE = 0.9
 MIN_HAND_SHARE = 0.5  # of the frames: with either hand
+MIN_FACE_SHARE = 0.5
 MAX_BAD_SHARE = 0.2
 SHOWN_VIDEOS = 500
 
@@ -41,7 +42,7 @@ def metrics(results: Sequence[Result]) -> dict[str, float]:
     """
     sums = totals(results)
     frames = max(sums["frames"], 1)
-    shares = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small")
+    shares = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small", "face")
     return {k: float(v) for k, v in sums.items() if k not in shares} | {f"{k}_share": sums[k] / frames for k in shares}
 
 
@@ -64,6 +65,8 @@ def warnings(result: Result) -> list[str]:
         found.append(f"a body in {share['body']:.0%} of the frames only: is the person whole in the picture?")
     if max(share["left_hand"], share["right_hand"]) < MIN_HAND_SHARE:
         found.append(f"hands in {max(share['left_hand'], share['right_hand']):.0%} of the frames at most")
+    if "face" in result.record["extractor"]["models"] and share["face"] < MIN_FACE_SHARE:
+        found.append(f"a face in {share['face']:.0%} of the frames only")
     if share["several_people"] > 0:
         found.append(f"several people in {share['several_people']:.0%} of the frames: see person=left|right|largest")
     if share["too_dark"] > MAX_BAD_SHARE:

@@ -110,14 +110,29 @@ def write_signing(
     options: dict[str, str] | None = None,
 ) -> Path:
     """A video of the drawn signer; up: of each frame, whether the hands are. speed: radians a frame."""
+    pictures = (draw(n * speed, size, lifted) for n, lifted in enumerate(up))
+    return write_frames(path, pictures, fps=fps, codec=codec, options=options)
+
+
+def write_frames(
+    path: Path,
+    pictures: Iterable[np.ndarray],
+    *,
+    fps: int = 25,
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A video of pictures (H, W, 3) uint8 RGB of one size."""
     import av
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=fps)
-        stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
-        for n, lifted in enumerate(up):
-            frame = av.VideoFrame.from_ndarray(draw(n * speed, size, lifted), format="rgb24")
+        for n, picture in enumerate(pictures):
+            if n == 0:
+                stream.height, stream.width = picture.shape[:2]
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = n, Fraction(1, fps)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -25,6 +25,8 @@ mlflow run . -e import -P source=my_poses -P out=my_store
     option("--max-fps", "Leave out frames beyond this rate.  [default: every frame]", metavar="NUMBER"),
     option("--pose-model", "MediaPipe's .task file for the body.  [default: made on first use]", metavar="FILE"),
     option("--hand-model", "MediaPipe's .task file for the hands.  [default: made on first use]", metavar="FILE"),
+    commands.flag("--face", "Find the face too: 468 landmarks more.  [default: false]"),
+    option("--face-model", "MediaPipe's .task file for the face; it asks for --face.", metavar="FILE"),
     option("--workers", "Videos at once, a process each.  [default: one for two cores]", metavar="INTEGER"),
     option("--on-bad-video", "stop (after the others) or skip: list it.  [default: stop]", metavar="CHOICE"),
     commands.flag("--sheets", "Write contact sheets, which show the people.  [default: true]"),

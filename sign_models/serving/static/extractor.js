@@ -3,7 +3,7 @@ import { FilesetResolver, HandLandmarker, PoseLandmarker } from "/assets/mediapi
 
 const BODY = 33, HAND = 21;
 export const FRAME_FLOATS = 2 + 4 * BODY + 2 * (1 + 3 * HAND);
-const MAX_SIDE = 1280; // as in an extraction
+const MAX_SIDE = 1280, NARROW_ASPECT = 16 / 9, WIDENED_ASPECT = 2.4; // as in an extraction
 const ARMS = [[11, 12], [11, 13], [13, 15], [12, 14], [14, 16], [11, 23], [12, 24], [23, 24], [0, 9], [0, 10]];
 const FINGERS = [0, 1, 2, 3, 4].flatMap((f) => [0, 1, 2, 3].map((j) => [j === 0 ? 0 : 4 * f + j, 4 * f + j + 1]));
 
@@ -40,28 +40,44 @@ export class Extractor {
   constructor() {
     this.last = -1;
     this.canvas = document.createElement("canvas");
+    this.wide = document.createElement("canvas");
+  }
+
+  /** A narrow picture with its outermost columns repeated on both sides, as in an extraction (video/landmarks.py). */
+  widened(picture, width, height) {
+    if (width >= NARROW_ASPECT * height) return [picture, 0];
+    const margin = Math.ceil((WIDENED_ASPECT * height - width) / 2);
+    this.wide.width = width + 2 * margin;
+    this.wide.height = height;
+    const context = this.wide.getContext("2d");
+    context.drawImage(picture, margin, 0, width, height);
+    context.drawImage(picture, 0, 0, 1, height, 0, 0, margin, height);
+    context.drawImage(picture, width - 1, 0, 1, height, margin + width, 0, margin, height);
+    return [this.wide, margin];
   }
 
   /** The numbers of one picture. source: a video or an image; time: seconds, growing. */
   detect(source, time) {
     const width = source.videoWidth ?? source.width, height = source.videoHeight ?? source.height;
     const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
+    const w = Math.round(width * scale), h = Math.round(height * scale);
     let picture = source;
     if (scale < 1) {
-      this.canvas.width = Math.round(width * scale);
-      this.canvas.height = Math.round(height * scale);
+      this.canvas.width = w;
+      this.canvas.height = h;
       this.canvas.getContext("2d").drawImage(source, 0, 0, this.canvas.width, this.canvas.height);
       picture = this.canvas;
     }
     const ms = Math.max(Math.round(time * 1000), this.last + 1);
     this.last = ms;
-    const bodies = this.pose.detectForVideo(picture, ms).landmarks;
+    const [wide, margin] = this.widened(picture, w, h), share = (w + 2 * margin) / w;
+    const bodies = this.pose.detectForVideo(wide, ms).landmarks;
     const hands = this.hand.detectForVideo(picture, ms);
     const frame = new Float32Array(FRAME_FLOATS);
     frame[0] = time;
     if (bodies.length) {
       frame[1] = 1;
-      bodies[0].forEach((p, i) => frame.set([p.x, p.y, p.z, p.visibility ?? 0], 2 + 4 * i));
+      bodies[0].forEach((p, i) => frame.set([p.x * share - margin / w, p.y, p.z * share, p.visibility ?? 0], 2 + 4 * i));
     }
     hands.landmarks.slice(0, 2).forEach((points, i) => {
       const start = 2 + 4 * BODY + i * (1 + 3 * HAND);
