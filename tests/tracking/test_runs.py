@@ -118,6 +118,27 @@ def test_data_models_and_code_are_recorded() -> None:
     assert [m.model_id for m in found.inputs.model_inputs] == [model.model_id]
 
 
+def test_runs_that_begin_together_on_the_same_data_both_record_it() -> None:
+    """MLflow looks whether the dataset is there, then inserts it: here another run inserts it in between."""
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    with stage_run("skeleton") as other:
+        pass
+    with stage_run("skeleton") as run:
+        mlflow.MlflowClient().update_run(other.id, "RUNNING")
+
+        @event.listens_for(Session, "before_flush", once=True)
+        def another(*_: object) -> None:
+            other.log_dataset("cafe", "0" * 64, "training", {"clips": 12})
+
+        run.log_dataset("cafe", "0" * 64, "training", {"clips": 12})
+        mlflow.MlflowClient().set_terminated(other.id)
+    for one in (run, other):
+        [entry] = the_run(one.id).inputs.dataset_inputs
+        assert (entry.dataset.name, entry.dataset.digest) == ("cafe", "0" * 36)
+
+
 def test_artifacts_of_each_kind_are_stored(tmp_path) -> None:
     from matplotlib.figure import Figure
 
