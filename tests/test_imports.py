@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = PROJECT["optional-dependencies"]
 OPTIONAL = {
-    canonicalize_name(Requirement(line).name) for extra in ("video", "hdf5", "sweep", "onnx") for line in EXTRAS[extra]
+    canonicalize_name(Requirement(line).name) for extra in ("video", "hdf5", "spark", "onnx") for line in EXTRAS[extra]
 }
 
 

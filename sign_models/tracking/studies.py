@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sign_models.errors import ResourceError
 
@@ -38,14 +38,27 @@ def open_study(
 
     storage = MlflowStorage(experiment_id)
     if spark:
-        try:
-            from mlflow.pyspark.optuna.study import MlflowSparkStudy
-        except ImportError as error:
-            raise ResourceError(
-                "pyspark is not installed", place="spark", wanted="Spark's Python package", remedy="pip install pyspark"
-            ) from error
+        MlflowSparkStudy = _started_spark()
         on_spark: optuna.Study = MlflowSparkStudy(name, storage, sampler=sampler, pruner=pruner, direction="maximize")
         return on_spark
     if storage.get_study_id_by_name_if_exists(name):  # load_if_exists has no effect on MLflow's storage
         return optuna.load_study(storage=storage, sampler=sampler, pruner=pruner, study_name=name)
     return optuna.create_study(storage=storage, sampler=sampler, pruner=pruner, study_name=name, direction="maximize")
+
+
+def _started_spark() -> Any:
+    """Start or find the Spark session that MLflow's study takes -> the study's class."""
+    try:
+        from mlflow.pyspark.optuna.study import MlflowSparkStudy
+        from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise ResourceError(
+            "pyspark is not installed", place="spark", wanted="Spark's Python package", remedy="pip install pyspark"
+        ) from error
+    try:
+        SparkSession.builder.appName("sign-models sweep").getOrCreate()
+    except PySparkException as error:
+        remedy = "install Java (17 or newer), and check Spark's settings"
+        raise ResourceError(str(error)[:160], place="spark", wanted="a Spark session", remedy=remedy) from error
+    return MlflowSparkStudy

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,13 +74,57 @@ def test_refusals(given: dict[str, str], message: str, tmp_path: Path) -> None:
         parse(NOTHING | {"space": file} | given, [])
 
 
+def test_a_spark_session_is_started_where_none_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """MLflow's study takes the active session, and fails where nobody has started one."""
+    from sign_models.tracking.studies import open_study
+
+    started: list[str] = []
+
+    class Builder:
+        def appName(self, name: str) -> Builder:  # noqa: N802
+            return self
+
+        def getOrCreate(self) -> None:  # noqa: N802
+            started.append("session")
+
+    def study(name: str, *_: object, **__: object) -> str:
+        if not started:
+            raise RuntimeError("no active Spark session")
+        return name
+
+    for name, holds in {
+        "pyspark": {},
+        "pyspark.errors": {"PySparkException": type("PySparkException", (Exception,), {})},
+        "pyspark.sql": {"SparkSession": SimpleNamespace(builder=Builder())},
+        "mlflow.pyspark.optuna.study": {"MlflowSparkStudy": study},
+    }.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**holds))
+    monkeypatch.setattr("mlflow.optuna.storage.MlflowStorage", lambda experiment_id: None)
+    assert open_study("a", "0", None, None, spark=True) == "a"
+
+
+@pytest.mark.slow
+def test_a_sweep_on_spark(tiny_data: Path, tmp_path: Path) -> None:
+    """Local mode: trials run in Spark's own Python processes, and the next call goes on with the study."""
+    from mlflow import MlflowClient
+
+    pytest.importorskip("pyspark", reason="pyspark is not installed: it is no part of the extra `sweep`")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    for asked, words in ((2, "2 trials ended"), (3, "goes on after 2 trials")):
+        said, _ = sweep(tmp_path, tiny_data, "--trials", str(asked), "--workers", "2", "--spark", "true").communicate()
+        assert words in said and "candidate is this version now" in said
+    ended = [run for run in trials(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")) if run.info.status == "FINISHED"]
+    assert len(ended) == 3
+
+
 def sweep(folder: Path, data: Path, *more: str) -> warm.Popen:
     file = space(folder, "training.lr: {low: 1e-4, high: 1e-2, log: true}")
     words = f"--stage skeleton --space {file} --preset quick --data {data} --training.steps 8 --training.evaluations 2"
     return warm.Popen(
         [sys.executable, "-m", "entrypoints.sweep", *words.split(), *more],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
     )  # fmt: skip
 
 
