@@ -102,7 +102,8 @@ def compare(given: argparse.Namespace, data: bytes, size: tuple[float, float], o
     # A camera begins somewhere in the clip: each of its frames is held against the most alike of the clip's.
     pairs = [(frame, mine[i]) for i, frame in enumerate(other[: len(mine)])]
     if given.camera:
-        pairs = [(frame, min(mine, key=lambda own, frame=frame: np.median(_distances(frame, own)))) for frame in other]
+        medians = [[float(np.median(_distances(frame, own))) for own in mine] for frame in other]
+        pairs = [(frame, mine[int(np.argmin(row))]) for frame, row in zip(other, medians, strict=True)]
     distance = np.concatenate([_distances(*pair) for pair in pairs])
     shares = [float((clip[..., 2] > 0)[:, :13].any(1).mean()) for clip in (mine, other)]
     print(f"a body in {shares[0]:.0%} of {len(mine)} frames by extract, in {shares[1]:.0%} of {len(other)} by the page")
