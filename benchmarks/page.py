@@ -75,7 +75,8 @@ def use_page(given: argparse.Namespace, camera: Path | None) -> tuple[bytes, tup
             page.click("#camera")
             page.wait_for_selector("#numbers:has-text('body ✓')", state="attached")
             page.keyboard.press("r")
-            page.wait_for_function(f"document.getElementById('record').dataset.frames >= {given.frames}")
+            while int(page.get_attribute("#record", "data-frames") or 0) < given.frames:
+                time.sleep(0.1)  # the page's policy forbids what wait_for_function evaluates
             page.keyboard.press("r")
         else:
             page.set_input_files("#file", str(given.video))
@@ -111,8 +112,8 @@ def compare(given: argparse.Namespace, data: bytes, size: tuple[float, float], o
     if not given.camera:  # which recorded a part of the clip, or more than it
         connect(None)
         predictor = load(resolve(given.model, "translator").path())
-        answers = predictor.predict([ours]), predictor.predict([theirs])
-        print("texts:", *(repr(answer["text"] or answer.get("guess", "")) for (answer,) in answers))
+        answers = [predictor.predict([clip], windows=True, reject_below=0)[0]["windows"] for clip in (ours, theirs)]
+        print("texts:", *([window["text"] for window in windows] for windows in answers))
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
