@@ -254,6 +254,9 @@ def stage_command(name: str) -> click.Command:
     return command(name, examples=STAGES[name].examples)(main)
 
 
+VIDEO = click.argument("video", default="", metavar="[VIDEO]")  # short for --videos
+
+
 SWEEP: tuple[Decorator, ...] = (
     option("--stage", "Whose parameters are searched.  [default: alignment]", metavar="STAGE"),
     option("--trials", "Trainings that end or are pruned.  [default: 20]", metavar="INTEGER"),

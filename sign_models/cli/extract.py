@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sign_models.cli.values import experiment, path, truth
+from sign_models.cli.values import experiment, path, truth, with_videos
 from sign_models.errors import ParamsError
 from sign_models.pipeline.extract import ExtractOptions
 from sign_models.video.camera import DEFAULT_SECONDS, MAX_SECONDS
@@ -25,6 +25,7 @@ def parse(given: Mapping[str, str]) -> ExtractOptions:
     Raises:
         ParamsError: One of them cannot be used.
     """
+    given = with_videos(given)
     videos, out = path(given, "videos"), path(given, "out")
     for name, place in (("videos", videos), ("out", out)):
         if place is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from sign_models.cli.values import experiment, path, truth
+from sign_models.cli.values import experiment, path, truth, with_videos
 from sign_models.errors import ParamsError
 from sign_models.pipeline.translate import CHAMPION, FORMS, UNSURE, TranslateOptions
 
@@ -23,6 +23,7 @@ def parse(given: Mapping[str, str]) -> TranslateOptions:
     Raises:
         ParamsError: One of them cannot be used.
     """
+    given = with_videos(given)
     videos, out = path(given, "videos"), path(given, "out")
     if videos is None:
         remedy = "add --videos PATH, or -P videos=PATH"

@@ -131,6 +131,24 @@ def path(given: Mapping[str, str], name: str) -> Path | None:
     return _path(given[name], Path(given["relative_to"] or "."))
 
 
+def with_videos(given: Mapping[str, str]) -> dict[str, str]:
+    """Take the videos that stand without `--videos` before them.
+
+    Args:
+        given: Text by option, and of the argument "video"; "" where not given.
+
+    Returns:
+        The same, the videos among the options.
+
+    Raises:
+        ParamsError: Both are given.
+    """
+    bare = given.get("video", "")
+    if bare and given["videos"]:
+        raise ParamsError(f"given twice, as '{given['videos']}' and '{bare}'", place="videos", remedy="leave one out")
+    return {**given, "videos": given["videos"] or bare}
+
+
 def experiment(given: Mapping[str, str]) -> str:
     """The experiment that was named.
 

@@ -25,7 +25,7 @@ def test_a_face_goes_with_its_clip_into_the_data_that_models_are_trained_on(empt
     write_signing(tmp_path / "videos" / "tea.mp4", [True] * 6)
     words = ("--videos", tmp_path / "videos", "--out", tmp_path / "poses", "--workers", 1)
     done = empty("extract", *words, "--face", data=False, params=False)
-    assert done.code == 0, done.err
+    assert done.code == 0 and "6 frames read at " in done.out and done.out.strip().endswith("frames/s"), done.err
     (clip,) = formats.read(tmp_path / "poses")
     assert clip.layout == "mediapipe_543" and finds_faces([clip.extractor])
     points, confidence = to_canonical(clip.points, clip.confidence, clip.layout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -128,6 +129,18 @@ def test_without_a_frame_rate_there_are_no_times() -> None:
     clip = KeypointSequence("a", np.zeros((1, 75, 2)), np.zeros((1, 75)), "mediapipe_75", source="a.npy")
     with pytest.raises(DataError, match="a.npy: tells no frame rate"):
         segments({"windows": []}, clip)
+
+
+@pytest.mark.parametrize("name", ["extract", "translate"])
+def test_a_video_may_stand_without_its_option(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Path] = []
+    monkeypatch.setattr(f"sign_models.pipeline.{name}.run_{name}", lambda options: taken.append(options.videos))
+    main = importlib.import_module(f"entrypoints.{name}").main
+    for words in (["a.mp4"], ["--videos", "a.mp4"], ["--out", "o", "a.mp4"]):
+        main.main([*words, *([] if "--out" in words else ["--out", "o"])], standalone_mode=False)
+    assert taken == [Path("a.mp4")] * 3
+    with pytest.raises(ParamsError, match="videos: given twice, as 'b.mp4' and 'a.mp4'"):
+        main.main(["a.mp4", "--videos", "b.mp4"], standalone_mode=False)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ mlflow run . -e import -P source=my_poses -P out=my_store
 
 @commands.tool(
     "extract",
+    commands.VIDEO,
     option("--videos", "A video, a folder of videos, a glob pattern in quotes, or a camera: 0, 1, ...", metavar="PATH"),
     option("--out", "Folder to write the .pose files to; whole files in it are kept.", metavar="DIR"),
     option(

@@ -4,7 +4,7 @@ from sign_models.cli import commands
 from sign_models.cli.commands import option
 
 EXAMPLES = """
-python -m entrypoints.translate --videos clip.mp4
+python -m entrypoints.translate clip.mp4
 python -m entrypoints.translate --videos my_videos --model candidate --out captions --srt --eaf
 mlflow run . -e translate -P videos=my_poses -P out=captions -P vtt=true
 """
@@ -12,6 +12,7 @@ mlflow run . -e translate -P videos=my_poses -P out=captions -P vtt=true
 
 @commands.tool(
     "translate",
+    commands.VIDEO,
     option("--videos", "A video, a file of keypoints, a folder of either, or a glob of videos.", metavar="PATH"),
     option(
         "--model",
