@@ -27,7 +27,7 @@ from sign_models.data.augment import (
     mirror_index,
     sample_augmentation,
 )
-from sign_models.data.corpus import Corpus, Frames
+from sign_models.data.corpus import Corpus
 from sign_models.data.frame_sampling import (
     InterpolationIndex,
     drop_frames,
@@ -36,6 +36,7 @@ from sign_models.data.frame_sampling import (
     interpolation_index,
     warp_time,
 )
+from sign_models.data.frames import Frames
 from sign_models.data.rng import ALL, RngSlice
 from sign_models.data.sampler import BUCKET, bucket
 from sign_models.kernels import fused

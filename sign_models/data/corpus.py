@@ -15,61 +15,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
+from sign_models.data.frames import Frames
 from sign_models.errors import DataError
 from sign_models.keypoints.normalise import Handedness, Mirroring, mirror, normalise_batch, to_float16
 from sign_models.keypoints.sequence import KeypointSequence, with_channels
 
 logger = logging.getLogger(__name__)
-
-
-class FramesOnDisk(Protocol):
-    """(F, K, C) float16 in the files of a store, read as an array is read."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(F, K, C)."""
-        ...
-
-    @property
-    def nbytes(self) -> int:
-        """Size of all frames, in bytes."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Any, /) -> np.ndarray:
-        """Copy a slice of frames, or the frames of an integer array (B, T) each row of which is within one clip."""
-        ...
-
-    def read_into(self, start: int, out: np.ndarray) -> None:
-        """Copy frames into a buffer.
-
-        Args:
-            start: First frame.
-            out: (T, K, C) float16 buffer that is filled.
-        """
-        ...
-
-
-Frames = np.ndarray | FramesOnDisk
-
-
-def read_into(frames: Frames, start: int, out: np.ndarray) -> None:
-    """Copy frames into a buffer. Reusing a buffer avoids page faults.
-
-    Args:
-        frames: (F, K, C) float16, in memory or in a store.
-        start: First frame to copy.
-        out: (T, K, C) float16 buffer that is filled.
-    """
-    if isinstance(frames, np.ndarray):
-        out[:] = frames[start : start + len(out)]
-    else:
-        frames.read_into(start, out)
 
 
 CHUNK_FRAMES = 2048  # normalised at a time

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from sign_models.data.corpus import Corpus, Frames, read_into
+from sign_models.data.corpus import Corpus
+from sign_models.data.frames import Frames, FramesOnDisk, read_into
 from sign_models.keypoints.resample import (
     CHUNK_FRAMES,
     MIN_FPS,
@@ -145,8 +146,8 @@ def rate_facts(corpus: Corpus, fps: float | None) -> dict[str, str]:
     return {"frame_rate": told} if told else {}
 
 
-class ResampledFrames:
-    """Frames in a store at another rate, interpolated when they are read. data.corpus.FramesOnDisk."""
+class ResampledFrames(FramesOnDisk):
+    """Frames in a store at another rate, interpolated when they are read."""
 
     def __init__(self, source: Frames, source_offsets: np.ndarray, steps: np.ndarray, offsets: np.ndarray) -> None:
         """Prepare reading.
@@ -159,31 +160,10 @@ class ResampledFrames:
         """
         self.source, self.source_offsets, self.steps, self.offsets = source, source_offsets, steps, offsets
 
-    def __len__(self) -> int:
-        return int(self.offsets[-1])
-
     @property
     def shape(self) -> tuple[int, ...]:
         """(F, K, C)."""
-        return len(self), *self.source.shape[1:]
-
-    @property
-    def nbytes(self) -> int:
-        """Size of all frames as one array, in bytes."""
-        return int(np.prod(self.shape)) * np.dtype(np.float16).itemsize
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            return self._between(start, max(start, stop))[::step]
-        rows = index.reshape(-1, index.shape[-1])
-        found = [self._between(row.min(), row.max() + 1)[row - row.min()] for row in rows]
-        return np.stack(found).reshape(*index.shape, *self.shape[1:])
-
-    def _between(self, start: int, stop: int) -> np.ndarray:
-        out = np.empty((stop - start, *self.shape[1:]), np.float16)
-        self.read_into(start, out)
-        return out
+        return int(self.offsets[-1]), *self.source.shape[1:]
 
     def read_into(self, start: int, out: np.ndarray) -> None:
         """Copy frames into a buffer.
@@ -191,6 +171,9 @@ class ResampledFrames:
         Args:
             start: First frame.
             out: (T, K, C) float16 buffer that is filled.
+
+        Raises:
+            DataError: A file has fewer frames than it had.
         """
         done = 0
         while done < len(out):

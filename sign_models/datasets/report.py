@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sign_models.data.corpus import Changes, Frames
+from sign_models.data.corpus import Changes
+from sign_models.data.frames import Frames
 from sign_models.datasets import checks
 from sign_models.datasets.report_numbers import NO_SPLIT, by_split, report_numbers
 from sign_models.datasets.store import Shard

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sign_models.data.frames import FramesOnDisk
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL
 from sign_models.keypoints.sequence import with_channels
@@ -22,12 +23,11 @@ CHANNEL_BYTES = len(CANONICAL) * 2  # of a frame
 FRAME_BYTES = 3 * CHANNEL_BYTES  # without depth
 
 
-class StoredFrames:
+class StoredFrames(FramesOnDisk):
     """The frames of a store as one array (F, K, C) float16, read from its files when they are asked for.
 
-    C is 4 where any shard has depth. The other shards are then read with depth 0. The index is a slice, or an integer
-    array (..., T) each row of which is within one clip. The result is a copy. Files are read and not mapped, since the
-    first access to a mapped page costs more than a copy (docs/experiments.md).
+    C is 4 where any shard has depth. The other shards are then read with depth 0. Files are read and not mapped, since
+    the first access to a mapped page costs more than a copy (docs/experiments.md).
     """
 
     def __init__(self, paths: list[Path], starts: np.ndarray, channels: list[int]) -> None:
@@ -42,46 +42,10 @@ class StoredFrames:
         self.byte_offsets = [frames_offset(path) for path in paths]
         self._files: dict[int, FileIO] = {}  # in the order in which they were opened
 
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
     @property
     def shape(self) -> tuple[int, int, int]:
         """(F, K, C)."""
-        return len(self), len(CANONICAL), max(self.channels, default=3)
-
-    @property
-    def nbytes(self) -> int:
-        """Size of all frames as one array, in bytes."""
-        return len(self) * CHANNEL_BYTES * self.shape[-1]
-
-    def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step < 0:
-                raise IndexError("frames are read forwards")
-            return self._between(start, max(start, stop))[::step]
-        out = np.empty((*index.shape, *self.shape[1:]), np.float16)
-        places, rows = index.reshape(-1, index.shape[-1]), out.reshape(-1, *out.shape[-3:])
-        low, high = places.min(1), places.max(1)
-        if not 0 <= low.min(initial=0) <= high.max(initial=0) < len(self):
-            raise IndexError(f"frames {low.min()} to {high.max()} of {len(self)}")
-        # A row is nearly always a clip, then its last frame repeated up to the length of the batch.
-        padded = (places == np.minimum(low[:, None] + np.arange(places.shape[1]), high[:, None])).all(1)
-        for row, of_row, first, last, is_padded in zip(rows, places, low.tolist(), high.tolist(), padded, strict=True):
-            count = last + 1 - first
-            if is_padded:
-                self.read_into(first, row[:count])
-                row[count:] = row[count - 1]
-            else:
-                frames = self._between(first, last + 1)
-                frames.take(of_row - first, 0, out=row, mode="clip")  # numpy copies twice in its other modes
-        return out
-
-    def _between(self, start: int, stop: int) -> np.ndarray:
-        out = np.empty((stop - start, *self.shape[1:]), np.float16)
-        self.read_into(start, out)
-        return out
+        return int(self.starts[-1]), len(CANONICAL), max(self.channels, default=3)
 
     def read_into(self, start: int, out: np.ndarray) -> None:
         """Read frames into a buffer.

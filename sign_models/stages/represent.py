@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sign_models import interruption
-from sign_models.data.corpus import Corpus, read_into
+from sign_models.data.corpus import Corpus
 from sign_models.data.frame_rate import bring_to_rate, rate_facts
+from sign_models.data.frames import read_into
 from sign_models.data.representations import write_representations
 from sign_models.data.sampler import batches_by_length, bucket
 from sign_models.data.windows import split_long_clips

@@ -13,6 +13,7 @@ import torch
 from sign_models.data.batching import DeviceCorpus
 from sign_models.data.corpus import Corpus
 from sign_models.data.frame_rate import ResampledFrames, bring_to_rate, describe_rates, known_rate
+from sign_models.data.frames import FramesOnDisk
 from sign_models.datasets.importing import import_corpus
 from sign_models.datasets.store import open_store
 from sign_models.keypoints.resample import frame_step, resample
@@ -65,6 +66,26 @@ def test_a_store_keeps_the_rates_and_gives_the_same_clips_as_memory(memory: Corp
     batches = [DeviceCorpus(corpus, torch.device("cpu")).unaugmented(np.array(at)) for corpus, at in
                ((here, chosen), (there, [order[i] for i in chosen]))]  # fmt: skip
     assert torch.equal(batches[0].x, batches[1].x) and torch.equal(batches[0].mask, batches[1].mask)
+
+
+@pytest.mark.parametrize("fps", [None, 25.0], ids=["as they are stored", "resampled"])
+def test_frames_on_disk_are_indexed_as_an_array_and_nothing_outside_is_made_up(
+    stored: Corpus, fps: float | None
+) -> None:
+    corpus = bring_to_rate(stored, fps)
+    assert isinstance(corpus.frames, FramesOnDisk)
+    frames, whole, rng = corpus.frames, corpus.frames[:], np.random.default_rng(0)
+    last = len(whole) - 1
+    rows = np.stack([rng.integers(corpus.offsets[i], corpus.offsets[i + 1], 6) for i in range(len(corpus))])
+    for index in (rows, rows[:4].reshape(2, 2, 6), rows[0], np.array([[last], [0]])):
+        np.testing.assert_array_equal(frames[index], whole[index])
+    for outside in ([-1], [last + 1], [last, last + 1], [-1, 0], [last + 10**6], [-(10**6)]):
+        for index in (np.array([outside]), np.array([[0] * len(outside), outside])):
+            with pytest.raises(IndexError, match=f"of {last + 1}"):
+                frames[index]
+    for backwards in (np.s_[::-1], np.s_[9:4:-1], np.s_[4:9:-2]):
+        with pytest.raises(IndexError, match="forwards"):
+            frames[backwards]
 
 
 @pytest.mark.parametrize("fps", [None, 25.0])

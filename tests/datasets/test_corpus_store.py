@@ -158,12 +158,6 @@ def test_a_shard_that_is_cut_while_it_is_read_is_named(copy: Path) -> None:
     assert len(corpus.clip(0))
 
 
-def test_a_place_outside_is_refused_as_in_an_array(path: Path, memory: Corpus) -> None:
-    for place in (-1, len(memory.frames)):
-        with pytest.raises(IndexError):
-            open_store(path).frames[np.array([[place]])]
-
-
 def test_batches_are_the_same_from_memory_and_from_disk(path: Path, memory: Corpus) -> None:
     on_disk, in_memory = (DeviceCorpus(c, torch.device("cpu")) for c in (open_store(path), memory))
     assert isinstance(on_disk.frames, stored_frames.StoredFrames)
