@@ -246,7 +246,7 @@ def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | No
         yield None, batch
         return
     codes = batch.column(column).dictionary_encode()
-    indices = codes.indices.to_numpy(zero_copy_only=False)
+    indices = _as_floats(codes.indices)
     cuts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
     for start, stop in itertools.pairwise(cuts):
         if stop > start:
@@ -266,7 +266,7 @@ def _numbers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     import pyarrow as pa
 
     try:
-        return np.asarray(batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False))
+        return _as_floats(batch.column(column))
     except pa.ArrowException as error:
         found = f"column {column!r} holds something else than numbers ({str(error)[:80]})"
         raise DataError(found, place=place, wanted="numbers", remedy="export it again") from error
@@ -291,6 +291,14 @@ def _column(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
     return np.array([value or "" for value in column.to_pylist()])
 
 
+def _as_floats(values: pa.Array) -> np.ndarray:
+    """Arrow's values as float64, NaN where empty. Its own to_numpy() imports pandas, which takes half a second."""
+    import pyarrow as pa
+
+    column = pa.RecordBatch.from_arrays([values.cast(pa.float64())], [""])
+    return np.asarray(column.to_tensor(null_to_nan=True)).reshape(-1)
+
+
 def _integers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     numbers = _numbers(batch, column, place)
     if not ((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**40)).all():
@@ -306,7 +314,7 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
     names = [name if name in TYPES else part_of(str(name)) for name in names]
     if kinds.null_count:
         raise DataError("landmarks without a type", place=place, wanted=", ".join(TYPES))
-    code = kinds.indices.to_numpy(zero_copy_only=False)
+    code = _as_floats(kinds.indices).astype(np.int64)
     index = _integers(batch, "landmark_index", place)
     limits, offsets = (np.array([table[name] for name in names], np.int64)[code] for table in (TYPES, OFFSETS))
     if len(bad := np.flatnonzero((index < 0) | (index >= limits))):
