@@ -165,9 +165,7 @@ def promote(
         present = aliases_of(chosen.name).get(alias)
         holder = None if present is None else resolve(str(present), stage) if not force else _if_usable(present, stage)
         smoke_test(chosen)
-        compared = _Comparison(None, None, None, False)
-        if holder is not None and holder.version != chosen.version:
-            compared = _compare(chosen, holder, metric, score, force)
+        compared = _compare(chosen, holder, metric, score, force)
         if not force:
             compared.check(chosen, f"the present {alias} (version {present})")
         figures = compared.figures or {current_name(name): value for name, value in chosen.metrics().items()}
@@ -308,7 +306,14 @@ class _Comparison:
             )
 
 
-def _compare(chosen: ModelRef, holder: ModelRef, metric: str, score: Score | None, force: bool) -> _Comparison:
+def _compare(chosen: ModelRef, holder: ModelRef | None, metric: str, score: Score | None, force: bool) -> _Comparison:
+    """Compare a version with the one that holds the alias. Nothing is compared where that is none, or the same.
+
+    Raises:
+        UpstreamError: The two cannot be compared, and `force` is not given.
+    """
+    if holder is None or holder.version == chosen.version:
+        return _Comparison(None, None, None, False)
     again = not scored_alike(chosen, holder)
     if again and score is None:
         if force:

@@ -66,26 +66,22 @@ def stage_run(
             run = _reopened_run(stage, run_id, nested, signature)
         _open_runs.append(run.id)
         interruption.at_forced_end(_kill_open_runs)
-    log = _Log()
-    logging.getLogger("sign_models").addHandler(log)
-    try:
-        with translate_disk_errors(f"run {run.id} of stage {stage}"):
-            if not nested:
-                with translate_store_errors(f"experiment {run.experiment_id}"):
-                    notes.describe_experiment(run.experiment_id)
-            yield run
-            with interruption.deferred():  # its work is done: what remains is to say so
-                run.flush()
-                log.store(run)
-    except BaseException as error:
-        _end_early(run, error, log)
-        raise
-    else:
+    with _Log() as log:
+        try:
+            with translate_disk_errors(f"run {run.id} of stage {stage}"):
+                if not nested:
+                    with translate_store_errors(f"experiment {run.experiment_id}"):
+                        notes.describe_experiment(run.experiment_id)
+                yield run
+                with interruption.deferred():  # its work is done: what remains is to say so
+                    run.flush()
+                    log.store(run)
+        except BaseException as error:
+            _end_early(run, error, log)
+            raise
         _end(run, "FINISHED")
         if not _open_runs:
             interruption.complete()
-    finally:
-        logging.getLogger("sign_models").removeHandler(log)
 
 
 def _new_run(
@@ -143,13 +139,20 @@ def _explain(run: Run, error: BaseException, killed: bool, log: _Log) -> None:
 
 
 class _Log(logging.Handler):
-    """Keeps this project's log messages while a run is open, for its artifacts."""
+    """Keeps this project's log messages while a run is open, for its artifacts. A context in which it does."""
 
     def __init__(self) -> None:
         super().__init__()
         self.lines: deque[str] = deque(maxlen=LOG_LINES)
         self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self.began = datetime.now(UTC)
+
+    def __enter__(self) -> _Log:
+        logging.getLogger("sign_models").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("sign_models").removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one message."""

@@ -71,43 +71,36 @@ def make_sequence(
     Raises:
         DataError: Shapes, values or metadata make no clip.
     """
-    apart = confidence is not None
-    check_id(id, source)
-    for what, value in (("text", text), ("split", split), ("group", group)):
-        check_characters(value, what, source)
-    if beside:
-        keypoints, confidence, told = _at_their_times(keypoints, confidence, beside, source)
-        fps = fps or told
-    points, confidence, unseen = split_channels(keypoints, confidence, source)
+    _check_strings(source, id, text=text, split=split, group=group)
+    keypoints, confidence, told = _at_their_times(keypoints, confidence, beside, source)
+    points, scores, unseen = split_channels(keypoints, confidence, source)
     name = _choose_layout(options.layout, layout, points.shape[1], id, source)
-    seen = confidence > 0
-    _check_visible(points, confidence, seen, source)
-    fitting: tuple[str, ...] | None = None
-    if layout is None and options.layout is None:
-        plausible.check_axes(points, confidence, name, source)
-        fitting = plausible.check(points, confidence, name, source)
+    seen = _check_visible(points, scores, source)
+    fitting = plausible.check(points, scores, name, source) if layout is None and options.layout is None else None
     return KeypointSequence(
         id=id,
         points=points,
-        confidence=confidence,
+        confidence=scores,
         layout=name,
         unit=checked_unit(unit, source) or options.unit or unit_of([(points, seen)]),
         size=checked_size(size, source) or options.size,
-        fps=checked_rate(fps, source) or options.fps,
+        fps=checked_rate(told if told and not fps else fps, source) or options.fps,
         text=checked_string(text, "text", source),
-        split=SPLIT_ALIASES.get(named, named) if (named := checked_string(split, "split", source)) else None,
+        split=_split_name(split, source),
         group=checked_string(group, "group", source),
         source=source,
         nan=nan + unseen,
         fitting=fitting,
-        depth=_depth(np.asarray(keypoints), seen, apart),
+        depth=_depth(np.asarray(keypoints), seen, confidence is not None),
     )
 
 
 def _at_their_times(
-    keypoints: Any, confidence: Any, beside: Mapping[str, Any], source: str
+    keypoints: Any, confidence: Any, beside: Mapping[str, Any] | None, source: str
 ) -> tuple[Any, Any, float | None]:
     """Keypoints and confidence with unseen frames between those that have a number or time; frames per second."""
+    if not beside:
+        return keypoints, confidence, None
     array = as_numbers(keypoints, source)
     times = frame_times.of_fields(beside, len(array), source) if array.ndim == 3 and len(array) else None
     if times is None:
@@ -118,8 +111,15 @@ def _at_their_times(
     return frame_times.spread(array, times.numbers), scores, times.fps
 
 
-def _check_visible(points: np.ndarray, confidence: np.ndarray, seen: np.ndarray, source: str) -> None:
-    """DataError where no landmark is seen, or a seen one has no finite coordinates."""
+def _split_name(split: Any, source: str) -> str | None:
+    """The split by its name here, such as "dev" where a file says "validation"."""
+    named = checked_string(split, "split", source)
+    return SPLIT_ALIASES.get(named, named) if named else None
+
+
+def _check_visible(points: np.ndarray, confidence: np.ndarray, source: str) -> np.ndarray:
+    """Which landmarks are seen, (T, K) bool. DataError where none is, or a seen one has no finite coordinates."""
+    seen = confidence > 0
     if not seen.any():
         raise DataError(
             f"no landmark is seen in any of its {len(points)} frames",
@@ -136,6 +136,7 @@ def _check_visible(points: np.ndarray, confidence: np.ndarray, seen: np.ndarray,
             wanted="numbers wherever a landmark is seen",
             remedy="give unseen landmarks confidence 0, or have `-e import -P on_bad_sample=reject` do so",
         )
+    return seen
 
 
 def _depth(array: np.ndarray, seen: np.ndarray, apart: bool) -> np.ndarray | None:
@@ -158,20 +159,14 @@ def _has_score(array: np.ndarray) -> bool:
     return is_score(array[..., 2][~np.isnan(array[..., :2]).any(-1)])
 
 
-def check_id(id: str, source: str) -> None:
-    """Check the id of a clip.
-
-    Args:
-        id: The id.
-        source: What an error message names.
-
-    Raises:
-        DataError: The id is empty, longer than MAX_ID, or has control characters or halves of surrogate pairs.
-    """
+def _check_strings(source: str, id: str, **others: Any) -> None:
+    """DataError for characters that check_characters() refuses, and an id that is empty or longer than MAX_ID."""
     check_characters(id, "id", source)
     if not 0 < len(id) <= MAX_ID:
         wanted = f"1 to {MAX_ID:,}, as a file's name has"
         raise DataError(f"its id has {len(id):,} characters", place=source[:MAX_ID], wanted=wanted, remedy="rename it")
+    for what, value in others.items():
+        check_characters(value, what, source)
 
 
 def check_characters(value: Any, what: str, source: str) -> None:

@@ -42,7 +42,11 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
     Returns:
         Orders of landmarks that fit clearly better, the best first: they contradict nothing, and the hands are much
         nearer to the body's wrists.
+
+    Raises:
+        DataError: The array is (landmarks, frames, channels), whose frames were taken for landmarks.
     """
+    _check_axes(points, confidence, layout, place)
     names = names_of(layout)
     wrong = _wrong(points, confidence, names)
     if not wrong:
@@ -59,6 +63,28 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
         (max(gaps), name) for name, order in fitting if len(gaps := _gaps(points, confidence, order)) >= len(own) > 0
     ]
     return tuple(name for gap, name in sorted(found) if gap * MIN_TIMES_NEARER < max(own))
+
+
+def _check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
+    """Refuse an array of (landmarks, frames, channels), whose frames were taken for landmarks.
+
+    Neighbouring landmarks differ less than consecutive frames then, and T is the count of a layout too.
+    """
+    if len(points) not in BY_COUNT:
+        return
+    seen = confidence > 0
+    between_frames = np.abs(np.diff(points, axis=0)).sum(-1)[seen[1:] & seen[:-1]]
+    between_landmarks = np.abs(np.diff(points, axis=1)).sum(-1)[seen[:, 1:] & seen[:, :-1]]
+    if not between_frames.size or not between_landmarks.size:
+        return
+    if np.median(between_frames) > MAX_FRAME_STEP * np.median(between_landmarks):
+        raise DataError(
+            f"{len(points)} frames of {points.shape[1]} landmarks ({layout}), in which a landmark moves further from "
+            "frame to frame than it is away from the next landmark",
+            place=place,
+            wanted="(frames, landmarks, channels)",
+            remedy="transpose the array if it is (landmarks, frames, channels), or name the layout if it is right",
+        )
 
 
 def _gaps(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> list[float]:
@@ -128,35 +154,6 @@ class Doubts:
                         wanted="parts named pose, left_hand, right_hand, face",
                         remedy="rename keys, files or folders (docs/formats/parts.md); clips of their own import apart",
                     )
-
-
-def check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
-    """Refuse an array of (landmarks, frames, channels), whose frames were taken for landmarks.
-
-    Args:
-        points: (T, K, 2).
-        confidence: (T, K).
-        layout: Name of the layout, chosen by K.
-        place: What an error message names.
-
-    Raises:
-        DataError: T is the count of a layout too, and neighbouring landmarks differ less than consecutive frames.
-    """
-    if len(points) not in BY_COUNT:
-        return
-    seen = confidence > 0
-    between_frames = np.abs(np.diff(points, axis=0)).sum(-1)[seen[1:] & seen[:-1]]
-    between_landmarks = np.abs(np.diff(points, axis=1)).sum(-1)[seen[:, 1:] & seen[:, :-1]]
-    if not between_frames.size or not between_landmarks.size:
-        return
-    if np.median(between_frames) > MAX_FRAME_STEP * np.median(between_landmarks):
-        raise DataError(
-            f"{len(points)} frames of {points.shape[1]} landmarks ({layout}), in which a landmark moves further from "
-            "frame to frame than it is away from the next landmark",
-            place=place,
-            wanted="(frames, landmarks, channels)",
-            remedy="transpose the array if it is (landmarks, frames, channels), or name the layout if it is right",
-        )
 
 
 def _others(layout: str, names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
