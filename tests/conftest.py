@@ -5,6 +5,7 @@ Tests of the whole pipeline share one that was run once, on tests.tiny, by each 
 
 from __future__ import annotations
 
+import base64
 import gc
 import importlib
 import os
@@ -22,6 +23,9 @@ from sign_models import interruption
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
@@ -52,6 +56,7 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+        gc.set_threshold(20_000)  # searching what is made later each 700 objects takes a twentieth of all tests' time
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -76,6 +81,27 @@ def signals_as_before() -> Iterator[None]:
     yield
     interruption.release()
     assert {signum: signal.getsignal(signum) for signum in interruption.SIGNALS} == before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def paint() -> Iterator[Callable[..., None]]:
+    """Figures are made and stored, as one pixel: painting them takes longer than the import that they describe.
+
+    Returns:
+        What paints one.
+    """
+    from matplotlib.figure import Figure
+
+    paint = Figure.savefig
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda _, path, **more: Path(path).write_bytes(PIXEL))
+        yield paint
+
+
+@pytest.fixture
+def painted(paint: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of what a figure shows, or that it can be painted."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", paint)
 
 
 @pytest.fixture
@@ -134,7 +160,9 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def built(tiny_data: Path, fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(
+    tiny_data: Path, fresh_store: Path, paint: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Folder whose mlflow.db holds one finished pipeline. To be read only; `pipeline` gives a copy to work on."""
     from sign_models.cli import commands
 
@@ -143,6 +171,7 @@ def built(tiny_data: Path, fresh_store: Path, tmp_path_factory: pytest.TempPathF
     with pytest.MonkeyPatch.context() as patch:
         use_store(folder, patch)
         patch.setattr(commands, "guard_process", lambda: None)
+        patch.setattr("matplotlib.figure.Figure.savefig", paint)
         assert exit_code("pipeline", "--data", tiny_data, "--config-override", tiny_data / "tiny.yaml") == 0
     return folder
 

@@ -34,7 +34,7 @@ def test_words_of_any_script(text: str, words: list[str]) -> None:
     assert report_numbers.vocabulary_words(text) == words
 
 
-def test_the_report_counts_what_is_there(source: Path, tmp_path: Path) -> None:
+def test_the_report_counts_what_is_there(source: Path, tmp_path: Path, painted: None) -> None:
     found = import_corpus(source, tmp_path / "store", on_leak="report").numbers
     corpus = Corpus.from_sequences(formats.read(source))
     assert (found["clips"], found["frames"]) == (COUNT, len(corpus.frames))
@@ -49,7 +49,10 @@ def test_the_report_counts_what_is_there(source: Path, tmp_path: Path) -> None:
     assert dev["texts"] == sum(t is not None for t, s in zip(corpus.texts, corpus.splits, strict=True) if s == "dev")
     on_disk = tmp_path / "store" / "report"
     assert json.loads((on_disk / "report.json").read_text("utf-8")) == found
-    assert {"report.md", "overview.png", "clips.png"} <= {file.name for file in on_disk.iterdir()}
+    assert (on_disk / "report.md").is_file()
+    for name in ("overview.png", "clips.png"):
+        content = (on_disk / name).read_bytes()
+        assert content.startswith(b"\x89PNG") and len(content) > 5_000
 
 
 def test_unseen_words_are_those_that_train_lacks(tmp_path: Path) -> None:

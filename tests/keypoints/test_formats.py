@@ -117,26 +117,43 @@ ODD: dict[str, tuple[Callable[[Path, Path], object], str]] = {
 PLACES = ["0.npy", "x.json", "a_left_hand.npy", "left_hand", "left_hand/b.npy", "clip.skels", "labels.csv", "x.pose"]
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("kind", ODD)
-def test_only_regular_files_of_the_folder_itself_are_read(
-    kind: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def put(kind: str, place: Path, elsewhere: Path) -> str:
+    """Make something odd at a place of the corpus. Returns what is said of it."""
     make, why = ODD[kind]
+    place.parent.mkdir(parents=True, exist_ok=True)
+    make(place, elsewhere)
+    return why
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_only_regular_files_of_the_folder_itself_are_read(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = EXAMPLES["pose coco"].write(_folder(tmp_path / "elsewhere"))
+    for i, kind in enumerate(ODD):
+        corpus = _folder(tmp_path / f"corpus{i}")
+        monkeypatch.chdir(corpus)
+        EXAMPLES["seed dict"].write(corpus)
+        (corpus / "right_hand").mkdir()
+        why = put(kind, corpus / place, elsewhere)
+        bad: list[DataError] = []
+        assert [sequence.id for sequence in read(corpus, on_bad=bad.append)] == ["clip"]
+        assert [why in str(error) and place in str(error) for error in bad] == [True]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_import_leaves_out_what_is_no_regular_file_of_the_folder_or_stops(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     elsewhere = EXAMPLES["pose coco"].write(_folder(tmp_path / "elsewhere"))
     corpus = _folder(tmp_path / "corpus")
     monkeypatch.chdir(corpus)
-    good = EXAMPLES["seed dict"].write(corpus)
-    (corpus / "right_hand").mkdir()
-    (corpus / place).parent.mkdir(exist_ok=True)
-    make(corpus / place, elsewhere)
-    bad: list[DataError] = []
-    assert [sequence.id for sequence in read(corpus, on_bad=bad.append)] == ["clip"] and good
-    assert [why in str(error) and place in str(error) for error in bad] == [True]
-    report = import_corpus(corpus, tmp_path / "store", on_bad_sample="reject")
-    assert report.numbers["rejected"]["samples"] == 1
-    with pytest.raises(DataError, match=why):
-        import_corpus(corpus, tmp_path / "other")
+    EXAMPLES["seed dict"].write(corpus)
+    said = [put(kind, corpus / f"of{i}" / place, elsewhere) for i, kind in enumerate(ODD)]
+    report = import_corpus(corpus, tmp_path / "store", on_bad_sample="reject", workers=0)
+    assert (report.numbers["clips"], report.numbers["rejected"]["samples"]) == (1, len(ODD))
+    with pytest.raises(DataError, match=said[0]):
+        import_corpus(corpus, tmp_path / "other", workers=0)
 
 
 @pytest.mark.parametrize("suffix", [".text", ".files"])

@@ -14,17 +14,10 @@ from tests.tracking import versions
 from tests.tracking.fakes import Fake
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("template") / "mlflow.db"
-    store.make_database(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def tracking(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def tracking(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty store in a working directory of its own, in use by this process and its children."""
-    use(template, tmp_path, monkeypatch)
+    use(fresh_store, tmp_path, monkeypatch)
     yield tmp_path
     end_runs()
 
@@ -36,23 +29,23 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def shared(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Like `tracking` with `fakes`, one for all tests of a module: for those that only look."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sign_models.serving.load", Fake)
         path = tmp_path_factory.mktemp("shared")
-        use(template, path, patch)
+        use(fresh_store, path, patch)
         yield path
         end_runs()
 
 
 @pytest.fixture(scope="session")
-def registered(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registered(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder whose mlflow.db holds the translators of versions.FOUR. To be read only."""
     path = tmp_path_factory.mktemp("registered")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sign_models.serving.load", Fake)
-        use(template, path, patch)
+        use(fresh_store, path, patch)
         for chrf, data in versions.FOUR:
             versions.train(path / "out", chrf, data)
         end_runs()
@@ -67,9 +60,9 @@ def four(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake
     end_runs()
 
 
-def use(template: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
+def use(empty: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
     """Work in `folder`, on a copy of an empty store."""
-    use_copy(template, folder, patch)
+    use_copy(empty, folder, patch)
     mlflow.MlflowClient().create_experiment("tests", artifact_location=str(folder / "artifacts"))
 
 

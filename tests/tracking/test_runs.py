@@ -139,7 +139,7 @@ def test_runs_that_begin_together_on_the_same_data_both_record_it() -> None:
         assert (entry.dataset.name, entry.dataset.digest) == ("cafe", "0" * 36)
 
 
-def test_artifacts_of_each_kind_are_stored(tmp_path) -> None:
+def test_artifacts_of_each_kind_are_stored(tmp_path, painted) -> None:
     from matplotlib.figure import Figure
 
     folder = tmp_path / "folder"

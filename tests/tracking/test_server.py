@@ -25,10 +25,10 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture
 def server(
-    request: pytest.FixtureRequest, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Server]:
     (tmp_path / "server").mkdir()
-    shutil.copy(template, tmp_path / "server/mlflow.db")
+    shutil.copy(fresh_store, tmp_path / "server/mlflow.db")
     server = Server(tmp_path / "server", getattr(request, "param", ""))
     server.start()
     monkeypatch.chdir(tmp_path)

@@ -91,12 +91,12 @@ def test_four_pipelines_started_at_once_share_one_fresh_database(
     assert not list(tracking.glob("new/*.making*"))
 
 
-def test_the_plugin_makes_the_database_mlflow_would_make(template: Path, tmp_path: Path) -> None:
+def test_the_plugin_makes_the_database_mlflow_would_make(fresh_store: Path, tmp_path: Path) -> None:
     path = tmp_path / "plugin.db"
     path.touch()  # what is left of a process killed before its first table
     made = sign_models_mlflow.sqlite_store(f"sqlite:///{path}", None)
     assert [e.name for e in made.search_experiments()] == ["Default"]
-    with sqlite3.connect(path) as ours, sqlite3.connect(template) as theirs:
+    with sqlite3.connect(path) as ours, sqlite3.connect(fresh_store) as theirs:
         names = "select name from sqlite_master order by name"
         assert ours.execute(names).fetchall() == theirs.execute(names).fetchall()
 

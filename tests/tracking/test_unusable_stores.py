@@ -48,7 +48,7 @@ STORES = {
 
 
 @pytest.fixture
-def here(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, fresh_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with what people take for a store."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -57,7 +57,7 @@ def here(tmp_path: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (tmp_path / "mlruns" / "0").mkdir(parents=True)
     (tmp_path / "clips").mkdir()
     (tmp_path / "text.db").write_text("hello\n" * 1000)
-    whole = template.read_bytes()
+    whole = fresh_store.read_bytes()
     (tmp_path / "torn.db").write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
     return tmp_path
 
