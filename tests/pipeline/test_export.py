@@ -62,14 +62,14 @@ def exported(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("beams", [None, 1])
-def test_fifty_clips_read_as_torch_reads_them(
+def test_clips_of_any_length_read_as_torch_reads_them(
     exported: Path, monkeypatch: pytest.MonkeyPatch, beams: int | None
 ) -> None:
     use_store(exported.parent, monkeypatch)
     predictor, translator = serving.load(resolve("1", "translator").path()), ExportedTranslator(exported)
     assert predictor.model.generation.beams > 1
     wanted, found, scores = [], [], set()
-    for clip in clips(50):
+    for clip in clips(20):
         [answer] = predictor.predict([clip], beams=beams, windows=True)
         wanted.append([(*w["frames"], w["text"]) for w in answer["windows"]])
         segments = translator.translate(clip, beams=beams)
@@ -79,7 +79,7 @@ def test_fifty_clips_read_as_torch_reads_them(
     assert found == wanted
     # the tiny model knows few texts, but is sure of each clip in another way
     assert len({text for texts in found for *_, text in texts}) > 1 and max(map(len, found)) > 1
-    assert len(scores) > 40
+    assert len(scores) > 16
 
 
 REGRESSION = Confidence(
@@ -92,13 +92,15 @@ REGRESSION = Confidence(
 
 @pytest.fixture(scope="module")
 def judging(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Translator, Path]:
-    """The same translator with a calibrated confidence, in memory and exported."""
+    """The same translator with a calibrated confidence, in memory and exported. Its graphs are the same."""
+    folder = shutil.copytree(exported, tmp_path_factory.mktemp("judging"), dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         use_store(exported.parent, patch)
         model = storage.load(resolve("1", "translator").path())
-    assert isinstance(model, Translator)
-    model.confidence = REGRESSION
-    export_onnx(model, folder := tmp_path_factory.mktemp("judging"))
+        assert isinstance(model, Translator)
+        model.confidence = REGRESSION
+        patch.setattr("sign_models.models.export._export", lambda *_: None)
+        export_onnx(model, folder)
     return model, folder
 
 
@@ -108,16 +110,17 @@ def test_it_is_as_sure_as_torch_and_refuses_the_same(
 ) -> None:
     model, folder = judging
     predictor = Predictor(model)
-    sure = [w["confidence"] for a in predictor.predict(clips(50), beams=beams, windows=True) for w in a["windows"]]
+    sure = [w["confidence"] for a in predictor.predict(clips(20), beams=beams, windows=True) for w in a["windows"]]
     below = float(np.median(sure)) + 1e-4
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     config = json.loads((folder / "config.json").read_text())
     config["generation"]["reject_below"] = below  # as `generate -P reject_below=` writes it
     (tmp_path / "config.json").write_text(json.dumps(config))
     told = set()
-    for translator, asked in ((ExportedTranslator(folder), below), (ExportedTranslator(tmp_path), None)):
-        for clip in clips(50):
-            [answer] = predictor.predict([clip], beams=beams, windows=True, reject_below=below)
+    translators = (ExportedTranslator(folder), below), (ExportedTranslator(tmp_path), None)
+    for clip in clips(20):
+        [answer] = predictor.predict([clip], beams=beams, windows=True, reject_below=below)
+        for translator, asked in translators:
             segments = translator.translate(clip, beams=beams, reject_below=asked)
             for s, w in zip(segments, answer["windows"], strict=True):
                 assert abs(s.confidence - w["confidence"]) < 1e-3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,19 +24,32 @@ from tests.tracking.servers import Server
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture
-def server(
-    request: pytest.FixtureRequest, fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Server]:
-    (tmp_path / "server").mkdir()
-    shutil.copy(fresh_store, tmp_path / "server/mlflow.db")
-    server = Server(tmp_path / "server", getattr(request, "param", ""))
+def started(fresh_store: Path, folder: Path, password: str = "") -> Server:
+    shutil.copy(fresh_store, folder / "mlflow.db")
+    server = Server(folder, password)
     server.start()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "remote")
+    return server
+
+
+@pytest.fixture(scope="module")
+def open_server(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that asks nobody who comes, for all tests of this file: starting it takes seconds."""
+    server = started(fresh_store, tmp_path_factory.mktemp("open"))
     yield server
     server.stop()
+
+
+@pytest.fixture
+def server(open_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    use(open_server, tmp_path, monkeypatch)
+    return open_server
+
+
+def use(server: Server, folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Work in `folder`, with an experiment of its name."""
+    patch.chdir(folder)
+    patch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    patch.setenv("MLFLOW_EXPERIMENT_NAME", folder.name)
 
 
 @pytest.mark.usefixtures("fakes")
@@ -62,15 +76,24 @@ def test_a_run_lives_through_a_server_that_goes_away(server: Server, tmp_path: P
     assert fakes.Fake(path).weight == 1.0 and not path.is_relative_to(server.folder)
 
 
+@pytest.fixture
+def asking(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """One that asks for a password."""
+    (tmp_path / "server").mkdir()
+    server = started(fresh_store, tmp_path / "server", "a word to pass")
+    use(server, tmp_path, monkeypatch)
+    yield server
+    server.stop()
+
+
 @pytest.mark.usefixtures("fakes")
-@pytest.mark.parametrize("server", ["a word to pass"], indirect=True)
 def test_a_server_that_asks_who_comes_needs_mlflows_own_variables_only(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    asking: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ResourceError, match="authenticated"), stage_run("skeleton"):
         raise AssertionError("entered")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", server.password)
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", asking.password)
     with stage_run("skeleton") as run:
         run.log_metrics({"loss": 1.0}, 1)
         work = fakes.write(tmp_path / "work", "skeleton", 1.0)
@@ -78,7 +101,7 @@ def test_a_server_that_asks_who_comes_needs_mlflows_own_variables_only(
         register(run, "skeleton", work, metrics={}, upstream={}, tags={}, step=1)
     again = RunCheckpoints(run)  # a download lives as long
     latest = again.latest()
-    assert latest is not None and fakes.Fake(latest).weight == 1.0 and not latest.is_relative_to(server.folder)
+    assert latest is not None and fakes.Fake(latest).weight == 1.0 and not latest.is_relative_to(asking.folder)
     assert [m.step for m in mlflow.MlflowClient().get_metric_history(run.id, "loss")] == [1]
     assert fakes.Fake(resolve("candidate", "skeleton").path()).weight == 1.0
 
@@ -86,7 +109,7 @@ def test_a_server_that_asks_who_comes_needs_mlflows_own_variables_only(
 @pytest.mark.usefixtures("server")
 def test_a_run_that_no_step_began_within_an_hour_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient()
-    experiment = client.create_experiment("remote")
+    experiment = client.create_experiment(os.environ["MLFLOW_EXPERIMENT_NAME"])
     project = {
         "mlflow.project.entryPoint": "skeleton",
         "mlflow.source.name": f"file://{store.PROJECT}",
