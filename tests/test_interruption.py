@@ -12,7 +12,7 @@ import mlflow
 import pytest
 
 from sign_models import interruption
-from tests.tracking.conftest import template, tracking  # noqa: F401
+from tests.tracking.conftest import tracking  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGNALLED = "import os, signal, sys, time\nfrom sign_models import interruption\nme = os.getpid()\n"
