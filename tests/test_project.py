@@ -281,3 +281,15 @@ def test_readmes_show_the_same_commands() -> None:
         return [line.split("  #")[0].rstrip() for line in "".join(blocks).splitlines()]
 
     assert commands("README.md") == commands("README.zh-CN.md")
+
+
+def test_readmes_are_in_step_and_short() -> None:
+    """The same headings, tables, figures and links, whatever the language; a newcomer reads at most 120 lines."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")]
+    assert all(len(text.splitlines()) <= 120 for text in texts)
+    for pattern in (r"^#+", r"^\|.*\|$", r"^```\w*$"):
+        assert len({len(re.findall(pattern, text, re.M)) for text in texts}) == 1, pattern
+    links = [set(re.findall(r"\]\(([^)]+)\)", text)) - {"README.md", "README.zh-CN.md"} for text in texts]
+    assert links[0] == links[1]
+    tables = [re.findall(r"\d+\.\d+", " ".join(re.findall(r"^\|.*$", text, re.M))) for text in texts]
+    assert tables[0] == tables[1] and len(tables[0]) >= 5

@@ -14,6 +14,7 @@ from sign_models.datasets import demo
 from sign_models.datasets.demo import demo_corpus, fingerspell, letters, word_lists, write_seed_files
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import LAYOUTS
+from tests.conftest import ROOT
 
 SMALL = dict(train_phrases=6, dev_phrases=2, test_phrases=3, letter_copies=2)
 PLACE = {name: i for i, name in enumerate(LAYOUTS[demo.LAYOUT])}
@@ -29,6 +30,17 @@ def corpus():
 
 def everything(corpus):
     return corpus.keypoints + corpus.videos
+
+
+def test_the_counts_that_the_docs_tell_are_those_of_the_code():
+    told = (ROOT / "docs" / "demo-corpus.md").read_text(encoding="utf-8").replace("\n", " ")
+    made = demo_corpus()
+    splits = Counter(video.split for video in made.videos)
+    lengths = [len(video) for video in made.videos]
+    assert f"{splits['train']} phrases for training, {splits['dev']} for dev, {splits['test']} for test" in told
+    assert f"({sum(lengths):,} frames, {min(lengths)} to {max(lengths)} a phrase)" in told
+    assert f"{len(made.keypoints) // 26} varied copies of each" in told
+    assert f"{sum(map(len, word_lists().values()))} common English words" in told
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(corpus):

@@ -16,7 +16,7 @@ import pytest
 from entrypoints.sweep import main
 from sign_models.cli.sweep import parse
 from sign_models.errors import ParamsError
-from sign_models.params.space import Choice, Range, read_space
+from sign_models.params.space import Choice, Range, Space, read_space
 from tests import warm
 
 optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
@@ -118,6 +118,41 @@ def test_a_sweep_on_spark(tiny_data: Path, tmp_path: Path) -> None:
     assert len(ended) == 3
 
 
+@pytest.mark.parametrize("prune", [False, True])
+def test_a_training_that_is_worse_than_the_others_is_stopped(
+    prune: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four trials set the median. A fifth whose curve is worse is pruned at its first point, and its process ends."""
+    from sign_models.pipeline import sweep
+
+    curves = {f"run {n}": [(0, 0.5), (1, 0.6 + n / 100)] for n in range(4)}
+    curves["run 4"] = [(0, 0.4)] if prune else [(0, 0.7), (1, 0.9)]
+    children: list[subprocess.Popen[bytes]] = []
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner(n_startup_trials=4))
+    training = sweep.Training("skeleton", Space({"seed": Choice((0,))}), (), "0")
+    asked: list[str] = []
+
+    popen = subprocess.Popen
+
+    def child(*_: object, **__: object) -> subprocess.Popen[bytes]:
+        lasts = prune and len(asked) == 5
+        children.append(popen([sys.executable, "-S", "-c", "import time; time.sleep(60)" if lasts else ""]))
+        if not lasts:
+            children[-1].wait()
+        return children[-1]
+
+    names = iter(curves)
+    monkeypatch.setattr(sweep.Training, "_child_run", lambda self, trial: asked.append(name := next(names)) or name)
+    monkeypatch.setattr(sweep, "_curve", lambda run_id: curves[run_id])
+    monkeypatch.setattr(sweep, "client", lambda: SimpleNamespace(set_tag=lambda *_: None))
+    monkeypatch.setattr(sweep.subprocess, "Popen", child)
+    monkeypatch.setattr(sweep, "POLL_S", 0.01)
+    study.optimize(training, n_trials=5)
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE"] * 4 + ["PRUNED" if prune else "COMPLETE"]
+    assert all(one.returncode is not None for one in children) and (children[-1].returncode != 0) == prune
+
+
 def sweep(folder: Path, data: Path, *more: str) -> warm.Popen:
     file = space(folder, "training.lr: {low: 1e-4, high: 1e-2, log: true}")
     words = f"--stage skeleton --space {file} --preset quick --data {data} --training.steps 8 --training.evaluations 2"
@@ -154,6 +189,10 @@ def test_two_workers_a_kill_and_the_rest(tiny_data: Path, tmp_path: Path) -> Non
     ended = [run for run in runs if run.info.status in ("FINISHED", "KILLED")]
     assert len(ended) >= 3 and before <= {run.info.run_id for run in ended}
     assert not [run for run in runs if run.info.status == "RUNNING"]
+    (done,) = client.search_runs(["0"], "attributes.status = 'FINISHED' and tags.`sign.stage` = 'sweep'")
+    assert {"importance.png", "importance.json", "trials.json"} <= {
+        f.path for f in client.list_artifacts(done.info.run_id)
+    }
     best = max((run for run in ended if run.info.status == "FINISHED"), key=lambda run: run.data.metrics["value"])
     candidate = client.get_model_version_by_alias("sign-skeleton", "candidate")
     trained = client.get_run(candidate.run_id)

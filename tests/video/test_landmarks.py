@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from sign_models.video import decode, landmarks
+from sign_models.video.extract import MAX_SIDE_PIXELS
 from sign_models.video.following import shoulder_width
 from sign_models.video.landmarks import NARROW_ASPECT, WIDENED_ASPECT, widened
+from tests.conftest import ROOT
 from tests.video.figure import draw
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "video"
@@ -30,6 +32,12 @@ def test_a_narrow_picture_stands_in_the_middle_of_a_wide_one(size: tuple[int, in
 def test_a_wide_picture_stays(size: tuple[int, int]) -> None:
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
     assert widened(pixels)[0] is pixels and size[0] / size[1] >= NARROW_ASPECT
+
+
+def test_the_page_widens_as_an_extraction_does() -> None:
+    page = (ROOT / "sign_models" / "serving" / "static" / "extractor.js").read_text(encoding="utf-8")
+    assert f"MAX_SIDE = {MAX_SIDE_PIXELS}, NARROW_ASPECT = 16 / 9, WIDENED_ASPECT = {WIDENED_ASPECT};" in page
+    assert NARROW_ASPECT == 16 / 9
 
 
 def bodies(pictures: list[np.ndarray]) -> list[np.ndarray | None]:
