@@ -29,6 +29,7 @@ from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving import load
 from sign_models.serving.frames import FrameReader, clip_of_frames
+from sign_models.serving.web import N_BEST
 from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import connect
 from sign_models.video import decode
@@ -98,7 +99,9 @@ def compare(given: argparse.Namespace, data: bytes, size: tuple[float, float], o
     times, values = FrameReader(size).read(data)
     fps = ours.fps or CAMERA_FPS
     theirs = clip_of_frames(times, values, size, fps, ours.extractor)
-    seen = KeypointSequence("page", values[..., :2], values[..., 3], ours.layout, size=size, fps=fps)
+    seen = KeypointSequence(
+        "page", values[..., :2], values[..., 3], ours.layout, size=size, fps=fps, depth=values[..., 2]
+    )
     mine, other = normalise(ours), normalise(seen if given.camera else theirs)
     # A camera begins somewhere in the clip: each of its frames is held against the most alike of the clip's.
     pairs = [(frame, mine[i]) for i, frame in enumerate(other[: len(mine)])]
@@ -112,7 +115,10 @@ def compare(given: argparse.Namespace, data: bytes, size: tuple[float, float], o
     if not given.camera:  # which recorded a part of the clip, or more than it
         connect(None)
         predictor = load(resolve(given.model, "translator").path())
-        answers = [predictor.predict([clip], windows=True, reject_below=0)[0]["windows"] for clip in (ours, theirs)]
+        answers = [
+            predictor.predict([clip], windows=True, reject_below=0, n_best=N_BEST)[0]["windows"]
+            for clip in (ours, theirs)
+        ]
         print("texts:", *([window["text"] for window in windows] for windows in answers))
 
 
