@@ -43,7 +43,7 @@ class T5Decoder:
         self.bos_id, self.pad_id = model.config.decoder_start_token_id, model.config.pad_token_id
 
     def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> Stepper:
-        """Begin texts of clips. See beam.Decoder.start()."""
+        """Begin texts of clips. See Decoder.start()."""
         return Stepper(decoder_weights(self.model), encoded, mask, beams, max_length)
 
 
