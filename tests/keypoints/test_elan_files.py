@@ -29,12 +29,35 @@ def annotated(tier: str = "Translation", **more: str) -> Eaf:
 
 @pytest.mark.parametrize(
     "tier",
-    ["Translation", "Deutsche Übersetzung", "Deutsch", "English", "english_A", "Sentence", "Free translation", "Satz"],
+    [
+        "Translation",
+        "Deutsche Übersetzung",
+        "Deutsch",
+        "English",
+        "english_A",
+        "Sentence",
+        "Free translation",
+        "Satz",
+        "FreeTransl",
+        "Traducción",
+        "Oversættelse",
+        "Nederlands",
+        "中文",
+        "Untertitel",
+        "Text",
+    ],
 )
 def test_tiers_of_sentences_become_clips(tmp_path: Path, tier: str) -> None:
     recording(tmp_path)
     write(tmp_path, annotated(tier))
     assert check(tmp_path) == ["rec/0.400-2.400", "rec/2.400-5.480"]
+
+
+def test_times_in_another_unit_are_refused(tmp_path: Path) -> None:
+    recording(tmp_path)
+    (tmp_path / "rec.eaf").write_text(str(annotated("Sentence")).replace("milliseconds", "PAL-frames"))
+    with pytest.raises(DataError, match=r"rec\.eaf: has times in 'PAL-frames'; wanted milliseconds"):
+        list(read(tmp_path))
 
 
 def test_a_linguistic_type_tells_sentences_too(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Label files as spreadsheets and corpora write them: every text is joined, or the file and row are named."""
 
+import io
 import json
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import labels_of, read, source_at
@@ -50,6 +54,17 @@ FILES = {
     "two endings": ("labels.csv", table({f"./{k}.mp4.npy": v for k, v in TEXTS.items()}, ";").encode(), TEXTS),
     "JSON lines": ("labels.jsonl", "".join(json.dumps({"id": k, "text": v}) + "\n" for k, v in TEXTS.items()).encode(),
                    TEXTS),
+    "comments before the header": ("labels.csv", b"# made by us\n\n# twice\n" + table(TEXTS, ";").encode(), TEXTS),
+    "a header that is a comment": ("labels.tsv", b"# " + table(TEXTS, "\t").encode(), TEXTS),
+    "UTF-32": ("labels.csv", table(TEXTS, ";").encode("utf-32"), TEXTS),
+    "addresses": ("labels.csv", table({f"https://x.org/v/{k}.mp4?t=1": v for k, v in TEXTS.items()}, ";").encode(), TEXTS),
+    "names of pictures and other films": (
+        "labels.csv", table(dict(zip(("clip_0.jpg", "clip_1.MTS", "clip_2.3gp"), TEXTS.values(), strict=True)), ";").encode(),
+        TEXTS),
+    "JSON rows by id": ("labels.json", json.dumps({k: {"text": v, "signer": 7} for k, v in TEXTS.items()}).encode(), TEXTS),
+    "JSON columns": ("labels.json", json.dumps({"id": [*TEXTS], "text": [*TEXTS.values()]}).encode(), TEXTS),
+    "JSON columns of pandas": (
+        "labels.json", json.dumps({"name": dict(enumerate(TEXTS)), "gloss": dict(enumerate(TEXTS.values()))}).encode(), TEXTS),
     "a JSON object": ("text_data.json", json.dumps(TEXTS).encode(), TEXTS),
 }  # fmt: skip
 
@@ -88,6 +103,58 @@ def test_the_columns_of_the_corpora_are_known(tmp_path: Path, corpus: str) -> No
         rows.append(separator.join(cells.get(column, f"{column}9") for column in header.split(separator)))
     found = texts_of(tmp_path, "labels.csv", "\n".join([header, *rows]).encode())
     assert [text for text, _ in found.values()] == ["line 0", "line 1", "line 2"]
+
+
+OTHER_WORDS = [
+    ("Name", "Satz"), ("Clip-ID", "Übersetzung"), ("fichier", "texte"), ("video", "traduction"), ("archivo", "oración"),
+    ("nombre", "traducción"), ("Datei", "Untertitel"), ("bestand", "vertaling"), ("utt_id", "text"), ("seg_id", "en_text"),
+    ("Video file", "English translation"), ("stem", "target_text"), ("名称", "句子"), ("文件名", "文本"), ("파일명", "텍스트"),
+    ("файл", "перевод"), ("id", "Sentence (English)"), ("id", "gloss_text"), ("item", "word"), ("clip", "Text (DE)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", OTHER_WORDS, ids=str)
+def test_columns_in_other_words_and_languages(tmp_path: Path, names: tuple[str, str]) -> None:
+    content = table(TEXTS, ";", names).encode()
+    assert {id: text for id, (text, _) in texts_of(tmp_path, "labels.csv", content).items()} == TEXTS
+
+
+@pytest.mark.parametrize("names", [("text_de", "text_en"), ("German text", "English text"), ("Satz", "frase")])
+def test_texts_in_several_languages_are_a_question(tmp_path: Path, names: tuple[str, str]) -> None:
+    content = f"id;{names[0]};{names[1]}\nclip_0;Haus;house\n"
+    with pytest.raises(DataError, match=f"2 columns may hold the texts: {names[0]}, {names[1]}.*rename it to text"):
+        texts_of(tmp_path, "labels.csv", content.encode())
+
+
+def test_an_object_of_a_files_own_is_the_label_of_its_clip(tmp_path: Path) -> None:
+    for name, text in TEXTS.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps({"text": text, "split": "train", "signer": "a"}))
+    assert texts_of(tmp_path, "README.md", b"about") == {id: (text, "train") for id, text in TEXTS.items()}
+
+
+@pytest.mark.parametrize("kind", ["spreadsheet", "parquet"])
+def test_tables_of_labels_in_other_files_are_named(tmp_path: Path, kind: str) -> None:
+    file = io.BytesIO()
+    if kind == "parquet":
+        parquet.write_table(pa.table({"id": [*TEXTS], "text": [*TEXTS.values()]}), file)
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("xl/workbook.xml", "<workbook/>")
+    with pytest.raises(DataError, match="is a (spreadsheet|table of labels).*CSV in UTF-8"):
+        texts_of(tmp_path, "labels.bin", file.getvalue())
+
+
+def test_a_sentence_is_no_header(tmp_path: Path) -> None:
+    found = texts_of(
+        tmp_path, "README.txt", b"The name of each file tells the text of its clip and its signer.\nSo it is.\n"
+    )
+    assert {text for text, _ in found.values()} == {None}
+
+
+def test_the_euro_sign_of_latin_9_is_refused(tmp_path: Path) -> None:
+    content = table({"clip_0": "für 5 €"}, ";").encode("iso8859-15")
+    with pytest.raises(DataError, match="encoding that cannot be told"):
+        texts_of(tmp_path, "labels.csv", content)
 
 
 def test_splits_in_any_letters(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ def scaled(start: int, end: int, unit: str) -> tuple[object, object]:
             return start, end
         case "ms":
             return start * 40, end * 40
+        case "units":
+            return f"{start / FPS:g} s", f"{end * 40} ms"
         case "clock":
             return tuple(f"00:{f // FPS // 60:02}:{f / FPS % 60:06.3f}" for f in (start, end))  # type: ignore[return-value]
     return start / FPS, end / FPS
@@ -36,6 +38,10 @@ TABLES = {
     "frames, the other way": (("video", "text", "frame_start", "frame_end"), "frames"),
     "clock": (("video", "translation", "start", "stop"), "clock"),
     "german": (("datei", "deutsch", "von", "bis"), "seconds"),
+    "a recording alone": (("recording", "text", "start", "end"), "seconds"),
+    "French": (("fichier", "phrase", "début", "fin"), "seconds"),
+    "Spanish": (("archivo", "frase", "inicio", "fin"), "seconds"),
+    "units in the cells": (("recording", "text", "start", "end"), "units"),
     "time words": (("recording", "text", "start_time", "end_time", "id"), "seconds"),
 }
 
@@ -48,6 +54,33 @@ def test_a_table_with_times_cuts_clips_out_of_a_recording(tmp_path: Path, name: 
     (tmp_path / "labels.csv").write_text(table(columns, [row[: len(columns)] for row in rows]))
     ids = check(tmp_path)
     assert ids == ["s0", "s1"] if "id" in columns else all(id.startswith("rec/") for id in ids)
+
+
+@pytest.mark.parametrize("name", ["duration", "dur (s)", "Dauer"])
+def test_a_duration_tells_the_end(tmp_path: Path, name: str) -> None:
+    recording(tmp_path)
+    rows = [("rec", text, start / FPS, (end - start) / FPS) for text, (start, end) in SPANS.items()]
+    start = "start (s)" if "(s)" in name else "start"
+    (tmp_path / "labels.csv").write_text(table(("recording", "text", start, name), rows))
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["by recording", "segments of the file's recording"])
+def test_rows_with_times_may_be_listed_below_their_recording(tmp_path: Path, form: str) -> None:
+    recording(tmp_path)
+    rows = [{"id": i, "text": t, "start": a / FPS, "end": b / FPS} for i, (t, (a, b)) in enumerate(SPANS.items())]
+    if form == "by recording":
+        (tmp_path / "all.json").write_text(json.dumps({"rec": [{k: row[k] for k in row if k != "id"} for row in rows]}))
+    else:
+        (tmp_path / "rec.json").write_text(json.dumps({"language": "en", "segments": rows}))
+    check(tmp_path)
+
+
+def test_a_clock_time_in_a_column_of_milliseconds_is_refused(tmp_path: Path) -> None:
+    recording(tmp_path)
+    (tmp_path / "labels.csv").write_text("video,text,start_ms,end_ms\nrec,a,00:00:01.0,00:00:02.0\n")
+    with pytest.raises(DataError, match=r"labels\.csv: line 2: start_ms '00:00:01.0'"):
+        list(read(tmp_path))
 
 
 def test_rows_of_json_and_of_each_separator(tmp_path: Path) -> None:
@@ -178,8 +211,13 @@ def test_clips_of_one_recording_are_one_group_where_neither_signer_nor_split_is_
 
 
 def test_columns_of_times_are_known_by_their_words() -> None:
-    assert times(["START", "END", "START_REALIGNED", "END_REALIGNED"]) == ("START_REALIGNED", "END_REALIGNED", None)
-    assert times(["start", "end", "start_time_ms", "end_time_ms"]) == ("start_time_ms", "end_time_ms", "ms")
-    assert times(["begin (s)", "end (s)"]) == ("begin (s)", "end (s)", "seconds")
+    assert times(["START", "END", "START_REALIGNED", "END_REALIGNED"]) == (
+        "START_REALIGNED",
+        "END_REALIGNED",
+        None,
+        False,
+    )
+    assert times(["start", "end", "start_time_ms", "end_time_ms"]) == ("start_time_ms", "end_time_ms", "ms", False)
+    assert times(["begin (s)", "end (s)"]) == ("begin (s)", "end (s)", "seconds", False)
     for names in (["start", "text"], ["end_result", "start_city"], ["spender", "starter"]):
         assert times(names) is None

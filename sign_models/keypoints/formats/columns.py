@@ -6,8 +6,10 @@ Names are compared by their letters and digits: "Video ID", "video_id" and "Vide
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sign_models.errors import DataError
 from sign_models.keypoints.sequence import SPLIT_ALIASES
@@ -24,6 +26,38 @@ TEXT = tuple(
     "spoken spoken_text sign label_text words word label_word char label_char gloss glosses label class class_name "
     "annotation orth en tr".split()
 )
+
+
+def _without_accents(text: str) -> str:
+    letters = (c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return unicodedata.normalize("NFC", "".join(letters))
+
+
+_TEXT_WORDS = set(
+    "text sentence translation phrase caption transcript transcription gloss glosses word words label sign".split()
+)
+_ID_WORDS = set("id name file filename path clip video sample utterance segment sequence datei dateiname".split())
+# Words beside these that tell nothing: languages, and what is done to texts.
+_QUALIFIERS = set(
+    "en de fr es pt it nl zh ja ko ru tr pl ar english german french spanish portuguese italian dutch chinese japanese "
+    "korean russian turkish polish arabic deutsch englisch raw clean target full original spoken written name".split()
+)
+_SYNONYMS = {
+    _without_accents(word): known
+    for known, words in {
+        "text": "texte texto testo tekst текст 文本 텍스트 テキスト subtitle subtitles untertitel meaning bedeutung",
+        "sentence": "satz frase oracion zin предложение 句子 문장 文 sentences",
+        "translation": "ubersetzung uebersetzung traduccion traduction traducao traduzione vertaling перевод 翻译 번역",
+        "word": "wort mot palabra palavra parola woord слово 单词 단어",
+        "file": "fichier archivo fichero arquivo bestand файл 文件 파일 ファイル",
+        "filename": "文件名 파일명 ファイル名",
+        "name": "nom nombre nome naam имя 名称 이름 名前 stem basename",
+        "id": "item 编号",
+        "utterance": "utt",
+        "segment": "seg",
+    }.items()
+    for word in words.split()
+} | {"uttid": "utterance", "cid": "clip"}
 # Columns with the recording of rows with times, if no column of ID has it.
 RECORDING = (
     "recording",
@@ -36,8 +70,9 @@ RECORDING = (
     "url_id",
     "media",
 )
-_START = {"start", "begin", "onset", "from", "tmin", "anfang", "beginn", "von"}
-_END = {"end", "stop", "offset", "to", "until", "tmax", "ende", "bis"}
+_START = {"start", "begin", "onset", "from", "tmin", "anfang", "beginn", "von", "debut", "inicio", "inizio"}
+_END = {"end", "stop", "offset", "to", "until", "tmax", "ende", "bis", "fin", "fine", "fim"}
+_DURATION = {"duration", "dur", "dauer", "duree"}
 _UNITS = {
     "seconds": {"s", "sec", "secs", "second", "seconds", "ss.msec", "hh:mm:ss.ms", "hh:mm:ss"},
     "ms": {"ms", "msec", "msecs", "millis", "millisecond", "milliseconds"},
@@ -55,6 +90,7 @@ _BESIDE_TIMES = {
     "sentence",
     "idx",
     "t",
+    "at",
 }
 SPLIT = ("split", "subset", "partition", "set")
 GROUP = ("signer", "signer_id", "participant_id", "participant", "speaker", "speaker_id", "subject", "infered_signer")
@@ -89,6 +125,45 @@ def name_key(name: Any) -> str:
     return re.sub(r"[\W_]+", "", str(name).lower())
 
 
+@lru_cache(2**12)
+def known_key(name: str) -> str | None:
+    """Find the known name of a column of texts or ids that says the same in other words or another language.
+
+    Args:
+        name: Its name, such as "English translation", "text_de", "Übersetzung" or "utt_id".
+
+    Returns:
+        Key of a name of TEXT or ID, or None.
+    """
+    words = [_SYNONYMS.get(word, word) for word in re.split(r"[\W_]+", _without_accents(normal_name(name))) if word]
+    core = [word for word in TEXT if word in words and word in _TEXT_WORDS]
+    if core and not set(words) - _TEXT_WORDS - _QUALIFIERS:
+        return core[0] if core[0] != "text" or len(core) < 2 else core[1]
+    if words and set(words) <= _ID_WORDS:
+        return name_key("_".join(words)) if "_".join(words) in ID else "name"
+    return None
+
+
+@lru_cache(2**10)
+def columns_of(names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Find all columns of a kind.
+
+    Args:
+        names: Columns as they are written.
+        wanted: Known names, the preferred first.
+
+    Returns:
+        The columns as they are written, in the order of `wanted`.
+    """
+    by_name: dict[str, str] = {}
+    for name in names:
+        by_name.setdefault(name_key(name), name)
+    for name in names:
+        if (key := known_key(name)) is not None:
+            by_name.setdefault(key, name)
+    return tuple(dict.fromkeys(by_name[key] for key in map(name_key, wanted) if key in by_name))
+
+
 def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
     """Find a column by its possible names.
 
@@ -99,37 +174,101 @@ def first_of(names: Iterable[str], wanted: Iterable[str]) -> str | None:
     Returns:
         The column as it is written, or None.
     """
-    by_name: dict[str, str] = {}
-    for name in names:
-        by_name.setdefault(name_key(name), name)
-    return next((by_name[key] for key in map(name_key, wanted) if key in by_name), None)
+    return next(iter(columns_of(tuple(names), tuple(wanted))), None)
 
 
-def times(names: Iterable[str]) -> tuple[str, str, str | None] | None:
+def is_known(name: str) -> bool:
+    """Tell known columns from words of a sentence.
+
+    Args:
+        name: Name of a column.
+
+    Returns:
+        Whether it is one of a label file.
+    """
+    return name_key(name) in _KEYS or known_key(name) is not None
+
+
+def check_texts(names: Iterable[str], place: str) -> None:
+    """Check that one column has the texts.
+
+    Args:
+        names: Columns as they are written.
+        place: What an error message names.
+
+    Raises:
+        DataError: Several may, such as "text_de" and "text_en".
+    """
+    names = tuple(names)
+    found = columns_of(names, TEXT)
+    if not found or name_key(found[0]) in map(name_key, TEXT):
+        return
+    same = [name for name in names if known_key(name) == known_key(found[0])]
+    if len(same) > 1:
+        raise DataError(
+            f"{len(same)} columns may hold the texts: {', '.join(same)}",
+            place=place,
+            wanted="one",
+            remedy="rename it to text, or remove the others",
+        )
+
+
+class TimeColumns(NamedTuple):
+    """The columns of times in a label file.
+
+    Attributes:
+        start: Column of the start.
+        end: Column of the end, or of the duration.
+        unit: "seconds", "ms", "frames" or None, where the names do not tell it.
+        lasts: Whether `end` has durations.
+    """
+
+    start: str
+    end: str
+    unit: str | None
+    lasts: bool
+
+
+def times(names: Iterable[str]) -> TimeColumns | None:
     """Find the columns of times.
 
-    A corrected pair ("START_REALIGNED") is preferred, then seconds, milliseconds, an unknown unit, and frames.
+    A corrected pair ("START_REALIGNED") is preferred, then seconds, milliseconds, an unknown unit, and frames; an end
+    before a duration.
 
     Args:
         names: Columns as they are written.
 
     Returns:
-        Columns of start and end, and their unit or None. None without such columns.
+        The columns, or None without a start and an end.
     """
     found: dict[tuple[bool, str | None], dict[str, str]] = {}
     for name in names:
-        words = [word for word in re.split(r"[_()\[\]]+", normal_name(name)) if word]
-        sides = [side for side, known in (("start", _START), ("end", _END)) if known & set(words)]
-        unit = next((unit for unit, known in _UNITS.items() if known & set(words)), None)
-        rest = set(words) - _START - _END - _BESIDE_TIMES - set().union(*_UNITS.values())
+        words = {word for word in re.split(r"[_()\[\]]+", _without_accents(normal_name(name))) if word}
+        sides = [side for side, known in (("start", _START), ("end", _END), ("lasts", _DURATION)) if known & words]
+        unit = next((unit for unit, known in _UNITS.items() if known & words), None)
+        rest = words - _START - _END - _DURATION - _BESIDE_TIMES - set().union(*_UNITS.values())
         if len(sides) == 1 and not rest:
             found.setdefault(("realigned" in words, unit), {}).setdefault(sides[0], name)
     order = ("seconds", "ms", None, "frames")
-    pairs = [key for key, pair in found.items() if len(pair) == 2]
+    pairs = [key for key, pair in found.items() if "start" in pair and len(pair) > 1]
     if not pairs:
         return None
-    best = min(pairs, key=lambda key: (not key[0], order.index(key[1])))
-    return found[best]["start"], found[best]["end"], best[1]
+    best = min(pairs, key=lambda key: ("end" not in found[key], not key[0], order.index(key[1])))
+    pair = found[best]
+    return TimeColumns(pair["start"], pair.get("end") or pair["lasts"], best[1], "end" not in pair)
+
+
+def names_a_clip(names: Iterable[str]) -> bool:
+    """Tell whether columns name clips.
+
+    Args:
+        names: Columns as they are written.
+
+    Returns:
+        Whether there is an id, or a recording with times.
+    """
+    names = tuple(names)
+    return first_of(names, ID) is not None or (first_of(names, RECORDING) is not None and times(names) is not None)
 
 
 _TIME_WORDS = {"time", "times", "timestamp", "timestamps", "stamp", "stamps", "ts", "pts", "t"}
@@ -208,3 +347,6 @@ def split_by_name(value: str | None, place: str) -> str | None:
         wanted = "train, dev (or val, valid, validation) or test"
         raise DataError(f"split {value[:40]!r}", place=place, wanted=wanted, remedy="correct it, or empty the cell")
     return found
+
+
+_KEYS = {name_key(name) for name in (*ID, *TEXT, *RECORDING, *SPLIT, *GROUP, *FRAME, *_START, *_END)}

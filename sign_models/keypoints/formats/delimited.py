@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.columns import FRAME, ID, TEXT, first_of
+from sign_models.keypoints.formats.columns import FRAME, TEXT, first_of, is_known, names_a_clip
 from sign_models.keypoints.formats.containers import read_text
 from sign_models.keypoints.formats.encodings import first_line, head_text
 from sign_models.keypoints.formats.source import Source
@@ -19,6 +19,7 @@ Row = tuple[str, dict[str, str]]  # what messages name, and cells by column
 _DELIMITERS = "\t|;,"
 _UNUSUAL = re.compile(r"^[\w\- ]*?\w(\s*[^\w\s\"'-]{1,3}\s*|\s+)\w")
 _SEPARATOR_LINE = re.compile(r"sep=.(\r\n?|\n)", re.IGNORECASE)  # Excel's own first line
+MAX_COMMENTS = 64  # lines before the header
 
 
 def rows(source: Source) -> list[Row] | None:
@@ -35,7 +36,7 @@ def rows(source: Source) -> list[Row] | None:
     """
     if _separator(_first_line(head_text(source.head))) is None:
         return None
-    text = _SEPARATOR_LINE.sub("", read_text(source.path), count=1).lstrip("\r\n")
+    text = _from_header(read_text(source.path))
     separator = _separator(_first_line(text))
     if separator is None:
         return None
@@ -43,8 +44,21 @@ def rows(source: Source) -> list[Row] | None:
 
 
 def _first_line(text: str) -> str:
+    return first_line(_from_header(text))[0]
+
+
+def _from_header(text: str) -> str:
+    """A table without what stands before its header: Excel's line, comments and empty lines."""
     text = _SEPARATOR_LINE.sub("", text, count=1) if _SEPARATOR_LINE.match(text) else text
-    return first_line(text.lstrip("\r\n"))[0]
+    for _ in range(MAX_COMMENTS):
+        text = text.lstrip("\r\n")
+        if not text.startswith("#"):
+            break
+        line, rest = first_line(text)
+        if _separator(line.lstrip("# ")):
+            return text.lstrip("# ")
+        text = rest
+    return text
 
 
 def _separator(line: str) -> str | None:
@@ -55,7 +69,9 @@ def _separator(line: str) -> str | None:
         names = [name.strip(" \t\ufeff\"'") for name in line.split(separator)]
         if sum(map(is_landmark, names)) >= 4:
             return None  # a table of landmarks, which `table` reads
-        if first_of(names, FRAME) is None and first_of(names, ID) and first_of(names, TEXT):
+        if separator == " " and not all(map(is_known, names)):
+            continue  # a sentence
+        if first_of(names, FRAME) is None and first_of(names, TEXT) and names_a_clip(names):
             return separator
     return None
 
@@ -107,7 +123,7 @@ def _checked(cells: Iterator[tuple[int, list[str]]], place: str) -> list[Row]:
     names = [name.strip().strip("\ufeff") for name in header]
     while names and not names[-1]:
         names.pop()
-    if first_of(names, ID) is None or first_of(names, TEXT) is None:
+    if not names_a_clip(names) or first_of(names, TEXT) is None:
         raise DataError(f"columns {', '.join(names[:8])}", place=place, wanted="an id and a text")
     result = []
     for line, row in cells:

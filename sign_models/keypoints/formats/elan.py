@@ -23,12 +23,15 @@ MAX_BYTES = 2**26
 MAX_DEPTH = 16  # of tiers that depend on others
 # Names of tiers with sentences, the most specific first. A tier is recognised by its name or linguistic type.
 SENTENCE_TIERS = (
-    r"translation|übersetzung|uebersetzung|traducci[oó]n|traduction|traduzione|tradução|vertaling",
+    r"transl|übersetzung|uebersetzung|traducci[oó]n|traduction|traduzione|tradução|vertaling|oversættelse|翻译",
     r"deutsch|german",
     r"english|englisch",
-    r"sentence|satz|utterance|phrase",
+    r"fran[cç]ais|french|español|spanish|italiano|italian|portugu|nederlands|dutch|chinese|中文",
+    r"sentence|satz|utterance|phrase|frase|subtitle|untertitel|ondertitel|\btexte?\b",
 )
-_OTHERS = re.compile(r"gloss|lexem|mouth|hand|comment|note|confidence|translator|\bids?\b|number|type", re.IGNORECASE)
+_OTHERS = re.compile(
+    r"gloss|lexem|mouth|hand|comment|note|confidence|translator|transliter|\bids?\b|number|type", re.IGNORECASE
+)
 MAX_LOCAL_NAME = 2  # letters of a participant's name that is unique in its recording only, such as A or B1
 
 
@@ -115,6 +118,10 @@ def _parsed(source: Source) -> ET.Element:
         raise DataError(found, place=source.name, wanted="the XML that ELAN saves", remedy="save it again") from error
     if root.tag != "ANNOTATION_DOCUMENT":
         raise DataError(f"is XML of {root.tag[:40]!r}", place=source.name, wanted="ELAN's ANNOTATION_DOCUMENT")
+    units = next((header.get("TIME_UNITS") for header in root.findall("HEADER")), None) or "milliseconds"
+    if units != "milliseconds":
+        remedy = "save it again with a later ELAN"
+        raise DataError(f"has times in {units[:40]!r}", place=source.name, wanted="milliseconds", remedy=remedy)
     return root
 
 

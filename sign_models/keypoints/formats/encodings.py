@@ -15,7 +15,6 @@ from sign_models.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 MIN_NUL_SHARE = 0.3  # of every second byte; UTF-16 of Latin letters has NUL there
 MIN_COMMON_SHARE = 0.8  # of the characters beyond ASCII that GB2312 holds too, where a text is Chinese
 MIN_FREQUENT_SHARE = 0.15  # of the Chinese characters that are among the most frequent. Korean bytes: 0.01
@@ -43,7 +42,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def utf16_of(head: bytes | bytearray) -> str | None:
-    """Recognise UTF-16.
+    """Recognise UTF-16, and UTF-32 with its mark.
 
     Args:
         head: First bytes of a file.
@@ -51,6 +50,8 @@ def utf16_of(head: bytes | bytearray) -> str | None:
     Returns:
         Name of the encoding, or None for another one.
     """
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     even, odd = head[: len(head) & ~1][::2], head[1::2]
@@ -73,7 +74,7 @@ def is_text(head: bytes) -> bool:
         Whether they can be text of any of the encodings: they have no control characters.
     """
     if encoding := utf16_of(head):
-        head = head[: len(head) & ~1]
+        head = head[: len(head) & ~3]
         return not _CONTROLS.search(head.decode(encoding, errors="ignore"))
     return bool(head) and not _CONTROLS.search(head.decode("latin-1"))
 
@@ -118,7 +119,7 @@ def decode(data: bytes | bytearray, place: str) -> str:
     Raises:
         DataError: The encoding is unknown or ambiguous.
     """
-    known = next((name for bom, name in _BOMS.items() if data.startswith(bom)), None) or utf16_of(data[:4096])
+    known = "utf-8-sig" if data.startswith(codecs.BOM_UTF8) else utf16_of(data[:4096])
     try:
         return data.decode(known or "utf-8").lstrip("\ufeff")
     except UnicodeDecodeError as error:
@@ -155,6 +156,8 @@ def _is_chinese(text: str) -> bool:
 
 def _is_western(text: str) -> bool:
     """Whether the letters beyond ASCII are those of one alphabet, and signs beyond ASCII stand between words."""
+    if "¤" in text:  # the euro sign of Latin-9
+        return False
     letters = [c for c in text.lower() if unicodedata.category(c)[0] == "L"]
     foreign = [c for c in letters if ord(c) > 127]
     if _CONTROLS.search(text) or len(foreign) > MAX_FOREIGN_SHARE * max(1, len(letters)):

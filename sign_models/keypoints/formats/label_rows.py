@@ -10,7 +10,19 @@ from typing import Any, cast
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import delimited
-from sign_models.keypoints.formats.columns import ID, RECORDING, SPLIT_WORDS, TEXT, cell, first_of, times
+from sign_models.keypoints.formats.columns import (
+    GROUP,
+    RECORDING,
+    SPLIT,
+    SPLIT_WORDS,
+    TEXT,
+    cell,
+    columns_of,
+    first_of,
+    name_key,
+    names_a_clip,
+    times,
+)
 from sign_models.keypoints.formats.encodings import head_text
 from sign_models.keypoints.formats.segments import Segment, Unit, name_forms, parse_time
 from sign_models.keypoints.formats.source import Source
@@ -18,6 +30,7 @@ from sign_models.keypoints.sequence import SPLIT_ALIASES
 
 _PROBED_ROWS = 8  # by which a file is recognised
 NEVER_LABELS = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
+_HOLDERS = ("segments", "sentences", "annotations", "cues", "subtitles", "captions", "data")
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
 
 
@@ -71,11 +84,13 @@ class Timing:
         start: Column of the start.
         end: Column of the end.
         unit: Unit of both, None where unknown.
+        lasts: Whether `end` has durations.
     """
 
     start: str
     end: str
     unit: Unit | None
+    lasts: bool = False
 
     @classmethod
     def of(cls, rows: list[tuple[str, str, Mapping[str, Any]]]) -> Timing | None:
@@ -90,17 +105,17 @@ class Timing:
         found = times(dict.fromkeys(str(name) for _, _, row in rows[:_PROBED_ROWS] for name in row))
         if found is None:
             return None
-        start, end, unit = found
+        start, end, unit, lasts = found
         probed = [cells for _, _, row in rows if any(cells := (_time_cell(row, start), _time_cell(row, end)))][
             :_PROBED_ROWS
         ]
         if not any(_is_time(a) and _is_time(b) for a, b in probed):
             return None  # columns of these names that hold something else
         if unit is None and any(
-            re.search(r"[.,:]", _time_cell(row, name)) for _, _, row in rows for name in (start, end)
+            re.search(r"[.,:a-zµ]", _time_cell(row, name)) for _, _, row in rows for name in (start, end)
         ):
             unit = "seconds"
-        return cls(start, end, cast("Unit | None", unit))
+        return cls(start, end, cast("Unit | None", unit), lasts)
 
     def segment(self, row: Mapping[str, Any], given: list[str], label: Label, place: str) -> Segment | None:
         """Read the segment of a row.
@@ -121,7 +136,10 @@ class Timing:
         if not any(cells) or cells == ("-1", "-1"):  # as PHOENIX14T has them
             return None
         try:
+            if self.unit in ("ms", "frames") and any(re.search(r"[:a-zµ]", time) for time in cells):
+                raise ValueError("a time in seconds in a column of another unit")
             start, end = parse_time(cells[0]), parse_time(cells[1])
+            end += start if self.lasts else 0
         except ValueError:
             start, end = -1.0, -1.0
         if end == -1:  # end of the recording, as WLASL writes it
@@ -132,7 +150,7 @@ class Timing:
             found = f"{self.start} {cells[0][:20]!r} and {self.end} {cells[1][:20]!r}"
             raise DataError(found, place=place, wanted="a start of 0 or more and a later end", remedy="correct the row")
         names = [value for value in given if value]
-        names += [value for name in RECORDING if (value := cell(row, first_of(row, (name,))))]
+        names += [value for column in columns_of(tuple(row), RECORDING) if (value := cell(row, column))]
         distinct = list({name_forms(name)[-1]: name for name in reversed(names)}.values())[::-1]
         if not distinct:
             raise DataError("its id is empty", place=place, wanted="a recording's name", remedy="name it")
@@ -189,9 +207,18 @@ def label_rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] |
     tree = source.tree
     if isinstance(tree, Mapping):
         items = [(str(key), row) for key, row in tree.items()]
-        if items and all(isinstance(row, str) for _, row in items):  # {id: text}
+        if _is_label_of_file(tree):
+            items = [(source.id, tree)]
+        elif items and all(isinstance(row, str) for _, row in items):  # {id: text}
             items = [(key, {"id": key, "text": row}) for key, row in items]
-        items = _listed(tree) or items
+        items = (
+            _listed(tree, source.id)
+            or _in_columns(tree)
+            or [
+                (key, {"id": key, **row} if isinstance(row, Mapping) and not _is_label(row) else row)
+                for key, row in items
+            ]
+        )
     else:
         items = [("", row) for entry in tree for row in _of_gloss(entry)] if isinstance(tree, list | tuple) else []
     if not items or not all(_is_label(row) for _, row in items[:_PROBED_ROWS]):
@@ -199,13 +226,44 @@ def label_rows(source: Source) -> Iterable[tuple[str, str, Mapping[str, Any]]] |
     return _checked_rows(items, source.name)
 
 
-def _listed(tree: Mapping[Any, Any]) -> list[tuple[str, Any]]:
-    """Rows of {"annotations": [row, ...]} or {"train": [row, ...], "dev": [row, ...]}, whose split is their key."""
-    lists = {key: rows for key, rows in tree.items() if isinstance(rows, list) and rows and _is_label(rows[0])}
-    splits = {key: {"split": key} if str(key).lower() in SPLIT_WORDS else {} for key in lists}
-    return [
-        ("", {**splits[key], **row} if isinstance(row, Mapping) else row) for key, rows in lists.items() for row in rows
-    ]
+def _is_label_of_file(tree: Mapping[Any, Any]) -> bool:
+    """Whether an object is the label of the clip that its file is named after: {"text": ..., "signer": ...}."""
+    known = {name_key(name) for name in (*TEXT, *SPLIT, *GROUP, "fps", "language", "duration")}
+    return (
+        first_of(map(str, tree), TEXT) is not None
+        and all(isinstance(value, str | int | float) for value in tree.values())
+        and all(name_key(name) in known for name in tree)
+    )
+
+
+def _in_columns(tree: Mapping[Any, Any]) -> list[tuple[str, Any]]:
+    """Rows of {"id": [...], "text": [...]}, or of what pandas writes: {"id": {"0": ...}, "text": {"0": ...}}."""
+    if not _is_label(tree) or not all(isinstance(column, list | Mapping) for column in tree.values()):
+        return []
+    columns = {name: list(c.values()) if isinstance(c, Mapping) else c for name, c in tree.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        return []
+    return [("", dict(zip(columns, cells, strict=True))) for cells in zip(*columns.values(), strict=True)]
+
+
+def _listed(tree: Mapping[Any, Any], id: str) -> list[tuple[str, Any]]:
+    """Rows of {"annotations": [row, ...]}, {"train": [row, ...]} or {recording: [row with times, ...]}.
+
+    `id` is that of the file, which names the recording of {"segments": [row with times, ...]}.
+    """
+    lists = {key: rows for key, rows in tree.items() if isinstance(rows, list) and rows}
+    found = []
+    for key, rows in lists.items():
+        word = str(key).lower()
+        if _is_segment(rows[0]) and word not in SPLIT_WORDS and (word in _HOLDERS or not _is_label(rows[0])):
+            known = {"recording": id if word in _HOLDERS else key}
+            rows = [_without_id(row) for row in rows]
+        elif _is_label(rows[0]):
+            known = {"split": key} if word in SPLIT_WORDS else {}
+        else:
+            continue
+        found += [("", {**known, **row} if isinstance(row, Mapping) else row) for row in rows]
+    return found
 
 
 def _of_gloss(entry: Any) -> list[Any]:
@@ -234,13 +292,25 @@ def _may_hold_labels(source: Source) -> bool:
         if re.match(r'\s*\{\s*"[^"]*"\s*:\s*"', text):
             return True
         names = re.findall(r'"([^"\\]{1,40})"\s*:', text)
+        if re.match(r'\s*\{\s*"[^"]*"\s*:\s*\{\s*"[^"]*"\s*:\s*["\d]', text):  # rows by id
+            return first_of(names, TEXT) is not None
     else:
         names = [name.decode() for name in re.findall(rb"[A-Za-z][A-Za-z0-9_-]{2,30}", head)]
         names += ["id"] if b"id" in head else []
-    return first_of(names, TEXT) is not None and first_of(names, ID) is not None
+    return first_of(names, TEXT) is not None and (names_a_clip(names) or times(names) is not None)
 
 
 def _is_label(row: Any) -> bool:
     if not isinstance(row, Mapping):
         return False
-    return first_of(map(str, row), TEXT) is not None and first_of(map(str, row), ID) is not None
+    return first_of(map(str, row), TEXT) is not None and names_a_clip(map(str, row))
+
+
+def _is_segment(row: Any) -> bool:
+    """Whether a row has a text and times, and names nothing but its own number."""
+    names = tuple(map(str, _without_id(row))) if isinstance(row, Mapping) else ()
+    return first_of(names, TEXT) is not None and times(names) is not None and not names_a_clip(names)
+
+
+def _without_id(row: Any) -> Any:
+    return {name: row[name] for name in row if name != "id"} if isinstance(row, Mapping) else row

@@ -21,6 +21,8 @@ from sign_models.keypoints.formats.columns import (
     SPLIT,
     TEXT,
     cell,
+    check_texts,
+    columns_of,
     first_of,
     split_by_name,
 )
@@ -130,21 +132,24 @@ class Labels:
             return []
         self.files.add(source.place)
         split, entries = split_of(source.name), list(rows)
+        if entries:
+            check_texts(map(str, entries[0][2]), source.name)
         timing = Timing.of(entries)
         return [error for place, key, row in entries if (error := self._add(place, key, row, split, timing))]
 
     def _add(
         self, place: str, key: str, row: Mapping[str, Any], split: str | None, timing: Timing | None
     ) -> DataError | None:
-        known = {kind: cell(row, first_of(row, names)) for kind, names in (("split", SPLIT), ("group", GROUP))}
-        text = next((value for name in TEXT if (value := cell(row, first_of(row, (name,))))), None)
+        names = tuple(row)
+        known = {kind: cell(row, first_of(names, columns)) for kind, columns in (("split", SPLIT), ("group", GROUP))}
+        text = next((value for column in columns_of(names, TEXT) if (value := cell(row, column))), None)
         try:
             check_characters(text, "text", place)
             check_characters(known["group"], "group", place)
             label = Label(text, split_by_name(known["split"], place) or split, known["group"])
         except DataError as error:
             return error
-        given = [value for name in ID if (value := cell(row, first_of(row, (name,))))]
+        given = [value for column in columns_of(names, ID) if (value := cell(row, column))]
         if timing is not None:
             try:
                 if segment := timing.segment(row, [key, *given], label, place):

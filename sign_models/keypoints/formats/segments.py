@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats.clock import seconds_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 Unit = Literal["seconds", "ms", "frames"]
@@ -20,7 +21,7 @@ MAX_BEYOND_S = 0.5  # by which a segment may exceed its recording, since times a
 MAX_LENGTH_ERROR = 0.05  # difference of a clip from its segment's length, if it was split already
 MAX_LENGTH_ERROR_FRAMES = 2
 _MEDIA = re.compile(
-    r"\.(mp4|m4v|mpe?g|avi|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf|vtt|srt)(\.gz)?$",
+    r"\.(mp4|m4v|mpe?g|mts|m2ts|3gp|ogv|avi|jpe?g|png|mkv|mov|wmv|flv|webm|pkl|pickle|pose|json|npy|npz|parquet|csv|h5|hdf5|mat|txt|eaf|vtt|srt)(\.gz)?$",
     re.IGNORECASE,
 )
 _CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:[.,]\d+)?)")
@@ -37,6 +38,8 @@ def name_forms(name: str) -> list[str]:
     """
     # Files of macOS spell letters with accents in two characters, label files mostly in one.
     bare = re.sub(r"^(\./)+", "", unicodedata.normalize("NFC", name.strip()).replace("\\", "/"))
+    if "://" in bare:
+        bare = bare.partition("?")[0]
     while bare != (shorter := _MEDIA.sub("", bare)) and shorter:
         bare = shorter
     return list(dict.fromkeys([bare, PurePosixPath(bare).name or bare]))
@@ -46,10 +49,10 @@ def parse_time(cell: str) -> float:
     """Parse a time.
 
     Args:
-        cell: A number, or a clock time such as "1:02:03.5".
+        cell: A number, a clock time such as "1:02:03.5", or a duration such as "40 ms".
 
     Returns:
-        The number, or seconds of a clock time.
+        The number, or seconds of a clock time or duration.
 
     Raises:
         ValueError: The cell is neither.
@@ -57,6 +60,8 @@ def parse_time(cell: str) -> float:
     if clock := _CLOCK.fullmatch(cell.strip()):
         hours, minutes, seconds = clock.groups()
         return int(hours or 0) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+    if (told := seconds_of([cell])) is not None:
+        return told[0]
     return float(cell.replace(",", "."))
 
 
