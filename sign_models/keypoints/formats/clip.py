@@ -14,12 +14,12 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import frame_times, plausible
 from sign_models.keypoints.formats.metadata import checked_rate, checked_size, checked_string, checked_unit, unit_of
+from sign_models.keypoints.formats.part_names import side_of
 from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.layouts import layout_of, names_of
 from sign_models.keypoints.sequence import SPLIT_ALIASES, KeypointSequence, Unit
 from sign_models.keypoints.trees import check_tree
 
-_SIDE = re.compile(r"(left|right)[_ -]?hand|hand[_ -]?(left|right)", re.IGNORECASE)
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 ClipReader = Callable[[], KeypointSequence]  # reads one clip, or raises DataError
@@ -84,7 +84,7 @@ def make_sequence(
         layout=name,
         unit=checked_unit(unit, source) or options.unit or unit_of([(points, seen)]),
         size=checked_size(size, source) or options.size,
-        fps=checked_rate(told if told and not fps else fps, source) or options.fps,
+        fps=checked_rate(fps, source) or told or options.fps,
         text=checked_string(text, "text", source),
         split=_split_name(split, source),
         group=checked_string(group, "group", source),
@@ -155,7 +155,9 @@ def _depth(array: np.ndarray, seen: np.ndarray, apart: bool) -> np.ndarray | Non
 
 
 def _has_score(array: np.ndarray) -> bool:
-    """Whether the last of three channels is a confidence."""
+    """Whether the last of three channels is a confidence, where the landmarks are no NaN."""
+    if is_score(array[..., 2]):  # as of most files
+        return True
     return is_score(array[..., 2][~np.isnan(array[..., :2]).any(-1)])
 
 
@@ -209,8 +211,8 @@ def _layout_by_count(count: int, id: str, source: str) -> str:
     """Layout by the count of landmarks. The side of a hand is taken from the path of the clip."""
     name = layout_of(count, place=source)
     if name in ("right_hand_21", "left_hand_21"):
-        sides = {(a or b).lower() for a, b in _SIDE.findall(f"{id} {source}")}
-        return f"{sides.pop()}_hand_21" if len(sides) == 1 else name
+        side = side_of(id) or side_of(source)
+        return f"{side}_hand_21" if side else name
     return name
 
 

@@ -238,6 +238,9 @@ class Npz(Mapping[str, Any]):
                 remedy="copy or save it again",
             ) from error
         members = [m for m in self.archive.infolist() if m.filename.endswith(".npy")]
+        if not members and any(m.filename in ("xl/workbook.xml", "content.xml") for m in self.archive.infolist()):
+            found, remedy = "is a spreadsheet", "save its table as CSV in UTF-8"
+            raise DataError(found, place=path.name, wanted="labels as text", remedy=remedy)
         if not members:
             raise DataError("holds no arrays", place=path.name, wanted="the npz of numpy.savez", remedy="save it again")
         self.members = {m.filename.removesuffix(".npy"): m for m in members}

@@ -7,8 +7,9 @@ alone makes no part: if no hand has 21 landmarks, the arrays are clips of those 
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,14 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence, split_channels
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
+from sign_models.keypoints.formats.part_names import (
+    HANDS,
+    PARTS,
+    is_hand_without_side,
+    parsed,
+    part_of,
+)
+from sign_models.keypoints.formats.part_trees import MAX_PARTS, arranged, confidence_of, flat
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.landmarks import (
     COCO_BODY,
@@ -40,8 +49,6 @@ from sign_models.keypoints.layouts import name_of
 from sign_models.keypoints.pickles.folded_arrays import Arrays
 from sign_models.keypoints.sequence import KeypointSequence
 
-PARTS = ("pose", "face", "left_hand", "right_hand")  # in the order of concatenation
-HANDS = PARTS[2:]
 ARRAYS = (np.ndarray, list, Arrays)
 _BODIES = (
     MEDIAPIPE_POSE, COCO_BODY, COCO_BODY + COCO_FEET, HALPE_BODY, OPENPOSE_BODY_25, OPENPOSE_BODY_18, OPENPOSE_BODY_8,
@@ -53,46 +60,8 @@ LANDMARKS: dict[str, dict[int, tuple[str, ...]]] = {
     "left_hand": {len(HAND): LEFT_HAND},
     "right_hand": {len(HAND): RIGHT_HAND},
 }
-_FILLERS = frozenset(  # words in the names of parts that tell nothing of the part
-    "landmark landmarks lm lms keypoint keypoints kp kps kpt kpts point points pt pts joint joints coord coords "
-    "coordinates array arr data 2d 3d xy xyz xyzc raw mediapipe mp".split()
-)
-_HAND_WORD = re.compile(r"(left|right|l|r)?(hand|h)s?(left|right|l|r)?")
-_KINDS = {
-    **dict.fromkeys(("pose", "poses", "body", "bodies", "skeleton", "skel", "torso"), "pose"),
-    **dict.fromkeys(("face", "faces", "facial"), "face"),
-}  # fmt: skip
 _HOLDERS = ("keypoints", "landmarks", "data", "points", "skeleton", "parts", "poses")
 _ENDINGS = (".npy", ".npz", ".json", ".pkl", ".pickle")
-
-
-def part_of(name: str) -> str | None:
-    """Find the part in the name of a key or folder, such as "left_hand" in "leftHandLandmarks".
-
-    Args:
-        name: The name.
-
-    Returns:
-        One of PARTS, or None.
-    """
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[a-z])(?=[23][dD])", "_", name).lower()
-    words = [w for w in re.split(r"[^a-z0-9]+", spaced) if w and w not in _FILLERS]
-    sides, kinds, hand = set[str](), set[str](), False
-    for word in words:
-        for tail in ("landmarks", "keypoints", "kps"):
-            word = word.removesuffix(tail)
-        if found := _HAND_WORD.fullmatch(word):
-            hand = True
-            sides |= {side[0] for side in (found[1], found[3]) if side}
-        elif word in _KINDS:
-            kinds.add(_KINDS[word])
-        elif word in ("left", "right") or (word in ("l", "r") and len(words) > 1):
-            sides.add(word[0])
-        elif word:
-            return None
-    if len(sides) == 1 and (hand or not kinds):  # "left_hand_pose" is a hand
-        return {"l": "left_hand", "r": "right_hand"}[sides.pop()]
-    return kinds.pop() if len(kinds) == 1 and not hand and not sides else None
 
 
 def _split_name(stem: str) -> tuple[str, str, bool] | None:
@@ -101,9 +70,8 @@ def _split_name(stem: str) -> tuple[str, str, bool] | None:
     for count in range(min(5, len(words)), 0, -2):  # the part in up to three words, at the end or the beginning
         for part, clip in ((words[-count:], words[:-count]), (words[:count], words[count:])):
             named = "".join(part)
-            if found := part_of(named):
-                bare = found in HANDS and "h" not in re.sub("right", "", named.lower())
-                return "".join(clip).strip("._ -"), found, bare
+            if found := parsed(named):
+                return "".join(clip).strip("._ -"), found.part, found.bare
     return None
 
 
@@ -192,14 +160,27 @@ def detect(source: Source) -> bool:
         return True
     if source.kind not in ("npz", "json", "pickle", "hdf5"):
         return False
-    tree = source.tree
+    tree = arranged(source.tree)
     if not isinstance(tree, Mapping) or not tree:
         return False
+    _check_sides(tree, source.name)
     return (
         _is_parts(tree)
         or _nested(tree) is not None
-        or all(isinstance(value, Mapping) and (_is_parts(value) or _nested(value)) for value in _first(tree))
+        or all(isinstance(value, Mapping) and (_is_parts(value) or _nested(value)) for value in map(flat, _first(tree)))
     )
+
+
+def _check_sides(tree: Mapping[Any, Any], place: str) -> None:
+    """DataError for several hands of which nothing tells the side."""
+    hands = [name for name in itertools.islice(tree, MAX_PARTS) if isinstance(name, str) and is_hand_without_side(name)]
+    if len(hands) > 1 and all(_is_hand(tree[name]) for name in hands):
+        raise DataError(
+            f"{', '.join(map(repr, hands))} are named like hands, and not like the left or the right one",
+            place=place,
+            wanted="left_hand and right_hand",
+            remedy="rename them",
+        )
 
 
 def _nested(tree: Mapping[Any, Any]) -> dict[str, Any] | None:
@@ -242,19 +223,6 @@ def _is_parts(tree: Mapping[Any, Any]) -> bool:
     return _holds_hands({part: tree[key] for part, key in named.items()})
 
 
-def are_named(names: Iterable[str]) -> bool:
-    """Recognise the parts of a clip.
-
-    Args:
-        names: Names of keys.
-
-    Returns:
-        Whether they name several parts, with a hand among them.
-    """
-    named = {part for name in names if (part := part_of(name))}
-    return len(named) > 1 and bool(named & set(HANDS))
-
-
 def _holds_hands(named: Mapping[str, Any]) -> bool:
     """Whether an array named after a hand has the landmarks of a hand, or all of them are empty next to other parts."""
     hands = [_is_hand(value) for part, value in named.items() if part in HANDS]
@@ -284,11 +252,13 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     """
     if source.members:
         yield partial(_of_files, source, options)
-    elif _is_parts(source.tree) or _nested(source.tree) is not None:
-        yield partial(_of_tree, source.tree, source.id, source.name, options)
+        return
+    whole = arranged(source.tree)
+    if _is_parts(whole) or _nested(whole) is not None:
+        yield partial(_of_tree, whole, source.id, source.name, options)
     else:
-        for key, tree in source.tree.items():
-            yield partial(_of_tree, tree, str(key), f"{source.name}: sample {str(key)!r}", options)
+        for key in whole:
+            yield partial(_of_tree, flat(whole[key]), str(key), f"{source.name}: sample {str(key)!r}", options)
 
 
 def _of_files(source: Source, options: ReadOptions) -> KeypointSequence:
@@ -313,8 +283,12 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
     if not _is_parts(tree):
         tree = _nested(tree) or tree
     arrays: dict[str, np.ndarray] = {}
+    sure: dict[str, Any] = {}
     for key in tree:
         part = part_of(key) if isinstance(key, str) else None
+        if part is None and isinstance(tree[key], ARRAYS) and (of := confidence_of(str(key))):
+            sure[of] = tree[key]
+            continue
         if part is None or not isinstance(tree[key], ARRAYS):
             _check_other(key, tree[key], place)
             continue
@@ -326,7 +300,7 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
         scalars = [str(name) for name in tree if isinstance(tree[name], str | int) and not isinstance(tree[name], bool)]
         given[field] = tree[column] if (column := first_of(scalars, columns)) else None
     given["beside"] = {key: tree[key] for key in tree if not (isinstance(key, str) and part_of(key))}
-    return _join(arrays, id, place, options, given)
+    return _join(arrays, id, place, options, given, sure)
 
 
 def _check_other(key: Any, value: Any, place: str) -> None:
@@ -373,8 +347,14 @@ def _is_numeric(value: Any) -> bool:
 
 
 def _join(
-    arrays: dict[str, np.ndarray], id: str, place: str, options: ReadOptions, given: Mapping[str, Any]
+    arrays: dict[str, np.ndarray],
+    id: str,
+    place: str,
+    options: ReadOptions,
+    given: Mapping[str, Any],
+    sure: Mapping[str, Any] | None = None,
 ) -> KeypointSequence:
+    """Put the parts of a clip together. `sure`: confidence (T, K) of parts that have it in an array of its own."""
     lengths = {part: len(array) for part, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{count} frames of {part}" for part, count in lengths.items())
@@ -383,11 +363,15 @@ def _join(
     names: list[str] = []
     for part in PARTS:
         if part in arrays:
-            xy, scores_of_part, nan = split_channels(arrays[part], None, f"{place}: {part}")
+            xy, scores_of_part, nan = split_channels(arrays[part], (sure or {}).get(part), f"{place}: {part}")
             points.append(xy)
             scores.append(scores_of_part)
             unseen += nan
             names += LANDMARKS[part][arrays[part].shape[1]]
     metadata = {name: value for name, value in given.items() if value is not None}
-    metadata |= {"confidence": np.concatenate(scores, 1), "layout": name_of(names), "nan": unseen}
+    metadata |= {
+        "confidence": np.concatenate(scores, 1),
+        "layout": None if set(arrays) <= set(HANDS) else name_of(names),
+        "nan": unseen,
+    }
     return make_sequence(id, np.concatenate(points, 1), options, source=place, **metadata)

@@ -98,7 +98,7 @@ def clips(
     keyed = list(_keyed(tree, source, header))
     if not keyed:
         raise DataError("holds no clips", place=source.name, wanted="at least one", remedy="copy or export it again")
-    if options.unit is None and "unit" not in header:
+    if options.unit is None and "unit" not in header and len(keyed) > 1:  # of a single one make_sequence tells it
         header["unit"] = _unit(tree, keyed)
     if split:
         header["split"] = split

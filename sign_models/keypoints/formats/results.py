@@ -21,7 +21,8 @@ from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequ
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of, normal_name
 from sign_models.keypoints.formats.containers import read_json
 from sign_models.keypoints.formats.frame_times import Times, of_frames
-from sign_models.keypoints.formats.parts import LANDMARKS, PARTS, part_of
+from sign_models.keypoints.formats.part_names import PARTS, part_of
+from sign_models.keypoints.formats.parts import LANDMARKS
 from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.landmarks import MEDIAPIPE_POSE

@@ -15,6 +15,7 @@ import numpy as np
 from sign_models.keypoints.formats import records
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
+from sign_models.keypoints.formats.part_names import is_generic
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.folded_arrays import Arrays
 
@@ -73,7 +74,7 @@ def _only(tree: Mapping[str, Any], source: Source, header: Mapping[str, Any]) ->
     values = {name: tree[name] for name in names[: records.MAX_FIELDS]}
     arrays = [name for name, value in values.items() if _is_clip(value)]
     rest = {name: value for name, value in values.items() if name not in arrays}
-    generic = bool(arrays) and str(arrays[0]).lower() in records.GENERIC
+    generic = bool(arrays) and (str(arrays[0]).lower() in records.GENERIC or is_generic(str(arrays[0])))
     if len(arrays) != 1 or len(names) > records.MAX_FIELDS or not (source.kind in ("npz", "hdf5") or generic):
         return None
     if any(not _is_plain(value) for name, value in rest.items() if name not in records.CONFIDENCE):
@@ -104,7 +105,7 @@ def _hold_clips(values: list[Any]) -> bool:
     if any(isinstance(value, np.ndarray | Arrays) or records.is_record(value) for value in values):
         return True
     lists = [value for value in values if isinstance(value, list)]
-    return any(value and not isinstance(value[0], Mapping) for value in lists) or (bool(lists) and not any(lists))
+    return any(value and not isinstance(value[0], Mapping | str) for value in lists) or (bool(lists) and not any(lists))
 
 
 def _is_clip(value: Any) -> bool:

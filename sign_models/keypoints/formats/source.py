@@ -204,7 +204,7 @@ class Source:
                 return read_npy(self.path)
             case "hdf5":
                 from sign_models.keypoints.formats.hdf5 import tree_of
-                from sign_models.keypoints.formats.parts import are_named
+                from sign_models.keypoints.formats.part_names import are_named
                 from sign_models.keypoints.formats.records import is_named
 
                 return tree_of(self.path, lambda names: is_named(names) or are_named(names))

@@ -26,7 +26,7 @@ from sign_models.errors import DataError
 from sign_models.keypoints.formats import columns as known_columns
 from sign_models.keypoints.formats import frame_times
 from sign_models.keypoints.formats.clip import ClipReader, make_sequence
-from sign_models.keypoints.formats.parts import part_of
+from sign_models.keypoints.formats.part_names import part_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.formats.table_columns import COUNTED, LONG, NAMED, OFFSETS, TYPES, cell_of, is_landmark
 from sign_models.keypoints.formats.table_files import batches, header
@@ -216,6 +216,9 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> TableSha
         layout = name_of(names)
         cells = {(names.index(found[1]), found[2]): found[0] for found in named}
     else:
+        if known_columns.first_of(columns, known_columns.ID) and known_columns.first_of(columns, known_columns.TEXT):
+            found = f"is a table of labels: {', '.join(columns[:8])}"
+            raise DataError(found, place=place, wanted="labels as text", remedy="save it as CSV in UTF-8")
         wanted = "frame, type, landmark_index, x, y; x_face_0, ...; x1, y1, ...; or body.nose_x, ..."
         raise DataError(f"columns {', '.join(columns[:8])}", place=place, wanted=wanted, remedy="rename the columns")
     places = sorted(k for k, axis in cells if axis == "x" and (k, "y") in cells)
@@ -250,7 +253,7 @@ def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | No
     cuts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
     for start, stop in itertools.pairwise(cuts):
         if stop > start:
-            yield str(codes[start].as_py()), batch.slice(start, stop - start)
+            yield str(codes[start].as_py()).strip(), batch.slice(start, stop - start)
 
 
 def _values(batch: pa.RecordBatch, column: str | None) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from sign_models.keypoints.formats.columns import FRAME, first_of, name_key
-from sign_models.keypoints.formats.parts import part_of
+from sign_models.keypoints.formats.part_names import part_of
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE, MESH_478
 
 # The order of LAYOUTS["mediapipe_553"].
@@ -106,6 +106,7 @@ def renamed(names: Sequence[str]) -> list[str]:
     return found
 
 
+@lru_cache(2**13)
 def _plain(name: str) -> str:
     """Name of a column without spaces and quotes. Frame numbers and axes have one form."""
     name = name.strip().strip('"\ufeff')
@@ -119,6 +120,7 @@ def _plain(name: str) -> str:
     return name.lower() if re.fullmatch(r"[XYZVC]", name) else name
 
 
+@lru_cache(2**13)
 def is_landmark(name: str) -> bool:
     """Tell columns of landmarks from others.
 
