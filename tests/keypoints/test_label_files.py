@@ -126,6 +126,20 @@ def test_texts_in_several_languages_are_a_question(tmp_path: Path, names: tuple[
         texts_of(tmp_path, "labels.csv", content.encode())
 
 
+@pytest.mark.parametrize("form", ["table", "record", "parts"])
+def test_texts_in_several_languages_beside_the_landmarks_are_a_question(tmp_path: Path, form: str) -> None:
+    clip, texts = pixels("mediapipe_75", 4), {"text_de": "Haus", "text_en": "house"}
+    if form == "table":
+        head = [*texts, *(f"{axis}{i}" for i in range(75) for axis in "xy")]
+        rows = [head, *([*texts.values(), *map(str, frame.ravel())] for frame in clip)]
+        (tmp_path / "a.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    else:
+        parts = {"pose": clip[:, :33], "left_hand": clip[:, 33:54], "right_hand": clip[:, 54:]}
+        np.savez(tmp_path / "a.npz", **({"keypoints": clip} if form == "record" else parts), **texts)
+    with pytest.raises(DataError, match="2 columns may hold the texts: text_de, text_en"):
+        list(read(tmp_path))
+
+
 def test_an_object_of_a_files_own_is_the_label_of_its_clip(tmp_path: Path) -> None:
     for name, text in TEXTS.items():
         (tmp_path / f"{name}.json").write_text(json.dumps({"text": text, "split": "train", "signer": "a"}))
@@ -250,3 +264,10 @@ def test_letters_with_accents_in_one_or_two_characters_are_one(tmp_path: Path, f
         np.save(tmp_path / f"{unicodedata.normalize(files, name)}.npy", pixels("mediapipe_75", 4, i))
     (tmp_path / "labels.csv").write_text(unicodedata.normalize(rows, "id;text\nÄgypten;eins\ngrün;zwei\n"))
     assert sorted(str(clip.text) for clip in read(tmp_path)) == ["eins", "zwei"]
+
+
+def test_what_reading_in_place_loses_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "notes.csv").write_text("who,what\nme,this\n")
+    texts_of(tmp_path, "labels.csv", b"id,text\nclip_0,a\nclip_8,b\nclip_9,c\n")
+    assert f"{tmp_path.name}: 1 files that nobody reads: notes.csv" in caplog.text
+    assert f"{tmp_path.name}: 2 texts without a clip: clip_8, clip_9" in caplog.text

@@ -7,6 +7,7 @@ so that a bad clip does not stop the others.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from sign_models.keypoints.formats.readers import (
     Unread,
     clips,
     find_reader,
+    is_companion,
     is_read,
     part_key,
     parts,
@@ -39,6 +41,8 @@ from sign_models.keypoints.isolation import ChildDied, as_data_error, at_work, i
 from sign_models.keypoints.layout_files import load_layout
 from sign_models.keypoints.layouts import names_of
 from sign_models.keypoints.sequence import KeypointSequence, Unit
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "READERS",
@@ -61,6 +65,7 @@ __all__ = [
 
 OnBad = Callable[[DataError], None] | None
 FatalFiles = dict[Any, DataError]  # errors of files that ended a process, by their key in `at_work`
+MAX_SHOWN, MAX_SHOWN_CHARACTERS = 5, 60  # names in a line of the log
 LABELS = "labels"  # first part of a key of `at_work` for label files
 
 
@@ -144,7 +149,7 @@ def read_here(
         dead: Files that are not read, with the errors that are yielded in their place.
 
     Yields:
-        Each clip, or what is wrong with it.
+        Each clip, or what is wrong with it. Files that nobody reads and texts without a clip are logged at the end.
 
     Raises:
         DataError: There is no clip.
@@ -152,7 +157,7 @@ def read_here(
     dead, bad = dead or {}, list[DataError]()
     labels = labels_of(source, bad.append, Labels(options), dead) if labelled else Labels()
     yield from bad
-    found = bool(bad)
+    found, ids, unread = bool(bad), list[str](), list[str]()
     for part in parts(source):
         if not isinstance(part, DataError):
             part = dead.get(part_key(part), part)
@@ -162,14 +167,24 @@ def read_here(
             continue
         size = size_of(part)
         at_work(part_key(part), part.id or part.name, size)
+        read_before = len(ids)
         for made in _sequences(part, options, labels.segments, size):
             found = True
-            if isinstance(made, DataError):
-                yield made
-            else:
-                yield replace(made, **vars(labels.of(made)))
+            ids.append("" if isinstance(made, DataError) else made.id)
+            yield made if isinstance(made, DataError) else replace(made, **vars(labels.of(made)))
+        if len(ids) == read_before and part.place not in labels.files and not is_companion(part):
+            unread.append(part.name)
     if not found:
         raise unknown_error(source)
+    _tell_lost(source, unread if labelled else [], labels.unused(ids))
+
+
+def _tell_lost(source: Source, unread: list[str], unused: list[str]) -> None:
+    """Log files that nobody reads, and texts without a clip."""
+    for what, names in (("files that nobody reads", unread), ("texts without a clip", unused)):
+        if names:
+            some = ", ".join(name[:MAX_SHOWN_CHARACTERS] for name in names[:MAX_SHOWN])
+            log.warning("%s: %d %s: %s", source.name, len(names), what, some + (" ..." * (len(names) > MAX_SHOWN)))
 
 
 def _sequences(

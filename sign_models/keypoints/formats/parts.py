@@ -19,7 +19,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence, split_channels
-from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of
+from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, check_texts, first_of
 from sign_models.keypoints.formats.part_names import (
     HANDS,
     PARTS,
@@ -280,6 +280,7 @@ def _content(file: Source) -> Any:
 def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSequence:
     if not isinstance(tree, Mapping):
         raise DataError(f"is a {type(tree).__name__}", place=place, wanted="pose, left_hand, right_hand")
+    tree = {key: tree[key] for key in tree}  # an npz reads an array each time it is asked
     if not _is_parts(tree):
         tree = _nested(tree) or tree
     arrays: dict[str, np.ndarray] = {}
@@ -296,8 +297,9 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
             raise DataError(f"two arrays of {part}", place=place, wanted="each part once", remedy="rename one of them")
         arrays[part] = _array(tree[key], part, f"{place}: {key}")
     given = {name: tree[name] for name in ("fps", "unit", "size") if name in tree}
+    check_texts(map(str, tree), place)
+    scalars = [str(name) for name in tree if isinstance(tree[name], str | int) and not isinstance(tree[name], bool)]
     for field, columns in (("text", TEXT), ("split", SPLIT), ("group", GROUP)):
-        scalars = [str(name) for name in tree if isinstance(tree[name], str | int) and not isinstance(tree[name], bool)]
         given[field] = tree[column] if (column := first_of(scalars, columns)) else None
     given["beside"] = {key: tree[key] for key in tree if not (isinstance(key, str) and part_of(key))}
     return _join(arrays, id, place, options, given, sure)

@@ -244,7 +244,19 @@ def is_read(part: Source) -> bool:
     Returns:
         Whether a reader knows it, or reads it together with another file.
     """
-    return find_reader(part) is not None or part.path.suffix.lower() in COMPANION_SUFFIXES
+    return find_reader(part) is not None or is_companion(part)
+
+
+def is_companion(part: Source) -> bool:
+    """Tell files that a reader reads together with another one.
+
+    Args:
+        part: A part of a source.
+
+    Returns:
+        Whether it is such a file.
+    """
+    return part.path.suffix.lower() in COMPANION_SUFFIXES
 
 
 def unknown_error(source: Source) -> DataError:

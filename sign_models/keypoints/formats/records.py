@@ -16,7 +16,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels
 from sign_models.keypoints.formats.columns import GROUP as SIGNERS
-from sign_models.keypoints.formats.columns import SPLIT, TEXT, first_of
+from sign_models.keypoints.formats.columns import SPLIT, TEXT, check_texts, first_of
 from sign_models.keypoints.formats.metadata import unit_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.pickles.folded_arrays import Arrays
@@ -145,6 +145,8 @@ def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
     fields = {name: value[name] for name in ("layout", "fps", "unit", "size", "text", "split") if name in value}
     for name, synonyms in (("keypoints", KEYPOINTS), ("confidence", CONFIDENCE), ("group", GROUP)):
         fields[name] = next((value[synonym] for synonym in synonyms if synonym in value), None)
+    if fields.get("text") is None:
+        check_texts(map(str, value), place)
     for name, columns in (("text", TEXT), ("split", SPLIT), ("group", SIGNERS)):  # "label": "tea"
         if fields.get(name) is None and (column := first_of(map(str, value), columns)):
             fields[name] = text if isinstance(text := value.get(column), str) and text.strip() else None

@@ -154,6 +154,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
             names = batch.schema.names
             shape = _shape(names, place, options.layout)
             free = [name for name in names if not is_landmark(name)]
+            known_columns.check_texts(free, place)
             id_column = known_columns.first_of(free, known_columns.ID)
             wanted = {
                 "text": known_columns.TEXT, "split": known_columns.SPLIT, "group": known_columns.GROUP, "fps": FPS,
@@ -217,8 +218,8 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> TableSha
         cells = {(names.index(found[1]), found[2]): found[0] for found in named}
     else:
         if known_columns.first_of(columns, known_columns.ID) and known_columns.first_of(columns, known_columns.TEXT):
-            found = f"is a table of labels: {', '.join(columns[:8])}"
-            raise DataError(found, place=place, wanted="labels as text", remedy="save it as CSV in UTF-8")
+            told = f"is a table of labels: {', '.join(columns[:8])}"
+            raise DataError(told, place=place, wanted="labels as text", remedy="save it as CSV in UTF-8")
         wanted = "frame, type, landmark_index, x, y; x_face_0, ...; x1, y1, ...; or body.nose_x, ..."
         raise DataError(f"columns {', '.join(columns[:8])}", place=place, wanted=wanted, remedy="rename the columns")
     places = sorted(k for k, axis in cells if axis == "x" and (k, "y") in cells)
