@@ -84,7 +84,7 @@ def make_sequence(
         layout=name,
         unit=checked_unit(unit, source) or options.unit or unit_of([(points, seen)]),
         size=checked_size(size, source) or options.size,
-        fps=checked_rate(fps, source) or told or options.fps,
+        fps=checked_rate(fps, source) or checked_rate(told, source) or options.fps,
         text=checked_string(text, "text", source),
         split=_split_name(split, source),
         group=checked_string(group, "group", source),
