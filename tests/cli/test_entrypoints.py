@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import runpy
 import shlex
 import signal
 import subprocess
@@ -241,6 +242,22 @@ def test_sigterm_ends_with_143(root: Path) -> None:
         assert process.stdout is not None and process.stdout.readline() == b"on\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 143
+
+
+ENTRYPOINTS = sorted(path.stem for path in Path(importlib.import_module("entrypoints").__path__[0]).glob("*.py"))
+
+
+@pytest.mark.parametrize("name", [name for name in ENTRYPOINTS if name != "__init__"])
+def test_every_module_does_something_when_it_is_started(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python -m entrypoints.import_` once did nothing and ended with 0."""
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.setattr(commands, "guard_process", lambda: None)
+    monkeypatch.delitem(sys.modules, f"entrypoints.{name}", raising=False)
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(f"entrypoints.{name}", run_name="__main__")
+    assert not end.value.code and "Usage" in capsys.readouterr().out
 
 
 def test_help_explains_every_option_and_loads_nothing_heavy(root: Path) -> None:
