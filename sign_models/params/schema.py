@@ -76,6 +76,10 @@ class Training(Closed):
     evaluations: Positive = Field(description="How many times the validation split is scored during training.")
     patience: Count = Field(description="Stop after this many evaluations without a better score. 0: never stop early.")
     checkpoint_minutes: PositiveFloat = Field(description="Least time between two checkpoints, in minutes.")
+    shard_optimizer: bool = Field(
+        description="With several processes, each keeps a part of the optimizer's state, for text models that would "
+        "not fit otherwise. Steps are then not captured as CUDA graphs. Changes memory and speed only."
+    )
     seed: Count = Field(description="Seed of all random choices in training.")
 
 

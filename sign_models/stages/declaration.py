@@ -96,7 +96,7 @@ class Stage:
     @property
     def execution_only(self) -> frozenset[str]:
         """Dotted names, the stage in front, of the parameters that do not change what comes out."""
-        training = ("training.checkpoint_minutes",) if self.trains else ()
+        training = ("training.checkpoint_minutes", "training.shard_optimizer") if self.trains else ()
         return frozenset(f"{self.name}.{name}" for name in (*training, *self.execution))
 
     @property

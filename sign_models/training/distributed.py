@@ -101,6 +101,33 @@ class ProcessGroup:
         heard: T = self.send_object(make()) if self.is_main_process else self.receive_object()
         return heard
 
+    def gather_states(self, mine: dict[int, dict[str, Tensor]]) -> dict[int, dict[str, Tensor]]:
+        """Join in rank 0 what each process has of an optimizer's state, a tensor at a time.
+
+        ZeroRedundancyOptimizer.consolidate_state_dict() takes minutes for a gigabyte (torch 2.13).
+
+        Args:
+            mine: Tensors by name, by the place of a parameter that is this process's.
+
+        Returns:
+            Those of all processes, on the CPU. In the other ranks {}.
+        """
+        shapes = {i: {name: (value.shape, value.dtype) for name, value in of.items()} for i, of in mine.items()}
+        told: list[Any] = [None] * self.world_size
+        dist.all_gather_object(told, shapes)
+        device = next((value.device for of in mine.values() for value in of.values()), torch.device("cpu"))
+        found: dict[int, dict[str, Tensor]] = {}
+        for rank, places in enumerate(told):
+            for i, name, shape, dtype in ((i, n, *s) for i, of in places.items() for n, s in of.items()):
+                if self.is_main_process:
+                    value = mine[i][name] if rank == 0 else torch.empty(shape, dtype=dtype, device=device)
+                    if rank:
+                        dist.recv(value, rank)
+                    found.setdefault(i, {})[name] = value.cpu()
+                elif rank == self.rank:
+                    dist.send(mine[i][name], 0)
+        return found
+
     def send_object(self, value: T) -> T:
         """In rank 0: give an object to the others, which call receive_object().
 

@@ -113,7 +113,7 @@ class _Training:
         self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         if (folder := logger.restore()) is not None:
-            self.progress, self.best = _restore(folder, task, self.averaged, self.train_step.optimizer)
+            self.progress, self.best = _restore(folder, task, self.averaged, self.train_step)
             if device.process_group.world_size > 1:
                 self.progress.parts = 1  # as many processes as before may not be there
             logger.log(f"{name}: goes on from step {self.progress.step} of {self.total}")
@@ -187,9 +187,11 @@ class _Training:
         shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
         self.logger.log(f"{self._so_far(loss)}  {shown}")
         self.said = time.monotonic()
-        if last or self._out_of_patience() or self.said - self.saved > 60 * self.options.checkpoint_minutes:
+        passed = self.said - self.saved > 60 * self.options.checkpoint_minutes
+        if group.broadcast_object(lambda: last or self._out_of_patience() or passed):  # clocks differ
+            state = self.train_step.optimizer_state()
             if group.is_main_process:
-                _save(self.logger, task, self.averaged, self.train_step.optimizer, self.best, progress)
+                _save(self.logger, task, self.averaged, state, self.best, progress)
             self.saved = time.monotonic()
         self.clock = time.monotonic()
 
@@ -235,7 +237,7 @@ def _save(
     logger: MetricLogger,
     task: Task,
     averaged: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: dict[int, dict[str, Tensor]],
     best: dict[str, Tensor],
     progress: Progress,
 ) -> None:
@@ -244,8 +246,7 @@ def _save(
         tensors = {f"model.{k}": v for k, v in task.objective.state_dict().items()}
         tensors |= {f"task.{k}": v for k, v in task.state().items()}
         tensors |= {f"averaged.{k}": v for k, v in averaged.state_dict().items()}
-        state = optimizer.state_dict()["state"]
-        tensors |= {f"optimizer.{i}.{k}": v for i, entry in state.items() for k, v in entry.items()}
+        tensors |= {f"optimizer.{i}.{k}": v for i, entry in optimizer.items() for k, v in entry.items()}
         tensors |= {f"best.{k}": v for k, v in best.items()}
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, f"{folder}/state.safetensors")
         (Path(folder) / "progress.json").write_text(json.dumps(asdict(progress)))
@@ -253,12 +254,13 @@ def _save(
 
 
 def _restore(
-    folder: Path, task: Task, averaged: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, task: Task, averaged: nn.Module, train_step: TrainStep
 ) -> tuple[Progress, dict[str, Tensor]]:
-    """Read a checkpoint of _save() into task, average and optimizer -> progress, and the best weights."""
+    """Read a checkpoint of _save() into task, average and train step -> progress, and the best weights."""
     content = json.loads((folder / "progress.json").read_text())
     progress = Progress(**{k: v for k, v in content.items() if k in Progress.__annotations__})  # earlier ones had more
-    tensors = load_file(folder / "state.safetensors", device=str(next(task.objective.parameters()).device))
+    device = "cpu" if train_step.sharded else str(next(task.objective.parameters()).device)  # it may not have the room
+    tensors = load_file(folder / "state.safetensors", device=device)
     shapes = {name: value.shape for name, value in task.objective.state_dict().items()}
 
     def under(prefix: str) -> dict[str, Tensor]:
@@ -270,13 +272,12 @@ def _restore(
     task.objective.load_state_dict(weights("model."))
     task.restore(under("task."))
     averaged.load_state_dict(weights("averaged."))
-    full = optimizer.state_dict()
     names = {id(parameter): name for name, parameter in task.objective.named_parameters()}
-    optimized = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    optimized = [names[id(parameter)] for group in train_step.optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in under("optimizer.").items():
         place, kind = key.split(".", 1)
         name = optimized[int(place)]
         state.setdefault(int(place), {})[kind] = task.migrate(name, value, shapes[name]) if value.ndim else value
-    optimizer.load_state_dict({"state": state, "param_groups": full["param_groups"]})
+    train_step.load_optimizer_state(state)
     return progress, weights("best.")

@@ -6,10 +6,11 @@ step is captured as a CUDA graph and replayed for every batch of the same shape 
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -69,10 +70,11 @@ class TrainStep:
         self.task, self.device, self.options, self.log = task, device, options, log
         self.objective = task.objective.to(device.torch_device)
         self.synchronised: DistributedDataParallel | None = None  # the objective, where there are several processes
-        self.groups, self.optimizer = _optimizer(task, device, options.lr, options.weight_decay)
+        self.sharded = options.shard_optimizer and device.process_group.world_size > 1
+        self.groups, self.optimizer = _optimizer(task, device, options, self.sharded)
         self.average = ExponentialMovingAverage(self.objective, options.ema)
         self.names: list[str] = []  # of the values that a step gives
-        capturable = device.torch_device.type == "cuda" and task.recordable and not is_eager()
+        capturable = device.torch_device.type == "cuda" and task.recordable and not (self.sharded or is_eager())
         self.graphs = CudaGraphCache(device.process_group) if capturable else None
 
     def step(self, progress: Progress, rate: float, done: float) -> Tensor:
@@ -123,6 +125,35 @@ class TrainStep:
                     ) from error
             # outside of the handler, whose traceback holds on to the tensors of the step that failed
             self._make_room(progress, clips)
+
+    def optimizer_state(self) -> dict[int, dict[str, Tensor]]:
+        """The optimizer's state, in rank 0; all processes call this, or none.
+
+        Returns:
+            By the place of a parameter in the optimizer. In the other ranks {}.
+        """
+        if self.sharded:
+            every = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            place = {id(parameter): i for i, parameter in enumerate(every)}
+            own = cast(Any, self.optimizer).optim.state
+            return self.device.process_group.gather_states({place[id(p)]: state for p, state in own.items()})
+        found: dict[int, dict[str, Tensor]] = {}
+        if self.device.process_group.is_main_process:
+            found = self.optimizer.state_dict()["state"]
+        return found
+
+    def load_optimizer_state(self, state: dict[int, dict[str, Tensor]]) -> None:
+        """Go on from an optimizer's state, of however many processes.
+
+        Args:
+            state: As optimizer_state() gives it.
+        """
+        place = itertools.count()
+        groups = [{**group, "params": [next(place) for _ in group["params"]]} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        if self.sharded:  # it loads counts of steps to the CPU
+            for parameter, own in cast(Any, self.optimizer).optim.state.items():
+                own["step"] = own["step"].to(parameter.device)
 
     def _make_room(self, progress: Progress, clips: int) -> None:
         """Drop the captured steps, which keep memory of their own; without any, double the parts of a step."""
@@ -228,20 +259,28 @@ def pieces(micro_batches: list[slice], rows: slice, parts: int) -> Iterator[tupl
                 yield place, micro_batch, slice(begin, min(begin + size, last - micro_batch.start))
 
 
-def _optimizer(task: Task, device: Device, lr: float, weight_decay: float) -> tuple[list[Group], torch.optim.Optimizer]:
+def _optimizer(
+    task: Task, device: Device, options: TrainingOptions, sharded: bool
+) -> tuple[list[Group], torch.optim.Optimizer]:
     """Make AdamW. Vectors (norms, biases, single tokens) are not decayed.
 
-    Learning rates are tensors, so that a captured graph sees them change.
+    Learning rates are tensors, so that a captured graph sees them change. Where it is sharded, each process updates the
+    weights whose state it keeps and sends them to the others (Rajbhandari et al. 2020).
     """
     of_optimizer: list[dict[str, Any]] = []
     groups: list[Group] = []
     cuda = device.torch_device.type == "cuda"
     for group in task.groups():
         for decay, chosen in (
-            (weight_decay, [p for p in group.parameters if p.ndim > 1 and p.requires_grad]),
+            (options.weight_decay, [p for p in group.parameters if p.ndim > 1 and p.requires_grad]),
             (0.0, [p for p in group.parameters if p.ndim < 2 and p.requires_grad]),
         ):
-            rate = torch.tensor(lr, device=device.torch_device)
+            rate = torch.tensor(options.lr, device=device.torch_device)
             of_optimizer.append({"params": chosen, "weight_decay": decay, "lr": rate})
             groups.append(group)
-    return groups, torch.optim.AdamW(of_optimizer, lr=torch.tensor(lr), betas=BETAS, fused=True, capturable=cuda)
+    adam: dict[str, Any] = {"lr": torch.tensor(options.lr), "betas": BETAS, "fused": True}
+    if sharded:
+        from torch.distributed.optim import ZeroRedundancyOptimizer  # takes a second to import
+
+        return groups, ZeroRedundancyOptimizer(of_optimizer, torch.optim.AdamW, **adam)
+    return groups, torch.optim.AdamW(of_optimizer, capturable=cuda, **adam)

@@ -326,6 +326,7 @@ class TrainingOptions:
         evaluations: How many times the validation split is scored.
         patience: Evaluations without a better score after which training stops. 0: never.
         checkpoint_minutes: Least time between two checkpoints.
+        shard_optimizer: Whether each of several processes keeps a part of the optimizer's state only.
         seed: Of all random choices.
     """
 
@@ -340,6 +341,7 @@ class TrainingOptions:
     evaluations: int
     patience: int
     checkpoint_minutes: float
+    shard_optimizer: bool
     seed: int
 
 

@@ -33,7 +33,8 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "alignment": ("alignment", {"alignment__training__steps": 6, "alignment__losses__contrast_weight": 0.1}),
     "uneven": ("alignment", {"alignment__training__steps": 6, "alignment__training__batch_size": 5}),
     "long": ("alignment", {"alignment__training__steps": 6, "alignment__max_frames": 13}),
-    "resumed": ("temporal", {}),
+    "sharded": ("alignment", {"alignment__training__steps": 6, "alignment__training__shard_optimizer": True}),
+    "resumed": ("temporal", {"temporal__training__shard_optimizer": True}),
 }
 ASKED = {name: (stage, SAME | more) for name, (stage, more) in ASKED.items()}
 WIDE = {
@@ -114,14 +115,15 @@ def test_two_processes_go_on_with_what_one_began(crew: Path, train, tmp_path: Pa
     same_curves(found, whole.points, after=2)
 
 
-def test_one_process_goes_on_with_what_two_began(crew: Path, train, tmp_path: Path) -> None:
-    stage, more = ASKED["alignment"]
-    shutil.copytree(crew / "alignment-begun", tmp_path / "cut")
+@pytest.mark.parametrize("name", ["alignment", "sharded"])
+def test_one_process_goes_on_with_what_two_began(crew: Path, train, tmp_path: Path, name: str) -> None:
+    stage, more = ASKED[name]
+    shutil.copytree(crew / f"{name}-begun", tmp_path / "cut")
     alone = Memory(tmp_path / "cut")
     train(stage, alone, **more)
     assert any("goes on from step 2 of 6" in note for note in alone.notes)
     found = {name: {str(s): v for s, v in points.items()} for name, points in alone.points.items()}
-    whole = json.loads((crew / "alignment.json").read_text())
+    whole = json.loads((crew / f"{name}.json").read_text())
     same_curves(found, {name: {int(s): v for s, v in points.items()} for name, points in whole.items()}, after=2)
 
 
