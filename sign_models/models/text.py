@@ -25,12 +25,14 @@ class TextModel(nn.Module, ABC):
         width: D, of its embeddings and of the prefix.
         eos_id: The token that ends a text.
         pad_id: The token that stands behind the end, where there is one.
+        note: What a user should know of how it searches, where there is anything.
     """
 
     vocabulary: int
     width: int
     eos_id: int
     pad_id: int | None
+    note: str = ""
 
     @abstractmethod
     def embed(self, tokens: Tensor) -> Tensor:

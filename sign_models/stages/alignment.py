@@ -87,8 +87,8 @@ def train(
     temporal.fps = known_rate(corpus, temporal.fps)
     task = AlignmentTask(params, clips, texts, temporal, device, scoring, representations)
     task.facts |= facts
-    if params.decoder.pretrained:
-        logger.log("alignment: Transformers' generate searches for texts, the decoder of our own is not in use")
+    if note := task.objective.model.alignment.text.note:
+        logger.log(f"alignment: {note}")
     options = TrainingOptions(**params.training.model_dump(exclude={"batch_size"}))
     progress = fit(task, device, logger, "alignment", options)
     model = task.objective.model
