@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 
 import torch
 
 from sign_models.kernels import is_eager
 
 logger = logging.getLogger(__name__)
+_of_thread = threading.local()
 
 
 @contextmanager
@@ -86,7 +87,10 @@ class Replay:
         return True
 
 
-@cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """The stream of all recordings on a device: libraries keep memory for each stream."""
-    return torch.cuda.Stream(device)
+    """The stream of a thread's recordings on a device: libraries keep memory for each, and none may enter another's."""
+    streams: dict[str, torch.cuda.Stream] = vars(_of_thread)
+    name = str(device)
+    if name not in streams:
+        streams[name] = torch.cuda.Stream(device)
+    return streams[name]
