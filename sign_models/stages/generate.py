@@ -138,15 +138,7 @@ def generate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     wanted = generation(model.generation, params)
-    splits: set[str | None] = {None if split == "none" else split for split in params.splits}
-    clips = clips_of_split(corpus, *(splits or {*corpus.splits}))
-    if not len(clips):
-        raise DataError(
-            f"no video of split {', '.join(params.splits)}",
-            place=corpus.sources,
-            wanted=f"splits that there are: {', '.join(sorted({split or 'none' for split in corpus.splits}))}",
-            remedy='name one of these with generate.splits, or give videos a "split" in text_data.json',
-        )
+    clips = _clips_of(corpus, params.splits)
     batch_frames = params.batch_size * BATCH_FRAMES
     own, rated = corpus, bring_to_rate(corpus, model.fps)
     known = wanted if representations is None else replace(wanted, tempo=1.0)  # what is stored was read as it is
@@ -184,6 +176,20 @@ def generate(
         confidence = [sure[i] for i in chosen]
         made.reliability[split] = measure(hypotheses, references, confidence, scored.preset, below, refuse)
     return made
+
+
+def _clips_of(corpus: Corpus, names: Sequence[str]) -> np.ndarray:
+    """Places of the clips of some splits, "none" for those that have none; of no names: of all."""
+    splits: set[str | None] = {None if split == "none" else split for split in names}
+    clips = clips_of_split(corpus, *(splits or {*corpus.splits}))
+    if not len(clips):
+        raise DataError(
+            f"no video of split {', '.join(names)}",
+            place=corpus.sources,
+            wanted=f"splits that there are: {', '.join(sorted({split or 'none' for split in corpus.splits}))}",
+            remedy='name one of these with generate.splits, or give videos a "split" in text_data.json',
+        )
+    return clips
 
 
 def _least(windows: Sequence[Hypothesis]) -> float:
