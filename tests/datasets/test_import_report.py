@@ -97,3 +97,4 @@ def test_the_report_counts_labels_and_files_that_nothing_came_of(tmp_path: Path)
     assert found.numbers["files that nobody reads"] == {"files": 2, "names": ["README.md", "notes.csv"]}
     assert found.numbers["rejected"]["samples"] == 0
     assert "- 2 files that nobody reads: README.md, notes.csv" in found.findings()
+    assert {"- 2 texts have no clip: clip_8, clip_9", "- 1 clips have no text: clip_2"} <= set(found.findings())

@@ -12,6 +12,7 @@ from sign_models.keypoints.formats.people import follow_signer
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints.clips import dump, scored
 from tests.keypoints.file_examples import openpose_frame, skels
+from tests.keypoints.signer import pixels
 from tests.keypoints.table_examples import vectors
 
 
@@ -240,3 +241,18 @@ def test_glofe_tells_the_two_orders_of_137_apart(tmp_path: Path) -> None:
     for layout in ("openpose_137", "glofe_137"):
         (sequence,) = read(dump(tmp_path / f"{layout}.pkl", scored(layout)))
         assert sequence.layout == layout
+
+
+@pytest.mark.parametrize("name", ["frame_{}", "clip-{}", "img{}"])
+def test_a_vector_of_one_frame_is_no_clip(tmp_path: Path, name: str) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"{name.format(number)}.npy", np.full(258, 0.5))
+    with pytest.raises(DataError, match=f"{name.format(0)}.npy: is one frame of 258 numbers.*their numbers"):
+        list(read(tmp_path))
+
+
+def test_clips_of_one_frame_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        np.save(tmp_path / f"frame_{number}.npy", pixels("mediapipe_75", 1))
+    assert len(list(read(tmp_path))) == 3
+    assert "3 of 3 clips have one frame: put frames that are one clip in one array or folder" in caplog.text

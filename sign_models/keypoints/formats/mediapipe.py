@@ -70,7 +70,14 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
 
 
 def _read(source: Source, options: ReadOptions) -> KeypointSequence:
-    frames = _frames(source) if source.is_folder else np.atleast_2d(as_numbers(source.tree, source.name))
+    frames = _frames(source) if source.is_folder else as_numbers(source.tree, source.name)
+    if frames.ndim == 1:
+        raise DataError(
+            f"is one frame of {len(frames)} numbers",
+            place=source.id + source.path.suffix,
+            wanted="a clip: (frames, numbers), or a folder of its own with 0.npy, 1.npy, ...",
+            remedy="rename the files of its frames to their numbers, or put them in one array",
+        )
     layout, faces, width = WIDTHS[frames.shape[1]]
     lost = np.isnan(frames)
     nan = sum(  # of the landmarks, each of several numbers

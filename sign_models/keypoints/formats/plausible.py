@@ -107,6 +107,7 @@ class Doubts:
         self._clips: Counter[str] = Counter()
         self._fitting: dict[str, Counter[str]] = {}
         self._frames: dict[str, set[int]] = {}
+        self._all = self._single = 0
 
     def add(self, layout: str, frames: int, fitting: Sequence[str] | None) -> None:
         """Count a clip.
@@ -116,6 +117,8 @@ class Doubts:
             frames: Its length.
             fitting: Result of plausible.check. None: the layout was named, and the clip does not count.
         """
+        self._all += 1
+        self._single += frames == 1
         if fitting is not None:
             self._clips[layout] += 1
             self._frames.setdefault(layout, set()).add(frames)
@@ -131,6 +134,9 @@ class Doubts:
             DataError: Another order fits most clips of a layout clearly better, or clips look like the parts of others.
         """
         self._check_parts(place)
+        if self._single > 1 and 2 * self._single > self._all:
+            found = f"{self._single} of {self._all} clips have one frame"
+            log.warning("%s: %s: put frames that are one clip in one array or folder", place, found)
         if hands := self._clips["right_hand_21"]:
             log.warning("%s: %d clips of one hand are taken for the right one; name the layout if not", place, hands)
         for layout, fitting in self._fitting.items():
