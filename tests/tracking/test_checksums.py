@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,17 +48,20 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_a_model_that_was_changed_in_the_store_is_not_loaded(train: Train, what: str) -> None:
-    model = train()
-    assert resolve("1", "translator").path()
-    CHANGES[what](Path(model.location, "artifacts", "model"))
-    for use in (
-        lambda: resolve("1", "translator").path(),
-        lambda: promote("sign-translator", "1", force=True, reason="x"),
-    ):
-        with pytest.raises(UpstreamError, match="models:/sign-translator/1: its files have.*changed in the store"):
-            use()
+def test_a_model_that_was_changed_in_the_store_is_not_loaded(train: Train, tmp_path: Path) -> None:
+    stored = Path(train().location, "artifacts", "model")
+    shutil.copytree(stored, tmp_path / "as registered")
+    for changed in CHANGES.values():
+        assert resolve("1", "translator").path()
+        changed(stored)
+        for use in (
+            lambda: resolve("1", "translator").path(),
+            lambda: promote("sign-translator", "1", force=True, reason="x"),
+        ):
+            with pytest.raises(UpstreamError, match="models:/sign-translator/1: its files have.*changed in the store"):
+                use()
+        shutil.rmtree(stored)
+        shutil.copytree(tmp_path / "as registered", stored)
 
 
 def test_a_version_that_mlflow_has_loaded_or_served_is_promoted(train: Train) -> None:
