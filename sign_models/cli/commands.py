@@ -339,6 +339,7 @@ def run(command: click.Command, arguments: Sequence[str] | None = None) -> NoRet
 
 
 def _run(command: click.Command, arguments: Sequence[str] | None) -> NoReturn:
+    """Run a command and end the process with its exit code: 0, 2 for a mistake, 128 + the signal that ended it."""
     try:
         with scratch_folder():
             command.main(args=list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)

@@ -82,6 +82,7 @@ def read_texts(path: Path | str) -> list[TextRow]:
 
 
 def _load(path: Path) -> Any:
+    """Content of a JSON file in UTF-8. DataError where it cannot be read, decoded or parsed."""
     try:
         check_regular(path)
         data = path.read_bytes()
@@ -138,6 +139,7 @@ def _entries(data: Any, name: str) -> list[tuple[dict[str, Any], str]]:
 
 
 def _row(entry: dict[str, Any], place: str) -> TextRow:
+    """One entry of a list as a row. DataError where its id, text or split is none."""
     for key in ("id", "text"):
         if key not in entry:
             near = get_close_matches(key, entry, 1) or list(entry)[:5]
@@ -165,6 +167,7 @@ def _row(entry: dict[str, Any], place: str) -> TextRow:
 
 
 def _split(value: Any, place: str) -> str | None:
+    """The split by its name here, such as "dev" for "validation". DataError for another word."""
     if value is None:
         return None
     if isinstance(value, str) and value in SPLIT_ALIASES:

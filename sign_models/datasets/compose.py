@@ -177,6 +177,7 @@ class _Sentences:
                 )
 
     def sample(self) -> dict[str, list[list[_Clip]]]:
+        """Clips of each sentence by split. A share `seen` of the sentences of dev and test is in training too."""
         count = dict(zip(SPLITS, self.recipe.sentences, strict=True))
         unseen = {split: round(count[split] * (1 - self.recipe.seen)) for split in ("dev", "test")}
         kept_out = {split: [self._new(split, set()) for _ in range(unseen[split])] for split in unseen}
@@ -190,6 +191,7 @@ class _Sentences:
         return {split: [self._clips(split, *sentence) for sentence in sampled] for split, sampled in out.items()}
 
     def _new(self, split: str, forbidden: set[str]) -> tuple[str, list[str]]:
+        """A signer, and signs of theirs that make no forbidden sentence. DataError where none is found."""
         signers = sorted(self.clips[split])
         for _ in range(MAX_TRIES):
             signer = signers[int(self.rng.integers(len(signers)))]
@@ -207,6 +209,7 @@ class _Sentences:
         )
 
     def _seen(self, split: str, known: Sequence[tuple[str, ...]]) -> tuple[str, list[str]]:
+        """A signer of a split, and a sentence of training whose signs they have. DataError where none has."""
         signers = sorted(self.clips[split])
         for place in self.rng.permutation(len(known)):
             signs = known[int(place)]

@@ -84,6 +84,7 @@ def _normalised_chunks(
 def _normalise_chunk(
     read: list[Found],
 ) -> Iterator[FoundSample]:
+    """Clips and measures of the sequences of a chunk, and its errors, in their order."""
     sequences = [sequence for _, sequence in read if isinstance(sequence, KeypointSequence)]
     clips = Clip.normalised(sequences)
     good = [clip.values for clip in clips if isinstance(clip, Clip)]
@@ -115,6 +116,7 @@ def _sequences(
     segments: Segments,
     fatal: FatalSamples,
 ) -> Iterator[Found]:
+    """What is read of some parts of a source, with the place of each sample, from `begin` on, but for `fatal`."""
     for number, part in parts:
         first = begin.sample if number == begin.part else 0
         if number in fatal:

@@ -73,6 +73,7 @@ def report_numbers(
 
 
 def _sizes(table: checks.Table, shards: ReadShards) -> dict[str, Any]:
+    """How much there is: clips, frames, hours, rates, layouts, and how much of each part is unseen."""
     rates = Counter("unknown" if np.isnan(rate) else f"{rate:g}" for rate in table.fps)
     unseen = table.measures[:, : len(PARTS)]
     return {
@@ -92,6 +93,7 @@ def _sizes(table: checks.Table, shards: ReadShards) -> dict[str, Any]:
 
 
 def _changes(table: checks.Table, shards: ReadShards) -> dict[str, Any]:
+    """What reading changed: mirrored clips, NaN taken as unseen, and what was cut out of recordings."""
     mirrored = [id for id, flag in zip(table.ids, _column(shards, "mirrored"), strict=True) if flag]
     nan = {id: count for id, count in zip(table.ids, _column(shards, "nan"), strict=True) if count}
     recordings = _recordings(_column(shards, "cut"))
@@ -109,6 +111,7 @@ def _changes(table: checks.Table, shards: ReadShards) -> dict[str, Any]:
 
 
 def _findings(table: checks.Table, leaks: checks.Leaks) -> dict[str, Any]:
+    """What to look at: leaks between splits, equal clips and outliers."""
     outliers, equal = checks.find_outliers(table), checks.find_duplicates(table)
     return {
         "leaks": {

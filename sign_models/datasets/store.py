@@ -218,6 +218,7 @@ def add_metadata(digest: Digest, lengths: np.ndarray, known: dict[str, list[Any]
 
 
 def _index(path: Path) -> dict[str, Any]:
+    """The index of a store. DataError where it is none, unfinished, damaged or of another version."""
     if not (path / INDEX).is_file():
         found, remedy = "no store", "give the folder that -e import wrote"
         if (path / UNFINISHED).is_file():

@@ -133,6 +133,15 @@ def _export(
     outputs: tuple[str, ...],
     file: Path,
 ) -> None:
+    """Write a module as an ONNX graph.
+
+    Args:
+        module: In evaluation mode.
+        inputs: An example of each input, by name.
+        shapes: For each input the dimensions that may be any number.
+        outputs: Names of what it returns.
+        file: Where to.
+    """
     for name in ("onnxscript", "onnx_ir", "torch.onnx"):
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():

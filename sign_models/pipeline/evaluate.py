@@ -126,6 +126,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
 
 
 def _of_models(o: EvaluateOptions, run: Run) -> list[Part]:
+    """Translate the videos by each version that is named. A version named twice is translated once."""
     systems: dict[str, ModelRef] = {}
     for spec in o.models:
         stage, asked = named_version(spec)
@@ -286,6 +287,7 @@ def figures(part: Part, preset: str) -> list[Row]:
 
 
 def _log(run: Run, parts: list[Part], rows: list[Row]) -> None:
+    """Record tables, figures and scores of an evaluation in its run."""
     first = rows[0].scores
     run.set_tags({"sign.scoring": first.preset} | {f"sign.signature.{k}": v for k, v in first.signatures.items()})
     names = list(dict.fromkeys(name for row in rows for name in row.figures))

@@ -369,6 +369,7 @@ def _log(run: Run, result: Result, folder: Path) -> None:
 def _register(
     run: Run, stage: Stage, context: Context, upstream: Upstream, wanted: Fingerprint, result: Result
 ) -> Output:
+    """Register the model of a stage, with what it was made of."""
     from sign_models.models.storage import save
     from sign_models.tracking.registration import register
 

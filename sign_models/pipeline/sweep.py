@@ -273,6 +273,7 @@ def _ended(study: optuna.Study) -> int:
 
 
 def _conclude(study: optuna.Study, run: Run, role: str) -> None:
+    """Record all trials in the sweep's run, and tag its best one. UpstreamError where none ended well."""
     import optuna
 
     trials = study.get_trials(deepcopy=False)

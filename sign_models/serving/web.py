@@ -306,6 +306,7 @@ async def _stream(connection: WebSocket, shared: _Shared, size: tuple[float, flo
 
 
 async def _answer_stream(connection: WebSocket, shared: _Shared, size: tuple[float, float]) -> None:
+    """Read frames of a connection until it is closed or silent, and send each segment's text when the signer rests."""
     answering, reader = shared.answering, FrameReader(size)
     segmenter = Segmenter(answering.longest_s)
     due = time.monotonic() + PARTIAL_S

@@ -263,6 +263,7 @@ def split_uri(uri: str) -> tuple[str, str | None]:
 
 
 def _read(file: Path) -> Manifest:
+    """The manifest of a downloaded folder. DataError where it is none of this package's, or names what it may not."""
     try:
         if file.stat().st_size > MAX_MANIFEST_BYTES:
             raise ValueError(f"more than {MAX_MANIFEST_BYTES} bytes")

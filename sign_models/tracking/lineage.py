@@ -105,6 +105,7 @@ def trace(asked: str) -> Node:
 
 
 def _version(role: str, told: Mapping[str, str]) -> Node:
+    """The node of a version and all that it builds on, as the tags of its user name it."""
     name, _, number = told["uri"].removeprefix("models:/").partition("/")
     version = next((v for v in versions_of(name) if model_id_of(v) == told["model_id"]), None)
     model, run = logged_model(told["model_id"]), _run(told["run_id"])
@@ -234,6 +235,7 @@ def _lines(node: Node, first: str, rest: str) -> Iterator[str]:
 
 
 def _facts(node: Node) -> Iterator[str]:
+    """Lines that say what is known of a node."""
     asked = f", asked for as {node.asked!r}" if node.asked and node.asked != node.uri else ""
     if node.uri:
         yield f"{node.uri}{asked}"

@@ -96,6 +96,13 @@ class ModelRef:
         self._check(self._fetch(""), PACKAGE_FILES, LEFT_BY_LOADING)
 
     def _check(self, folder: Path, tag: str, without: Collection[str] = ()) -> None:
+        """UpstreamError where files of the version differ from the digest in its tag.
+
+        Args:
+            folder: Of the files.
+            tag: That has the digest.
+            without: Names that are left out.
+        """
         found, registered = folder_digest(folder, without), self.tags.get(tag)
         if found != registered:
             raise UpstreamError(

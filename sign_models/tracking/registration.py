@@ -137,6 +137,7 @@ def move_candidate(version: ModelRef) -> None:
 def _tags(
     run: Run, stage: str, files: str, upstream: Mapping[str, ModelRef], tags: Mapping[str, object]
 ) -> dict[str, str]:
+    """Tags of a version: what its run says of data and code, digests of its files, and what it builds on."""
     of_run = client().get_run(run.id).data.tags
     kept = ("sign.commit", "sign.dirty", EXTRACTORS, FPS)
     said = {k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in kept}
@@ -276,6 +277,7 @@ def _check_answers(answers: Sequence[Mapping[str, object]], count: int, place: s
 
 
 def _link(run: Run, model_id: str, metrics: Mapping[str, float], upstream: Mapping[str, ModelRef], step: int) -> None:
+    """Tell MLflow what a run made, with its metrics, and what it used."""
     from mlflow.entities import LoggedModelOutput, Metric
 
     store, now = client(), time.time_ns() // 1_000_000

@@ -168,6 +168,7 @@ def _progress(frames: int) -> None:
 
 
 def _one(video: Video, out: Path, models: ModelFiles, settings: Settings, sheets: bool) -> Result:
+    """Extract one video, unless its file is whole and was made in the same way. What goes wrong is in the result."""
     file = out / f"{video.id}.pose"
     try:
         there = _record_there(file)

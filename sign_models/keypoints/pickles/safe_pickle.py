@@ -112,6 +112,7 @@ def loads(data: Buffer, place: str) -> Any:
 
 
 def _unzip(file: io.FileIO, place: str, max_bytes: int) -> bytearray:
+    """Unzip a file. DataError where it is damaged or larger than `max_bytes`."""
     data = bytearray()
     file.seek(0)
     try:
@@ -162,6 +163,7 @@ _MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save's format before zip, which tens
 
 
 def _load_storage(data: Any, place: str) -> Storage:
+    """Values of a tensor that torch.save() has put into bytes of their own."""
     if not isinstance(data, bytes):
         raise pickle.UnpicklingError("a tensor without bytes")
     stream = _Stream(data, f"{place}: a tensor", storages=True)
@@ -207,12 +209,15 @@ ALLOWED = tuple(sorted({*_FUNCTIONS, *_NAMES, _LOAD_STORAGE}))
 
 
 class _Unpickler(pickle.Unpickler):
+    """Makes of a scanned pickle what the allowed names build, and of arrays those that the scan has taken out."""
+
     def __init__(self, file: Any, scanner: Scanner) -> None:
         super().__init__(file, encoding="latin1")
         self.place, self.storages = scanner.place, scanner.storages
         self.blocks = iter(scanner.blocks)
 
     def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for an allowed name. DataError for any other, which is not imported."""
         if isinstance(module, str) and isinstance(name, str):
             full = f"{module}.{name}"
             if full in _FOUND:
@@ -227,6 +232,7 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> Any:
+        """The storage of a tensor, or an array that the scan has put there."""
         if pid is None:
             return Dict()
         if type(pid) is Array:  # like arrays that follow, which the scan has taken out
