@@ -46,7 +46,7 @@ IMPORTED = (
         "mlflow.store.db.utils",
     ),
     *("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.collections", "pandas", "pydantic", "click"),
-    *("psutil", "filelock", "tqdm", "yaml", "rapidfuzz", "pyarrow", "pose_format"),
+    *("git", "psutil", "filelock", "tqdm", "yaml", "rapidfuzz", "pyarrow", "pose_format"),
 )
 LARGEST_REQUEST = 2**17  # bytes
 PIPE_SIZE = 2**20  # bytes
@@ -225,6 +225,8 @@ def main() -> None:
     sys.path[:] = [str(Path(__file__).parent), *(path for path in sys.path[1:] if path not in _paths())]
     for name in IMPORTED:
         importlib.import_module(name)
+    # which package each module is of: a process that registers a model looks it up once, a third of its time
+    importlib.import_module("mlflow.utils.requirements_utils")._init_modules_to_packages_map()
     assert threading.active_count() == 1, "a fork keeps one thread of several"
     assert not {name.partition(".")[0] for name in sys.modules} & {"sign_models", "entrypoints", "benchmarks"}
     gc.freeze()
