@@ -21,8 +21,8 @@ from sign_models.tracking.registration import register
 from sign_models.tracking.registry import ModelRef
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
+from tests.tracking.conftest import excerpt, tracking  # noqa: F401
 from tests.tracking.conftest import fakes as faked  # noqa: F401
-from tests.tracking.conftest import tracking  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tracking", "faked")
 Train = Callable[..., ModelRef]

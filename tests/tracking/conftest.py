@@ -22,17 +22,27 @@ def tracking(fresh_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     end_runs()
 
 
+@pytest.fixture(scope="session")
+def excerpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of this package what MLflow runs of a model. All 250 files would be written and read six times a version."""
+    package = tmp_path_factory.mktemp("excerpt") / "sign_models"
+    (package / "serving").mkdir(parents=True)
+    for name in ("__init__.py", "serving/__init__.py", "serving/served_model.py"):
+        shutil.copy(store.PROJECT / "sign_models" / name, package / name)
+    return package
+
+
 @pytest.fixture
-def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+def fakes(excerpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Registered models are fakes.Fake."""
-    monkeypatch.setattr("sign_models.serving.load", Fake)
+    pretend(excerpt, monkeypatch)
 
 
 @pytest.fixture(scope="module")
-def shared(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def shared(fresh_store: Path, excerpt: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Like `tracking` with `fakes`, one for all tests of a module: for those that only look."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sign_models.serving.load", Fake)
+        pretend(excerpt, patch)
         path = tmp_path_factory.mktemp("shared")
         use(fresh_store, path, patch)
         yield path
@@ -40,11 +50,11 @@ def shared(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def registered(fresh_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def registered(fresh_store: Path, excerpt: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder whose mlflow.db holds the translators of versions.FOUR. To be read only."""
     path = tmp_path_factory.mktemp("registered")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sign_models.serving.load", Fake)
+        pretend(excerpt, patch)
         use(fresh_store, path, patch)
         for chrf, data in versions.FOUR:
             versions.train(path / "out", chrf, data)
@@ -58,6 +68,12 @@ def four(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake
     use_copy(registered / "mlflow.db", tmp_path, monkeypatch)
     yield tmp_path
     end_runs()
+
+
+def pretend(excerpt: Path, patch: pytest.MonkeyPatch) -> None:
+    """Register and load fakes.Fake, with `excerpt` in place of the package."""
+    patch.setattr("sign_models.serving.load", Fake)
+    patch.setattr("sign_models.tracking.registration.PACKAGE", excerpt)
 
 
 def use(empty: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:
