@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 
 from sign_models import interruption
-from tests import tiny
+from tests import tiny, warm
 
 ROOT = Path(__file__).resolve().parents[1]
 PIXEL = base64.b64decode(
@@ -45,6 +45,9 @@ for signum in (signal.SIGINT, signal.SIGHUP):  # a shell's background and nohup 
 # the same examples on every machine and every day: looking for new ones is benchmarks/fuzz_formats.py's
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+
+
+warm.leave_writing_to_the_system()
 
 
 @pytest.hookimpl(wrapper=True)
