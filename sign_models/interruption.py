@@ -45,6 +45,8 @@ class Terminated(SystemExit):
 
 
 class _State:
+    """What is known of signals that ask this process to end."""
+
     def __init__(self, grace_s: float = GRACE_S) -> None:
         self.signum: int | None = None
         self.depth = 0  # of `deferred` blocks

@@ -73,6 +73,8 @@ class Composed:
 
 @dataclass(frozen=True)
 class _Clip:
+    """A clip of one sign, of which sentences are made."""
+
     id: str
     frames: np.ndarray  # (T, K, 3) of the canonical landmarks
     label: str

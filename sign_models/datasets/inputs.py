@@ -110,6 +110,7 @@ class Inputs:
 
     @cached_property
     def _videos_and_splitting(self) -> tuple[Corpus, str]:
+        """The videos with texts and splits joined, and what is said of the splits."""
         corpus = (
             Corpus.from_sequences(self._demo.videos, "embedded phrases")
             if self.embedded

@@ -244,6 +244,7 @@ class _Server:
         return self._owner != os.getpid() or self.process is None or self.process.poll() is not None
 
     def _asked(self, what: bytes, number: int = 0, module: str = "", fds: tuple[int, ...] = ()) -> int:
+        """Send a request to the server that is there and wait for the answer."""
         if module and module in self._imported:
             return 0
         self._imported.add(module)
@@ -254,6 +255,7 @@ class _Server:
         return int(_ANSWER.unpack(answer)[0])
 
     def _start(self) -> None:
+        """Start the server, with the import path of this process."""
         here, there = socket.socketpair()
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({there.fileno()})"
         self.process = subprocess.Popen(

@@ -14,6 +14,8 @@ MAX_INTEGER = 2**63
 
 
 class _Loader(yaml.SafeLoader):
+    """Reads YAML without aliases, which may unfold to more than memory holds."""
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"alias {str(self.peek_event().anchor)[:40]!r}: write the values out")

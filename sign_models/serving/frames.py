@@ -69,6 +69,7 @@ class FrameReader:
         return times, np.stack(values)
 
     def _detected(self, row: np.ndarray) -> Detected:
+        """Body and hands of a row, in pixels."""
         width, height = self.size
         scale = np.array([width, height, width], np.float32)
         body = row[2 : 2 + _B].reshape(-1, 4) * np.append(scale, np.float32(1))

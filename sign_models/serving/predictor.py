@@ -228,6 +228,7 @@ class Predictor:
             self._waiting.remove(other)
 
     def _found(self, windows: list[np.ndarray], beams: int | None, n_best: int | None) -> list[Any]:
+        """The answers to windows, which are read in batches of like lengths, in their order."""
         found: dict[int, Any] = {}
         for places in _batches([len(window) for window in windows]):
             x, mask = pad([windows[i] for i in places], self.device)

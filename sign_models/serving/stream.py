@@ -96,6 +96,7 @@ class Segmenter:
         return piece
 
     def _cut(self) -> Iterator[Piece]:
+        """Segments that end with the frames so far: hands rest, or the longest segment is full."""
         now = self._times[-1]
         if not self._signing:
             lifted = self._lifted_since()

@@ -123,6 +123,7 @@ def make_app(
 
     @app.post("/captions")
     async def write(request: Request, form: Annotated[str, Query(pattern="^(vtt|srt|eaf)$")]) -> PlainTextResponse:
+        """Captions of segments that the page sends back, as a file of the form asked for."""
         try:
             content = json.loads(await _body(request, MAX_CAPTION_BYTES))
             cues = [Cue.model_validate(cue) for cue in content]

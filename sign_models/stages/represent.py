@@ -131,6 +131,7 @@ class _Encoder:
             yield self._arrived()
 
     def _read(self, clips: np.ndarray) -> Tensor:
+        """Frames of clips that lie one after another, on the CPU."""
         start = int(self.corpus.offsets[clips[0]])
         shape = (int(self.corpus.lengths[clips].sum()), *self.corpus.frames.shape[1:])
         frames = torch.empty(shape, dtype=torch.float16, pin_memory=self.gpu)

@@ -44,6 +44,7 @@ def tempi_of(
         few = pick(corpus, of_group[np.linspace(0, len(of_group) - 1, min(MAX_CLIPS, len(of_group))).astype(int)])
 
         def read(tempo: float, few: Corpus = few) -> Readings:
+            """Readings of the few clips as if they were signed at a tempo."""
             every = np.arange(len(few))
             cut = split_long_clips(at_tempo(few, np.full(len(few), tempo)), every, wanted.window)
             frames = DeviceCorpus(cut.corpus, device)

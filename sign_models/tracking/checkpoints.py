@@ -124,6 +124,7 @@ class RunCheckpoints:
         return [checkpoint.step for checkpoint in self._complete()]
 
     def _first_sound(self, checkpoints: list[Checkpoint]) -> Path | None:
+        """Folder of the first checkpoint whose files are as written. None: none is."""
         for checkpoint in checkpoints:
             path = self._fetch(checkpoint)
             if checkpoint.files.items() <= file_digests(path).items():
@@ -148,6 +149,7 @@ class RunCheckpoints:
         return [c for c in checkpoints if c is not None]
 
     def _manifest(self, folder: str) -> Checkpoint | None:
+        """The checkpoint that a folder holds. None where its manifest, which is written last, is missing."""
         with translate_store_errors(f"{folder} of run {self._run.id}"), tempfile.TemporaryDirectory() as scratch:
             if not any(Path(f.path).name == MANIFEST for f in self._artifacts.list_artifacts(folder)):
                 return None
@@ -155,6 +157,7 @@ class RunCheckpoints:
         return Checkpoint(content["step"], content["best"], folder, content["files"])
 
     def _drop_old(self) -> None:
+        """Delete all but the newest checkpoints and the newest of the best."""
         complete = self._complete()
         kept = {c.folder for c in complete[:NEWEST_KEPT]} | {
             c.folder for c in complete if c.best and c.step == _best(complete)

@@ -122,6 +122,7 @@ class MetricLog:
             raise self._lost(first_line(self._error)) from self._error
 
     def _lost(self, found: str) -> ResourceError:
+        """The error of points that the store has not taken."""
         return ResourceError(
             f"{found}; {len(self._points)} metric points are not stored",
             place=f"metrics of run {self._run_id}",
@@ -130,6 +131,7 @@ class MetricLog:
         )
 
     def _write_all(self) -> None:
+        """Write points in batches until the log is closed. The body of the thread."""
         going = True
         while going:
             with self._changed:

@@ -74,6 +74,7 @@ class ModelRef:
 
     @cached_property
     def _folder(self) -> Path:
+        """Folder of weights and config, downloaded and checked against what was registered."""
         folder = self._fetch("artifacts/model")
         if not (folder / WEIGHTS).is_file():
             raise self._gone()
@@ -143,6 +144,7 @@ class ModelRef:
         return {current_name(point.key): point.value for point in sorted(points, key=lambda point: point.step)}
 
     def _fetch(self, path: str) -> Path:
+        """Download files of the version. UpstreamError where they are gone."""
         import mlflow
 
         _downloads.append(tempfile.TemporaryDirectory(prefix="sign-model-"))
@@ -153,6 +155,7 @@ class ModelRef:
             raise self._gone() from error
 
     def _gone(self) -> UpstreamError:
+        """The error of a version without its files."""
         return UpstreamError(
             "the files of this version are gone from the store",
             place=self.uri,

@@ -279,6 +279,8 @@ def scored_alike(a: ModelRef, b: ModelRef) -> bool:
 
 @dataclass(frozen=True)
 class _Comparison:
+    """Scores of two versions by one metric, None where nothing was compared."""
+
     metric: str | None
     score: float | None
     previous_score: float | None
@@ -287,6 +289,7 @@ class _Comparison:
 
     @property
     def worse(self) -> bool:
+        """Whether the version scores worse than the previous one, or its score is NaN."""
         if self.metric is None or self.score is None or self.previous_score is None:
             return False
         if math.isnan(self.score):

@@ -25,6 +25,7 @@ def code_state() -> dict[str, str]:
     """
 
     def git(*words: str) -> str | None:
+        """What git prints in this checkout. None where there is no git, or it fails."""
         try:
             done = subprocess.run(
                 ["git", *words], check=False, cwd=PACKAGE.parent, capture_output=True, text=True, timeout=20

@@ -95,6 +95,7 @@ class CudaGraphCache:
         return values
 
     def _record(self, work: Callable[[BatchPlan], Tensor], plan: BatchPlan) -> CapturedStep:
+        """Capture a step's work in a graph."""
         graph = torch.cuda.CUDAGraph()
         with (
             gc_paused(),

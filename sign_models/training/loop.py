@@ -124,6 +124,7 @@ class _Training:
         self.started = self.saved = self.said = self.clock = time.monotonic()
 
     def run(self) -> Progress:
+        """Train until the last step, or until patience ends. The objective then has the best weights."""
         progress = self.progress
         while progress.step < self.total and not self._out_of_patience():
             interruption.check()

@@ -197,6 +197,7 @@ class TrainStep:
             self.synchronised._set_ddp_runtime_logging_sample_rate(NO_SAMPLING_STEPS)
 
     def _parts(self, progress: Progress, micro_batches: list[slice], rows: slice) -> Tensor:
+        """Draw the micro-batches of a step and learn from them. Returns the losses."""
         batches = []
         for place, micro_batch, part in pieces(micro_batches, rows, progress.parts):
             plan = self.task.plan_batch(progress.step, part, micro_batch)

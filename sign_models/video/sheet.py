@@ -55,6 +55,7 @@ class SheetFrames:
         return sheet
 
     def _drawn(self, index: int) -> np.ndarray:
+        """The picture of a kept frame with its landmarks."""
         pixels, points, _ = self._kept[index]
         picture = pixels.copy()
         places, confidence = to_canonical(points[None, :, :2], points[None, :, 2], LAYOUT)

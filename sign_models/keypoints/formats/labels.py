@@ -140,6 +140,7 @@ class Labels:
     def _add(
         self, place: str, key: str, row: Mapping[str, Any], split: str | None, timing: Timing | None
     ) -> DataError | None:
+        """Keep what a row says under its key. Returns the error where its characters are refused."""
         names = tuple(row)
         known = {kind: cell(row, first_of(names, columns)) for kind, columns in (("split", SPLIT), ("group", GROUP))}
         text = next((value for column in columns_of(names, TEXT) if (value := cell(row, column))), None)

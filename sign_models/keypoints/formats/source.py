@@ -167,6 +167,7 @@ class Source:
         return "text" if is_text(head) else "unknown"
 
     def _is_pose(self) -> bool:
+        """Whether a file is called .pose or begins with a header of that format."""
         if self.path.suffix.lower() == ".pose":
             return True
         if len(self.head) < 14:

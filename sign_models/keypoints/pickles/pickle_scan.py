@@ -183,6 +183,7 @@ class Scanner:
         return []
 
     def _check_objects(self) -> None:
+        """DataError for more objects than memory is meant to hold."""
         if self.objects > MAX_OBJECTS:
             raise DataError(
                 f"holds more than {MAX_OBJECTS:,} objects",

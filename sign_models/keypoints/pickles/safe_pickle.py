@@ -140,6 +140,7 @@ class _Stream:
         self.scanner = Scanner(data, place, storages=storages)
 
     def next(self) -> Any:
+        """The next pickle of the stream. Arrays that a later part refers to are not taken out."""
         begin, pieces = self.scanner.position, self.scanner.scan()
         try:
             if not self.scanner.blocks:
