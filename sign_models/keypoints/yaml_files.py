@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,12 @@ def read_yaml(path: Path) -> Any:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise ValueError(f"it holds more than {MAX_BYTES:,} bytes")
+    return copy.deepcopy(_parsed(data))
+
+
+@lru_cache(32)
+def _parsed(data: bytes) -> Any:
+    """Content of YAML, which takes many times as long as a copy of it: commands read the same files again."""
     try:
         return yaml.load(data.decode("utf-8-sig"), _Loader)  # a SafeLoader
     except RecursionError as error:
