@@ -29,7 +29,7 @@ from sign_models.keypoints.formats.clip import ClipReader, make_sequence
 from sign_models.keypoints.formats.part_names import part_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.formats.table_columns import COUNTED, LONG, NAMED, OFFSETS, TYPES, cell_of, is_landmark
-from sign_models.keypoints.formats.table_files import batches, header
+from sign_models.keypoints.formats.table_files import as_floats, batches, header
 from sign_models.keypoints.formats.table_pictures import number_pictures, pictures_of
 from sign_models.keypoints.formats.unknown_columns import UnknownColumns
 from sign_models.keypoints.landmarks import MESH_468, MESH_478
@@ -250,7 +250,7 @@ def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | No
         yield None, batch
         return
     codes = batch.column(column).dictionary_encode()
-    indices = _as_floats(codes.indices)
+    indices = as_floats(codes.indices)
     cuts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
     for start, stop in itertools.pairwise(cuts):
         if stop > start:
@@ -270,7 +270,7 @@ def _numbers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     import pyarrow as pa
 
     try:
-        return _as_floats(batch.column(column))
+        return as_floats(batch.column(column))
     except pa.ArrowException as error:
         found = f"column {column!r} holds something else than numbers ({str(error)[:80]})"
         raise DataError(found, place=place, wanted="numbers", remedy="export it again") from error
@@ -295,14 +295,6 @@ def _column(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
     return np.array([value or "" for value in column.to_pylist()])
 
 
-def _as_floats(values: pa.Array) -> np.ndarray:
-    """Arrow's values as float64, NaN where empty. Its own to_numpy() imports pandas, which takes half a second."""
-    import pyarrow as pa
-
-    column = pa.RecordBatch.from_arrays([values.cast(pa.float64())], [""])
-    return np.asarray(column.to_tensor(null_to_nan=True)).reshape(-1)
-
-
 def _integers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     numbers = _numbers(batch, column, place)
     if not ((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**40)).all():
@@ -318,7 +310,7 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
     names = [name if name in TYPES else part_of(str(name)) for name in names]
     if kinds.null_count:
         raise DataError("landmarks without a type", place=place, wanted=", ".join(TYPES))
-    code = _as_floats(kinds.indices).astype(np.int64)
+    code = as_floats(kinds.indices).astype(np.int64)
     index = _integers(batch, "landmark_index", place)
     limits, offsets = (np.array([table[name] for name in names], np.int64)[code] for table in (TYPES, OFFSETS))
     if len(bad := np.flatnonzero((index < 0) | (index >= limits))):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.containers import open_binary, read_text
 from sign_models.keypoints.formats.encodings import first_line, head_text, utf16_of
@@ -91,6 +93,24 @@ def batches(source: Source) -> Iterator[pa.RecordBatch]:
     except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, EOFError) as error:
         found = f"is no readable table ({str(error)[:120]})"
         raise DataError(found, place=place, wanted="a whole file", remedy="export it again") from error
+
+
+def as_floats(values: pa.Array) -> np.ndarray:
+    """Convert a column to numbers. Arrow's own to_numpy() imports pandas, which takes half a second.
+
+    Args:
+        values: (N,) of any type that Arrow casts to numbers.
+
+    Returns:
+        (N,) float64, NaN where empty.
+
+    Raises:
+        pyarrow.ArrowException: They are no numbers.
+    """
+    import pyarrow as pa
+
+    column = pa.RecordBatch.from_arrays([values.cast(pa.float64())], [""])
+    return np.asarray(column.to_tensor(null_to_nan=True)).reshape(-1)
 
 
 def _csv(source: Source) -> Iterator[pa.RecordBatch]:
