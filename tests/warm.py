@@ -19,11 +19,13 @@ import runpy
 import select
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -62,7 +64,8 @@ def leave_writing_to_the_system() -> None:
 
     @event.listens_for(Engine, "connect")
     def unsynchronised(connection: Any, _: object) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
+        with suppress(sqlite3.DatabaseError):  # of a damaged file, which MLflow is to find for itself
+            connection.execute("PRAGMA synchronous = OFF")
 
 
 class Server:
