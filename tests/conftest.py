@@ -11,6 +11,7 @@ import importlib
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -48,6 +49,10 @@ hypothesis.settings.load_profile("repeatable")
 
 
 warm.leave_writing_to_the_system()
+
+# Python leaves byte code beside what it imports, in models too: for users it does, whatever it does where tests run
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.hookimpl(wrapper=True)

@@ -184,6 +184,8 @@ def _log_model(run: Run, name: str, directory: Path, tags: dict[str, str]) -> tu
             mlflow_model=Model(model.artifact_location, run.id, model_uuid=model.model_id, model_id=model.model_id),
         )
         _try_package(packed, place)
+        for left in [*packed.rglob("__pycache__")]:  # of what was just tried
+            shutil.rmtree(left)
         digest = folder_digest(packed)
         store.log_model_artifacts(model.model_id, str(packed))
         stored = local_copy(artifacts_at(model.artifact_location), "", tempfile.mkdtemp(dir=scratch))

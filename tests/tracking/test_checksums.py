@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +71,21 @@ def test_a_version_that_mlflow_has_loaded_or_served_is_promoted(train: Train) ->
     mlflow.artifacts.download_artifacts("models:/sign-translator/1")
     assert compileall.compile_dir(location / "code", quiet=2)
     assert {path.name for path in location.rglob("*")} >= {"registered_model_meta", "__pycache__"}
+    assert promote("sign-translator", "1").version == 1
+
+
+def test_what_the_first_try_leaves_is_not_registered(train: Train) -> None:
+    """Python writes byte code beside what it imports, and each time other byte code."""
+    assert not sys.dont_write_bytecode
+    version = train()
+    assert not [path for path in Path(version.location).rglob("*") if "__pycache__" in path.parts]
+    assert promote("sign-translator", "1").version == 1
+
+
+def test_a_version_that_was_registered_with_it_is_promoted(train: Train) -> None:
+    location = Path(train().location)
+    assert compileall.compile_dir(location / "code", quiet=2)
+    mlflow.MlflowClient().set_model_version_tag("sign-translator", "1", PACKAGE_FILES, folder_digest(location))
     assert promote("sign-translator", "1").version == 1
 
 

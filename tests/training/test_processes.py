@@ -24,7 +24,7 @@ from sign_models.training.distributed import ProcessGroup
 from tests import tiny, warm
 from tests.stages.recorders import Memory, Stopped
 
-SIZE, MORE = 2, 5
+SIZE = 2
 CLOCKS = {"train/frames_per_second"}
 SAME = {"temporal__model__dropout": 0, "alignment__decoder__dropout": 0}  # each process drops other activations
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -38,9 +38,9 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 ASKED = {name: (stage, SAME | more) for name, (stage, more) in ASKED.items()}
 WIDE = {
-    "temporal": ("temporal", {"temporal__contrast_weight": 0.5, "temporal__training__batch_size": 5}),  # a clip each
-    "uneven": ("alignment", {"alignment__training__batch_size": 8, "alignment__training__steps": 4}),
-    "resumed": ("temporal", {"temporal__training__batch_size": 6}),
+    "temporal": ("temporal", {"temporal__contrast_weight": 0.5, "temporal__training__batch_size": 8}),
+    "uneven": ("alignment", {"alignment__training__batch_size": 11, "alignment__training__steps": 4}),
+    "resumed": ("temporal", {"temporal__training__batch_size": 9}),
 }
 WIDE = {name: (stage, SAME | more) for name, (stage, more) in WIDE.items()}
 
@@ -143,13 +143,14 @@ def shared_without_overlap(folder: Path, name: str, size: int) -> None:
 
 
 @pytest.mark.slow
-def test_more_processes_train_as_one_and_share_the_clips(train, tmp_path: Path) -> None:
-    found = trained_by(MORE, tmp_path, WIDE)
+@pytest.mark.parametrize("size", [4, 8])
+def test_more_processes_train_as_one_and_share_the_clips(size: int, train, tmp_path: Path) -> None:
+    found = trained_by(size, tmp_path, WIDE)
     for name, (stage, more) in WIDE.items():
         alone = Memory(tmp_path / "alone" / name)
         train(stage, alone, **more)
         same_curves(json.loads((found / f"{name}.json").read_text()), alone.points, after=2 if name == "resumed" else 0)
-        shared_without_overlap(found, name, MORE)
+        shared_without_overlap(found, name, size)
 
 
 @given(st.integers(1, 9), st.integers(0, 50))
