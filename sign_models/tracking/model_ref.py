@@ -106,7 +106,7 @@ class ModelRef:
         """
         found, registered = folder_digest(folder, without), self.tags.get(tag)
         # once, versions were registered together with what their first try had left
-        if registered not in (found, folder_digest(folder)):
+        if found != registered and folder_digest(folder) != registered:
             raise UpstreamError(
                 f"its files have the sha256 {found[:16]}..., "
                 + (

@@ -112,13 +112,12 @@ class ProcessGroup:
         Returns:
             Those of all processes, on the CPU. In the other ranks {}.
         """
-        shapes = {i: {name: (value.shape, value.dtype) for name, value in of.items()} for i, of in mine.items()}
+        shapes = {i: {n: (v.shape, v.dtype, v.device.type) for n, v in of.items()} for i, of in mine.items()}
         told: list[Any] = [None] * self.world_size
         dist.all_gather_object(told, shapes)
-        device = next((value.device for of in mine.values() for value in of.values()), torch.device("cpu"))
         found: dict[int, dict[str, Tensor]] = {}
         for rank, places in enumerate(told):
-            for i, name, shape, dtype in ((i, n, *s) for i, of in places.items() for n, s in of.items()):
+            for i, name, shape, dtype, device in ((i, n, *s) for i, of in places.items() for n, s in of.items()):
                 if self.is_main_process:
                     value = mine[i][name] if rank == 0 else torch.empty(shape, dtype=dtype, device=device)
                     if rank:
