@@ -130,9 +130,11 @@ class ServedModel(PythonModel):
             context: Names the model's folder.
         """
         from sign_models.serving import load
+        from sign_models.serving.memory import share_freed_memory
         from sign_models.serving.request_limits import guard_server
 
         guard_server(Refused)
+        share_freed_memory()
         self.model = load(Path(context.artifacts["model"]))
         self.trained: list[str | None] = (context.model_config or {}).get("extractors", [])
 
