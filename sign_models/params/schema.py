@@ -276,7 +276,10 @@ class AlignmentParams(Closed):
     """Stage alignment: supervised training of the text decoder."""
 
     finetune: bool = Field(description="Train the temporal model too. false: train on its frozen representations.")
-    encoder_lr: NonNegative = Field(description="Learning rate of the temporal model, as a share of training.lr.")
+    encoder_lr: NonNegative | None = Field(
+        description="Learning rate of the temporal model, as a share of training.lr. null: 0.5 where self-training "
+        "gives texts to other videos, else 1."
+    )
     encoder_start: Fraction = Field(description="Share of training before which the temporal model is frozen.")
     tokenizer: TokenizerParams
     decoder: DecoderParams

@@ -43,6 +43,7 @@ CTC_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # in ranking, of which the va
 USUAL_CTC = 0.3  # until they have, and where they cannot tell
 HELD_OUT = 0.1  # of the training clips, to validate, where no split says which
 EVALUATED = 200  # dev clips at most that are translated at each evaluation
+SELF_TRAINED_RATE = 0.5  # of the encoder whose own texts self-training trusts, where params name no rate
 
 
 class AlignmentTask:
@@ -53,6 +54,7 @@ class AlignmentTask:
         facts: What a reader of the run should know of the data, by name.
         dev: Clips that are held out for validation.
         held_out: Whether those are other clips than the training's.
+        self_trained: Whether videos without a text are there, and self-training is to give them one.
         own: Sampler of the videos that self-training has given texts to; None before it has.
         tolerance: What the validation score may fall by through chance alone, in percent.
     """
@@ -108,8 +110,8 @@ class AlignmentTask:
         videos = clips_of_split(corpus, "train", None)
         unlabelled = ~labelled[videos] & (corpus.lengths[videos] <= EVALUATION_FRAMES)  # longer: no single sentence
         self.unlabelled = videos[unlabelled] if params.finetune else videos[:0]
-        pseudo = bool(params.self_training.share and len(self.unlabelled))
-        self.twice = bool(params.losses.agreement_weight) and not (pseudo or params.losses.contrast_weight)
+        self.self_trained = bool(params.self_training.share and len(self.unlabelled))
+        self.twice = bool(params.losses.agreement_weight) and not (self.self_trained or params.losses.contrast_weight)
         return held_out.train, dev
 
     def _translator(self, temporal: TemporalModel, train: np.ndarray, held_out: np.ndarray) -> Translator:
@@ -352,9 +354,11 @@ class AlignmentTask:
         """The encoder, with its share of the learning rate, and the rest. See Task.groups().
 
         What has been pretrained waits until what is new has learned to read it: before, it would only be spoilt (Kumar
-        et al. 2022).
+        et al. 2022). It then learns as the rest does, which new signers gain from; where self-training is to write
+        texts, more slowly, so that its first texts are right.
         """
-        model = self.objective.model
+        model, rate = self.objective.model, self.params.encoder_lr
         if self.params.finetune:
-            yield Group(list(model.temporal.parameters()), self.params.encoder_lr, self.params.encoder_start)
+            rate = (SELF_TRAINED_RATE if self.self_trained else 1.0) if rate is None else rate
+            yield Group(list(model.temporal.parameters()), rate, self.params.encoder_start)
         yield Group([p for p in model.alignment.parameters() if p.requires_grad])

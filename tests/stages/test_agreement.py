@@ -97,3 +97,15 @@ def test_two_views_where_every_video_has_a_text(texts: dict[str, str], losses: d
         assert torch.equal(batch.second_view.abs().sum((2, 3)) > 0, batch.mask)  # the same moments
         assert made.objective.weights(prepared).tolist() == (2 * made.objective.weights(labelled)).tolist()
     assert made.objective.eval().prepare(labelled) is labelled
+
+
+def encoder_rate(texts: dict[str, str], **asked: object) -> float:
+    made = task(texts)
+    made.params = made.params.model_copy(update=asked)
+    return next(iter(made.groups())).share
+
+
+def test_the_encoder_learns_more_slowly_where_self_training_is_to_write_texts() -> None:
+    everything = ALL | {f"wild_{i}": "tea now" for i in range(tiny.UNLABELLED)}
+    assert encoder_rate(ALL, encoder_lr=None) < encoder_rate(everything, encoder_lr=None) == 1
+    assert encoder_rate(ALL, encoder_lr=0.7) == encoder_rate(everything, encoder_lr=0.7) == 0.7
