@@ -71,50 +71,39 @@ def make_sequence(
     Raises:
         DataError: Shapes, values or metadata make no clip.
     """
-    _check_strings(source, id, text=text, split=split, group=group)
-    keypoints, confidence, told = _at_their_times(keypoints, confidence, beside, source)
-    points, scores, unseen = split_channels(keypoints, confidence, source)
+    labels = _checked_labels(id, text, split, group, source)
+    array, confidence, told = _at_their_times(as_numbers(keypoints, source), confidence, beside, source)
+    points, scores, depth, unseen = split_channels(array, confidence, source)
     name = _choose_layout(options.layout, layout, points.shape[1], id, source)
     seen = _check_visible(points, scores, source)
     fitting = plausible.check(points, scores, name, source) if layout is None and options.layout is None else None
     return KeypointSequence(
-        id=id,
+        **labels,
         points=points,
         confidence=scores,
         layout=name,
         unit=checked_unit(unit, source) or options.unit or unit_of([(points, seen)]),
         size=checked_size(size, source) or options.size,
         fps=checked_rate(fps, source) or checked_rate(told, source) or options.fps,
-        text=checked_string(text, "text", source),
-        split=_split_name(split, source),
-        group=checked_string(group, "group", source),
         source=source,
         nan=nan + unseen,
         fitting=fitting,
-        depth=_depth(np.asarray(keypoints), seen, confidence is not None),
+        depth=depth if depth is not None and depth[seen].min() < depth[seen].max() else None,  # flat: no depth
     )
 
 
 def _at_their_times(
-    keypoints: Any, confidence: Any, beside: Mapping[str, Any] | None, source: str
-) -> tuple[Any, Any, float | None]:
+    array: np.ndarray, confidence: Any, beside: Mapping[str, Any] | None, source: str
+) -> tuple[np.ndarray, Any, float | None]:
     """Keypoints and confidence with unseen frames between those that have a number or time; frames per second."""
-    if not beside:
-        return keypoints, confidence, None
-    array = as_numbers(keypoints, source)
-    times = frame_times.of_fields(beside, len(array), source) if array.ndim == 3 and len(array) else None
-    if times is None:
+    if not beside or array.ndim != 3 or not len(array):
+        return array, confidence, None
+    if (times := frame_times.of_fields(beside, len(array), source)) is None:
         return array, confidence, None
     scores = None if confidence is None else as_numbers(confidence, source)
     if scores is not None and len(scores) == len(array):
         scores = frame_times.spread(scores, times.numbers)
     return frame_times.spread(array, times.numbers), scores, times.fps
-
-
-def _split_name(split: Any, source: str) -> str | None:
-    """The split by its name here, such as "dev" where a file says "validation"."""
-    named = checked_string(split, "split", source)
-    return SPLIT_ALIASES.get(named, named) if named else None
 
 
 def _check_visible(points: np.ndarray, confidence: np.ndarray, source: str) -> np.ndarray:
@@ -139,36 +128,21 @@ def _check_visible(points: np.ndarray, confidence: np.ndarray, source: str) -> n
     return seen
 
 
-def _depth(array: np.ndarray, seen: np.ndarray, apart: bool) -> np.ndarray | None:
-    """The depth (T, K) among the channels of an array, None without one or where all that is seen has the same.
+def _checked_labels(id: str, text: Any, split: Any, group: Any, source: str) -> dict[str, Any]:
+    """Id, text, split and group of a clip; a split has its name here, such as "dev" where a file says "validation".
 
-    Args:
-        array: (T, K, C) that split_channels has accepted.
-        seen: (T, K) bool.
-        apart: Whether the confidence is in another array.
+    DataError for characters that check_characters() refuses, and an id that is empty or longer than MAX_ID.
     """
-    if array.shape[2] != 4 and not (array.shape[2] == 3 and (apart or not _has_score(array))):
-        return None
-    depth = _float32(array[..., 2])
-    known = depth[seen]
-    return depth if known.min() < known.max() else None
-
-
-def _has_score(array: np.ndarray) -> bool:
-    """Whether the last of three channels is a confidence, where the landmarks are no NaN."""
-    if is_score(array[..., 2]):  # as of most files
-        return True
-    return is_score(array[..., 2][~np.isnan(array[..., :2]).any(-1)])
-
-
-def _check_strings(source: str, id: str, **others: Any) -> None:
-    """DataError for characters that check_characters() refuses, and an id that is empty or longer than MAX_ID."""
     check_characters(id, "id", source)
     if not 0 < len(id) <= MAX_ID:
         wanted = f"1 to {MAX_ID:,}, as a file's name has"
         raise DataError(f"its id has {len(id):,} characters", place=source[:MAX_ID], wanted=wanted, remedy="rename it")
-    for what, value in others.items():
+    labels = {"text": text, "split": split, "group": group}
+    for what, value in labels.items():
         check_characters(value, what, source)
+    found = {what: checked_string(value, what, source) for what, value in labels.items()}
+    named = found["split"]
+    return {"id": id, **found, "split": SPLIT_ALIASES.get(named, named) if named else None}
 
 
 def check_characters(value: Any, what: str, source: str) -> None:
@@ -216,25 +190,27 @@ def _layout_by_count(count: int, id: str, source: str) -> str:
     return name
 
 
-def split_channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Split the channels of a file into points and confidence.
+def split_channels(
+    array: np.ndarray, confidence: Any, source: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, int]:
+    """Split the channels of a file into points, confidence and depth.
 
     Three channels are x, y, confidence if the third is within 0 and MAX_SCORE everywhere, else x, y, z. Without a
     confidence, a landmark at exactly 0, 0 is unseen, as estimators write it. A landmark at NaN gets coordinates and
     confidence 0.
 
     Args:
-        keypoints: (T, K, 2 to 4) array or nested lists.
+        array: (T, K, 2 to 4).
         confidence: (T, K) in another array, or None.
         source: What an error message names.
 
     Returns:
-        (T, K, 2) points and (T, K) confidence, float32, and how many landmarks are NaN without confidence 0.
+        (T, K, 2) points, (T, K) confidence and (T, K) depth or None, float32; and how many landmarks are NaN without
+        confidence 0.
 
     Raises:
         DataError: Shapes or values make no clip.
     """
-    array = as_numbers(keypoints, source)
     if array.ndim != 3 or array.shape[2] not in (2, 3, 4):
         raise DataError(
             f"keypoints of shape {array.shape}",
@@ -244,17 +220,19 @@ def split_channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.nda
         )
     if not len(array):
         raise DataError("has no frames", place=source, wanted="at least one", remedy="leave the clip out")
-    points = _float32(array[..., :2])
+    points, C = _float32(array[..., :2]), array.shape[2]
     lost = np.isnan(points).any(-1)  # as pandas and scripts for MediaPipe write what was not found
+    third = array[..., 2][~lost] if C == 3 and confidence is None else None
+    scored = third is not None and is_score(third)
     if confidence is not None:
         scores = _separate_confidence(confidence, points.shape[:2], source)
-    elif array.shape[2] == 4 or (array.shape[2] == 3 and _has_score(array)):
+    elif C == 4 or scored:
         scores = _float32(array[..., -1])
     else:
-        if array.shape[2] == 3:
-            _refuse_percent(array[..., 2][~lost], source)
+        if third is not None:
+            _refuse_percent(third, source)
         scores = (array != 0).any(-1).astype(np.float32)
-    unseen = 0
+    depth, unseen = (None if C == 2 or scored else _float32(array[..., 2])), 0
     if lost.any():
         unseen = int(np.count_nonzero(lost & (scores != 0)))
         points, scores = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), scores)
@@ -273,7 +251,7 @@ def split_channels(keypoints: Any, confidence: Any, source: str) -> tuple[np.nda
             wanted="0 (unseen) to 1",
             remedy="divide the scores by their maximum, or set unseen landmarks to 0",
         )
-    return points, scores if high <= 1 else np.minimum(scores, 1), unseen
+    return points, scores if high <= 1 else np.minimum(scores, 1), depth, unseen
 
 
 def _separate_confidence(confidence: Any, shape: tuple[int, ...], source: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from sign_models.keypoints.formats.clip import ClipReader, make_sequence, split_channels
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence, split_channels
 from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.layouts import LAYOUTS
 from sign_models.keypoints.sequence import KeypointSequence
@@ -49,8 +49,8 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
 
 
 def _read(source: Source, options: ReadOptions) -> KeypointSequence:
-    place, array = source.name, source.tree
-    points, confidence, _ = split_channels(array, None, place)
+    place, array = source.name, as_numbers(source.tree, source.name)
+    points, confidence, *_ = split_channels(array, None, place)
     layout = _order(points, confidence) if points.shape[1] == len(LAYOUTS["glofe_137"]) else None
     return make_sequence(source.id, array, options, source=place, layout=layout)
 

@@ -365,7 +365,7 @@ def _join(
     names: list[str] = []
     for part in PARTS:
         if part in arrays:
-            xy, scores_of_part, nan = split_channels(arrays[part], (sure or {}).get(part), f"{place}: {part}")
+            xy, scores_of_part, _, nan = split_channels(arrays[part], (sure or {}).get(part), f"{place}: {part}")
             points.append(xy)
             scores.append(scores_of_part)
             unseen += nan

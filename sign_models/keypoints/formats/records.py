@@ -167,7 +167,8 @@ def _unit(tree: Any, keyed: list[tuple[str, Any]]) -> Unit | None:
     for id, key in keyed[:: -(-len(keyed) // UNIT_CLIPS)]:
         try:
             fields = _fields(tree, key, id)
-            points, confidence, _ = split_channels(fields["keypoints"], fields.get("confidence"), id)
+            array = as_numbers(fields["keypoints"], id)
+            points, confidence, *_ = split_channels(array, fields.get("confidence"), id)
         except DataError:
             continue  # the error is raised when the clip is read
         some.append((points, confidence > 0))
