@@ -31,7 +31,6 @@ from sign_models.data.corpus import Corpus
 from sign_models.data.frame_sampling import (
     InterpolationIndex,
     drop_frames,
-    frame_index,
     interpolate,
     interpolation_index,
     warp_time,
@@ -104,8 +103,11 @@ class DeviceCorpus:
         Returns:
             The batch.
         """
-        index, lengths = frame_index(self.corpus, clips, longest)
-        x, lengths = self._frames_at(index), lengths.to(self.device, non_blocking=True)
+        frames = self.corpus.lengths[clips]
+        frames = frames if longest is None else np.minimum(frames, longest)
+        steps = np.minimum(np.arange(bucket(frames.max())), frames[:, None] - 1)  # padding repeats a clip's last frame
+        x = self._frames_at(torch.from_numpy(self.corpus.offsets[clips][:, None] + steps))
+        lengths = torch.from_numpy(frames).to(self.device, non_blocking=True)
         mask = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
         return Batch(x * mask[..., None, None], mask, lengths)
 
@@ -155,10 +157,16 @@ class DeviceCorpus:
         return bucket(frames, max(BUCKET, 2 ** math.ceil(math.log2(most / CAPTURED_LENGTHS))))
 
     def _frames_at(self, index: Tensor) -> Tensor:
-        """Frames `index` (B, T), a row within one clip, as (B, T, K, C) float32 on the device."""
+        """Frames `index` (B, T), a row within one clip, as (B, T, K, C) float32 on the device.
+
+        On a CPU each channel has memory of its own: operations over landmarks are several times as fast where their
+        innermost loop is not over three channels.
+        """
         if isinstance(self.frames, Tensor):
-            return planar(self.frames[index.to(self.device)])
-        return planar(torch.from_numpy(self.frames[index.cpu().numpy()]).to(self.device))
+            x = self.frames[index.to(self.device)]
+        else:
+            x = torch.from_numpy(self.frames[index.cpu().numpy()]).to(self.device)
+        return x.float() if x.is_cuda else torch.empty(x.shape[-1:] + x.shape[:-1]).movedim(0, -1).copy_(x)
 
     def gather(self, at: InterpolationIndex) -> Tensor:
         """Gather frames at fractional positions, as `interpolate` does.
@@ -204,23 +212,6 @@ class DeviceCorpus:
             lost=a.lost,
             flat=a.flat,
         )
-
-
-def planar(x: Tensor) -> Tensor:
-    """Convert frames to float32, on a CPU with each channel in memory of its own.
-
-    Operations over landmarks are several times as fast where their innermost loop is not over three channels.
-
-    Args:
-        x: (..., C) frames.
-
-    Returns:
-        The same shape, float32.
-    """
-    if x.is_cuda:
-        return x.float()
-    planes = torch.empty(x.shape[-1:] + x.shape[:-1]).movedim(0, -1)
-    return planes.copy_(x)
 
 
 def resident(frames: Frames, device: torch.device) -> Tensor | Frames:

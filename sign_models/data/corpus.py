@@ -149,14 +149,13 @@ class Clip:
             clip = values[begin:end]
             if clip.shape[-1] > 3 and not clip[..., 3].any():
                 clip = np.ascontiguousarray(clip[..., :3])
-            found.append(errors[i] if i in errors else cls._of(s, clip, float(leads[i])))
+            if i in errors:
+                found.append(errors[i])
+                continue
+            fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(clip.data).hexdigest()
+            known = (fps, s.split, s.group, nfc(s.text), float(leads[i]), False, s.nan, s.extractor, s.cut, s.fitting)
+            found.append(cls(s.id, clip, sha256, *known))
         return found
-
-    @classmethod
-    def _of(cls, s: KeypointSequence, values: np.ndarray, lead: float) -> Clip:
-        fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(values.data).hexdigest()
-        metadata = (s.nan, s.extractor, s.cut, s.fitting)
-        return cls(s.id, values, sha256, fps, s.split, s.group, nfc(s.text), lead, False, *metadata)
 
     def flipped(self) -> Clip:
         """Swap left and right.

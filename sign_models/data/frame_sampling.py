@@ -8,14 +8,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sign_models.data.corpus import Corpus
 from sign_models.data.rng import ALL, RngSlice
-from sign_models.data.sampler import bucket
 
 KNOT_FRAMES = 16  # a warped clip changes its speed about once in so many frames
 
@@ -70,23 +67,6 @@ def interpolate(x: Tensor, y: Tensor, at: InterpolationIndex) -> Tensor:
     x_seen, y_seen = x[..., 2:3] > 0, y[..., 2:3] > 0
     share = torch.where(x_seen, share, (share > 0).float()) * y_seen
     return x.addcmul_(y.sub_(x), share).mul_(mask)
-
-
-def frame_index(corpus: Corpus, clips: np.ndarray, longest: int | None = None) -> tuple[Tensor, Tensor]:
-    """Index the frames of clips as they are.
-
-    Args:
-        corpus: Corpus of the clips.
-        clips: (B,) indices of clips.
-        longest: Frames of a clip at most. Later ones are left out. None: all.
-
-    Returns:
-        (B, T) frames of the corpus, with the last one of a clip repeated as padding, and (B,) frames of each clip.
-    """
-    lengths = corpus.lengths[clips]
-    lengths = lengths if longest is None else np.minimum(lengths, longest)
-    steps = np.minimum(np.arange(bucket(lengths.max())), lengths[:, None] - 1)
-    return torch.from_numpy(corpus.offsets[clips][:, None] + steps), torch.from_numpy(lengths)
 
 
 def warp_time(start: Tensor, span: Tensor, count: Tensor, length: int, tempo: float, rows: RngSlice = ALL) -> Tensor:

@@ -6,7 +6,6 @@ W windows.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -42,13 +41,20 @@ class WindowedCorpus:
         Returns:
             Indices of its windows, in order of time.
         """
-        return np.arange(*self._begins[clip : clip + 2])
+        return np.arange(*np.searchsorted(self.clip_index, [clip, clip + 1]))
 
-    @cached_property
-    def _begins(self) -> np.ndarray:
-        """By clip, its first window; and one place more."""
-        clips = int(self.clip_index[-1]) + 1 if len(self.clip_index) else 0
-        return np.searchsorted(self.clip_index, np.arange(clips + 1))
+    def signed_windows(self, clip: int) -> list[int]:
+        """Index the windows of a clip in which somebody signs.
+
+        Args:
+            clip: As in windows_of().
+
+        Returns:
+            Indices in order of time.
+        """
+        windows = self.windows_of(clip)
+        found: list[int] = windows[self.signing[windows]].tolist()
+        return found
 
 
 def split_long_clips(corpus: Corpus, clips: np.ndarray, longest: int, step: int = 1) -> WindowedCorpus:

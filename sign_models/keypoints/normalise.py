@@ -133,7 +133,8 @@ def normalise_batch(
     starts = np.cumsum(lengths) - lengths
     plane = points.view(np.complex64)[..., 0]
     seen = confidence > 0
-    shapes = np.array([_width_to_height(s, aspect) for s in sequences], np.float32)
+    sizes = [(s.size or (aspect, 1.0)) if s.unit == "normalized" else (1.0, 1.0) for s in sequences]
+    shapes = np.array([width / height for width, height in sizes], np.float32)  # from the unit of x to that of y
     if (shapes != 1).any():
         plane.real *= np.repeat(shapes, lengths)[:, None]
     scale, centre, errors = _frames_of_reference(plane, confidence, seen, starts, sequences)
@@ -265,14 +266,6 @@ def _left_leads(out: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.
         height[side] = np.clip(seen, RAISED_Y, RESTING_Y)
     ends = np.append(0, np.cumsum(height["right"] - height["left"], dtype=np.float64))
     return np.asarray((ends[starts + lengths] - ends[starts]) / np.maximum(lengths, 1))
-
-
-def _width_to_height(sequence: KeypointSequence, aspect: float) -> float:
-    """Factor from the unit of x to that of y."""
-    if sequence.unit != "normalized":
-        return 1.0
-    width, height = sequence.size or (aspect, 1.0)
-    return width / height
 
 
 def _frames_of_reference(
