@@ -16,38 +16,10 @@ import torch
 from torch import Tensor
 
 from sign_models.kernels.replay import Replay
+from sign_models.models.decoding import DecoderWeights, Stepper
 
 LOG_ZERO = -1e9  # log probability of what may not be chosen
 FEWEST = 64  # clips that a GPU is no slower with than with half as many
-
-
-class Stepper(Protocol):
-    """A decoder in the middle of texts. What step() and reorder() change stays where it is in memory."""
-
-    def step(self, tokens: Tensor) -> Tensor:
-        """Go on by one token in every beam.
-
-        Args:
-            tokens: (B, K), that the beams have just taken.
-
-        Returns:
-            Logits of their next tokens (B, K, V) float32.
-        """
-        ...
-
-    def reorder(self, parents: Tensor) -> None:
-        """Let each beam go on from another one.
-
-        Args:
-            parents: (B, K), which beam each of them was before.
-        """
-
-    def keep(self, clips: Tensor) -> None:
-        """Forget all other clips.
-
-        Args:
-            clips: (N,) places of the clips that stay.
-        """
 
 
 class Decoder(Protocol):
@@ -57,17 +29,11 @@ class Decoder(Protocol):
     eos_id: int
     pad_id: int
 
-    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> Stepper:
-        """Begin texts of clips.
-
-        Args:
-            encoded: (B, S, D).
-            mask: (B, S) bool.
-            beams: K, of each clip.
-            max_length: Calls of step() at most.
+    def weights(self) -> DecoderWeights:
+        """The weights as a step takes them.
 
         Returns:
-            What goes on by one token in every beam.
+            The parameters themselves, low-rank changes added, but for one product in place of three.
         """
         ...
 
@@ -148,7 +114,7 @@ class Search:
         """
         B, device = len(encoded), encoded.device
         self.end, self.lengths = decoder.eos_id, torch.tensor(lengths, device=device)
-        self.stepper = decoder.start(encoded, mask, beams, len(lengths) + 1)
+        self.stepper = Stepper(decoder.weights(), encoded, mask, beams, len(lengths) + 1)
         self.ended = Ended.none(B, beams, len(lengths), decoder.pad_id, device)
         self.running, self.scores = self.ended.texts.clone(), self.ended.scores.clone()
         self.scores[:, 0] = 0.0  # the beams are one at first

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sign_models.models.beam import beam_search
-from sign_models.models.decoding import DecoderWeights, LayerWeights, Stepper, distance_buckets, split
+from sign_models.models.decoding import DecoderWeights, LayerWeights, distance_buckets, split
 from sign_models.models.earlier import rename_t5_weights
 from sign_models.models.text import IGNORED, TextModel
 
@@ -205,26 +205,8 @@ class TextDecoder(TextModel):
         """The best texts of each clip, with the log likelihood of each. See TextModel.generate()."""
         return beam_search(self, encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
 
-    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> Stepper:
-        """Begin texts of clips.
-
-        Args:
-            encoded: (B, S, D), of encode().
-            mask: (B, S) bool.
-            beams: K, of each clip.
-            max_length: Tokens of a text at most, and one more.
-
-        Returns:
-            What goes on by one token in every beam.
-        """
-        return Stepper(self.weights(), encoded, mask, beams, max_length)
-
     def weights(self) -> DecoderWeights:
-        """The weights as a step takes them.
-
-        Returns:
-            The parameters themselves, but for one product in place of three.
-        """
+        """The weights as a step takes them. See beam.Decoder.weights()."""
         layers = []
         for layer in self.blocks:
             own, cross = layer.self_attention, layer.cross_attention

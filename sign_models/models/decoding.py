@@ -34,28 +34,9 @@ class LayerWeights:
     norms: tuple[Tensor, Tensor, Tensor]
     qkv: Tensor
     out: Tensor
-    cross: tuple[Tensor, Tensor, Tensor, Tensor]
+    cross: tuple[Tensor, ...]
     feed_in: tuple[Tensor, ...]
     feed_out: Tensor
-
-    def to(self, dtype: torch.dtype) -> LayerWeights:
-        """The matrices in another precision; norms stay as they are.
-
-        Args:
-            dtype: Of the products.
-
-        Returns:
-            The weights.
-        """
-        q, k, v, o = (weight.to(dtype) for weight in self.cross)
-        return LayerWeights(
-            self.norms,
-            self.qkv.to(dtype),
-            self.out.to(dtype),
-            (q, k, v, o),
-            tuple(weight.to(dtype) for weight in self.feed_in),
-            self.feed_out.to(dtype),
-        )
 
 
 @dataclass(frozen=True)
@@ -93,7 +74,18 @@ class DecoderWeights:
         Returns:
             The weights; embedding and norms stay as they are.
         """
-        return replace(self, layers=[layer.to(dtype) for layer in self.layers], output=self.output.to(dtype))
+        layers = [
+            LayerWeights(
+                layer.norms,
+                layer.qkv.to(dtype),
+                layer.out.to(dtype),
+                tuple(weight.to(dtype) for weight in layer.cross),
+                tuple(weight.to(dtype) for weight in layer.feed_in),
+                layer.feed_out.to(dtype),
+            )
+            for layer in self.layers
+        ]
+        return replace(self, layers=layers, output=self.output.to(dtype))
 
 
 class LayerCache:

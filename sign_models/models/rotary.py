@@ -60,20 +60,6 @@ def apply_rotary(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor,
 
         q, k, v = ApplyRotary.apply(qkv, cos, sin)
         return q, k, v
-    return split_heads(qkv, cos, sin)
-
-
-def split_heads(qkv: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Do what apply_rotary() does, by torch's operations.
-
-    Args:
-        qkv: (B, T, 3, H, D).
-        cos: (T, 1, 1, D).
-        sin: (T, 1, 1, D).
-
-    Returns:
-        Queries, keys and values, each (B, H, T, D).
-    """
     turned, v = qkv.split([2, 1], 2)
     turned = turned * cos.to(qkv.dtype) + turned.roll(qkv.shape[-1] // 2, -1) * sin.to(qkv.dtype)
     q, k = turned.permute(2, 0, 3, 1, 4)

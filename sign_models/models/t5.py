@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PretrainedConfig
 from transformers.activations import ACT2FN
 
-from sign_models.models.decoding import DecoderWeights, LayerWeights, Stepper, distance_buckets
+from sign_models.models.decoding import DecoderWeights, LayerWeights, distance_buckets
 
 FORM = {"t5", "mt5"}  # model types whose first layer holds the bias of each distance for all
 
@@ -42,37 +42,26 @@ class T5Decoder:
         self.model, self.eos_id = model, end
         self.bos_id, self.pad_id = model.config.decoder_start_token_id, model.config.pad_token_id
 
-    def start(self, encoded: Tensor, mask: Tensor, beams: int, max_length: int) -> Stepper:
-        """Begin texts of clips. See Decoder.start()."""
-        return Stepper(decoder_weights(self.model), encoded, mask, beams, max_length)
-
-
-def decoder_weights(model: Any) -> DecoderWeights:
-    """The weights of a model's decoder.
-
-    Args:
-        model: A T5 or mT5 of Transformers that writes text.
-
-    Returns:
-        The parameters themselves, low-rank changes added, but for one product in place of three.
-    """
-    config, weights = model.config, {}
-    for name, module in model.named_modules():
-        if isinstance(weight := getattr(module, "weight", None), Tensor):
-            weights[name] = weight
-    table = weights["decoder.block.0.layer.0.SelfAttention.relative_attention_bias"]
-    buckets = distance_buckets(config.relative_attention_num_buckets, config.relative_attention_max_distance)
-    return DecoderWeights(
-        [_layer(weights, f"decoder.block.{i}.layer", config.is_gated_act) for i in range(config.num_decoder_layers)],
-        weights["shared"],
-        weights["decoder.final_layer_norm"],
-        weights["lm_head"],
-        config.d_model**-0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0,
-        table[buckets.to(table.device)],
-        config.num_heads,
-        config.layer_norm_epsilon,
-        ACT2FN[config.dense_act_fn],
-    )
+    def weights(self) -> DecoderWeights:
+        """The weights as a step takes them. See beam.Decoder.weights()."""
+        config, weights = self.model.config, {}
+        for name, module in self.model.named_modules():
+            if isinstance(weight := getattr(module, "weight", None), Tensor):
+                weights[name] = weight
+        table = weights["decoder.block.0.layer.0.SelfAttention.relative_attention_bias"]
+        buckets = distance_buckets(config.relative_attention_num_buckets, config.relative_attention_max_distance)
+        gated, layers = config.is_gated_act, range(config.num_decoder_layers)
+        return DecoderWeights(
+            [_layer(weights, f"decoder.block.{i}.layer", gated) for i in layers],
+            weights["shared"],
+            weights["decoder.final_layer_norm"],
+            weights["lm_head"],
+            config.d_model**-0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0,
+            table[buckets.to(table.device)],
+            config.num_heads,
+            config.layer_norm_epsilon,
+            ACT2FN[config.dense_act_fn],
+        )
 
 
 def _layer(weights: dict[str, Tensor], at: str, gated: bool) -> LayerWeights:

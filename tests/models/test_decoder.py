@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sign_models import models
 from sign_models.models import precision
 from sign_models.models.decoder import TextDecoder
+from sign_models.models.decoding import Stepper
 from sign_models.models.pretrained import PretrainedText
 from sign_models.models.storage import load, save
 from sign_models.models.text import IGNORED, TextModel
@@ -73,7 +74,7 @@ def test_token_by_token_it_writes_what_it_was_taught_whole(clips: int, half: boo
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         encoded = model.encode(prefix, mask)
         wanted = model.logits(encoded[owner], mask[owner], texts.flatten(0, 1)).unflatten(0, (clips, beams))
-        stepper = model.start(encoded, mask, beams, tokens)
+        stepper = Stepper(model.weights(), encoded, mask, beams, tokens)
         order = torch.arange(beams).expand(clips, -1)  # the text that each beam takes
         before = torch.full((clips, beams), model.bos_id)
         for place in range(tokens):
