@@ -95,7 +95,7 @@ def calibrate(model: Translator, dev: Examples, held_out: bool) -> Calibrated:
         return Calibrated(f"{RAW}: no clip is held out to fit it on")
     texts = [text_of(dev.cut, clip, dev.found).text for clip in dev.clips]
     correct = np.array(right(texts, dev.references, dev.scoring), bool)
-    places = [[int(i) for i in dev.cut.windows_of(clip) if int(i) in dev.found] for clip in dev.clips]
+    places = [dev.cut.signed_windows(clip) for clip in dev.clips]
     single = np.array([len(of) == 1 and bool(text) for of, text in zip(places, texts, strict=True)])
     count, good = int(single.sum()), int(correct[single].sum())
     if count >= MIN_CLIPS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from sign_models.data.frame_rate import at_tempo, bring_to_rate, rate_facts
 from sign_models.data.negatives import KINDS, negatives
 from sign_models.data.representations import read_representations
 from sign_models.data.splits import clips_of_split
-from sign_models.data.windows import WindowedCorpus, split_long_clips
+from sign_models.data.windows import split_long_clips
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import Scores, score
 from sign_models.evaluation.presets import resolve_preset
@@ -139,43 +139,70 @@ def generate(
     model = model.to(device).eval()
     wanted = generation(model.generation, params)
     clips = _clips_of(corpus, params.splits)
-    batch_frames = params.batch_size * BATCH_FRAMES
-    own, rated = corpus, bring_to_rate(corpus, model.fps)
-    known = wanted if representations is None else replace(wanted, tempo=1.0)  # what is stored was read as it is
-    tempi = tempi_of(model, rated, clips, known, batch_frames, device)
-    corpus = at_tempo(rated, tempi)
-    cut = split_long_clips(corpus, clips, wanted.window)
-    frames = DeviceCorpus(cut.corpus, device)
-
-    def own_frames(clip: int, begin: int, end: int) -> tuple[int, int]:
-        """Frames of a video behind a span of what the model read."""
-        begin, end = own_span(begin, end, int(rated.lengths[clip]), 1 / tempi[clip])
-        return own_span(begin, end, int(own.lengths[clip]), frame_step(own.fps[clip], model.fps))
-
-    found = by_window(model, frames, cut, clips, best_of(model, wanted), batch_frames, representations)
-    best = dict(tqdm(found, total=signed(cut, clips).sum(), desc="generate", unit="window", disable=None))
-    of_clip = {int(clip): [best[int(i)] for i in cut.windows_of(clip) if int(i) in best] for clip in np.sort(clips)}
-    below = wanted.reject_below
-    rows = [
-        _row(own, clip, cut, best, texts, own_frames) | {"tempo": float(tempi[clip])} | model.judge(found, below)
-        for clip, found in of_clip.items()
-    ]
-    for row, windows in zip(rows, of_clip.values(), strict=True):
-        for window, hypothesis in zip(row["windows"], windows, strict=True):
-            window |= model.judge([hypothesis], below)
-    made, sure = Generated(rows, scores(rows, params.scoring)), [_least(found) for found in of_clip.values()]
+    batch_frames, below = params.batch_size * BATCH_FRAMES, wanted.reject_below
+    rows, sure, read = _translated(model, corpus, clips, texts, wanted, batch_frames, representations)
+    made = Generated(rows, scores(rows, params.scoring))
     for split, scored in made.scores.items():
         chosen = [i for i, row in enumerate(rows) if row["reference"] and (row["split"] or "none") == split]
         refuse: dict[str, list[float]] = {}
         if below and split != "train":
-            places = np.array([*of_clip])[chosen]
-            of_kinds = unsigned(model, corpus, places, [*KINDS], NEGATIVES_SEED, wanted, batch_frames)
+            of_kinds = unsigned(model, read, clips[chosen], [*KINDS], NEGATIVES_SEED, wanted, batch_frames)
             # a text that is given is one too many
             refuse = {kind: [_most(windows) for _, windows in found] for kind, found in of_kinds.items()}
         hypotheses, references = ([str(rows[i][name]) for i in chosen] for name in ("text", "reference"))
         confidence = [sure[i] for i in chosen]
         made.reliability[split] = measure(hypotheses, references, confidence, scored.preset, below, refuse)
     return made
+
+
+def _translated(
+    model: Translator,
+    own: Corpus,
+    clips: np.ndarray,
+    texts: dict[str, str],
+    wanted: Generation,
+    batch_frames: int,
+    representations: dict[str, np.ndarray] | None,
+) -> tuple[list[dict[str, Any]], list[float], Corpus]:
+    """Of each of `clips` its row of Generated and how sure the least sure of its texts is; the corpus as it was read.
+
+    own: The videos as they are. clips: Rising places in it.
+    """
+    device = next(model.parameters()).device
+    rated = bring_to_rate(own, model.fps)
+    known = wanted if representations is None else replace(wanted, tempo=1.0)  # what is stored was read as it is
+    tempi = tempi_of(model, rated, clips, known, batch_frames, device)
+    read = at_tempo(rated, tempi)
+    cut = split_long_clips(read, clips, wanted.window)
+    frames, total = DeviceCorpus(cut.corpus, device), int(signed(cut, clips).sum())
+    found = by_window(model, frames, cut, clips, best_of(model, wanted), batch_frames, representations)
+    best = dict(tqdm(found, total=total, desc="generate", unit="window", disable=None))
+
+    def span(clip: int, window: int) -> tuple[int, int]:
+        """Frames of a video as it is behind a window of what the model read."""
+        begin, end = int(cut.first[window]), int(cut.first[window] + cut.corpus.lengths[window])
+        begin, end = own_span(begin, end, int(rated.lengths[clip]), 1 / tempi[clip])
+        return own_span(begin, end, int(own.lengths[clip]), frame_step(own.fps[clip], model.fps))
+
+    rows, sure = list[dict[str, Any]](), list[float]()
+    for clip in clips.tolist():
+        text, windows = text_of(cut, clip, best), {i: best[i] for i in cut.signed_windows(clip)}
+        described = [
+            describe_window(*span(clip, i), own.fps[clip], of) | model.judge([of], wanted.reject_below)
+            for i, of in windows.items()
+        ]
+        row = {
+            "id": own.ids[clip],
+            "split": own.splits[clip],
+            "text": text.text,
+            "score": text.score,
+            "reference": texts.get(own.ids[clip]),
+            "windows": described,
+            "tempo": float(tempi[clip]),
+        }
+        rows.append(row | model.judge([*windows.values()], wanted.reject_below))
+        sure.append(min((of.sureness for of in windows.values()), default=0.0))
+    return rows, sure, read
 
 
 def _clips_of(corpus: Corpus, names: Sequence[str]) -> np.ndarray:
@@ -190,11 +217,6 @@ def _clips_of(corpus: Corpus, names: Sequence[str]) -> np.ndarray:
             remedy='name one of these with generate.splits, or give videos a "split" in text_data.json',
         )
     return clips
-
-
-def _least(windows: Sequence[Hypothesis]) -> float:
-    """How sure the least sure of a clip's texts is."""
-    return min((hypothesis.sureness for hypothesis in windows), default=0.0)
 
 
 def _most(windows: Sequence[Hypothesis]) -> float:
@@ -235,30 +257,8 @@ def unsigned(
     best = dict(by_window(model, DeviceCorpus(cut.corpus, device), cut, every, best_of(model, wanted), batch_frames))
     for i, name in enumerate(drawn.ids):
         made_of = corpus.index[str(drawn.groups[i])]
-        found[name.partition(":")[0]].append((made_of, [best[int(w)] for w in cut.windows_of(i) if int(w) in best]))
+        found[name.partition(":")[0]].append((made_of, [best[window] for window in cut.signed_windows(i)]))
     return found
-
-
-def _row(
-    corpus: Corpus,
-    clip: int,
-    cut: WindowedCorpus,
-    best: dict[int, Hypothesis],
-    texts: dict[str, str],
-    own_frames: Callable[[int, int, int], tuple[int, int]],
-) -> dict[str, Any]:
-    """corpus: The videos as they are. own_frames: Of a clip, behind a span of what it became in `cut`."""
-    places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
-    text = text_of(cut, clip, best)
-    spans = [own_frames(clip, int(cut.first[i]), int(cut.first[i] + cut.corpus.lengths[i])) for i in places]
-    return {
-        "id": corpus.ids[clip],
-        "split": corpus.splits[clip],
-        "text": text.text,
-        "score": text.score,
-        "reference": texts.get(corpus.ids[clip]),
-        "windows": [describe_window(*span, corpus.fps[clip], best[i]) for i, span in zip(places, spans, strict=True)],
-    }
 
 
 def generation(trained: Generation, params: GenerateParams) -> Generation:

@@ -102,7 +102,7 @@ def text_of(cut: WindowedCorpus, clip: int, best: Mapping[int, Hypothesis]) -> H
     Returns:
         The joined text.
     """
-    places = [int(i) for i in cut.windows_of(clip) if int(i) in best]
+    places = cut.signed_windows(clip)
     [text] = join_windows([[best[i]] for i in places], [int(cut.corpus.lengths[i]) for i in places])
     return text
 

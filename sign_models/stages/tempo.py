@@ -49,7 +49,7 @@ def tempi_of(
             cut = split_long_clips(at_tempo(few, np.full(len(few), tempo)), every, wanted.window)
             frames = DeviceCorpus(cut.corpus, device)
             found = dict(by_window(model, frames, cut, every, best_of(model, wanted), batch_frames))
-            return [[found[int(i)] for i in cut.windows_of(clip) if int(i) in found] for clip in range(len(few))]
+            return [[found[i] for i in cut.signed_windows(clip)] for clip in range(len(few))]
 
         tempi[of_group] = model.pace.tempo(read)
     return tempi
