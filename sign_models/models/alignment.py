@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sign_models.models.blocks import check_mask
 from sign_models.models.ctc import ctc_loss, reading_score
+from sign_models.models.earlier import migrate_ctc_weights
 from sign_models.models.n_best import NBest, first_of_alike, joint, padded_labels, searched_labels
 from sign_models.models.temporal import pool
 from sign_models.models.text import IGNORED, TextModel
@@ -88,9 +89,11 @@ class AlignmentModel(nn.Module):
         classes = max(vocabulary, self.blank + 1)  # ids that CTC tells apart
         self.adapt = nn.Sequential(nn.LayerNorm(representation_width), nn.Linear(representation_width, text.width))
         self.ctc = nn.Linear(text.width, classes)
-        self.guess = nn.Linear(classes, text.width, bias=False)  # what CTC reads goes back in (Nozaki, Komatsu 2021)
+        # what CTC reads goes back in (Nozaki, Komatsu 2021)
+        self.ctc_feedback = nn.Linear(classes, text.width, bias=False)
         self.video_side, self.text_side = nn.Linear(text.width, SHARED_WIDTH), nn.Linear(text.width, SHARED_WIDTH)
         self.temperature = nn.Parameter(torch.tensor(2.0))  # log of the contrast's inverse temperature
+        self.register_load_state_dict_pre_hook(migrate_ctc_weights)  # type: ignore[no-untyped-call]
 
     def read(self, representations: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """What both heads are given.
@@ -105,7 +108,7 @@ class AlignmentModel(nn.Module):
         check_mask(mask, representations)
         y = self.adapt(representations)
         ctc = self.ctc(y).float().log_softmax(-1)
-        return y + self.guess(ctc.exp().to(y.dtype)), ctc
+        return y + self.ctc_feedback(ctc.exp().to(y.dtype)), ctc
 
     def losses(
         self,

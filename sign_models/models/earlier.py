@@ -1,6 +1,6 @@
 """Weights and configs of before 2026-11-30, as the models of now have them.
 
-CTC's blank was token 0, and the text decoder was a T5 of Transformers.
+CTC's blank was token 0, what CTC feeds back was called `guess`, and the text decoder was a T5 of Transformers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 TIED = ("model.lm_head.", "model.encoder.embed_tokens.", "model.decoder.embed_tokens.")  # other names of the embedding
+OF_CTC = ("ctc.weight", "ctc.bias", "ctc_feedback.weight")  # weights with a row or column for each of CTC's ids
 NAMES = {
     "model.shared.": "embedding.",
     "model.encoder.final_layer_norm.": "encoded_norm.",
@@ -39,12 +40,28 @@ def own_blank(name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
         `tensor` as it is where it has this shape or is another weight. Else what token 0 had is the last id's, and
         token 0 begins anew, as unlikely as the most unlikely token.
     """
-    along = 1 if name.endswith("guess.weight") else 0
-    if not name.endswith(("ctc.weight", "ctc.bias", "guess.weight")) or tensor.shape[along:] == shape[along:]:
+    along = 1 if name.endswith("ctc_feedback.weight") else 0
+    if not name.endswith(OF_CTC) or tensor.shape[along:] == shape[along:]:
         return tensor
     blank, others = tensor.narrow(along, 0, 1), tensor.narrow(along, 1, tensor.shape[along] - 1)
     first = torch.full_like(blank, float(tensor.min())) if tensor.ndim == 1 else torch.zeros_like(blank)
     return torch.cat([first, others, blank], along)
+
+
+def migrate_ctc_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Give CTC's weights in a state dict the names and shapes of `module`, an AlignmentModel, before it loads them.
+
+    Args:
+        module: What loads.
+        state: State dict, changed in place.
+        prefix: Of the module's own names in it.
+        _: What else torch tells hooks.
+    """
+    if f"{prefix}guess.weight" in state:
+        state[f"{prefix}ctc_feedback.weight"] = state.pop(f"{prefix}guess.weight")
+    for name in OF_CTC:
+        if (tensor := state.get(prefix + name)) is not None:
+            state[prefix + name] = own_blank(name, tensor, module.get_parameter(name).shape)
 
 
 def rename_t5_weights(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:

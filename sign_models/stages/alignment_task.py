@@ -229,7 +229,7 @@ class AlignmentTask:
         self.own = Sampler(self.frames.corpus.lengths, chosen, size, t.seed + 1) if len(chosen) and size else None
 
     def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-        """Make a weight of before CTC's blank was an id of its own what it is now. See Task.migrate()."""
+        """Make a moment of before CTC's blank was an id of its own what it is now. See Task.migrate()."""
         return own_blank(name, tensor, shape)
 
     @property
@@ -293,7 +293,7 @@ class AlignmentTask:
             out = objective(Labelled(self._whole(clips), self._labels(clips).to(self.frames.device)))
             sums += len(clips) * np.array([1.0, float(out["text"]), float(out["ctc"])])
         model, greedy = objective.model, replace(self.generation, beams=1)
-        best = self._by_window(model, lambda y, mask: [found[0] for found in model.translate(y, mask, greedy, most=1)])
+        best = self._by_window(model, best_of(model, greedy))
         scores = score([text_of(self.cut, i, best).text for i in self.dev], self._references(), self.scoring)
         _, text, ctc = sums / sums[0]
         return {"text": text, "ctc": ctc, **scores.metrics(), "score": scores.chrf}

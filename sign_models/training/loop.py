@@ -267,12 +267,9 @@ def _restore(
     def under(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    def weights(prefix: str) -> dict[str, Tensor]:
-        return {k: task.migrate(k, v, shapes.get(k, v.shape)) for k, v in under(prefix).items()}
-
-    task.objective.load_state_dict(weights("model."))
+    task.objective.load_state_dict(under("model."))  # models migrate weights of earlier versions as they load them
     task.restore(under("task."))
-    averaged.load_state_dict(weights("averaged."))
+    averaged.load_state_dict(under("averaged."))
     names = {id(parameter): name for name, parameter in task.objective.named_parameters()}
     optimized = [names[id(parameter)] for group in train_step.optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -281,4 +278,4 @@ def _restore(
         name = optimized[int(place)]
         state.setdefault(int(place), {})[kind] = task.migrate(name, value, shapes[name]) if value.ndim else value
     train_step.load_optimizer_state(state)
-    return progress, weights("best.")
+    return progress, under("best.")

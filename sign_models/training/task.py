@@ -218,11 +218,13 @@ class Task(Protocol):
         """
 
     def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-        """Change a weight of an earlier version's checkpoint into the shape that it has now.
+        """Change a moment of the optimizer in an earlier version's checkpoint into the shape that its weight has now.
+
+        Models migrate the weights themselves, as they load them.
 
         Args:
             name: Of the weight.
-            tensor: The weight, or a moment of the optimizer.
+            tensor: The moment.
             shape: That the weight has now.
 
         Returns:
@@ -297,11 +299,11 @@ class FixedTask:
         return
 
     def migrate(self, name: str, tensor: Tensor, shape: torch.Size) -> Tensor:
-        """Return the weight as it is.
+        """Return the moment as it is.
 
         Args:
             name: Of the weight.
-            tensor: The weight, or a moment of the optimizer.
+            tensor: The moment.
             shape: That the weight has now.
 
         Returns:
