@@ -206,7 +206,7 @@ class TextDecoder(TextModel):
         return beam_search(self, encoded, mask, beams=beams, max_length=max_length, length_penalty=length_penalty)
 
     def weights(self) -> DecoderWeights:
-        """The weights as a step takes them. See beam.Decoder.weights()."""
+        """The weights as a step takes them. See Decoder.weights()."""
         layers = []
         for layer in self.blocks:
             own, cross = layer.self_attention, layer.cross_attention

@@ -43,7 +43,7 @@ class T5Decoder:
         self.bos_id, self.pad_id = model.config.decoder_start_token_id, model.config.pad_token_id
 
     def weights(self) -> DecoderWeights:
-        """The weights as a step takes them. See beam.Decoder.weights()."""
+        """The weights as a step takes them. See Decoder.weights()."""
         config, weights = self.model.config, {}
         for name, module in self.model.named_modules():
             if isinstance(weight := getattr(module, "weight", None), Tensor):
