@@ -107,7 +107,8 @@ class _Training:
         self.every = -(-self.total // options.evaluations)
         self.train_step = TrainStep(task, device, options, logger.log)
         self.averaged = self.train_step.average.module
-        logger.log(f"{name}: {device.describe(self.train_step.graphs is not None)}")
+        where = device.describe(self.train_step.graphs is not None)
+        logger.log(f"{name}: {where}")
         for fact in task.facts.values():
             logger.log(f"{name}: {fact}")
         self.progress = Progress()
@@ -117,6 +118,12 @@ class _Training:
             if device.process_group.world_size > 1:
                 self.progress.parts = 1  # as many processes as before may not be there
             logger.log(f"{name}: goes on from step {self.progress.step} of {self.total}")
+            if (before := self.progress.device) not in ("", where):
+                logger.log(
+                    f"{name}: began on {before}, goes on with {where}: sums are rounded in another order, so the "
+                    "weights will differ from those of a training with either alone"
+                )
+        self.progress.device = where
         silent = not (device.process_group.is_main_process and sys.stderr.isatty())
         self.bar = tqdm(total=self.total, initial=self.progress.step, desc=name, unit="step", disable=silent)
         self.pending: list[Tensor] = []  # values of the steps since the last report

@@ -361,6 +361,7 @@ class Progress:
         parts: Parts that a micro-batch is computed in. Doubled where memory runs out.
         seconds: Time spent in training steps.
         frames: Real frames trained on.
+        device: Device, precision, threads and processes that it was last trained on. "" of earlier versions.
     """
 
     step: int = 0
@@ -372,6 +373,7 @@ class Progress:
     parts: int = 1  # micro-batches a step; grows when memory ends
     seconds: float = 0.0
     frames: int = 0
+    device: str = ""
 
     @property
     def frames_per_second(self) -> float:

@@ -113,6 +113,39 @@ def test_a_resumed_training_ends_with_the_weights_of_an_unbroken_one(train, tmp_
     assert resumed.progress.best_step == unbroken.progress.best_step
 
 
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_weights_are_those_of_the_number_of_threads_that_is_named(train, tmp_path: Path, threads, stage: str) -> None:
+    steps = {f"{stage}__training__steps": 4, f"{stage}__training__evaluations": 2}
+    found, losses = {}, []
+    for count in (1, 2, 2):
+        threads(count)
+        logger = Memory(tmp_path / f"{len(losses)}")
+        made = train(stage, logger, **steps)
+        assert any(f"CPU, {count} threads" in note for note in logger.notes) and made.progress.device.startswith("CPU")
+        assert equal(found.setdefault(count, made), made)
+        losses.append([*logger.points["train/loss"].values()])
+    assert losses[1] == losses[2] == pytest.approx(losses[0], rel=1e-2)
+
+
+def test_a_training_that_goes_on_with_other_threads_says_so(train, tmp_path: Path, threads) -> None:
+    steps = {"skeleton__training__steps": 4, "skeleton__training__evaluations": 2}
+    for count in (1, 2):
+        threads(1)
+        with pytest.raises(Stopped):
+            train("skeleton", Memory(tmp_path / str(count), stop_after=1), **steps)
+        threads(count)
+        train("skeleton", cut := Memory(tmp_path / str(count)), **steps)
+        said = [note for note in cut.notes if "began on CPU, 1 threads" in note and "CPU, 2 threads" in note]
+        assert len(said) == count - 1, cut.notes
+
+
 def test_what_was_pretrained_waits_for_its_start_in_alignment(train, tmp_path: Path) -> None:
     def trained(start: float, steps: int) -> dict[str, torch.Tensor]:
         more = {"alignment__encoder_start": start, "alignment__training__steps": steps}
