@@ -86,6 +86,23 @@ OPENPOSE_BODY_8 = OPENPOSE_BODY_25[:8]
 SKELS_BODY = OPENPOSE_BODY_8[:2] + OPENPOSE_BODY_8[5:8] + OPENPOSE_BODY_8[2:5]
 # BODY_135 keeps the wrists in the body only; its hands start at the thumb.
 OPENPOSE_135_BODY = COCO_BODY + ("body.neck", "body.head_top") + COCO_FEET
+# COCO's with the neck at its end.
+COCO_BODY_18 = COCO_BODY + ("body.neck",)
+HUMAN36M_BODY = (
+    *prefixed("body", split("mid_hip right_hip right_knee right_ankle left_hip left_knee left_ankle")),
+    IGNORED,
+    *prefixed("body", split("neck nose head_top left_shoulder left_elbow left_wrist")),
+    *prefixed("body", split("right_shoulder right_elbow right_wrist")),
+)
+# Kinect's second version, as NTU RGB+D and CSL have it. Its head is taken for the nose.
+KINECT_BODY_25 = (
+    "body.mid_hip", IGNORED, "body.neck", "body.nose",
+    *prefixed("body", split("left_shoulder left_elbow left_wrist")), IGNORED,
+    *prefixed("body", split("right_shoulder right_elbow right_wrist")), IGNORED,
+    *prefixed("body", split("left_hip left_knee left_ankle left_foot_index")),
+    *prefixed("body", split("right_hip right_knee right_ankle right_foot_index")), IGNORED,
+    *prefixed("body", split("left_index left_thumb right_index right_thumb")),
+)  # fmt: skip
 HALPE_BODY = (
     COCO_BODY
     + prefixed("body", split("head_top neck mid_hip left_big_toe right_big_toe left_small_toe right_small_toe"))

@@ -18,13 +18,16 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.landmarks import (
     COCO_BODY,
+    COCO_BODY_18,
     COCO_FEET,
     FACE_68,
     FACE_70,
     FINGERS,
     HALPE_BODY,
+    HUMAN36M_BODY,
     IGNORED,
     ISHARAH_LIPS,
+    KINECT_BODY_25,
     LEFT_HAND,
     MEDIAPIPE_POSE,
     MEDIAPIPE_WORLD,
@@ -83,6 +86,13 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "sapiens_308": SAPIENS_308,
     # Hands, lips and the upper body, MediaPipe's, as Isharah's pickles have them.
     "isharah_86": RIGHT_HAND + LEFT_HAND + ISHARAH_LIPS + MEDIAPIPE_POSE[:25],
+    "human36m_17": HUMAN36M_BODY,
+    "coco_18": COCO_BODY_18,
+    "coco_18_hands_60": COCO_BODY_18 + _HANDS,
+    "kinect_25": KINECT_BODY_25,
+    # MediaPipe's pose without the legs.
+    "mediapipe_pose_25": MEDIAPIPE_POSE[:25],
+    "mediapipe_67": MEDIAPIPE_POSE[:25] + _HANDS,
     "hands_42": _HANDS,
     "right_hand_21": RIGHT_HAND,
     "left_hand_21": LEFT_HAND,
@@ -330,7 +340,10 @@ def names_of(layout: str, *, place: str = "") -> tuple[str, ...]:
 
 
 # Layouts that are not chosen by their count, since a more frequent layout has the same one.
-_NOT_BY_COUNT = ("left_hand_21", "glofe_137", "skels_50")
+_NOT_BY_COUNT = (
+    "left_hand_21", "glofe_137", "skels_50", "human36m_17", "coco_18", "coco_18_hands_60", "kinect_25",
+    "mediapipe_pose_25", "mediapipe_67",
+)  # fmt: skip
 BY_COUNT: dict[int, str] = {len(names): name for name, names in LAYOUTS.items() if name not in _NOT_BY_COUNT}
 
 

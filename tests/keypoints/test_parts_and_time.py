@@ -136,7 +136,7 @@ def test_vectors_of_225(tmp_path: Path) -> None:
 @pytest.mark.parametrize("width", [3, 4])
 def test_vectors_with_irises(tmp_path: Path, width: int) -> None:
     frames = [vector(t, width) for t in range(FRAMES)]
-    face = np.full(478 * 3, 0.5)
+    face = np.full(478 * 3, 0.1)  # above the shoulders
     np.save(tmp_path / "clip.npy", np.stack([np.concatenate([f[: 33 * width], face, f[33 * width :]]) for f in frames]))
     (sequence,) = read(tmp_path)
     assert sequence.layout == "mediapipe_553" and sequence.confidence.all()

@@ -68,6 +68,109 @@ def test_clips_of_a_named_layout_are_no_evidence(tmp_path: Path) -> None:
     assert len(list(read(tmp_path))) == 3
 
 
+FACE_543 = [i for i in range(543) if 33 <= i < 501]
+BODY_543, LEFT_543, RIGHT_543 = list(range(33)), list(range(501, 522)), list(range(522, 543))
+REARRANGED = {
+    "543 as pandas sorts it": ("mediapipe_543", [*FACE_543, *LEFT_543, *BODY_543, *RIGHT_543]),
+    "543, face last": ("mediapipe_543", [*BODY_543, *LEFT_543, *RIGHT_543, *FACE_543]),
+    "543, face last, right first": ("mediapipe_543", [*BODY_543, *RIGHT_543, *LEFT_543, *FACE_543]),
+    "133, feet last": ("coco_wholebody_133", [*range(17), *range(23, 133), *range(17, 23)]),
+    "133, face last": ("coco_wholebody_133", [*range(23), *range(91, 133), *range(23, 91)]),
+    "137, face last": ("openpose_137", [*range(25), *range(95, 137), *range(25, 95)]),
+    "137, face last, right first": ("openpose_137", [*range(25), *range(116, 137), *range(95, 116), *range(25, 95)]),
+    "130, face last": ("openpose_130", [*range(18), *range(88, 130), *range(18, 88)]),
+    "67, right first": ("openpose_25_hands_67", [*range(25), *range(46, 67), *range(25, 46)]),
+    "86, left first": ("isharah_86", [*range(21, 42), *range(21), *range(42, 86)]),
+    "hands, right first": ("hands_42", [*range(21, 42), *range(21)]),
+    "hands, wrist last": ("mediapipe_75", [*range(33), *range(34, 54), 33, *range(55, 75), 54]),
+}
+
+
+@pytest.mark.parametrize("name", REARRANGED)
+def test_the_parts_of_every_layout_may_be_in_another_order(tmp_path: Path, name: str) -> None:
+    layout, order = REARRANGED[name]
+    for seed in range(3):
+        np.save(tmp_path / f"{seed}x.npy", np.nan_to_num(pixels(layout, 6, seed)[:, order], nan=200))
+    with pytest.raises(DataError, match=f"3 of 3 clips, taken for layout '{layout}'.* clearly better.*--layout"):
+        list(read(tmp_path))
+    assert len(list(read(tmp_path, layout=layout))) == 3
+
+
+OF_ANOTHER_ESTIMATOR = {
+    "human36m_17": "coco_17",
+    "coco_18": "openpose_18",
+    "coco_18_hands_60": "openpose_18_hands_60",
+    "kinect_25": "openpose_25",
+    "mediapipe_pose_25": "openpose_25",
+    "mediapipe_67": "openpose_25_hands_67",
+    "glofe_137": "openpose_137",
+}
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER_ESTIMATOR)
+@pytest.mark.parametrize("legs", [True, False])
+def test_landmarks_of_another_estimator_are_refused_with_its_name(tmp_path: Path, name: str, legs: bool) -> None:
+    if name == "kinect_25" and not legs:
+        pytest.skip("its arms and head alone are a body of OpenPose's too")
+    values = np.nan_to_num(pixels(name, 6))
+    if not legs:
+        below = ("hip", "knee", "ankle", "toe", "heel", "foot_index")
+        values[:, [i for i, landmark in enumerate(LAYOUTS[name]) if landmark.endswith(below)]] = 0
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(DataError, match=f"taken for layout '{OF_ANOTHER_ESTIMATOR[name]}'.*layout '{name}'"):
+        list(read(tmp_path))
+    (sequence,) = read(tmp_path, layout=name)
+    np.testing.assert_allclose(sequence.points, values, rtol=1e-6)
+
+
+AXES = {
+    "y pointing up": lambda values: values * (1, -1) + (0, 480),
+    "y before x": lambda values: values[..., ::-1],
+    "left and right exchanged": lambda values: values * (-1, 1) + (640, 0),
+}
+
+
+@pytest.mark.parametrize("told", AXES)
+@pytest.mark.parametrize("name", ["coco_17", "mediapipe_75", "openpose_137"])
+def test_turned_and_exchanged_axes_are_refused(tmp_path: Path, told: str, name: str) -> None:
+    np.save(tmp_path / "a.npy", AXES[told](pixels(name, 6)))
+    with pytest.raises(DataError, match=f"taken for layout '{name}'.*{told}.*mended in the files"):
+        list(read(tmp_path))
+
+
+def vector(values: np.ndarray, order: str, with_score: bool) -> np.ndarray:
+    """(T, numbers) of (T, 75, 2) fractions, its parts in an order of "plr"."""
+    deep = np.insert(values, 2, -0.1, -1)
+    pose = np.insert(deep[:, :33], 3, 0.9, -1) if with_score else deep[:, :33]
+    parts = {"p": pose, "l": deep[:, 33:54], "r": deep[:, 54:]}
+    return np.concatenate([parts[part].reshape(len(values), -1) for part in order], 1)
+
+
+@pytest.mark.parametrize("order", ["prl", "lrp", "rlp", "lpr"])
+@pytest.mark.parametrize("with_score", [True, False])
+def test_vectors_in_another_order_are_refused(tmp_path: Path, order: str, with_score: bool) -> None:
+    fractions = pixels("mediapipe_75", 6) / (640, 480)
+    np.save(tmp_path / "a.npy", vector(fractions, "plr", with_score))
+    (sequence,) = read(tmp_path)
+    np.testing.assert_allclose(sequence.points, fractions, rtol=1e-6)
+    np.save(tmp_path / "a.npy", vector(fractions, order, with_score))
+    names = {"p": "pose" if with_score else "body", "l": "left_hand", "r": "right_hand"}
+    with pytest.raises(DataError, match=f"fit .*{', '.join(names[part] for part in order)}"):
+        list(read(tmp_path))
+
+
+def test_tables_that_count_landmarks_are_checked_too(tmp_path: Path) -> None:
+    for order, refused in ((RIGHT_FIRST, True), (slice(None), False)):
+        values = pixels("mediapipe_75", 6)[:, order]
+        head = ",".join(f"x{k},y{k}" for k in range(75))
+        np.savetxt(tmp_path / "a.csv", values.reshape(6, -1), delimiter=",", header=head, comments="")
+        if refused:
+            with pytest.raises(DataError, match="fit the order body, right_hand, left_hand clearly better"):
+                list(read(tmp_path))
+        else:
+            assert len(list(read(tmp_path))) == 1
+
+
 @pytest.mark.parametrize("hidden", ["left_hand", "right_hand"])
 def test_one_hand_tells_the_order_too(tmp_path: Path, hidden: str) -> None:
     values = pixels("mediapipe_75", 6)

@@ -283,7 +283,9 @@ def labels_of(
         for problem in problems:
             with _collecting(on_bad):
                 raise problem
-    labels.close(paths)
+    for problem in labels.close(paths):
+        with _collecting(on_bad):
+            raise problem
     return labels
 
 
@@ -300,7 +302,7 @@ def _other_label_files(labels: Labels) -> Iterator[Source]:
         return
     given = source_at(labels.options.labels)
     yield from _files(given) if given.is_folder else (given,)
-    if not given.is_folder and given.place not in labels.files:
+    if not given.is_folder and given.place not in labels.files | labels.pairs.keys():
         wanted = "a table with an id and a text in its header, a list of such rows, an .eaf file, or subtitles"
         raise DataError("tells no labels", place=given.name, wanted=wanted, remedy="see docs/formats/labels.md")
 

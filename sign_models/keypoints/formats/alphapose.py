@@ -1,14 +1,15 @@
-"""AlphaPose's results, which are COCO's too: one JSON file with an object a person and picture.
+"""AlphaPose's results and annotations of COCO: one JSON file with an object a person and picture.
 
 [{"image_id": "12.jpg", "category_id": 1, "keypoints": [x, y, score, ...], "score": 2.9, "box"?, "idx"?}, ...]. The
-layout is told by the count: Halpe-26, Halpe-136 and others. A picture in which nobody was found is left out. Source:
-write_json in alphapose/utils/pPose_nms.py of MVIG-SJTU/AlphaPose, whose OpenPose form `openpose` reads.
+layout is told by the count: Halpe-26, Halpe-136 and others. A picture in which nobody was found is left out. COCO has
+them under "annotations", and the names of all pictures under "images". Source: write_json in
+alphapose/utils/pPose_nms.py of MVIG-SJTU/AlphaPose, whose OpenPose form `openpose` reads.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -39,11 +40,37 @@ def detect(source: Source) -> bool:
         DataError: The file is broken.
     """
     tree = source.tree if source.kind == "json" else None
+    if isinstance(tree, Mapping) and isinstance(tree.get("annotations"), list) and isinstance(tree.get("images"), list):
+        some = tree["annotations"][:_PROBED_RESULTS]
+        return bool(some) and all(_is_result(one, _FIELDS - {"score"}) for one in some)
     return isinstance(tree, list) and bool(tree) and all(map(_is_result, tree[:_PROBED_RESULTS]))
 
 
-def _is_result(result: Any) -> bool:
-    return isinstance(result, Mapping) and set(result) >= _FIELDS
+def _is_result(result: Any, fields: Collection[str] = _FIELDS) -> bool:
+    return isinstance(result, Mapping) and set(result) >= set(fields)
+
+
+def _results(tree: Any, place: str) -> Iterator[tuple[Any, Any]]:
+    """Name of each picture and keypoints of each person in it, None where nobody was found."""
+    if isinstance(tree, list):
+        for result in tree:
+            if not _is_result(result):
+                raise DataError("an object that is no result", place=place, wanted=", ".join(sorted(_FIELDS)))
+            yield result["image_id"], result["keypoints"]
+        return
+    names = {}
+    for image in tree["images"]:
+        if not isinstance(image, Mapping) or not isinstance(image.get("id"), str | int) or "file_name" not in image:
+            raise DataError("an image without id or name", place=place, wanted='{"id": ..., "file_name": ...}')
+        names[image["id"]] = image["file_name"]
+        yield image["file_name"], None
+    for one in tree["annotations"]:
+        if not _is_result(one, _FIELDS - {"score"}) or one["image_id"] not in names:
+            raise DataError("an annotation without a picture", place=place, wanted="image_id of one of the images")
+        keypoints = one["keypoints"]
+        if isinstance(keypoints, list) and all(score in (0, 1, 2) for score in keypoints[2::3]):
+            keypoints = [v / 2 if i % 3 == 2 else v for i, v in enumerate(keypoints)]  # 1: hidden, 2: seen
+        yield names[one["image_id"]], keypoints
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
@@ -57,22 +84,21 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
         A function for each clip, which reads it or raises DataError.
     """
     clips: dict[str, dict[int, list[Any]]] = {}
-    for result in source.tree:
-        name, number = _named(result, source.name)
-        clips.setdefault(name, {}).setdefault(number, []).append(result["keypoints"])
+    for picture, keypoints in _results(source.tree, source.name):
+        name, number = _named(picture, source.name)
+        people = clips.setdefault(name, {}).setdefault(number, [])
+        people += [] if keypoints is None else [keypoints]
     whole = source.id.removesuffix(f"/{FILE}")
     for name, frames in clips.items():
         id = whole if len(clips) == 1 else "/".join(filter(None, (whole, name)))
         yield partial(_read, frames, id, source.name, options)
 
 
-def _named(result: Any, place: str) -> tuple[str, int]:
-    """The clip and the frame number that a result's picture names: "a_012.jpg" -> ("a", 12)."""
-    if not _is_result(result):
-        raise DataError("an object that is no result", place=place, wanted=", ".join(sorted(_FIELDS)))
-    found = _IMAGE.fullmatch(str(result["image_id"]).replace("\\", "/"))
+def _named(picture: Any, place: str) -> tuple[str, int]:
+    """The clip and the frame number that the name of a picture tells: "a_012.jpg" -> ("a", 12)."""
+    found = _IMAGE.fullmatch(str(picture).replace("\\", "/"))
     if not found:
-        named = f"a picture named {str(result['image_id'])[:40]!r}"
+        named = f"a picture named {str(picture)[:40]!r}"
         raise DataError(
             named, place=place, wanted="a number in its name, which is its time", remedy="rename the pictures"
         )

@@ -196,8 +196,8 @@ def split_channels(
     """Split the channels of a file into points, confidence and depth.
 
     Three channels are x, y, confidence if the third is within 0 and MAX_SCORE everywhere, else x, y, z. Without a
-    confidence, a landmark at exactly 0, 0 is unseen, as estimators write it. A landmark at NaN gets coordinates and
-    confidence 0.
+    confidence, a landmark at exactly 0, 0 or -1, -1 is unseen, as estimators write it. A landmark at NaN gets
+    coordinates and confidence 0.
 
     Args:
         array: (T, K, 2 to 4).
@@ -216,7 +216,9 @@ def split_channels(
             f"keypoints of shape {array.shape}",
             place=source,
             wanted="(frames, landmarks, 2 to 4): x, y | x, y, confidence | x, y, z | x, y, z, confidence",
-            remedy="reshape or transpose the array before saving it",
+            remedy="put the frames of a clip in one array"
+            if array.ndim == 2 and array.shape[1] in (2, 3, 4)
+            else "reshape or transpose the array before saving it",
         )
     if not len(array):
         raise DataError("has no frames", place=source, wanted="at least one", remedy="leave the clip out")
@@ -231,7 +233,7 @@ def split_channels(
     else:
         if third is not None:
             _refuse_percent(third, source)
-        scores = (array != 0).any(-1).astype(np.float32)
+        scores = ((array != 0).any(-1) & (points != -1).any(-1)).astype(np.float32)
     depth, unseen = (None if C == 2 or scored else _float32(array[..., 2])), 0
     if lost.any():
         unseen = int(np.count_nonzero(lost & (scores != 0)))
@@ -299,6 +301,16 @@ def is_score(channel: np.ndarray) -> bool:
     return bool(channel.size == 0 or (channel.min() >= 0 and channel.max() <= MAX_SCORE))
 
 
+def _with_unseen_frames(frames: list[Any] | tuple[Any, ...]) -> list[Any] | tuple[Any, ...]:
+    """Frames (K, C) with NaN for those that are None or empty, in which nothing was found."""
+    lost = [frame is None or (isinstance(frame, list | np.ndarray) and not len(frame)) for frame in frames]
+    whole = frames[lost.index(False)] if any(lost) and not all(lost) else None
+    if not isinstance(whole, list | np.ndarray) or not all(isinstance(row, list | np.ndarray) for row in whole[:1]):
+        return frames
+    unseen = [[np.nan] * len(row) for row in whole]
+    return [unseen if is_lost else frame for frame, is_lost in zip(frames, lost, strict=True)]
+
+
 def as_numbers(values: Any, source: str) -> np.ndarray:
     """Convert values of a file to an array of numbers.
 
@@ -313,6 +325,7 @@ def as_numbers(values: Any, source: str) -> np.ndarray:
         DataError: Lists are ragged, too large, or of strings or objects.
     """
     if isinstance(values, list | tuple):
+        values = _with_unseen_frames(values)
         check_tree(values, source, numbers=True)  # numpy would make an array of strings as long as the longest
     try:
         array = np.asarray(values)

@@ -69,6 +69,8 @@ RECORDING = (
     "youtube_id",
     "url_id",
     "media",
+    "episode",
+    "episode_id",
 )
 _START = {"start", "begin", "onset", "from", "tmin", "anfang", "beginn", "von", "debut", "inicio", "inizio"}
 _END = {"end", "stop", "offset", "to", "until", "tmax", "ende", "bis", "fin", "fine", "fim"}
@@ -95,6 +97,10 @@ _BESIDE_TIMES = {
 SPLIT = ("split", "subset", "partition", "set")
 GROUP = ("signer", "signer_id", "participant_id", "participant", "speaker", "speaker_id", "subject", "infered_signer")
 FRAME = tuple("frame frame_id frame_index frame_idx frame_number frame_no frame_num frameid framenumber".split())
+# A key of a frame: 12, "frame_12", "0012.jpg".
+FRAME_KEY = re.compile(
+    r"(?P<before>(frame|img|image|pic|picture|f|t)?[_ -]?)(?P<number>\d{1,15})(\.(jpe?g|png))?", re.IGNORECASE
+)
 SPLIT_WORDS = SPLIT_ALIASES | {
     "training": "train", "devel": "dev", "development": "dev", "validate": "dev", "testing": "test",
 }  # fmt: skip

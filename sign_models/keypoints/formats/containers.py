@@ -157,7 +157,7 @@ def read_npy(path: Path) -> np.ndarray:
     """Read an npy file.
 
     Args:
-        path: The file.
+        path: File, gzipped or not.
 
     Returns:
         Its array.
@@ -165,8 +165,13 @@ def read_npy(path: Path) -> np.ndarray:
     Raises:
         DataError: The file is broken, too large, or has objects.
     """
-    with path.open("rb") as file:
-        return _read_array(file, path.stat().st_size, path.name)
+    try:
+        with open_binary(path) as file:
+            size = MAX_ARRAY_BYTES if isinstance(file, gzip.GzipFile) else path.stat().st_size
+            return _read_array(file, size, path.name)
+    except OSError as error:
+        found = f"cannot be read ({error})"
+        raise DataError(found, place=path.name, wanted="a whole file", remedy="copy it again") from error
 
 
 def _read_array(file: IO[bytes], size: int, place: str) -> np.ndarray:
@@ -241,6 +246,12 @@ class Npz(Mapping[str, Any]):
         if not members and any(m.filename in ("xl/workbook.xml", "content.xml") for m in self.archive.infolist()):
             found, remedy = "is a spreadsheet", "save its table as CSV in UTF-8"
             raise DataError(found, place=path.name, wanted="labels as text", remedy=remedy)
+        if not members and any(m.filename.endswith("data.pkl") for m in self.archive.infolist()):
+            found, remedy = (
+                "is a file of torch.save",
+                "save its tensors as arrays: numpy.savez(path, keypoints=t.numpy())",
+            )
+            raise DataError(found, place=path.name, wanted="the npz of numpy.savez", remedy=remedy)
         if not members:
             raise DataError("holds no arrays", place=path.name, wanted="the npz of numpy.savez", remedy="save it again")
         self.members = {m.filename.removesuffix(".npy"): m for m in members}

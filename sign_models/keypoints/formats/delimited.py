@@ -43,6 +43,28 @@ def rows(source: Source) -> list[Row] | None:
     return _checked(_cells(text, separator, source.name), source.name)
 
 
+def pairs(source: Source) -> list[tuple[str, str, str]] | None:
+    """Read a table without a header whose rows are an id and a text, as AUTSL has them.
+
+    Args:
+        source: A text file.
+
+    Returns:
+        What messages name, id and text of every row. None where a row has more or fewer cells.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    first = first_line(head_text(source.head))[0]
+    separator = next((one for one in _DELIMITERS if len(first.split(one)) > 1), None)
+    if separator is None or (len(first.split(separator)) > 2 and '"' not in first):
+        return None
+    found, error = _parsed(read_text(source.path), separator, csv.QUOTE_MINIMAL)
+    if error or not found or any(len(cells) != 2 for _, cells in found):
+        return None
+    return [(f"{source.name}: line {line}", cells[0].strip(), cells[1].strip()) for line, cells in found]
+
+
 def _first_line(text: str) -> str:
     return first_line(_from_header(text))[0]
 

@@ -30,6 +30,7 @@ from sign_models.keypoints.sequence import SPLIT_ALIASES
 
 _PROBED_ROWS = 8  # by which a file is recognised
 NEVER_LABELS = (".npy", ".npz", ".parquet", ".pose", ".mp4")  # not even opened
+_FRAMES_CLOCK = re.compile(r"\d{1,2}:\d{1,2}:\d{1,2}[:;]\d{1,3}")  # as editors of films write times
 _HOLDERS = ("segments", "sentences", "annotations", "cues", "subtitles", "captions", "data")
 _KEYPOINTS = (b"keypoint", b"confidence", b"instances", b"landmark")
 
@@ -49,7 +50,7 @@ class Label:
     group: str | None = None
 
     def with_default(self, text: str | None, split: str | None, group: str | None) -> Label:
-        """Combine the label with what the clip's own file says, which goes first.
+        """Combine the label with what the clip's own file says, which goes first, but for the number of a class.
 
         Args:
             text: Text of the file, or None.
@@ -59,7 +60,8 @@ class Label:
         Returns:
             The combined label.
         """
-        return Label(self.text if text is None else text, split or self.split, group or self.group)
+        number = text is not None and text.isdecimal() and self.text and not self.text.isdecimal()
+        return Label(self.text if text is None or number else text, split or self.split, group or self.group)
 
     def merged(self, other: Label) -> Label | None:
         """Combine two labels of a clip.
@@ -109,6 +111,13 @@ class Timing:
         probed = [cells for _, _, row in rows if any(cells := (_time_cell(row, start), _time_cell(row, end)))][
             :_PROBED_ROWS
         ]
+        if odd := next((pair for pair in probed if any(map(_FRAMES_CLOCK.fullmatch, pair))), None):
+            raise DataError(
+                f"{start} {odd[0]!r} and {end} {odd[1]!r}, whose last part may be frames",
+                place=rows[0][0].partition(":")[0],
+                wanted="seconds with a fraction, such as 0:00:01.48",
+                remedy="divide the frames by the frame rate",
+            )
         if not any(_is_time(a) and _is_time(b) for a, b in probed):
             return None  # columns of these names that hold something else
         if unit is None and any(

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import elan, subtitles
+from sign_models.keypoints.formats import delimited, elan, subtitles
 from sign_models.keypoints.formats.clip import check_characters
 from sign_models.keypoints.formats.columns import (
     GROUP,
@@ -85,6 +85,8 @@ class Labels:
     Attributes:
         files: Paths of the label files.
         segments: Segments of recordings, after `close`.
+        pairs: Place, id, text and split of the rows of tables without a header, by file. `close` tells whether they are
+            labels.
         options: What the user says about texts, tiers and times.
     """
 
@@ -97,6 +99,7 @@ class Labels:
         self.files: set[str] = set()
         self.segments = Segments()
         self.options = options
+        self.pairs: dict[str, list[tuple[str, str, str, str | None]]] = {}
         self._timed: list[Segment] = []
         self._by_name: dict[str, Label | None] = {}
         self._by_id: dict[str, _Entry] = {}
@@ -129,6 +132,8 @@ class Labels:
             self.files.add(source.place)  # so that it is not reported as an unknown file too
             raise
         if rows is None:
+            if source.kind == "text" and (pairs := delimited.pairs(source)):
+                self.pairs[source.place] = [(*pair, split_of(source.name)) for pair in pairs]
             return []
         self.files.add(source.place)
         split, entries = split_of(source.name), list(rows)
@@ -186,13 +191,17 @@ class Labels:
             self._by_name[form] = entry.label if same else None
         return None
 
-    def close(self, paths: Collection[str] = ()) -> None:
-        """Finish after the last file: enter the rows with times, and make `segments`.
+    def close(self, paths: Collection[str] = ()) -> list[DataError]:
+        """Finish after the last file: enter the rows with times and those of `pairs`, and make `segments`.
 
         Args:
             paths: Paths of the files of the source, without suffixes. A row that names one of them does not apply to
                 another file of the same bare name.
+
+        Returns:
+            What is wrong with rows, which are left out.
         """
+        problems = self._enter_pairs({form for path in paths for form in name_forms(path)}) if self.pairs else []
         ids, recordings = Counter(s.id for s in self._timed), Counter(s.recordings[0] for s in self._timed if not s.id)
         segments, whole = [], []
         for s in self._timed:
@@ -211,6 +220,18 @@ class Labels:
             whole_name, *bare = name_forms(entry.id)
             if bare and whole_name in paths:
                 self._by_name.update(dict.fromkeys(bare))
+        return problems
+
+    def _enter_pairs(self, names: Collection[str]) -> list[DataError]:
+        """Enter the rows of tables without a header, at least half of which name files of the source."""
+        problems = []
+        for place, rows in self.pairs.items():
+            known = sum(any(form in names for form in name_forms(id)) for _, id, _, _ in rows)
+            if 2 * known >= len(rows) or place == self.options.labels:
+                self.files.add(place)
+                labelled = ((where, id, Label(text or None, split)) for where, id, text, split in rows)
+                problems += [error for where, id, label in labelled if (error := self._register(id, [], label, where))]
+        return problems
 
     def find(self, id: str) -> Label:
         """Find the label of a clip by its id.

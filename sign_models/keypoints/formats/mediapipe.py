@@ -9,13 +9,17 @@ well be SIGNER/TAKE, so that texts are taken from them only where asked for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import permutations
+from typing import Any
 
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats import plausible
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence
 from sign_models.keypoints.formats.containers import read_npy
 from sign_models.keypoints.formats.frame_times import MAX_SPAN_RATIO
 from sign_models.keypoints.formats.source import ReadOptions, Source
@@ -32,6 +36,7 @@ WIDTHS = {
     4 * POSE + 3 * (IRISES + HANDS): ("mediapipe_553", IRISES, 4),
     3 * (POSE + IRISES + HANDS): ("mediapipe_553", IRISES, 3),
 }
+ORDER = ("pose", "face", "left_hand", "right_hand")
 _NUMBERED = re.compile(r"\d+\.npy")
 
 
@@ -78,29 +83,90 @@ def _read(source: Source, options: ReadOptions) -> KeypointSequence:
             wanted="a clip: (frames, numbers), or a folder of its own with 0.npy, 1.npy, ...",
             remedy="rename the files of its frames to their numbers, or put them in one array",
         )
-    layout, faces, width = WIDTHS[frames.shape[1]]
+    return sequence_of(frames, source.id or source.name, options, source.name)
+
+
+def are_vectors(array: Any) -> bool:
+    """Recognise the vectors of a clip.
+
+    Args:
+        array: Any value.
+
+    Returns:
+        Whether it is an array (frames, numbers) of a known width.
+    """
+    return isinstance(array, np.ndarray) and array.ndim == 2 and array.shape[1] in WIDTHS
+
+
+def sequence_of(frames: np.ndarray, id: str, options: ReadOptions, place: str, **metadata: Any) -> KeypointSequence:
+    """Make a sequence of vectors.
+
+    Args:
+        frames: (T, numbers) of a known width.
+        id: Id of the clip.
+        options: What the user says about it.
+        place: What an error message names.
+        **metadata: As for make_sequence.
+
+    Returns:
+        The sequence. `fitting` names other orders of the parts, where they fit clearly better.
+
+    Raises:
+        DataError: The values make no clip.
+    """
+    _, faces, width = WIDTHS[frames.shape[1]]
     lost = np.isnan(frames)
     nan = sum(  # of the landmarks, each of several numbers
         int(np.count_nonzero(part.reshape(len(frames), -1, axes).any(-1)))
         for part, axes in ((lost[:, : width * POSE], width), (lost[:, width * POSE :], 3))
     )
     frames = np.nan_to_num(frames, nan=0.0)
-    body = frames[:, : width * POSE].reshape(len(frames), POSE, width)
-    rest = frames[:, width * POSE :].reshape(len(frames), faces + HANDS, 3)
-    points = np.concatenate([body[..., :2], rest[..., :2]], axis=1)
-    # Only the pose has a score; a face or a hand that was not found is all zeros.
-    found = (rest != 0).any(-1)
-    confidence = np.concatenate([body[..., 3] if width == 4 else (body != 0).any(-1), found], axis=1)
-    return make_sequence(
-        source.id or source.name,
-        points,
-        options,
-        source=source.name,
-        confidence=confidence,
-        layout=layout,
-        unit="normalized",
-        nan=nan,
-    )
+    # The count of numbers tells the layout, and nothing but the places of landmarks their order.
+    array = _landmarks(frames, ORDER, faces, width)
+    try:
+        clip = make_sequence(id, array, options, source=place, nan=nan, **metadata)
+    except DataError as error:
+        if width == 4 and (orders := _fitting(frames)):
+            found, wanted = f"its numbers fit {'; or '.join(orders[:3])}", "pose, face, left_hand, right_hand"
+            raise DataError(found, place=place, wanted=wanted, remedy="save them in that order") from error
+        raise
+    if width == 3 or clip.fitting is None or not plausible.contradiction(clip.points, clip.confidence, clip.layout):
+        return clip
+    return replace(clip, fitting=tuple(_fitting(frames)) or clip.fitting)
+
+
+def _fitting(frames: np.ndarray) -> list[str]:
+    """Names of other orders of the parts in vectors (T, numbers), in which nothing contradicts the layout."""
+    layout, faces, width = WIDTHS[frames.shape[1]]
+    orders = []
+    for order in permutations(part for part in ORDER if faces or part != "face"):
+        array = _landmarks(frames, order, faces, width)
+        points, confidence = array[..., :2], array[..., 3]
+        if is_score(confidence) and not plausible.contradiction(points, confidence, layout):
+            orders.append(f"vectors of {', '.join(order)}")
+    return orders
+
+
+def _landmarks(frames: np.ndarray, order: Sequence[str], faces: int, width: int) -> np.ndarray:
+    """(T, K, 4) x, y, z, confidence in the order of ORDER, of vectors whose parts are in another.
+
+    Args:
+        frames: (T, numbers).
+        order: Parts in the order of the vectors.
+        faces: Landmarks of the face.
+        width: Numbers of a landmark of the pose, whose last of 4 is its confidence. The others have none: a hand that
+            was not found is all zeros.
+    """
+    counts = {"pose": POSE, "face": faces, "left_hand": len(HAND), "right_hand": len(HAND)}
+    parts, begin = {}, 0
+    for part in order:
+        axes = width if part == "pose" else 3
+        end = begin + counts[part] * axes
+        values = frames[:, begin:end].reshape(len(frames), -1, axes)
+        found = values[..., 3:] if axes == 4 else (values != 0).any(-1, keepdims=True)
+        parts[part] = np.concatenate([values[..., :3], found], -1)
+        begin = end
+    return np.concatenate([parts[part] for part in ORDER if part in parts], axis=1)
 
 
 def _frames(source: Source) -> np.ndarray:

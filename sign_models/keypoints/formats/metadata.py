@@ -111,6 +111,8 @@ def checked_rate(fps: Any, source: str) -> float | None:
     """
     if fps is None:
         return None
+    if isinstance(fps, np.ndarray | np.generic) and fps.size == 1:
+        fps = fps.item()
     if not isinstance(fps, int | float) or not (fps == 0 or MIN_FPS <= fps <= MAX_FPS):
         raise DataError(
             "a frame rate that is no number of frames a second",
@@ -137,7 +139,7 @@ def checked_string(value: Any, what: str, source: str) -> str | None:
     """
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, int):
+    if isinstance(value, int | np.integer):
         return str(value)
     raise DataError(
         f"a {what} that is a {type(value).__name__}",

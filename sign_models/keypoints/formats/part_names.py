@@ -20,7 +20,7 @@ _LEFT = (
     "левой левый lewa lewej venstre vanster sol 左 왼쪽 왼"
 ).split()
 _RIGHT = (
-    "right rgt droite droit rechte rechter rechts derecha derecho direita direito destra destro dx правая "
+    "right rgt droite droit rechte rechter rechts derecha derecho der direita direito destra destro dx правая "
     "правой правый prawa prawej hoyre hojre hoger sag 右 오른쪽 오른"
 ).split()
 _HAND = "hand main mano mao fingers finger palm рука кисть руки dlon reka el 手 손".split()
@@ -164,6 +164,20 @@ def is_generic(name: str) -> bool:
     """
     words = set(_words(name))
     return (bool(words) and words <= _FILLERS) or parsed(name) is not None
+
+
+def names_no_clip(name: str) -> bool:
+    """Tell names that two arrays of one clip may have: "raw" and "normalized", "pose" and "pose_world".
+
+    Args:
+        name: The name of an array.
+
+    Returns:
+        Whether it says nothing of the clip, nor of a hand, after which signs may be called ("left").
+    """
+    rest = "_".join(word for word in _words(name) if word != "world")
+    found = parsed(rest)
+    return not rest or (is_generic(rest) and not (found and found.part in HANDS))
 
 
 def are_named(names: Iterable[str]) -> bool:

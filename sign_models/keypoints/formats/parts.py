@@ -324,11 +324,6 @@ def _check_other(key: Any, value: Any, place: str) -> None:
 
 def _array(value: Any, part: str, place: str) -> np.ndarray:
     """Convert to (T, K, C): from (T, K, C), (T, K * C), or a list whose entries are empty or null in some frames."""
-    if isinstance(value, list):
-        whole = next((frame for frame in value if isinstance(frame, list) and frame), None)
-        if whole is not None:
-            unseen = (np.asarray(whole, np.float64) * 0).tolist() if _is_numeric(whole) else whole
-            value = [frame if isinstance(frame, list) and frame else unseen for frame in value]
     array = as_numbers(value, place)
     if array.ndim == 2:
         fits = [(k, c) for k in LANDMARKS[part] for c in (2, 3, 4) if k * c == array.shape[1]]
@@ -339,13 +334,6 @@ def _array(value: Any, part: str, place: str) -> np.ndarray:
         wanted = f"(frames, {counts}, 2 to 4)"
         raise DataError(f"shape {array.shape}", place=place, wanted=wanted, remedy="see docs/formats/parts.md")
     return array
-
-
-def _is_numeric(value: Any) -> bool:
-    try:
-        return np.asarray(value).dtype.kind in "iuf"
-    except (ValueError, TypeError):
-        return False
 
 
 def _join(
@@ -365,8 +353,9 @@ def _join(
     names: list[str] = []
     for part in PARTS:
         if part in arrays:
-            xy, scores_of_part, _, nan = split_channels(arrays[part], (sure or {}).get(part), f"{place}: {part}")
-            points.append(xy)
+            xy, scores_of_part, depth, nan = split_channels(arrays[part], (sure or {}).get(part), f"{place}: {part}")
+            deep = np.zeros(xy.shape[:2], np.float32) if depth is None else np.nan_to_num(depth)
+            points.append(np.concatenate([xy, deep[..., None]], 2))
             scores.append(scores_of_part)
             unseen += nan
             names += LANDMARKS[part][arrays[part].shape[1]]

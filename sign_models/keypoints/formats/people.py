@@ -19,11 +19,12 @@ def signer_in_frames(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: 
     """Select the signer in numbered frames.
 
     Args:
-        frames: Number of each frame and its people, (K, 3) each: x, y, confidence. A missing number is an unseen frame.
+        frames: Number of each frame and its people, (K, 3 or 4) each: x, y, z where there is a depth, confidence. A
+            missing number is an unseen frame.
         place: What an error message names.
 
     Returns:
-        (T, K, 2) points and (T, K) confidence, from the first number to the last.
+        (T, K, 2 or 3) points and (T, K) confidence, from the first number to the last.
 
     Raises:
         DataError: A number is repeated, too many are missing, nobody is seen, or people have different landmarks.
@@ -44,11 +45,12 @@ def signer_in_frames(frames: Sequence[tuple[int, Sequence[np.ndarray]]], place: 
         found = f"people of {', '.join(map(str, sorted(counts)))} landmarks" if counts else "nobody in any frame"
         raise DataError(found, place=place, wanted="people with the same landmarks", remedy="leave the clip out")
     width = min(max(len(people) for _, people in frames), MAX_PEOPLE)
-    values = np.zeros((length, width, counts.pop(), 3), np.float32)
+    channels = next(person.shape[1] for _, people in frames for person in people)
+    values = np.zeros((length, width, counts.pop(), channels), np.float32)
     for number, people in frames:
         for p, person in enumerate(people[:MAX_PEOPLE]):
             values[number - first, p] = person
-    return follow_signer(values[..., :2], values[..., 2])
+    return follow_signer(values[..., :-1], values[..., -1])
 
 
 def follow_signer(points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

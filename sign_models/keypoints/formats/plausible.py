@@ -1,4 +1,4 @@
-"""Plausibility of a layout that was chosen by the count of landmarks: heads above shoulders, hands at wrists.
+"""Plausibility of a layout that was chosen by the count of landmarks: heads, arms and hands are where they belong.
 
 Medians over frames are checked, so that a few failures of the detector decide nothing.
 """
@@ -8,24 +8,90 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from itertools import permutations
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.layouts import BY_COUNT, LAYOUTS, names_of
+from sign_models.keypoints.formats.layout_orders import orders_beside
+from sign_models.keypoints.layouts import BY_COUNT, names_of
 
 log = logging.getLogger(__name__)
 
 MAX_FRAME_STEP = 1.5  # movement of a landmark between frames, as a share of its distance to the next landmark
-MIN_TIMES_NEARER = (
-    3  # another order fits clearly better if it brings the farther hand so many times nearer to its wrist
-)
+MIN_TIMES_NEARER = 3  # another order fits clearly better if it brings a hand so many times nearer to its wrist
 MIN_FRAMES = 3  # with both landmarks of a check
-MAX_HAND_TO_OTHER = (
-    0.5  # ratio of a hand's distances to the other wrist and to its own, below which it is at the wrong arm
-)
-MAX_WRIST_GAP = 0.5  # distance of a hand's wrist from the body's, as a share of the height above the hips
+MAX_FRAMES = 32  # of a clip that are looked at
+MAX_HAND_TO_OTHER = 0.5  # ratio of a hand's distances to the other wrist and to its own: below, it is at the wrong arm
+# In units of the body: the width of the shoulders or the height of the head above them, whichever is more.
+MAX_ARM = 2.5  # from the shoulder to the elbow, from the elbow to the wrist. Of 1,025 real clips at most 1.8
+MAX_WRIST_GAP = 0.75  # from a hand's wrist to the body's. Of these clips at most 0.47
+MAX_USUAL_GAP = 0.3  # beyond it, other orders are tried. Of these clips 0.4 %
+_SIDES = ("left", "right")
+
+
+def _pairs() -> dict[str, tuple[str, str]]:
+    """Pairs of landmarks whose distances are checked."""
+    found = {
+        "shoulders": ("body.right_shoulder", "body.left_shoulder"),
+        "hands": ("left_hand.wrist", "right_hand.wrist"),
+    }
+    for side, other in zip(_SIDES, _SIDES[::-1], strict=True):
+        body, hand = f"body.{side}_", f"{side}_hand.wrist"
+        for head in ("body.nose", f"{body}eye", "face.nose_tip"):
+            found[f"{side} {head}"] = (head, f"{body}shoulder")
+        found[f"{side} hip"] = (f"{body}shoulder", f"{body}hip")
+        found[f"{side} upper arm"] = (f"{body}shoulder", f"{body}elbow")
+        found[f"{side} forearm"] = (f"{body}elbow", f"{body}wrist")
+        found[f"{side} gap"] = (hand, f"{body}wrist")
+        found[f"{side} other gap"] = (hand, f"body.{other}_wrist")
+    return found
+
+
+_PAIRS = _pairs()
+
+
+class Found(NamedTuple):
+    """How far apart two landmarks are.
+
+    Attributes:
+        x: Median of the distance to the right.
+        y: Median of the distance down.
+        length: Median distance.
+    """
+
+    x: float
+    y: float
+    length: float
+
+
+@lru_cache(2**10)
+def _places(names: tuple[str, ...]) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Keys of the pairs that an order has, and the places of both landmarks, (P,) each."""
+    place = {name: i for i, name in enumerate(names)}
+    keys = tuple(key for key, (a, b) in _PAIRS.items() if a in place and b in place)
+    ends = np.array([[place[name] for name in _PAIRS[key]] for key in keys], np.int64).reshape(-1, 2)
+    return keys, ends[:, 0], ends[:, 1]
+
+
+def _measured(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> dict[str, Found]:
+    """How far apart the pairs are that an order has and that are seen together."""
+    keys, first, second = _places(names)
+    both = (confidence[:, first] > 0) & (confidence[:, second] > 0)
+    counts = both.sum(0)
+    steps = points[:, second] - points[:, first]
+    values = np.concatenate([steps, np.hypot(steps[..., 0], steps[..., 1])[..., None]], -1)
+    ordered = np.sort(np.where(both[..., None], values, np.inf), axis=0)
+    columns = np.arange(len(keys))
+    low, high = np.maximum(counts - 1, 0) // 2, np.minimum(counts // 2, len(points) - 1)
+    medians = (ordered[low, columns] + ordered[high, columns]) / 2
+    enough = min(MIN_FRAMES, len(points))
+    return {
+        key: Found(*median)
+        for key, median, count in zip(keys, medians.tolist(), counts.tolist(), strict=True)
+        if count >= enough
+    }
 
 
 def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> tuple[str, ...]:
@@ -40,29 +106,40 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
         place: What messages name.
 
     Returns:
-        Orders of landmarks that fit clearly better, the best first: they contradict nothing, and the hands are much
-        nearer to the body's wrists.
+        Orders of landmarks that fit clearly better, the best first: they contradict nothing, and where only the hands
+        speak against this order, those are much nearer to the body's wrists.
 
     Raises:
         DataError: The array is (landmarks, frames, channels), whose frames were taken for landmarks.
     """
     _check_axes(points, confidence, layout, place)
+    step = -(-len(points) // MAX_FRAMES)
+    points, confidence = points[::step], confidence[::step]
     names = names_of(layout)
-    wrong = _wrong(points, confidence, names)
-    if not wrong:
+    own = _measured(points, confidence, names)
+    wrong, gap, body = _wrong(own), max(_gaps(own), default=0.0), _size(own)
+    lost = not body and not wrong and "body.left_shoulder" in names
+    if not (wrong or lost or gap > MAX_USUAL_GAP * body):
         return ()
-    fitting = [(o, order) for o, order in _others(layout, names) if _wrong(points, confidence, order) == ""]
-    message = f"{len(names)} landmarks, taken for layout {layout!r}, but {wrong}"
-    if fitting:
-        better = "; or ".join(name for name, _ in fitting[:3])
-        log.warning("%s: %s; what fits: %s; name the layout (--layout)", place, message, better)
-    else:
-        log.warning("%s: %s, and no order that we know fits; name the layout if it is right", place, message)
-    own = _gaps(points, confidence, names)
-    found = [
-        (max(gaps), name) for name, order in fitting if len(gaps := _gaps(points, confidence, order)) >= len(own) > 0
-    ]
-    return tuple(name for gap, name in sorted(found) if gap * MIN_TIMES_NEARER < max(own))
+    by_hands = not lost and (not wrong or "hand is" in wrong)
+    fitting: list[tuple[float, str]] = []
+    better: list[tuple[float, str]] = []
+    for order in orders_beside(layout):
+        found = _measured(order.turn(points), confidence, order.names)
+        if _wrong(found) or (lost and not _size(found)):
+            continue
+        gaps = _gaps(found)
+        fitting.append((max(gaps, default=0.0), order.name))
+        if not by_hands or (fitting[-1][0] * MIN_TIMES_NEARER < gap and len(gaps) >= len(_gaps(own))):
+            better.append(fitting[-1])
+    named = [name for _, name in sorted(better or fitting, key=lambda one: one[0])]
+    if wrong and named:
+        told = f"but {wrong}; what fits: {'; or '.join(named[:3])}; name the layout (--layout)"
+        log.warning("%s: %d landmarks, taken for layout %r, %s", place, len(names), layout, told)
+    elif wrong:
+        told = f"but {wrong}, and no order that we know fits; name the layout if it is right"
+        log.warning("%s: %d landmarks, taken for layout %r, %s", place, len(names), layout, told)
+    return tuple(named) if better else ()
 
 
 def _check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
@@ -87,16 +164,56 @@ def _check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: 
         )
 
 
-def _gaps(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> list[float]:
-    """Median distance of each hand's wrist from the body's, of hands that are seen."""
-    found = []
-    for side in ("left", "right"):
-        if {wrists := f"{side}_hand.wrist", arm := f"body.{side}_wrist"} <= set(names):
-            hand, body = names.index(wrists), names.index(arm)
-            both = (confidence[:, hand] > 0) & (confidence[:, body] > 0)
-            if both.sum() >= min(MIN_FRAMES, len(points)):
-                found.append(float(np.median(np.hypot(*(points[both, hand] - points[both, body]).T))))
-    return found
+def contradiction(points: np.ndarray, confidence: np.ndarray, layout: str) -> str:
+    """Find what contradicts a layout in a clip.
+
+    Args:
+        points: (T, K, 2), y down.
+        confidence: (T, K).
+        layout: Name of the layout.
+
+    Returns:
+        What is where it cannot be, or "".
+    """
+    step = -(-len(points) // MAX_FRAMES)
+    return _wrong(_measured(points[::step], confidence[::step], names_of(layout)))
+
+
+def _wrong(found: dict[str, Found]) -> str:
+    """What contradicts an order of landmarks, or ""."""
+    for side in _SIDES:
+        for head in ("body.nose", f"body.{side}_eye", "face.nose_tip"):
+            if (down := found.get(f"{side} {head}")) and down.y < 0:
+                return f"the {side} shoulder is above the {head.partition('.')[2].replace('_', ' ')}"
+        if (down := found.get(f"{side} hip")) and down.y < 0:
+            return f"the {side} hip is above the {side} shoulder"
+    body = _size(found)
+    for side in _SIDES:
+        for arm, ends in (("upper arm", ("shoulder", "elbow")), ("forearm", ("elbow", "wrist"))):
+            if body and (length := found.get(f"{side} {arm}")) and length.length > MAX_ARM * body:
+                return f"the {side} {ends[1]} is far from the {side} {ends[0]}"
+    if (across := found.get("shoulders")) and across.x < -across.length / 2:
+        return "the shoulders are at each other's sides"
+    if "shoulders" not in found and (across := found.get("hands")) and across.x > across.length / 2:
+        return "the hands are at each other's sides"
+    for side, other in zip(_SIDES, _SIDES[::-1], strict=True):
+        own, far = found.get(f"{side} gap"), found.get(f"{side} other gap")
+        if own and far and np.hypot(far.x, far.y) < MAX_HAND_TO_OTHER * np.hypot(own.x, own.y):
+            return f"the {side} hand is at the {other} wrist"
+        if own and body and own.length > MAX_WRIST_GAP * body:
+            return f"the {side} hand is far from the {side} wrist"
+    return ""
+
+
+def _size(found: dict[str, Found]) -> float:
+    """Width of the shoulders or height of the head above them, whichever is more."""
+    heads = [one.y for key, one in found.items() if key.endswith(("nose", "eye", "nose_tip"))]
+    return max([found["shoulders"].length, *heads]) if "shoulders" in found else 0.0
+
+
+def _gaps(found: dict[str, Found]) -> list[float]:
+    """Distance of each hand's wrist from the body's, of hands that are seen."""
+    return [found[key].length for side in _SIDES if (key := f"{side} gap") in found]
 
 
 class Doubts:
@@ -144,10 +261,11 @@ class Doubts:
             if most:
                 raise DataError(
                     f"{fitting[most[0]]} of {self._clips[layout]} clips, taken for layout {layout!r} by their count of "
-                    f"landmarks, fit {'; or '.join(most)} clearly better: their hands are at their wrists then",
+                    f"landmarks, fit {'; or '.join(most)} clearly better: head, arms and hands are in place then",
                     place=place,
                     wanted="the layout that the files have",
-                    remedy=f"give --layout: a name or a YAML file (docs/formats/layouts.md); {layout} if it is right",
+                    remedy=f"give --layout: a name or a YAML file (docs/formats/layouts.md); {layout} if it is right. "
+                    "Axes that are exchanged or turned have to be mended in the files",
                 )
 
     def _check_parts(self, place: str) -> None:
@@ -162,53 +280,3 @@ class Doubts:
                         wanted="parts named pose, left_hand, right_hand, face",
                         remedy="rename keys, files or folders (docs/formats/parts.md); clips of their own import apart",
                     )
-
-
-def _others(layout: str, names: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
-    """Layouts of the same count, and the parts of this one in every other order."""
-    known = [(f"layout {n!r}", order) for n, order in LAYOUTS.items() if len(order) == len(names) and n != layout]
-    blocks: dict[str, tuple[str, ...]] = {}
-    for name in names:
-        part = name.partition(".")[0]
-        blocks[part] = (*blocks.get(part, ()), name)
-    if 1 < len(blocks) <= 4 and tuple(n for block in blocks.values() for n in block) == names:
-        for order in permutations(blocks):
-            if order != tuple(blocks):
-                known.append((f"the order {', '.join(order)}", tuple(n for part in order for n in blocks[part])))
-    return known
-
-
-def _wrong(points: np.ndarray, confidence: np.ndarray, names: tuple[str, ...]) -> str:
-    """What contradicts this order of landmarks, or ""."""
-    place = {name: i for i, name in enumerate(names)}
-
-    def between(a: str, b: str) -> np.ndarray | None:
-        """Median of b - a (2,), None if they are seldom seen together."""
-        if a not in place or b not in place:
-            return None
-        both = (confidence[:, place[a]] > 0) & (confidence[:, place[b]] > 0)
-        if both.sum() < min(MIN_FRAMES, len(points)):
-            return None
-        return _median(points[both, place[b]] - points[both, place[a]])
-
-    heights = [abs(d[1]) for s in ("left", "right") if (d := between("body.nose", f"body.{s}_shoulder")) is not None]
-    for side in ("left", "right"):
-        for head in ("nose", f"{side}_eye"):
-            if (down := between(f"body.{head}", f"body.{side}_shoulder")) is not None and down[1] < 0:
-                return f"the {side} shoulder is above the {head.replace('_', ' ')}"
-    for side, other in (("left", "right"), ("right", "left")):
-        own, far = (between(f"{side}_hand.wrist", f"body.{arm}_wrist") for arm in (side, other))
-        if own is None or far is None:
-            continue
-        gap, across = float(np.hypot(*own)), float(np.hypot(*far))
-        if across < MAX_HAND_TO_OTHER * gap:
-            return f"the {side} hand is at the {other} wrist"
-        if heights and gap > MAX_WRIST_GAP * 4 * max(heights):
-            return f"the {side} hand is far from the {side} wrist"
-    return ""
-
-
-def _median(values: np.ndarray) -> np.ndarray:
-    """Median (C,) of (N, C). np.median takes ten times as long for the few frames of a clip."""
-    ordered, count = np.sort(values, axis=0), len(values)
-    return np.asarray((ordered[(count - 1) // 2] + ordered[count // 2]) / 2)

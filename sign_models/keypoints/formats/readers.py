@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 from sign_models.errors import DataError
@@ -29,9 +30,10 @@ from sign_models.keypoints.formats import (
 )
 from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import ClipReader
-from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source
+from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source, stem_of
 from sign_models.keypoints.isolation import at_work
 
+MAX_NAMED_FILES = 4  # of a folder that holds no keypoints
 WALK = "folder"  # first part of a key of `at_work` for a folder that is listed
 COMPANION_SUFFIXES = (".files", ".text")  # of files that `skels` reads together with its own
 
@@ -63,7 +65,7 @@ READERS: tuple[Reader, ...] = (
     Reader("openpose", "folders of OpenPose's JSON frames", openpose.detect, openpose.read),
     Reader("mmpose", "MMPose's, RTMPose's or Sapiens' JSON predictions", mmpose.detect, mmpose.read),
     Reader("results", "MediaPipe's results in JSON, or frames with numbers", results.detect, results.read),
-    Reader("alphapose", "AlphaPose's JSON results", alphapose.detect, alphapose.read),
+    Reader("alphapose", "AlphaPose's or COCO's JSON results", alphapose.detect, alphapose.read),
     Reader("mediapipe", "MediaPipe vectors of 225 to 1692 numbers, .npy", mediapipe.detect, mediapipe.read),
     Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
     Reader("skels", ".skels lines", skels.detect, skels.read),
@@ -101,7 +103,7 @@ def source_at(path: Path | str) -> Source:
     check_regular(path)
     if path.is_file() and not path.stat().st_size:
         raise DataError("is empty", place=path.name, wanted="a file of keypoints", remedy="copy or export it again")
-    return Source(str(path), path.name, "" if path.is_dir() else path.stem, path.is_dir())
+    return Source(str(path), path.name, "" if path.is_dir() else stem_of(path.name), path.is_dir())
 
 
 def find_reader(source: Source) -> Reader | None:
@@ -188,8 +190,11 @@ def clips(part: Source, options: ReadOptions) -> Iterator[ClipReader]:
         A function for each clip, which reads it. Nothing if no reader knows the part.
 
     Raises:
-        DataError: The part is a MATLAB file, or is broken.
+        DataError: The part is a MATLAB file or a pointer of Git LFS, or is broken.
     """
+    if part.kind == "lfs":
+        found, wanted = "is a pointer of Git LFS, not the file", "the file itself"
+        raise DataError(found, place=part.name, wanted=wanted, remedy="run `git lfs pull` in its repository")
     if part.kind == "mat":
         raise DataError(
             "is a MATLAB file",
@@ -269,5 +274,9 @@ def unknown_error(source: Source) -> DataError:
         The error, which lists the formats.
     """
     known = "; ".join(reader.description for reader in READERS)
-    found = "a folder without a file of keypoints" if source.is_folder else f"a file of kind {source.kind!r}"
+    found = f"a file of kind {source.kind!r}"
+    if source.is_folder:
+        names = list(islice((part.name for part in parts(source) if isinstance(part, Source)), MAX_NAMED_FILES))
+        held = f", but {', '.join(name[:40] for name in names)}" if names else ""
+        found = f"a folder without a file of keypoints{held}"
     return DataError(found, place=source.name, wanted=known, remedy="see docs/formats for each layout")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import mediapipe
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels
 from sign_models.keypoints.formats.columns import GROUP as SIGNERS
 from sign_models.keypoints.formats.columns import SPLIT, TEXT, check_texts, first_of
@@ -144,13 +145,22 @@ def _fields(tree: Any, key: Any, place: str) -> dict[str, Any]:
         )
     fields = {name: value[name] for name in ("layout", "fps", "unit", "size", "text", "split") if name in value}
     for name, synonyms in (("keypoints", KEYPOINTS), ("confidence", CONFIDENCE), ("group", GROUP)):
-        fields[name] = next((value[synonym] for synonym in synonyms if synonym in value), None)
+        fields[name] = _single(next((value[synonym] for synonym in synonyms if synonym in value), None))
     if fields.get("text") is None:
         check_texts(map(str, value), place)
     for name, columns in (("text", TEXT), ("split", SPLIT), ("group", SIGNERS)):  # "label": "tea"
         if fields.get(name) is None and (column := first_of(map(str, value), columns)):
-            fields[name] = text if isinstance(text := value.get(column), str) and text.strip() else None
+            known = value.get(column)
+            is_number = isinstance(known, int | np.integer) and not isinstance(known, bool)
+            fields[name] = known if is_number or (isinstance(known, str) and known.strip()) else None
     return fields
+
+
+def _single(value: Any) -> Any:
+    """The value of a mapping with one, such as a group of HDF5."""
+    while isinstance(value, Mapping) and len(value) == 1:
+        value = value[next(iter(value))]
+    return value
 
 
 def _beside(value: Any) -> dict[str, Any]:
@@ -189,9 +199,11 @@ def _clip(
     keypoints = as_numbers(fields.pop("keypoints"), place)
     if fields.get("confidence") is None:
         _check_third_channel(keypoints, id, place, kinds)
-    given = {name: value for name, value in fields.items() if value is not None}
+    given = {**header, **{name: value for name, value in fields.items() if value is not None}}
     beside = _beside(tree if key is None else tree[key])
-    return make_sequence(id, keypoints, options, source=place, beside=beside, **{**header, **given})
+    if mediapipe.are_vectors(keypoints) and given.get("confidence") is None:
+        return mediapipe.sequence_of(keypoints, id, options, place, beside=beside, **given)
+    return make_sequence(id, keypoints, options, source=place, beside=beside, **given)
 
 
 def _check_third_channel(array: np.ndarray, id: str, place: str, kinds: dict[bool, str]) -> None:

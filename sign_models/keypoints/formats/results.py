@@ -17,15 +17,15 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
-from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
-from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, first_of, normal_name
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence
+from sign_models.keypoints.formats.columns import FRAME_KEY, GROUP, SPLIT, TEXT, first_of, normal_name
 from sign_models.keypoints.formats.containers import read_json
 from sign_models.keypoints.formats.frame_times import Times, of_frames
-from sign_models.keypoints.formats.part_names import PARTS, part_of
+from sign_models.keypoints.formats.part_names import PARTS, are_named, part_of
 from sign_models.keypoints.formats.parts import LANDMARKS
 from sign_models.keypoints.formats.people import MAX_PEOPLE, signer_in_frames
 from sign_models.keypoints.formats.source import ReadOptions, Source
-from sign_models.keypoints.landmarks import MEDIAPIPE_POSE
+from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 from sign_models.keypoints.layouts import name_of
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -34,8 +34,9 @@ KEYPOINTS = ("keypoints", "landmarks", "points", "joints", "pose", "keypoint")
 HANDS = ("hands", "hand", "hand_landmarks", "handlandmarks", "multi_hand_landmarks", "multihandlandmarks")
 SIDES = ("handedness", "handednesses", "multi_handedness", "multihandedness")
 _PROBED_FRAMES = 16
+_POSE_NAMES = tuple(name.removeprefix("body.") for name in MEDIAPIPE_POSE)
 _WRISTS = tuple(MEDIAPIPE_POSE.index(f"body.{side}_wrist") for side in ("left", "right"))
-Frame = dict[str, list[np.ndarray]]  # (K, 3) x, y, score of each person, by part, or "all" for a whole layout
+Frame = dict[str, list[np.ndarray]]  # (K, 4) x, y, z, score of each person, by part, or "all" for a whole layout
 
 
 def detect(source: Source) -> bool:
@@ -45,13 +46,17 @@ def detect(source: Source) -> bool:
         source: File or folder.
 
     Returns:
-        Whether a JSON file has frames of landmarks, or a folder has such files.
+        Whether a JSON file has frames of landmarks, a pickle a list of frames in parts, or a folder has such files.
 
     Raises:
         DataError: The file is broken.
     """
     if source.kind == "json" and _frames(source.tree) is not None:
         return True
+    if source.kind == "pickle" and isinstance(source.tree, list) and source.tree:
+        some = source.tree[:_PROBED_FRAMES]
+        named = all(isinstance(frame, Mapping) and are_named(map(str, frame)) for frame in some)
+        return named and _frames(source.tree) is not None
     return isinstance(source.first_frame, Mapping) and _is_frame(source.first_frame)
 
 
@@ -80,8 +85,10 @@ def _read_files(pictures: numbered.FrameFiles, options: ReadOptions) -> Keypoint
 def _frames(tree: Any) -> list[tuple[int | None, Any]] | None:
     """Number, or None without one, and content of every frame. None if the tree is something else."""
     if isinstance(tree, Mapping):
-        if tree and all(isinstance(key, str) and key.isdecimal() for key in tree):
-            found: list[tuple[int | None, Any]] = [(int(key), frame) for key, frame in tree.items()]
+        keys = [FRAME_KEY.fullmatch(str(key)) for key in tree]
+        if keys and all(keys) and len({key["before"] for key in keys if key}) == 1:
+            numbered_frames = zip(keys, tree.values(), strict=True)
+            found: list[tuple[int | None, Any]] = [(int(key["number"]), frame) for key, frame in numbered_frames if key]
             return found if any(_is_frame(frame, bare=True) for _, frame in found[:_PROBED_FRAMES]) else None
         held = next(
             (tree[name] for name in tree if normal_name(name) in FRAMES and isinstance(tree[name], list | dict)), None
@@ -114,12 +121,24 @@ def _kind(name: Any) -> str | None:
 def _sets(value: Any) -> list[Any]:
     """Landmarks of each person or hand, as lists of points. Numbers in lists of lists are frames and not people."""
     if isinstance(value, Mapping):
-        value = value.get("landmark", value.get("landmarks"))
+        value = _in_order(value) or value.get("landmark", value.get("landmarks"))
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if not isinstance(value, list) or not value:
         return []
     if _is_point(value[0]):
         return [value]
     return [found for one in value[:MAX_PEOPLE] for found in _sets(one) if isinstance(found[0], Mapping)]
+
+
+def _in_order(points: Mapping[str, Any]) -> list[Any] | None:
+    """Points by name or number, {"NOSE": point, ...} or {"0": point, ...}, in their order. None for another mapping."""
+    if not points or not all(map(_is_point, points.values())):
+        return None
+    keys = {str(key).lower(): key for key in points}
+    numbers = [str(number) for number in range(len(points))]
+    order = next((names for names in (_POSE_NAMES, HAND, numbers) if set(names) == set(keys)), None)
+    return [points[keys[name]] for name in order] if order else None
 
 
 def _is_point(point: Any) -> bool:
@@ -129,27 +148,41 @@ def _is_point(point: Any) -> bool:
 
 
 def _array(points: list[Any], scored: bool, place: str) -> np.ndarray:
-    """Convert points to (K, 3) x, y, score. `scored`: whether scores are used, since those of hands are always 0."""
+    """Convert points to (K, 4) x, y, z, score. The score is NaN where the third of three numbers may be one.
+
+    `scored`: whether scores are used, since those of hands are always 0.
+    """
+    fields: list[str] = []
     if isinstance(points[0], Mapping):
-        names = [name for name in ("visibility", "score", "confidence") if name in points[0]] if scored else []
-        rows: list[Any] = [
-            [one.get("x"), one.get("y"), *(one.get(name) for name in names[:1])] if isinstance(one, Mapping) else one
-            for one in points
-        ]
-    else:
-        rows = points
-    array = as_numbers(rows, place)
+        scores = [name for name in ("visibility", "score", "confidence") if name in points[0]] if scored else []
+        fields = ["x", "y", *(["z"] if isinstance(points[0].get("z"), int | float) else []), *scores[:1]]
+        points = [[one.get(name) for name in fields] if isinstance(one, Mapping) else one for one in points]
+    array = as_numbers(points, place)
     if array.ndim != 2 or array.shape[1] not in (2, 3, 4):
         raise DataError(
             f"landmarks of shape {array.shape}", place=place, wanted="(K, 2 to 4)", remedy="export it again"
         )
     seen = (array[:, :2] != 0).any(1).astype(np.float64)
-    last = array[:, -1] if isinstance(points[0], list) and array.shape[1] > 2 else None
-    if isinstance(points[0], Mapping) and array.shape[1] == 3:
-        last = array[:, 2] if array[:, 2].any() else None
-    elif last is not None and array.shape[1] == 3 and not (last.min() >= 0 and last.max() <= 1.1):
-        last = None  # a depth
-    return np.column_stack([array[:, :2], seen if last is None else last]).astype(np.float32)
+    has_z = "z" in fields if fields else array.shape[1] > 2
+    depth, last = array[:, 2] if has_z else np.zeros(len(array)), array[:, -1]
+    if not fields:
+        score = (seen, np.full(len(array), np.nan), last)[array.shape[1] - 2]  # NaN: _tell_thirds will tell
+    else:
+        score = last if fields[-1] not in "xyz" and last.any() else seen
+    return np.column_stack([array[:, :2], depth, score]).astype(np.float32)
+
+
+def _tell_thirds(frames: list[Frame]) -> None:
+    """Where landmarks have three numbers and no names, tell by all frames of a part whether the third is a score."""
+    for part in {part for frame in frames for part in frame}:
+        unknown = [array for frame in frames for array in frame.get(part, ()) if np.isnan(array[:, 3]).any()]
+        thirds = np.concatenate([array[:, 2] for array in unknown]) if unknown else np.zeros(0)
+        if thirds.any() and is_score(thirds):
+            for array in unknown:
+                array[:, 3], array[:, 2] = array[:, 2], 0
+        for array in unknown:
+            unseen = np.isnan(array[:, 3])
+            array[unseen, 3] = (array[unseen, :2] != 0).any(1)
 
 
 def _frame(frame: Any, place: str) -> Frame:
@@ -163,6 +196,9 @@ def _frame(frame: Any, place: str) -> Frame:
     for name in frame:
         kind = _kind(name)
         sets = _sets(frame[name]) if kind else []
+        if kind and not sets and _holds_something(frame[name]):
+            wanted = 'a list of points, {"x": ..., "y": ...} or [x, y, ...], or null where nothing was found'
+            raise DataError(f"{str(name)[:40]!r} holds no list of points", place=place, wanted=wanted)
         arrays = [_array(points, kind in ("pose", "all"), f"{place}: {name}") for points in sets]
         if kind == "all" and arrays and len(arrays[0]) == len(MEDIAPIPE_POSE):
             kind = "pose"
@@ -178,6 +214,15 @@ def _frame(frame: Any, place: str) -> Frame:
         for side, hand in _placed(hands, sides, next(iter(found.get("pose", [])), None), place):
             found.setdefault(f"{side}_hand", []).append(hand)
     return found
+
+
+def _holds_something(value: Any) -> bool:
+    """Whether a value has any number in it: what was not found is null, empty, or lists of these."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_something, value.values()))
+    if isinstance(value, list | np.ndarray):
+        return any(map(_holds_something, value))
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 def _sides(frame: Mapping[str, Any]) -> list[str]:
@@ -222,6 +267,7 @@ def _read(
     frames: Sequence[tuple[int | None, Any]], tree: Any, id: str, place: str, options: ReadOptions
 ) -> KeypointSequence:
     found = [_frame(frame, f"{place}: frame {i}") for i, (_, frame) in enumerate(frames)]
+    _tell_thirds(found)
     numbers, fps = _times(frames, tree, place)
     layout, sizes = _layout(found, place)
     people = []
@@ -258,9 +304,9 @@ def _layout(frames: list[Frame], place: str) -> tuple[str | None, dict[str, int]
 
 
 def _person(frame: Frame, sizes: dict[str, int], p: int) -> np.ndarray:
-    """Landmarks (K, 3) of a person. Parts that were not found are unseen."""
+    """Landmarks (K, 4) of a person. Parts that were not found are unseen."""
     found = {part: sets[p] for part, sets in frame.items() if p < len(sets)}
-    return np.concatenate([found.get(part, np.zeros((size, 3), np.float32)) for part, size in sizes.items()])
+    return np.concatenate([found.get(part, np.zeros((size, 4), np.float32)) for part, size in sizes.items()])
 
 
 def _times(frames: Sequence[tuple[int | None, Any]], tree: Any, place: str) -> Times:

@@ -22,11 +22,12 @@ from sign_models.keypoints.formats.encodings import head_text, is_text
 from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.sequence import Unit
 
-Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "hdf5", "mat", "text", "unknown"]
+Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "hdf5", "mat", "lfs", "text", "unknown"]
 
 HEAD_BYTES = 4096  # by which the kind of a file is recognised
 MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
 MAGIC |= {b"\x89HDF\r\n\x1a\n": "hdf5", b"MATLAB 5.0 MAT-file": "mat", b"MATLAB 7.3 MAT-file": "mat"}
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 SUFFIXES: dict[str, Kind] = {
     ".pkl": "pickle", ".pickle": "pickle", ".json": "json", ".npz": "npz", ".npy": "npy", ".parquet": "parquet",
     ".h5": "hdf5", ".hdf5": "hdf5", ".mat": "mat",
@@ -34,10 +35,25 @@ SUFFIXES: dict[str, Kind] = {
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".psv", ".skels", ".files", ".text")
 # Pickles of protocol 0 and 1 have no magic bytes: a container or a class by its full name, then its place in the memo.
 _OLD_PICKLE = re.compile(rb"\(*(?:[\]}]|\([ldt]?|c[\w.]+\r?\n\w+\r?\n)(?:p\d+\r?\n|q[\x00-\x08])")
+# An object with a key, or a list of objects, lists, numbers, texts or constants. "[section]" and "{id}" begin others.
+_JSON = re.compile(r"\s*(\{\s*(\"|\}|$)|\[\s*([\[{\"\]\d-]|null|true|false|NaN|$))")
 POSE_VERSIONS = (0.0, 0.1, 0.2)
 # A file of one frame: NAME_000012.json, NAME_000012_keypoints.json, 12.npy.
 NUMBERED = re.compile(r"(?P<clip>.*?)[_.-]?(?P<number>\d{1,15})(_keypoints)?\.json|\d{1,15}\.npy")
 MAX_PROBED_FILES = 16  # files of frames by which a folder is recognised: the first ones may be empty
+
+
+def stem_of(name: str) -> str:
+    """Remove the ending of a file's name, and the one before ".gz": "a.json.gz" is "a".
+
+    Args:
+        name: Name of a file.
+
+    Returns:
+        What is left, or the whole name where nothing would be.
+    """
+    whole = name[: -len(".gz")] if name.lower().endswith(".gz") and "." in name[1 : -len(".gz")] else name
+    return whole if whole.endswith(".") else whole.rpartition(".")[0] or whole
 
 
 @dataclass(frozen=True)
@@ -113,7 +129,7 @@ class Source:
         root = self.root or os.path.realpath(self.place)
         for entry in self._listed[0]:
             name, folder = entry.name, entry.is_dir()
-            id = name if folder or name.endswith(".") else name.rpartition(".")[0] or name
+            id = name if folder else stem_of(name)
             yield Source(entry.path, name, f"{self.id}/{id}" if self.id else id, folder, root=root)
 
     def sibling(self, suffix: str) -> Path | None:
@@ -149,14 +165,17 @@ class Source:
         if self.is_folder:
             return "folder"
         head, suffix = self.head, self.path.suffix.lower()
-        if suffix in TEXT_SUFFIXES and is_text(head):  # before any rule that two or four letters meet
+        if head.startswith(LFS_POINTER):
+            return "lfs"
+        is_json = _JSON.match(head_text(head)) is not None
+        if suffix in TEXT_SUFFIXES and is_text(head) and not is_json:  # before any rule that two or four letters meet
             return "text"
         for magic, kind in MAGIC.items():
             if head.startswith(magic) and not (magic == b"PAR1" and is_text(head)):
                 return kind
         if head[:1] == b"\x80" and len(head) > 1 and head[1] <= 5:
             return "pickle"
-        if head_text(head).lstrip()[:1] in ("{", "["):
+        if is_json:
             return "json"
         if self._is_pose():
             return "pose"

@@ -51,7 +51,7 @@ class LandmarkRows:
     Attributes:
         frame: (N,) int64 frame of each.
         place: (N,) int64 index of each in the layout.
-        values: (N, 3) float32 x, y and score, NaN where unseen.
+        values: (N, 4) float32 x, y, z (0 where there is none) and score, NaN where unseen.
         beside: Other columns of its rows, where nothing numbers the frames.
     """
 
@@ -67,10 +67,12 @@ class TableShape:
 
     Attributes:
         layout: Layout of its landmarks.
+        counted: Whether only the count of landmarks tells the layout.
         rows: Converts a batch of rows, after so many rows of the clip.
     """
 
     layout: str
+    counted: bool
     rows: Callable[[pa.RecordBatch, int], LandmarkRows]
 
 
@@ -193,8 +195,9 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> TableSha
         raise DataError(f"two columns named {repeated.pop()!r}", place=place, wanted="each once")
     if set(columns) >= LONG:
         score = next((name for name in SCORE if name in columns), None)
-        return TableShape("mediapipe_553", partial(_long_rows, score=score, place=place))
+        return TableShape("mediapipe_553", False, partial(_long_rows, score=score, place=place))
 
+    layout: str | None
     cells: dict[tuple[int, str], str] = {}  # columns by index in the layout and axis
     named = [found for name in columns if (found := NAMED.fullmatch(name))]
     counted = [found for name in columns if (found := COUNTED.fullmatch(name))]
@@ -210,7 +213,7 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> TableSha
     elif counted:
         first = min(int(found[2]) for found in counted)
         count = max(int(found[2]) for found in counted) - first + 1
-        layout = given or ""
+        layout = given
         cells = {(int(found[2]) - first, {"v": "c"}.get(found[1], found[1])): found[0] for found in counted}
     elif named:
         names = list(dict.fromkeys(found[1] for found in named))
@@ -233,9 +236,8 @@ def _shape(columns: list[str], place: str, given: str | None = None) -> TableSha
         )
     if not places:
         raise DataError("no landmark with x and y", place=place, wanted="x and y of every landmark: x0, y0, ...")
-    if counted and not given:
-        layout = layout_of(count, place=place)
-    return TableShape(layout, partial(_frame_rows, places=places, cells=cells, place=place))
+    rows = partial(_frame_rows, places=places, cells=cells, place=place)
+    return TableShape(layout or layout_of(count, place=place), layout is None, rows)
 
 
 def _index(index: int, kind: str, place: str) -> int:
@@ -316,9 +318,10 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
     if len(bad := np.flatnonzero((index < 0) | (index >= limits))):
         _index(int(index[bad[0]]), names[code[bad[0]]], place)
     x, y = _numbers(batch, "x", place), _numbers(batch, "y", place)
+    z = _numbers(batch, "z", place) if "z" in batch.schema.names else np.zeros(len(x))
     scores = _numbers(batch, score, place) if score else np.ones(len(x))
     return LandmarkRows(
-        _integers(batch, "frame", place), offsets + index, np.column_stack([x, y, scores]).astype(np.float32)
+        _integers(batch, "frame", place), offsets + index, np.column_stack([x, y, z, scores]).astype(np.float32)
     )
 
 
@@ -327,12 +330,13 @@ def _frame_rows(
 ) -> LandmarkRows:
     count = batch.num_rows
     frame = _integers(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
-    values = np.ones((count, len(places), 3), np.float32)
+    values = np.ones((count, len(places), 4), np.float32)
+    values[..., 2] = 0
     for i, k in enumerate(places):
-        for axis, name in enumerate("xyc"):
+        for axis, name in enumerate("xyzc"):
             if (k, name) in cells:
                 values[:, i, axis] = _numbers(batch, cells[k, name], place)
-    return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 3))
+    return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 4))
 
 
 def _read(
@@ -361,10 +365,11 @@ def _read(
     if len(np.unique(flat)) < len(flat):
         wanted = "each once, or a column id that parts the clips"
         raise DataError("the same landmark of a frame twice", place=place, wanted=wanted)
-    lost = np.isnan(values).any(1, keepdims=True)
-    clean = np.where(lost | (values[:, :2] == 0).all(1, keepdims=True), 0, values)
-    whole = np.zeros((length, count, 3), np.float32)
-    whole.reshape(-1, 3)[flat] = clean
+    lost = np.isnan(values[:, [0, 1, 3]]).any(1, keepdims=True)
+    unseen = lost | (values[:, :2] == 0).all(1, keepdims=True) | (values[:, :2] == -1).all(1, keepdims=True)
+    clean = np.where(unseen | np.isnan(values), 0, values)
+    whole = np.zeros((length, count, 4), np.float32)
+    whole.reshape(-1, 4)[flat] = clean
     layout = shape.layout
     if (
         layout == "mediapipe_553"
@@ -374,11 +379,11 @@ def _read(
             layout, whole = without[0], np.delete(whole, without[1], axis=1)
     return make_sequence(
         source.id if id is None else id,
-        whole[..., :2],
+        whole[..., :3],
         options,
         source=place,
-        confidence=whole[..., 2],
-        layout=layout,
+        confidence=whole[..., 3],
+        layout=None if shape.counted else layout,
         text=text,
         split=split,
         group=group,

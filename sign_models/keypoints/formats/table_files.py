@@ -24,6 +24,10 @@ MAX_COLUMNS = 4096
 MAX_GROUP_BYTES = 2**31  # of a row group of a Parquet file, unpacked
 MAX_ROW_BYTES = 2**24  # of a row of a CSV file
 _DELIMITERS = "\t;|,^"
+_SEPARATORS = f"{_DELIMITERS} "  # a space where there is no other
+MAX_COMMENTS = 64  # lines before a header
+_SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)  # Excel's own first line
+_COMMA, _POINT = re.compile(r"-?\d+,\d+"), re.compile(r"-?\d+\.\d+")
 _LANDMARK = re.compile(r"([xyzvc]_?\w*\d+|[xyz]|.+_[xyzc])", re.IGNORECASE)
 
 
@@ -35,11 +39,13 @@ class Header:
         names: Its columns.
         delimiter: Their separator.
         decimal_comma: Whether numbers have a decimal comma.
+        lines: Lines before it.
     """
 
     names: list[str]
     delimiter: str = ","
     decimal_comma: bool = False
+    lines: int = 0
 
 
 def header(source: Source) -> Header:
@@ -51,11 +57,36 @@ def header(source: Source) -> Header:
     Returns:
         The header. A long one may be incomplete.
     """
-    first, rest = first_line(head_text(source.head))
+    head = head_text(source.head)
+    body, lines = _from_header(head)
+    first, rest = first_line(body)
     counts = {delimiter: first.count(delimiter) for delimiter in _DELIMITERS}
     delimiter = max(_DELIMITERS, key=lambda d: counts[d])
-    row = first_line(rest)[0]
-    return Header(_names(first, delimiter), delimiter, delimiter != "," and bool(re.search(r"\d,\d", row)))
+    if not counts[delimiter] and " " in first:
+        delimiter = " "
+    cells = [cell.strip() for cell in _cells(rest, delimiter)]
+    decimal_comma = any(map(_COMMA.fullmatch, cells)) and not any(map(_POINT.fullmatch, cells))
+    return Header(_names(first.lstrip("# "), delimiter), delimiter, decimal_comma, lines)
+
+
+def _from_header(text: str) -> tuple[str, int]:
+    """A table without the lines before its header, which are Excel's, comments or empty, and how many they are."""
+    lines = 0
+    while lines < MAX_COMMENTS:
+        line, rest = first_line(text)
+        separators, below = (sum(map(one.count, _SEPARATORS)) for one in (line, first_line(rest)[0]))
+        is_comment = line.startswith("#") and separators < below
+        if not rest or not (is_comment or not line.strip() or _SEPARATOR_LINE.fullmatch(line)):
+            break
+        text, lines = rest, lines + 1
+    return text, lines
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    try:
+        return [cell for row in csv.reader(text.splitlines(), delimiter=delimiter) for cell in row]
+    except csv.Error:
+        return []
 
 
 def _names(line: str, delimiter: str) -> list[str]:
@@ -123,8 +154,10 @@ def _csv(source: Source) -> Iterator[pa.RecordBatch]:
     plain = utf16_of(source.head) is None and not re.search(rb"\r(?!\n|$)", source.head)
     whole = "" if plain else re.sub(r"\r\n?", "\n", read_text(source.path))
     with open_binary(source.path) if plain else io.BytesIO(whole.encode()) as text:
+        for _ in range(found.lines):
+            text.readline(MAX_ROW_BYTES)
         first = text.readline(MAX_ROW_BYTES).decode("utf-8-sig", "replace").rstrip("\r\n")
-        names = _names(first, found.delimiter)
+        names = _names(first.lstrip("# "), found.delimiter)
         other = {n: pa.string() for n in names if not (_LANDMARK.fullmatch(n) or cell_of(n))} | {"frame": pa.string()}
         other.pop("landmark_index", None)
         yield from arrow_csv.open_csv(
