@@ -126,23 +126,29 @@ def sequence_of(frames: np.ndarray, id: str, options: ReadOptions, place: str, *
     try:
         clip = make_sequence(id, array, options, source=place, nan=nan, **metadata)
     except DataError as error:
-        if width == 4 and (orders := _fitting(frames)):
+        if width == 4 and not is_score(array[..., 3]) and (orders := _fitting(frames, np.zeros_like(array))):
             found, wanted = f"its numbers fit {'; or '.join(orders[:3])}", "pose, face, left_hand, right_hand"
             raise DataError(found, place=place, wanted=wanted, remedy="save them in that order") from error
         raise
-    if width == 3 or clip.fitting is None or not plausible.contradiction(clip.points, clip.confidence, clip.layout):
+    if width == 3 or clip.fitting is None:
         return clip
-    return replace(clip, fitting=tuple(_fitting(frames)) or clip.fitting)
+    return replace(clip, fitting=tuple(_fitting(frames, array)) or clip.fitting)
 
 
-def _fitting(frames: np.ndarray) -> list[str]:
-    """Names of other orders of the parts in vectors (T, numbers), in which nothing contradicts the layout."""
+def _fitting(frames: np.ndarray, usual: np.ndarray) -> list[str]:
+    """Names of other orders of the parts in vectors (T, numbers) that fit clearly better.
+
+    Args:
+        frames: The vectors.
+        usual: (T, K, 4) their landmarks in the usual order. All 0: they cannot be read so.
+    """
     layout, faces, width = WIDTHS[frames.shape[1]]
+    if usual.any() and not plausible.contradiction(usual[..., :2], usual[..., 3], layout):
+        return []
     orders = []
     for order in permutations(part for part in ORDER if faces or part != "face"):
         array = _landmarks(frames, order, faces, width)
-        points, confidence = array[..., :2], array[..., 3]
-        if is_score(confidence) and not plausible.contradiction(points, confidence, layout):
+        if is_score(array[..., 3]) and plausible.fits_better(usual, array, layout):
             orders.append(f"vectors of {', '.join(order)}")
     return orders
 

@@ -25,9 +25,9 @@ MIN_FRAMES = 3  # with both landmarks of a check
 MAX_FRAMES = 32  # of a clip that are looked at
 MAX_HAND_TO_OTHER = 0.5  # ratio of a hand's distances to the other wrist and to its own: below, it is at the wrong arm
 # In units of the body: the width of the shoulders or the height of the head above them, whichever is more.
-MAX_ARM = 2.5  # from the shoulder to the elbow, from the elbow to the wrist. Of 1,025 real clips at most 1.8
+MAX_ARM = 2.5  # from the shoulder to the elbow, from the elbow to the wrist. Of 600 real clips at most 1.8
 MAX_WRIST_GAP = 0.75  # from a hand's wrist to the body's. Of these clips at most 0.47
-MAX_USUAL_GAP = 0.3  # beyond it, other orders are tried. Of these clips 0.4 %
+MAX_USUAL_GAP = 0.3  # beyond it, other orders are tried
 _SIDES = ("left", "right")
 
 
@@ -128,9 +128,8 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
         found = _measured(order.turn(points), confidence, order.names)
         if _wrong(found) or (lost and not _size(found)):
             continue
-        gaps = _gaps(found)
-        fitting.append((max(gaps, default=0.0), order.name))
-        if not by_hands or (fitting[-1][0] * MIN_TIMES_NEARER < gap and len(gaps) >= len(_gaps(own))):
+        fitting.append((max(_gaps(found), default=0.0), order.name))
+        if not by_hands or _is_nearer(found, own):
             better.append(fitting[-1])
     named = [name for _, name in sorted(better or fitting, key=lambda one: one[0])]
     if wrong and named:
@@ -175,8 +174,33 @@ def contradiction(points: np.ndarray, confidence: np.ndarray, layout: str) -> st
     Returns:
         What is where it cannot be, or "".
     """
+    return _wrong(_sampled(points, confidence, layout))
+
+
+def fits_better(usual: np.ndarray, other: np.ndarray, layout: str) -> bool:
+    """Tell whether landmarks that are read in another way fit their layout clearly better.
+
+    Args:
+        usual: (T, K, 4) x, y, z, confidence as they are usually read, which something contradicts. All 0: not at all.
+        other: (T, K, 4) as they are read in another way.
+        layout: Name of the layout.
+
+    Returns:
+        Whether nothing contradicts the other way; where only the hands speak against the usual one, as in `check`.
+    """
+    own, found = (_sampled(array[..., :2], array[..., 3], layout) for array in (usual, other))
+    return not _wrong(found) and bool(found) and ("hand is" not in _wrong(own) or _is_nearer(found, own))
+
+
+def _sampled(points: np.ndarray, confidence: np.ndarray, layout: str) -> dict[str, Found]:
     step = -(-len(points) // MAX_FRAMES)
-    return _wrong(_measured(points[::step], confidence[::step], names_of(layout)))
+    return _measured(points[::step], confidence[::step], names_of(layout))
+
+
+def _is_nearer(found: dict[str, Found], own: dict[str, Found]) -> bool:
+    """Whether the hands are much nearer to their wrists than in the given order."""
+    gaps, usual = _gaps(found), _gaps(own)
+    return max(gaps, default=0.0) * MIN_TIMES_NEARER < max(usual, default=0.0) and len(gaps) >= len(usual)
 
 
 def _wrong(found: dict[str, Found]) -> str:
