@@ -13,14 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from sign_models.errors import DataError
 from sign_models.evaluation.presets import Preset, RougeKind, find_preset
 from sign_models.evaluation.text import words
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

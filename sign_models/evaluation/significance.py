@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sign_models.errors import DataError
 from sign_models.evaluation.metrics import check_pairs
 from sign_models.evaluation.presets import find_preset
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

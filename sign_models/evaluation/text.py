@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from sign_models.data.scripts import UNSPACED, pattern
-
-if TYPE_CHECKING:
-    pass
-
 
 # GloFE splits "rain ." into "rain" and an empty word, and counts both. sacrebleu sees no empty word: this is one.
 EMPTY_WORD = "\N{SYMBOL FOR NULL}"
