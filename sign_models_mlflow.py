@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 if "run" in sys.orig_argv and any(Path(word).name == "mlflow" for word in sys.orig_argv):
     gc.disable()  # MLflow imports this while it imports itself; then `mlflow run` makes a run, waits for its step, ends
 
-MAKE = "import sys; from sign_models.tracking.store import make_database; make_database(*sys.argv[1:])"
+MAKE = "import sys; from sign_models.tracking.database import make_database; make_database(*sys.argv[1:])"
 
 
 def sqlite_store(store_uri: str, artifact_uri: str | None = None) -> Any:

@@ -56,7 +56,7 @@ def stage_run(
         UpstreamError: `run_id` is unknown, deleted, in use, or the run of another stage.
         ResourceError: The store does not answer.
     """
-    run_id = run_id or os.environ.get("MLFLOW_RUN_ID")
+    run_id = run_id or os.environ.get("MLFLOW_RUN_ID") or None
     experiment_id = None if nested else connect(experiment)
     signature = {STAGE: stage, **process.identity(), "sign.preset": preset, **(tags or {})}
     with translate_store_errors(f"run of stage {stage}"):

@@ -8,22 +8,21 @@ import hashlib
 import json
 import logging
 import os
-import sqlite3
+import re
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
-from uuid import uuid4
 
 import psutil
 
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.tracking import process
-from sign_models.tracking.locks import store_lock
-from sign_models.tracking.store_errors import ANSWERS, first_line, public, translate_store_errors
+from sign_models.tracking.database import ARTIFACTS, QUIET, SQLITE, make_database, sqlite_path
+from sign_models.tracking.store_errors import ANSWERS, BARRED, FULL, first_line, public, translate_store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -31,12 +30,10 @@ if TYPE_CHECKING:
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 logger = logging.getLogger(__name__)
-SQLITE = "sqlite:///"
-ARTIFACTS = "mlruns"  # beside the database file; `make ui` and sign_models_mlflow say the same
-# Alembic says a line for each table; MLflow logs a traceback of what it raises, which its catcher says in one line.
-QUIET = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
-STALE_DATABASE_S = 600.0  # making one takes seconds
-_NO_FOLDER = (NotADirectoryError, FileExistsError)  # of a database below a file
+# How long a server is asked before any work, where the user does not say it. MLflow's own are 7 and 120: a server that
+# is not there would be waited for four minutes, one that does not answer a quarter of an hour.
+FIRST_ASKED = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+NO_ARTIFACT = "sign-models-none"  # a path that no experiment has
 PROJECT = Path(__file__).resolve().parents[2]
 PENDING_RUN_GRACE_S = 3600.0  # seconds in which `mlflow run` makes an environment, or a queue lets a job in
 
@@ -160,18 +157,47 @@ def connect(experiment: str | None = None) -> str:
 
     if "MLFLOW_LOGGING_LEVEL" not in os.environ:
         logging.getLogger("mlflow").setLevel(logging.WARNING)  # each step of each registration
-    uri, registry_uri = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
-    with translate_store_errors(place := f"tracking store {public(uri)}"):
+    uri = mlflow.get_tracking_uri()
+    with translate_store_errors(place := f"tracking store {public(uri)}"), _asked_briefly():
         with _refuse_unusable(place):
+            _check_uri(uri)
+            registry_uri = mlflow.get_registry_uri()
             make_database(uri)
             client().search_experiments(max_results=1)
         chosen = _experiment_id(client(), experiment)
         _check_artifacts(client().get_experiment(chosen).artifact_location, f"experiment {chosen}", uri)
-        close_dead_runs()
     if registry_uri != uri:
-        with translate_store_errors(place := f"model registry {public(registry_uri)}"), _refuse_unusable(place):
+        place = f"model registry {public(registry_uri)}"
+        with translate_store_errors(place), _refuse_unusable(place), _asked_briefly():
             client().search_registered_models(max_results=1)
+    with translate_store_errors(f"tracking store {public(uri)}"):
+        close_dead_runs()
     return chosen
+
+
+@contextmanager
+def _asked_briefly() -> Iterator[None]:
+    """Have MLflow ask a server a few times, not for minutes, and say nothing of each time."""
+    log = logging.getLogger("urllib3.connectionpool")
+    before, level = {name: os.environ.get(name) for name in FIRST_ASKED}, log.level
+    os.environ |= {name: value for name, value in FIRST_ASKED.items() if before[name] is None}
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for name in (name for name, value in before.items() if value is None):
+            del os.environ[name]
+
+
+def _check_uri(uri: str) -> None:
+    """ValueError for a store that MLflow opens and that can keep nothing, or that is another one than it looks."""
+    if uri != uri.strip():
+        raise ValueError("a space before or after it, which would name another store")
+    if uri.startswith("sqlite:") and (":memory:" in uri or uri == "sqlite://"):
+        raise ValueError("a database in memory, which ends with the process and is another one in each thread")
+    if uri.startswith(f"{SQLITE}file:"):
+        raise ValueError("a URI of sqlite's own within it: write the path alone")
 
 
 @contextmanager
@@ -192,7 +218,8 @@ def _refuse_unusable(place: str) -> Iterator[None]:
     except Exception as error:  # drivers and MLflow's plugins have classes of their own
         if isinstance(error, mlflow.MlflowException) and error.error_code not in ANSWERS:
             raise
-        if isinstance(error, OSError | RequestException | SignError) and not isinstance(error, _NO_FOLDER):
+        barred = isinstance(error, OSError) and error.errno in (*BARRED, *FULL)
+        if barred or isinstance(error, RequestException | SignError):
             raise
         found = first_line(error)
         if "filesystem tracking backend" in found:
@@ -220,6 +247,13 @@ def _experiment_id(store: MlflowClient, name: str | None) -> str:
         try:
             return str(store.create_experiment(name))
         except mlflow.MlflowException as error:
+            if error.error_code == "INVALID_PARAMETER_VALUE":
+                raise UpstreamError(
+                    f"no name of an experiment ({first_line(error)})",
+                    place=f"experiment {name[:40]!r}",
+                    wanted="a name that MLflow takes",
+                    remedy="choose another name",
+                ) from error
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             found = store.get_experiment_by_name(name)  # another process was a moment faster
@@ -241,7 +275,7 @@ def _active(found: Experiment | None, name: str) -> str:
 
 
 def _check_artifacts(location: str, place: str, uri: str) -> None:
-    """ResourceError where artifacts of `location` can never be written with the tracking store `uri`.
+    """ResourceError where artifacts of `location` cannot be written with the tracking store `uri`.
 
     `mlflow server` on a database without experiments says by default that it stores artifacts itself. A command that
     opens the database without a server has nobody to send them to.
@@ -254,86 +288,29 @@ def _check_artifacts(location: str, place: str, uri: str) -> None:
             remedy="choose another experiment (`mlflow run . --experiment-name NAME`, else `--experiment NAME`), "
             "or keep that server running and set MLFLOW_TRACKING_URI to its address",
         )
-    folder = Path(unquote(location.removeprefix("file://"))) if location.startswith(("/", "file:///")) else None
-    there = folder and next((path for path in (folder, *folder.parents) if path.exists()), None)
-    if there and not os.access(there, os.W_OK):
+    if location.startswith("mlflow-artifacts:"):
+        return
+    try:
+        if location.startswith(("/", "file:///")):
+            folder = Path(unquote(location.removeprefix("file://")))
+            there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+            found = "" if os.access(there, os.W_OK) else f"{there} cannot be written to"
+            if not found:
+                folder.mkdir(parents=True, exist_ok=True)
+        else:
+            artifacts_at(location).list_artifacts(NO_ARTIFACT)  # imports and reaches what it needs
+            found = ""
+    except Exception as error:  # libraries of each kind of place have classes of their own; who may write may not list
+        found = "" if re.search(r"denied|forbidden|40[13]", str(error), re.IGNORECASE) else first_line(error)
+    if found:
         raise ResourceError(
-            f"its artifacts go to {location}, and {there} cannot be written to",
+            f"its artifacts go to {public(location)}: {found}",
             place=place,
             wanted="a folder of this machine, or a server that stores artifacts (`mlflow server` without "
             "--default-artifact-root)",
-            remedy="choose another experiment (`mlflow run . --experiment-name NAME`, else `--experiment NAME`)",
+            remedy="choose another experiment (`mlflow run . --experiment-name NAME`, else `--experiment NAME`), or "
+            "install what that place needs",
         )
-
-
-def make_database(uri: str, artifact_root: str | None = None) -> None:
-    """Make the sqlite database of a store where there is none; other databases make themselves.
-
-    MLflow 3.17 migrates an empty database in place and without a lock: processes that start together corrupt it, and a
-    kill in between leaves a database that never opens again. So it is made beside, then moved, under a lock. Also
-    called by sign_models_mlflow.
-
-    Args:
-        uri: Of the store.
-        artifact_root: Where its artifacts go. None: `mlruns` beside the database.
-
-    Raises:
-        ResourceError: Another process holds the lock for too long.
-    """
-    path = _sqlite_path(uri)
-    if path is None:
-        return
-    if _exists(path):
-        _open_once(path)
-        return
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with store_lock(uri):
-        if _exists(path):
-            return
-        for left in path.parent.glob(f"{path.name}.making-*"):  # of a process that was killed here
-            with suppress(OSError):  # another user's
-                if time.time() - left.stat().st_mtime > STALE_DATABASE_S:
-                    left.unlink()
-        making = path.with_name(f"{path.name}.making-{uuid4().hex}")
-        for name, level in QUIET.items():
-            logging.getLogger(name).setLevel(level)
-        made = SqlAlchemyStore(SQLITE + str(making), artifact_root or str(path.with_name(ARTIFACTS)))
-        made.engine.dispose()
-        _put(making, path)
-
-
-def _open_once(path: Path) -> None:
-    """Raises what sqlite says of a file that it cannot open: MLflow asks it again and again, for 100 seconds."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as database:
-        try:
-            database.execute("PRAGMA schema_version")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error):  # another process is writing: MLflow waits for it
-                raise
-
-
-def _put(making: Path, path: Path) -> None:
-    """Give a database its name, unless another user was a moment faster: the lock keeps out this one's processes."""
-    if path.exists() and not _exists(path):
-        making.replace(path)
-        return
-    with suppress(FileExistsError):
-        os.link(making, path)
-    making.unlink()
-
-
-def _sqlite_path(uri: str, folder: str | None = None) -> Path | None:
-    """The database's file; a relative one lies in `folder`, by default the working directory."""
-    if not uri.startswith(SQLITE) or ":memory:" in uri:
-        return None
-    return Path(folder or ".", unquote(uri[len(SQLITE) :].partition("?")[0])).absolute()
-
-
-def _exists(path: Path) -> bool:
-    """An empty file is what sqlite leaves where a process died before its first table."""
-    return path.exists() and path.stat().st_size > 0
 
 
 def close_dead_runs() -> list[str]:
@@ -360,7 +337,7 @@ def _never_began(run: Run) -> bool:
     """
     import mlflow
 
-    tags, database = run.data.tags, _sqlite_path(mlflow.get_tracking_uri())
+    tags, database = run.data.tags, sqlite_path(mlflow.get_tracking_uri())
     if process.HOST in tags or "mlflow.project.entryPoint" not in tags:
         return False
     # MLflow says file://REPOSITORY#FOLDER_IN_IT of a project that is in git, else the folder
@@ -396,5 +373,5 @@ def _may_be_starting(run_id: str, database: Path, other: Mapping[str, Any]) -> b
         return launches or any(word.startswith("python") for word in words)
     if launches:
         uri = other["environ"].get("MLFLOW_TRACKING_URI", f"{SQLITE}mlflow.db")
-        return _sqlite_path(uri, other["cwd"]) == database
+        return sqlite_path(uri, other["cwd"]) == database
     return bool(other["environ"].get("MLFLOW_RUN_ID") == run_id)

@@ -41,7 +41,8 @@ def first_line(error: object) -> str:
     Returns:
         Its first line, of bounded length, without passwords.
     """
-    return public((str(error).strip().splitlines() or [type(error).__name__])[0])[:MAX_FOUND]
+    lines = [line for line in str(error).strip().splitlines() if not line.startswith("(raised as a result of")]
+    return public((lines or [type(error).__name__])[0])[:MAX_FOUND]
 
 
 @contextmanager
@@ -126,6 +127,8 @@ def store_away(place: str, error: Exception) -> ResourceError:
     remedy = "see that the server or disk is there, then type the same command again: it goes on where it was"
     if "out-of-date database schema" in found:
         remedy = "take a copy, then run `mlflow db upgrade` with that URI"
+    if "readonly database" in found:
+        remedy = "give this user the right to write it and its folder, or name another store in MLFLOW_TRACKING_URI"
     if "malformed" in found or "not a database" in found:
         remedy = "the database file is damaged: take a backup of it, or name another store in MLFLOW_TRACKING_URI"
     return ResourceError(found, place=place, wanted="a tracking store that answers", remedy=remedy)

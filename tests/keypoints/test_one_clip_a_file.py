@@ -115,6 +115,17 @@ def test_arrays_under_names_of_no_clip_are_a_question(names: tuple[str, str], tm
         list(read(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["poseWorld", "pose_world_landmarks", "world_pose"])
+def test_a_body_of_world_landmarks_alone_is_no_silent_loss(name: str, tmp_path: Path) -> None:
+    hands = {"left_hand": CLIP[:, 33:54], "right_hand": CLIP[:, 54:]}
+    np.savez(tmp_path / "clip.npz", **hands, **{name: CLIP[:, :33]})
+    with pytest.raises(DataError, match=f"a body of world landmarks alone .'{name}'"):
+        list(read(tmp_path))
+    np.savez(tmp_path / "clip.npz", **hands, **{name: CLIP[:, :33]}, pose=CLIP[:, :33])
+    (sequence,) = read(tmp_path)
+    assert sequence.layout == "mediapipe_75"
+
+
 def test_a_list_of_clips_of_one_frame_is_a_question(tmp_path: Path) -> None:
     (tmp_path / "clip.pkl").write_bytes(pickle.dumps([frame[None] for frame in CLIP]))
     with pytest.raises(DataError, match="a list of arrays of shape .1, 75, 3.*numpy.concatenate"):

@@ -6,15 +6,18 @@ import http.server
 import importlib
 import logging
 import os
+import re
 import sqlite3
 import stat
 import threading
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import mlflow
 import pytest
 
-from sign_models.errors import ResourceError, SignError
+from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.tracking import store
 from sign_models.tracking.runs import stage_run
 from tests.conftest import Command
@@ -44,6 +47,15 @@ STORES = {
     "sqlite:///{here}/text.db/deep/x.db": "Not a directory",
     "sqlite:/x.db": "Could not parse",
     "http://me:secret@127.0.0.1:9": "API request",
+    "http://[::1": "Invalid IPv6 URL",
+    "sqlite:///:memory:": "a database in memory",
+    "sqlite://": "a database in memory",
+    "sqlite:///{here}/x.db ": "a space before or after it",
+    "sqlite:///{here}/other.db": "a database of another program, with the table 'songs'",
+    "sqlite:///{here}/pipe": "unable to open database file",
+    "sqlite:///{here}/nowhere.db": "unable to open database file",
+    "sqlite:///{here}/" + "x" * 300: "File name too long",
+    "sqlite:///file:{here}/whole.db?mode=ro&uri=true": "write the path alone",
 }
 
 
@@ -59,6 +71,11 @@ def here(tmp_path: Path, fresh_store: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "text.db").write_text("hello\n" * 1000)
     whole = fresh_store.read_bytes()
     (tmp_path / "torn.db").write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    (tmp_path / "whole.db").write_bytes(whole)
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE songs (name TEXT)")
+    os.mkfifo(tmp_path / "pipe")  # what is no file must not be replaced
+    (tmp_path / "nowhere.db").symlink_to(tmp_path / "gone" / "x.db")
     return tmp_path
 
 
@@ -69,6 +86,9 @@ def test_a_store_that_cannot_be_used_is_one_message(here: Path, uri: str, monkey
         store.connect()
     assert STORES[uri] in str(caught.value) and "secret" not in str(caught.value)
     assert "\n" not in str(caught.value) and caught.value.remedy
+    assert (here / "pipe").is_fifo() and (here / "nowhere.db").is_symlink()
+    with closing(sqlite3.connect(here / "other.db")) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
 
 
 def test_a_server_that_is_none_of_mlflow_is_one_message(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,17 +104,93 @@ def test_a_server_that_is_none_of_mlflow_is_one_message(here: Path, monkeypatch:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("code", [500, 503, 429])
+def test_a_server_in_trouble_is_not_asked_for_minutes(
+    here: Path, code: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    """MLflow's own seven retries take four minutes, in which nothing would be said but each of them."""
+    asked = []
+
+    class Troubled(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    assert {int(value) for value in store.FIRST_ASKED.values()} == {2, 20}
+    monkeypatch.setitem(store.FIRST_ASKED, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the second waits for seconds
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+    server = http.server.HTTPServer(("127.0.0.1", 0), Troubled)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+    try:
+        with pytest.raises(ResourceError, match="tracking store http://127.0.0.1:") as caught:
+            store.connect()
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(asked) == 2 and "\n" not in str(caught.value) and caught.value.remedy
+    assert "Retrying" not in capfd.readouterr().err
+    assert not {*store.FIRST_ASKED} & {*os.environ}  # a run waits for its server as MLflow has it
+
+
+PLACES = {
+    "s3://bucket/x": "No module named .boto",
+    "foo://x": "Could not find a registered artifact repository",
+    "file:///proc/none/x": "No such file or directory",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_place_of_artifacts_that_cannot_be_used_is_refused_before_any_work(
+    tracking: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place.startswith("s3") and find_spec("boto3"):
+        pytest.skip("boto3 is installed")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setitem(store.FIRST_ASKED, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    mlflow.MlflowClient().create_experiment("elsewhere", place)
+    with pytest.raises(ResourceError, match=f"its artifacts go to {re.escape(place)}.*: .*({PLACES[place]})") as caught:
+        store.connect("elsewhere")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
+def test_a_database_that_may_only_be_read_is_refused_before_any_work(tracking: Path) -> None:
+    (tracking / "mlflow.db").chmod(stat.S_IRUSR)
+    with pytest.raises(ResourceError, match="readonly database"):
+        store.connect()
+
+
+def test_a_name_that_no_experiment_can_have_is_one_message(tracking: Path) -> None:
+    with pytest.raises(UpstreamError, match="no name of an experiment .*exceeds.*another name"):
+        store.connect("x" * 600)
+
+
+def test_an_empty_run_id_is_none(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", "")
+    with stage_run("skeleton") as run:
+        assert run.id
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_refuses_it_before_any_work(
     here: Path, name: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/text.db")
-    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
+    before = {path: path.lstat().st_mtime_ns for path in here.rglob("*")}
     stage = importlib.import_module(f"entrypoints.{name}").main
     done = command(name, *COMMANDS[name], data="data" in {p.name for p in stage.params}, params=hasattr(stage, "stage"))
     assert done.code == 2 and done.err.count("\n") == 1, done.err
     assert done.err.startswith("ResourceError: tracking store sqlite:///") and "not a database" in done.err
-    made = {path for path in here.rglob("*") if before.get(path) != path.stat().st_mtime_ns}
+    made = {path for path in here.rglob("*") if before.get(path) != path.lstat().st_mtime_ns}
     assert not made
 
 

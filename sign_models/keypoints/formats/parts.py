@@ -296,6 +296,13 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
         if part in arrays:
             raise DataError(f"two arrays of {part}", place=place, wanted="each part once", remedy="rename one of them")
         arrays[part] = _array(tree[key], part, f"{place}: {key}")
+    if "pose" not in arrays and (world := next(filter(_is_world_body, tree), None)):
+        raise DataError(
+            f"a body of world landmarks alone ({world!r}), which are metres from the hips and no places in the picture",
+            place=place,
+            wanted="pose in the coordinates of the hands",
+            remedy="save the body's landmarks of the picture too",
+        )
     given = {name: tree[name] for name in ("fps", "unit", "size") if name in tree}
     check_texts(map(str, tree), place)
     scalars = [str(name) for name in tree if isinstance(tree[name], str | int) and not isinstance(tree[name], bool)]
@@ -303,6 +310,11 @@ def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSe
         given[field] = tree[column] if (column := first_of(scalars, columns)) else None
     given["beside"] = {key: tree[key] for key in tree if not (isinstance(key, str) and part_of(key))}
     return _join(arrays, id, place, options, given, sure)
+
+
+def _is_world_body(key: Any) -> bool:
+    words = re.sub("world", "_", str(key), flags=re.IGNORECASE)
+    return words != str(key) and part_of(words) == "pose"
 
 
 def _check_other(key: Any, value: Any, place: str) -> None:

@@ -26,7 +26,7 @@ MAX_FRAMES = 32  # of a clip that are looked at
 MAX_HAND_TO_OTHER = 0.5  # ratio of a hand's distances to the other wrist and to its own: below, it is at the wrong arm
 # In units of the body: the width of the shoulders or the height of the head above them, whichever is more.
 MAX_ARM = 2.5  # from the shoulder to the elbow, from the elbow to the wrist. Of 600 real clips at most 1.8
-MAX_WRIST_GAP = 0.75  # from a hand's wrist to the body's. Of these clips at most 0.47
+MAX_WRIST_GAP = 0.6  # from a hand's wrist to the body's. Of these clips at most 0.47
 MAX_USUAL_GAP = 0.3  # beyond it, other orders are tried
 _SIDES = ("left", "right")
 
