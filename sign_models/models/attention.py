@@ -48,8 +48,8 @@ class PackedSelfAttention:
             self.ends = F.pad(parts.cumsum(0), (1, 0)).int()
         self.seen = mask.view(B // self.clips, 1, 1, -1)
         if self.clips > 1:
-            owner = torch.arange(self.clips, device=mask.device).repeat_interleave(S)
-            self.seen = self.seen & (owner.unsqueeze(1) == owner)
+            clip_index = torch.arange(self.clips, device=mask.device).repeat_interleave(S)
+            self.seen = self.seen & (clip_index.unsqueeze(1) == clip_index)
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend within each clip.

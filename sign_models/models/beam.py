@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sign_models.kernels.replay import Replay
-from sign_models.models.decoding import DecoderWeights, Stepper
+from sign_models.models.decoding import DecoderWeights, IncrementalDecoder
 
 LOG_ZERO = -1e9  # log probability of what may not be chosen
 FEWEST = 64  # clips that a GPU is no slower with than with half as many
@@ -39,23 +39,23 @@ class Decoder(Protocol):
 
 
 @dataclass
-class Ended:
+class FinishedBeams:
     """The best texts of each clip that have ended, best first.
 
     Attributes:
         texts: (B, K, L) ids.
         scores: (B, K) log likelihoods over the length.
         likelihoods: (B, K) log likelihoods.
-        there: (B, K) bool, False in the place of a text that is still to come.
+        filled: (B, K) bool, False in the place of a text that is still to come.
     """
 
     texts: Tensor
     scores: Tensor
     likelihoods: Tensor
-    there: Tensor
+    filled: Tensor
 
     @classmethod
-    def none(cls, B: int, K: int, L: int, padding: int, device: torch.device) -> Ended:
+    def none(cls, B: int, K: int, L: int, padding: int, device: torch.device) -> FinishedBeams:
         """Of clips none of whose texts have ended yet.
 
         Args:
@@ -81,13 +81,13 @@ class Ended:
             likelihoods: (B, K).
             ending: (B, K) bool.
         """
-        ending = ending & ~self.there.all(1, keepdim=True)
+        ending = ending & ~self.filled.all(1, keepdim=True)
         scores = torch.where(ending, scores, LOG_ZERO)
         scores, best = torch.cat([self.scores, scores], 1).topk(scores.shape[1])
         self.scores.copy_(scores)
         self.texts.copy_(torch.cat([self.texts, texts], 1).gather(1, best.unsqueeze(-1).expand_as(texts)))
         self.likelihoods.copy_(torch.cat([self.likelihoods, likelihoods], 1).gather(1, best))
-        self.there.copy_(torch.cat([self.there, ending], 1).gather(1, best))
+        self.filled.copy_(torch.cat([self.filled, ending], 1).gather(1, best))
 
     def keep(self, clips: Tensor) -> None:
         """Forget all other clips.
@@ -96,7 +96,7 @@ class Ended:
             clips: (N,) places of the clips that stay.
         """
         self.texts, self.scores = self.texts[clips], self.scores[clips]
-        self.likelihoods, self.there = self.likelihoods[clips], self.there[clips]
+        self.likelihoods, self.filled = self.likelihoods[clips], self.filled[clips]
 
 
 class Search:
@@ -114,9 +114,9 @@ class Search:
         """
         B, device = len(encoded), encoded.device
         self.end, self.lengths = decoder.eos_id, torch.tensor(lengths, device=device)
-        self.stepper = Stepper(decoder.weights(), encoded, mask, beams, len(lengths) + 1)
-        self.ended = Ended.none(B, beams, len(lengths), decoder.pad_id, device)
-        self.running, self.scores = self.ended.texts.clone(), self.ended.scores.clone()
+        self.decoder = IncrementalDecoder(decoder.weights(), encoded, mask, beams, len(lengths) + 1)
+        self.finished = FinishedBeams.none(B, beams, len(lengths), decoder.pad_id, device)
+        self.running, self.scores = self.finished.texts.clone(), self.finished.scores.clone()
         self.scores[:, 0] = 0.0  # the beams are one at first
         self.tokens = torch.full((B, beams), decoder.bos_id, device=device)
         self.place = torch.zeros(1, dtype=torch.long, device=device)  # of the next tokens in a text
@@ -131,7 +131,7 @@ class Search:
         self.scores.copy_(scores)
         self.tokens.copy_(token.gather(1, kept))
         parents = came.gather(1, kept)
-        self.stepper.reorder(parents)
+        self.decoder.reorder(parents)
         self.running.copy_(self._go_on(parents, self.tokens))
         self.place += 1
 
@@ -139,8 +139,8 @@ class Search:
         """Take the last token, behind which every text is cut."""
         came, token, best = self._next()
         K = self.scores.shape[1]
-        self.stepper.reorder(came[:, :K])
-        behind = self.stepper.step(token[:, :K]).log_softmax(-1)[..., self.end]
+        self.decoder.reorder(came[:, :K])
+        behind = self.decoder.step(token[:, :K]).log_softmax(-1)[..., self.end]
         likelihood = best[:, :K] + behind.masked_fill(token[:, :K] == self.end, 0.0)
         self._end(came, token, best, likelihood, torch.ones_like(likelihood, dtype=torch.bool))
 
@@ -151,12 +151,12 @@ class Search:
             clips: (N,) places of the clips that stay.
         """
         self.running, self.scores, self.tokens = self.running[clips], self.scores[clips], self.tokens[clips]
-        self.ended.keep(clips)
-        self.stepper.keep(clips)
+        self.finished.keep(clips)
+        self.decoder.keep(clips)
 
     def _next(self) -> tuple[Tensor, Tensor, Tensor]:
         """The best tokens to go on with (B, 2 K): the beam that each is of, the token, the log likelihood."""
-        log_p = self.stepper.step(self.tokens).log_softmax(-1)
+        log_p = self.decoder.step(self.tokens).log_softmax(-1)
         V, K = log_p.shape[-1], log_p.shape[1]
         best, place = (log_p + self.scores.unsqueeze(-1)).flatten(1).topk(2 * K)  # enough where half of them end
         came = place // V
@@ -165,7 +165,7 @@ class Search:
     def _end(self, came: Tensor, token: Tensor, best: Tensor, likelihood: Tensor, ending: Tensor) -> None:
         K = ending.shape[1]
         texts = self._go_on(came[:, :K], token[:, :K])
-        self.ended.add(texts, best[:, :K] / self.lengths[self.place], likelihood, ending)
+        self.finished.add(texts, best[:, :K] / self.lengths[self.place], likelihood, ending)
 
     def _go_on(self, parents: Tensor, tokens: Tensor) -> Tensor:
         """Texts (B, K, L) of these beams with one token more."""
@@ -203,15 +203,15 @@ def beam_search(
     fewest = 0 if device.type == "cpu" else FEWEST
     for _ in range(max_length - 1):
         advance()
-        going = (~search.ended.there.all(1)).nonzero().squeeze(1)  # waits for the device
+        going = (~search.finished.filled.all(1)).nonzero().squeeze(1)  # waits for the device
         if not len(going):
             break
         if 2 * len(going) <= len(clips) > fewest:
-            found[clips], likelihoods[clips] = search.ended.texts, search.ended.likelihoods
+            found[clips], likelihoods[clips] = search.finished.texts, search.finished.likelihoods
             clips = clips[going]
             search.keep(going)
             advance = Replay(search.advance, device)
     else:
         search.finish()
-    found[clips], likelihoods[clips] = search.ended.texts, search.ended.likelihoods
+    found[clips], likelihoods[clips] = search.finished.texts, search.finished.likelihoods
     return found, likelihoods

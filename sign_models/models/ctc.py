@@ -51,8 +51,8 @@ def reading_score(ctc: Tensor, mask: Tensor, blank: int) -> Tensor:
         (B,). Where no vector has a token, over all vectors.
     """
     best, choice = ctc.max(-1)
-    spoken = (choice != blank) & mask
-    used = torch.where(spoken.any(1, keepdim=True), spoken, mask)
+    is_token = (choice != blank) & mask
+    used = torch.where(is_token.any(1, keepdim=True), is_token, mask)
     return (best * used).sum(1) / used.sum(1).clamp(min=1)
 
 

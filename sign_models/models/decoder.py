@@ -23,7 +23,8 @@ from sign_models.models.earlier import rename_t5_weights
 from sign_models.models.text import IGNORED, TextModel
 
 MODEL_TYPE = "text_decoder"  # in config.json, where a model of Transformers names its own
-BUCKETS, FAR = 32, 128  # distances that are told apart, and the one from which on all are alike
+DISTANCE_BUCKETS = 32  # distances between tokens that have a bias of their own
+MAX_DISTANCE_TOKENS = 128  # farther ones have the bias of this one
 EPSILON = 1e-6  # of the norms
 
 
@@ -42,7 +43,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.q, self.k, self.v, self.o = (nn.Linear(width, width, bias=False) for _ in range(4))
-        self.distance_bias = nn.Embedding(BUCKETS, heads) if tells_distance else None
+        self.distance_bias = nn.Embedding(DISTANCE_BUCKETS, heads) if tells_distance else None
 
     def forward(self, x: Tensor, source: Tensor, bias: Tensor) -> Tensor:
         """Attend from x to source.
@@ -127,7 +128,7 @@ class TextDecoder(TextModel):
         self.layers = nn.ModuleList(DecoderLayer(width, heads, dropout, place == 0) for place in range(layers))
         self.norm = nn.RMSNorm(width, EPSILON)
         self.dropout = nn.Dropout(dropout)
-        self.register_buffer("buckets", distance_buckets(BUCKETS, FAR), persistent=False)
+        self.register_buffer("buckets", distance_buckets(DISTANCE_BUCKETS, MAX_DISTANCE_TOKENS), persistent=False)
         self.reset_parameters()
         self.register_load_state_dict_pre_hook(rename_t5_weights)  # type: ignore[no-untyped-call]
 
@@ -196,7 +197,7 @@ class TextDecoder(TextModel):
         """
         bias = self.blocks[0].self_attention.distance_bias
         assert bias is not None  # it is the first layer's
-        return cast(Tensor, bias(self.buckets[distance.clamp(0, FAR)]))
+        return cast(Tensor, bias(self.buckets[distance.clamp(0, MAX_DISTANCE_TOKENS)]))
 
     @torch.no_grad()
     def generate(
@@ -221,7 +222,7 @@ class TextDecoder(TextModel):
             self.norm.weight,
             self.embedding.weight,
             self.width**-0.5,
-            self.distance_bias(torch.arange(FAR + 1, device=self.buckets.device)),
+            self.distance_bias(torch.arange(MAX_DISTANCE_TOKENS + 1, device=self.buckets.device)),
             self.blocks[0].self_attention.heads,
             EPSILON,
             F.relu,

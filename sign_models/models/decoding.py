@@ -115,7 +115,7 @@ class LayerCache:
         self.keys, self.values = self.keys[clips], self.values[clips]
 
 
-class Stepper:
+class IncrementalDecoder:
     """A decoder in the middle of texts: what it keeps between two tokens of the beams of some clips.
 
     All beams of a clip write into one cache and remember which of its places are their own past. So a new order of the

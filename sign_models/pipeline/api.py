@@ -144,10 +144,10 @@ def read(
 
     Args:
         path: The file or folder.
-        layout: Names of the landmarks, for files that do not tell: a layout's name or the path of a YAML file.
-        fps: Frames per second, for files that do not tell.
-        unit: Of the coordinates, for files that do not tell: "pixel", "normalized" or "centered".
-        size: Width and height of the picture in pixels, for files that do not tell.
+        layout: Names of the landmarks, for files that do not state them: a layout's name or the path of a YAML file.
+        fps: Frames per second, for files that do not state it.
+        unit: Of the coordinates, for files that do not state it: "pixel", "normalized" or "centered".
+        size: Width and height of the picture in pixels, for files that do not state it.
 
     Returns:
         The clips, in a stable order.

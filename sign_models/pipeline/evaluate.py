@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 HELD_OUT, OTHERS = ("test", "dev"), ("none", "train")  # scored where none is named: all of the first, else one
 TRANSLATING = ("translator", "alignment")  # stages whose models give text
 BOOTSTRAPPED = {"BLEU": "bleu4", "chrF2": "chrf"}  # sacrebleu's names for what Scores calls otherwise
-SHOWN = ("bleu4", "chrf", "rouge_l", "words_exact", "exact_match", "character_error_rate")
+TABLE_METRICS = ("bleu4", "chrf", "rouge_l", "words_exact", "exact_match", "character_error_rate")
 RELIABLE = ("coverage", "precision_accepted", "aurc", "ece", "false_accepts", "groundedness")
 
 
@@ -344,7 +344,9 @@ def as_text(rows: list[Row], preset: str) -> str:
         chosen = [row for row in rows if row.split == split]
         count, first = chosen[0].scores.sentences, chosen[0].system
         lines += ["", f"{split} ({preset}), {count} sentences; [95 % intervals]; p against {first}"]
-        lines += _table([[row.system, *(_shown(row.figures, name) for name in SHOWN)] for row in chosen], SHOWN)
+        lines += _table(
+            [[row.system, *(_shown(row.figures, name) for name in TABLE_METRICS)] for row in chosen], TABLE_METRICS
+        )
         if any("coverage" in row.figures for row in chosen):
             lines += ["", "how far its confidence can be trusted (docs/confidence.md)"]
             lines += _table([[row.system, *(_reliable(row.figures, n) for n in RELIABLE)] for row in chosen], RELIABLE)

@@ -17,7 +17,7 @@ from sign_models.tracking.artifacts import fetch
 from sign_models.tracking.runs import whereabouts
 
 EXAMPLES = 3
-SHOWN = ("chrf", "character_error_rate", "words_exact", "exact_match", "rouge_l", "bleu4")
+SUMMARY_METRICS = ("chrf", "character_error_rate", "words_exact", "exact_match", "rouge_l", "bleu4")
 BLEU_WORDS = 4  # a reference of fewer words has no n-gram of this length
 NONSENSE = {"quick": "trains a few steps of tiny models: it shows that everything runs, and its texts are nonsense"}
 HELD_OUT = ("test", "dev", "none", "train")  # whose scores are shown: the first there is
@@ -95,7 +95,7 @@ def show(made: Sequence[Output], report: Report | None, run_id: str, seconds: fl
     if report is not None:
         for split in HELD_OUT:
             if split in report.scores:
-                found = "  ".join(f"{name} {_figure(report, split, name)}" for name in SHOWN)
+                found = "  ".join(f"{name} {_figure(report, split, name)}" for name in SUMMARY_METRICS)
                 lines.append(f"{split:>5} ({report.preset})  {found}")
                 lines += _trust(report.reliability.get(split, {}))
         for row in report.examples:

@@ -72,7 +72,7 @@ def label_table(tokenizer: AnyTokenizer, texts: list[str | None], text: TextMode
 
 
 def too_short(
-    corpus: Corpus, clips: np.ndarray, name: str, labels: Tensor, spoken: Tensor, stride: int
+    corpus: Corpus, clips: np.ndarray, name: str, labels: Tensor, label_mask: Tensor, stride: int
 ) -> dict[str, str]:
     """Which clips CTC cannot learn from: it needs a vector a token, and one more between two that are alike.
 
@@ -81,14 +81,14 @@ def too_short(
         clips: (M,) places of the clips.
         name: What they are for, as messages name it.
         labels: (N, L) token ids of every clip of the corpus.
-        spoken: (N, L) bool, those that CTC aligns.
+        label_mask: (N, L) bool, those that CTC aligns.
         stride: Frames a vector.
 
     Returns:
         A fact for the log and the run, or nothing.
     """
-    alike = (labels[:, 1:] == labels[:, :-1]) & spoken[:, 1:] & spoken[:, :-1]
-    needed = (spoken.sum(1) + alike.sum(1)).numpy()
+    alike = (labels[:, 1:] == labels[:, :-1]) & label_mask[:, 1:] & label_mask[:, :-1]
+    needed = (label_mask.sum(1) + alike.sum(1)).numpy()
     short = clips[needed[clips] > -(-corpus.lengths[clips] // stride)]
     if not len(short):
         return {}

@@ -11,7 +11,7 @@ from sign_models.kernels import set_eager
 from sign_models.models import text
 from sign_models.models.beam import Search
 from sign_models.models.decoder import TextDecoder
-from sign_models.models.decoding import Stepper
+from sign_models.models.decoding import IncrementalDecoder
 from sign_models.models.pretrained import PretrainedText
 
 VOCABULARY, WIDTH, LAYERS, HEADS = 12, 32, 2, 4
@@ -88,8 +88,10 @@ def test_clips_that_are_done_are_not_gone_on_with(monkeypatch: pytest.MonkeyPatc
         ours.embedding.weight[END] *= 3  # the end is likely, or unlikely
     asked = {"beams": 3, "max_length": LONGEST, "length_penalty": 1.0}
     alone = [ours.generate(encoded[i : i + 1], mask[i : i + 1], **asked)[0] for i in range(len(mask))]
-    clips, step = list[int](), Stepper.step
-    monkeypatch.setattr(Stepper, "step", lambda self, tokens: clips.append(len(tokens)) or step(self, tokens))
+    clips, step = list[int](), IncrementalDecoder.step
+    monkeypatch.setattr(
+        IncrementalDecoder, "step", lambda self, tokens: clips.append(len(tokens)) or step(self, tokens)
+    )
     found, _ = ours.generate(encoded, mask, **asked)
     assert texts(found) == texts(torch.cat(alone))
     assert clips == sorted(clips, reverse=True) and len({*clips}) > 1
@@ -102,9 +104,9 @@ def test_a_step_of_the_search_asks_nothing_of_the_device() -> None:
         model = TextDecoder(VOCABULARY, WIDTH, LAYERS, HEADS, 0.0)
         mask = torch.empty(3, 11, dtype=torch.bool)
         search = Search(model, model.encode(torch.empty(3, 11, WIDTH), mask), mask, 4, [1.0] * LONGEST)
-        before = [id(tensor) for tensor in (search.running, search.scores, search.tokens, search.ended.texts)]
+        before = [id(tensor) for tensor in (search.running, search.scores, search.tokens, search.finished.texts)]
         search.advance()
-    assert before == [id(tensor) for tensor in (search.running, search.scores, search.tokens, search.ended.texts)]
+    assert before == [id(tensor) for tensor in (search.running, search.scores, search.tokens, search.finished.texts)]
     with pytest.raises((RuntimeError, NotImplementedError)):
         bool(search.scores.any())
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sign_models import models
 from sign_models.models import precision
 from sign_models.models.decoder import TextDecoder
-from sign_models.models.decoding import Stepper
+from sign_models.models.decoding import IncrementalDecoder
 from sign_models.models.pretrained import PretrainedText
 from sign_models.models.storage import load, save
 from sign_models.models.text import IGNORED, TextModel
@@ -70,19 +70,19 @@ def test_token_by_token_it_writes_what_it_was_taught_whole(clips: int, half: boo
     model = TextDecoder(VOCABULARY, WIDTH, 2, 4, 0.1).eval()
     prefix, mask, _ = drawn(clips=clips)
     texts = torch.randint(3, VOCABULARY, (clips, beams, tokens))
-    owner = torch.arange(clips).repeat_interleave(beams)
+    clip_index = torch.arange(clips).repeat_interleave(beams)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         encoded = model.encode(prefix, mask)
-        wanted = model.logits(encoded[owner], mask[owner], texts.flatten(0, 1)).unflatten(0, (clips, beams))
-        stepper = Stepper(model.weights(), encoded, mask, beams, tokens)
+        wanted = model.logits(encoded[clip_index], mask[clip_index], texts.flatten(0, 1)).unflatten(0, (clips, beams))
+        decoder = IncrementalDecoder(model.weights(), encoded, mask, beams, tokens)
         order = torch.arange(beams).expand(clips, -1)  # the text that each beam takes
         before = torch.full((clips, beams), model.bos_id)
         for place in range(tokens):
-            found = stepper.step(before)
+            found = decoder.step(before)
             at = order.unsqueeze(-1).expand_as(found)
             assert torch.allclose(found, wanted[:, :, place].gather(1, at), atol=0.1 if half else 1e-4)
             parents = torch.stack([torch.randperm(beams) for _ in range(clips)])
-            stepper.reorder(parents)
+            decoder.reorder(parents)
             order = order.gather(1, parents)
             before = texts[:, :, place].gather(1, order)
 

@@ -126,7 +126,7 @@ def test_a_pipeline_that_skips_says_so(pipeline: Command) -> None:
 
 # The summary ----------------------------------------------------------------------------------------------------------
 
-FIGURES = {name: 12.34 for name in summary.SHOWN}
+FIGURES = {name: 12.34 for name in summary.SUMMARY_METRICS}
 
 
 def told(capfd: pytest.CaptureFixture, report: Report | None, preset: str = "") -> str:

@@ -24,11 +24,15 @@ mlflow run . -e import -P source=my_poses -P out=my_store -P on_bad_sample=rejec
     option(
         "--tiers", "ELAN tiers that hold the sentences, by commas.  [default: told by their names]", metavar="NAMES"
     ),
-    option("--times", "Starts and ends of labels that do not tell their unit: seconds, ms or frames.", metavar="UNIT"),
-    option("--layout", "Landmarks of files that do not tell: a name, or a YAML file of names.", metavar="NAME"),
-    option("--fps", "Frames a second of files that do not tell.", metavar="NUMBER"),
-    option("--unit", "Coordinates of files that do not tell: pixel, normalized (0 to 1) or centered.", metavar="UNIT"),
-    option("--size", "Width and height of the pictures in pixels, where the files do not tell.", metavar="WxH"),
+    option("--times", "Starts and ends of labels that do not state their unit: seconds, ms or frames.", metavar="UNIT"),
+    option("--layout", "Landmarks of files that do not state them: a name, or a YAML file of names.", metavar="NAME"),
+    option("--fps", "Frames a second of files that do not state them.", metavar="NUMBER"),
+    option(
+        "--unit",
+        "Unit of coordinates, for files that do not state it: pixel, normalized (0 to 1) or centered.",
+        metavar="UNIT",
+    ),
+    option("--size", "Width and height of the pictures in pixels, where the files do not state it.", metavar="WxH"),
     option(
         "--split-ratio",
         "Shares of train, dev and test, such as 0.8,0.1,0.1.  [default: the splits that the source tells]",
