@@ -122,6 +122,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with the three input files")
     parser.add_argument("--suite", type=Path, help="a folder of such folders: one table over all of them")
     parser.add_argument("--variant", action="append", default=[], help="with --suite, one of your own: NAME NAME=VALUE")
+    parser.add_argument(
+        "--rotations", type=int, default=0, help="with --suite: signers take turns at being new, N sets"
+    )
     parser.add_argument("--across", action="store_true", help="with --suite: ask each model about all other sets too")
     for name, kind, told in (("at-once", int, "processes"), ("minutes", float, "after these no training begins")):
         parser.add_argument(f"--{name}", type=kind, default=kind(name == "at-once"), help=f"with --suite: {told}")

@@ -2,12 +2,14 @@
 
 usage: python -m benchmarks.quality --suite DIR [--seeds 3] [--variants default,scratch] [--labels SET=30/60,...]
            [--variant "NAME [VARIANT] NAME=VALUE ..."] [--across] [--at-once 16] [--minutes N] [--out FILE]
-           [--merge FILE ...]
+           [--rotations N] [--merge FILE ...]
 
 The second table says how far each model's confidence can be trusted (docs/confidence.md). With --across each model is
 asked about the test clips of all other sets too, in which hardly anything is what it knows.
 
 A set is a folder under DIR with the three input files, with all of its labels or by each number that --labels gives.
+With --rotations each set is N, in which signers of training and dev take turns at being new (rotations.py): dev of a
+set may be one signer.
 Work is a graph of tasks: a set is read once, each pretraining is shared by the alignments that want it, and many tasks
 run at once, in processes of their own, on as many GPUs as there are (--at-once; start CUDA's MPS first, it lets them
 share a GPU). Tasks of the first seed come first, so what --minutes cuts off are later seeds; means are over seeds that
@@ -38,6 +40,7 @@ import torch
 
 from benchmarks import trainings
 from benchmarks.degraded import KINDS
+from benchmarks.rotations import Source
 from benchmarks.trainings import VARIANTS, Row, Variant
 from sign_models.datasets.inputs import KEYPOINTS, TEXTS, VIDEOS, Inputs
 from sign_models.params import load
@@ -75,9 +78,9 @@ class Outcome:
 # Tasks, each in some process ------------------------------------------------------------------------------------------
 
 
-def prepare(setup: Setup, source: Path) -> tuple[int, int]:
+def prepare(setup: Setup, source: Source) -> tuple[int, int]:
     """Read a set and keep it parsed; its frames and labelled training sentences."""
-    inputs = Inputs.from_paths(source, None, None, None)
+    inputs = source.read()
     videos, texts = inputs.videos, inputs.texts
     labelled = sum(videos.splits[videos.index[name]] in ("train", None) for name in texts)
     frames = int(videos.lengths.sum() + inputs.keypoints.lengths.sum())
@@ -165,14 +168,14 @@ def key_of(name: str, params: PipelineParams, variant: Variant, keys: dict[str, 
 
 
 def trained(
-    setup: Setup, tasks: Tasks, sources: Sequence[Path], labels: dict[str, list[int]],
+    setup: Setup, tasks: Tasks, sources: Sequence[Source], labels: dict[str, list[int]],
     plans: dict[tuple[str, int], tuple[Variant, PipelineParams]],
 ) -> list[Found]:  # fmt: skip
     """plans: the variant and its parameters, by variant's name and seed."""
     found: list[Found] = []
     keys: dict[str, str] = {}
 
-    def read(source: Path, size: tuple[int, int]) -> None:
+    def read(source: Source, size: tuple[int, int]) -> None:
         frames, total = size
         waiting: dict[str, list[tuple[str, int]]] = {}
         for (variant, seed), (chosen, params) in plans.items():
@@ -319,11 +322,15 @@ def variant_of(words: str) -> tuple[str, Variant]:
 
 def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Outcome:
     """given: what quality.py's parser read."""
-    sources = folders(given.suite)
-    if not sources:
+    given_folders = folders(given.suite)
+    if not given_folders:
         parser.error(f"no folder with {KEYPOINTS}, {VIDEOS} and {TEXTS} under {given.suite}")
-    if len({source.name for source in sources}) < len(sources):
+    if len({folder.name for folder in given_folders}) < len(given_folders):
         parser.error(f"two folders under {given.suite} have the same name")
+    if given.rotations and (given.across or given.labels):
+        parser.error("--rotations goes with neither --across nor --labels")
+    turns = range(given.rotations) if given.rotations else [0]
+    sources = [Source(folder, turn, given.rotations) for folder in given_folders for turn in turns]
     labels: dict[str, list[int]] = {}
     for part in filter(None, (given.labels or "").split(",")):
         name, _, counts = part.partition("=")
@@ -349,7 +356,7 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> Outc
     wanted = len(plans) * sum(len(labels.get(source.name, [0])) for source in sources)
     with tempfile.TemporaryDirectory(prefix="suite-") as folder, _executor(given.at_once) as executor:
         tasks = Tasks(executor, given.at_once, until)
-        kinds, across = tuple(KINDS) if given.degraded else (), tuple(sources) if given.across else ()
+        kinds, across = tuple(KINDS) if given.degraded else (), tuple(given_folders) if given.across else ()
         setup = Setup(Path(folder), given.scoring, kinds, across)
         found = trained(setup, tasks, sources, labels, plans)
     return Outcome(found, tasks.failures, wanted - len(found))

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import quality, suite, trainings
+from benchmarks import quality, rotations, suite, trainings
+from sign_models.errors import DataError
 from tests import tiny
 
 
@@ -95,6 +96,7 @@ def test_what_fails_is_told_and_the_rest_goes_on(
         (("--labels", "nowhere=30"), "SET a folder's name"),
         (("--variant", "mine nothing"), "neither NAME=VALUE nor a variant"),
         (("--variants", "defualt"), "no variant defualt"),
+        (("--rotations", 2, "--across"), "--rotations goes with neither"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_trained(
@@ -103,6 +105,40 @@ def test_a_mistake_is_told_before_anything_is_trained(
     with pytest.raises(SystemExit):
         command(two_sets, tmp_path / "out.json", *more)
     assert told in capsys.readouterr().err
+
+
+@pytest.fixture
+def signed_by_four(two_sets: Path) -> Path:
+    """A set whose training and dev videos are four signers' in turn, and its test videos another one's."""
+    shutil.rmtree(two_sets / "b")
+    file = two_sets / "a" / "text_data.json"
+    rows = json.loads(file.read_text())
+    for i, row in enumerate(rows):
+        row["signer"] = "new" if row["split"] == "test" else f"s{i % 4}"
+    file.write_text(json.dumps(rows))
+    return two_sets
+
+
+def test_signers_of_training_and_dev_take_turns_at_being_new(signed_by_four: Path) -> None:
+    whole = rotations.Source(signed_by_four / "a").read()
+    held_out = []
+    for turn in range(2):
+        videos = rotations.Source(signed_by_four / "a", turn, 2).read().videos
+        by = {split: {g for g, s in zip(videos.groups, videos.splits, strict=True) if s == split} for split in
+              ("train", "dev", "test")}  # fmt: skip
+        assert by["dev"] == by["test"] and not by["train"] & by["test"] and "new" not in by["train"] | by["test"]
+        assert len(videos) == sum(split != "test" for split in whole.videos.splits)
+        assert all(np.array_equal(videos.clip(i), whole.videos.clip(whole.videos.index[name]))
+                   for i, name in enumerate(videos.ids))  # fmt: skip
+        held_out.append(by["test"])
+    assert held_out[0] | held_out[1] == {"s0", "s1", "s2", "s3"} and not held_out[0] & held_out[1]
+    with pytest.raises(DataError, match="4 signers.*at least 6 signers"):
+        rotations.Source(signed_by_four / "a", 0, 3).read()
+
+
+def test_each_rotation_is_a_line(signed_by_four: Path, tmp_path: Path) -> None:
+    command(signed_by_four, tmp_path / "out.json", "--variants", "no_pretraining", "--rotations", 2)
+    assert sorted(one["set"] for one in json.loads((tmp_path / "out.json").read_text())) == ["a~0", "a~1"]
 
 
 def test_mean_rank_spread_and_the_choice_on_other_sets() -> None:

@@ -14,10 +14,12 @@ from typing import Any
 
 from sign_models.errors import DataError
 from sign_models.keypoints.folders import check_regular
+from sign_models.keypoints.formats.columns import GROUP, normal_name
 from sign_models.keypoints.sequence import SPLIT_ALIASES
 from sign_models.keypoints.trees import check_json, parse_json
 
 MAX_SHOWN = 5  # names in a message
+SIGNER = ("group", *GROUP)
 FORMS = '{"id": "text", ...} or [{"id": ..., "text": ..., "split": "train|dev|test" where known}, ...]'
 
 SCHEMA, AGAIN = "see docs/formats/texts.md", "copy or export it again"
@@ -32,11 +34,13 @@ class TextRow:
         id: Id of the video.
         text: Text in NFC, otherwise as the file has it.
         split: "train", "dev", "test" or None.
+        signer: Who signs in it, None where the file does not tell.
     """
 
     id: str
     text: str
     split: str | None = None
+    signer: str | None = None
 
 
 def read_texts(path: Path | str) -> list[TextRow]:
@@ -163,7 +167,8 @@ def _row(entry: dict[str, Any], place: str) -> TextRow:
             wanted="valid Unicode",
             remedy="write the file anew from its source",
         )
-    return TextRow(name, unicodedata.normalize("NFC", text), _split(entry.get("split"), place))
+    split = _split(entry.get("split"), place)
+    return TextRow(name, unicodedata.normalize("NFC", text), split, _signer(entry, place))
 
 
 def _split(value: Any, place: str) -> str | None:
@@ -179,6 +184,44 @@ def _split(value: Any, place: str) -> str | None:
         wanted="train, dev (or val, valid, validation) or test",
         remedy=f"did you mean {near[0]!r}?" if near else "leave it out where there is none",
     )
+
+
+def _signer(entry: dict[str, Any], place: str) -> str | None:
+    """Who signs, by any of the names that tables have for it. DataError where that is no name or two of them differ."""
+    found = {key: value for key, value in entry.items() if normal_name(key) in SIGNER and value not in (None, "")}
+    for key, value in found.items():
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            raise DataError(f"its {key} is {_kind(value)}", place=place, wanted="a name or a number", remedy=SCHEMA)
+    names = {str(value) for value in found.values()}
+    if len(names) > 1:
+        told = ", ".join(f"{key} {value!r}" for key, value in found.items())
+        raise DataError(f"has two signers: {told}", place=place, wanted="one signer a video", remedy="keep one of them")
+    return names.pop() if names else None
+
+
+def signer_of(id: str, own: str | None, named: str | None, place: str) -> str | None:
+    """Join what a clip's own file and the texts say of its signer.
+
+    Args:
+        id: Of the clip.
+        own: Group of the clip by its file.
+        named: Signer by the texts.
+        place: Path of the texts, for the message.
+
+    Returns:
+        The signer, None where neither tells.
+
+    Raises:
+        DataError: They differ.
+    """
+    if own and named and own != named:
+        raise DataError(
+            f"{id!r} is by two signers: {own!r} in its own file and {named!r} in the texts",
+            place=place,
+            wanted="one signer a video",
+            remedy="make the two agree, or leave one of them out",
+        )
+    return own or named
 
 
 def _kind(value: Any) -> str:

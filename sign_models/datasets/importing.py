@@ -12,7 +12,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from sign_models.data.splits import SPLITS, divide
-from sign_models.data.texts import TextRow, read_texts
+from sign_models.data.texts import TextRow, read_texts, signer_of
 from sign_models.datasets import checks, report
 from sign_models.datasets.readers import Position, Sample
 from sign_models.datasets.report_numbers import UNREAD_PREFIX
@@ -137,7 +137,7 @@ def write_samples(
     Args:
         writer: Writer of the store. It may hold shards of an import that was interrupted.
         samples: Each sample, or what is wrong with it, with the position at which reading goes on.
-        rows: Texts and splits by id.
+        rows: Texts, splits and signers by id.
         on_bad_sample: "stop" or "reject".
         progress: Called with the frames of each clip.
         mirroring: "auto" or "never".
@@ -146,7 +146,7 @@ def write_samples(
         Handedness of all signers, by which StoreWriter.mirror corrects the shards.
 
     Raises:
-        DataError: A sample cannot be used, an id appears twice, or a clip is in two splits.
+        DataError: A sample cannot be used, an id appears twice, or a clip is in two splits or by two signers.
     """
     hands = Handedness(mirroring)
     for shard in writer.shards():  # of an import that was cut off
@@ -171,7 +171,8 @@ def write_samples(
                     wanted="one split a clip",
                     remedy="make the two agree",
                 )
-            clip = replace(clip, text=row.text, split=row.split or clip.split)
+            signer = signer_of(clip.id, clip.group, row.signer, sample.place)
+            clip = replace(clip, text=row.text, split=row.split or clip.split, group=signer)
         hands.add(clip.group, clip.left_leads, len(clip.values))
         if hands.is_mirrored(clip.group, clip.left_leads):
             clip = clip.flipped()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy as np
 
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import SPLITS, WAYS, clips_of_split, divide_clips
-from sign_models.data.texts import TextRow, read_texts, some_names
+from sign_models.data.texts import TextRow, read_texts, signer_of, some_names
 from sign_models.datasets import demo
 from sign_models.datasets.store import is_store, open_store, store_digest
 from sign_models.errors import DataError
@@ -114,7 +114,7 @@ class Inputs:
         corpus = (
             Corpus.from_sequences(self._demo.videos, "embedded phrases")
             if self.embedded
-            else _read(self.videos_path, VIDEOS)
+            else _read(self.videos_path, VIDEOS, self._rows, str(self.texts_path))
         )
         splitting = _join_texts(corpus, self._rows, str(self.texts_path or TEXTS))
         if splitting:
@@ -198,14 +198,22 @@ def _files(path: Path) -> list[Path]:
     return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
-def _read(path: Path | None, usual: str) -> Corpus:
+def _read(path: Path | None, usual: str, rows: list[TextRow] | None = None, texts: str = "") -> Corpus:
+    """Read clips. rows: of the file `texts`, which may name their signers: by these it is told who is left-handed."""
     if path is None or not path.exists():
         raise _missing(path, usual)
+    signers = {row.id: row.signer for row in rows or () if row.signer}
     if is_store(path):
-        return open_store(path)
+        corpus = open_store(path)
+        for i, (name, own) in enumerate(zip(corpus.ids, corpus.groups, strict=True)):
+            corpus.groups[i] = signer_of(name, own, signers.get(name), texts)
+        return corpus
     from sign_models.keypoints import formats  # two dozen modules, which neither a store nor the embedded corpus needs
 
     sequences: Iterable[KeypointSequence] = formats.read(path)
+    if signers:
+        sequences = (replace(s, group=signer_of(s.id, s.group, signers.get(s.id), texts)) for s in sequences)
+        logger.info("%s: names %d signers of %d videos", Path(texts).name, len({*signers.values()}), len(signers))
     return Corpus.from_sequences(sequences, str(path))
 
 

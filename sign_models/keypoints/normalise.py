@@ -178,7 +178,8 @@ def mirror(frames: np.ndarray) -> np.ndarray:
 class Handedness:
     """Decides which clips are mirrored: those of a signer whose left hand leads on average.
 
-    A clip of an unknown signer is decided by itself.
+    A clip is decided by itself where its signer is unknown, and where neither hand of the signer leads: who signs with
+    either hand is read best where the one that signs is always on the same side.
     """
 
     def __init__(self, mirroring: Mirroring = "auto") -> None:
@@ -214,7 +215,8 @@ class Handedness:
         """
         if signer is not None:
             total, count = self._by_signer[signer]
-            lead = total / max(1, count)
+            mean = total / max(1, count)
+            lead = mean if abs(mean) > MIN_LEFT_LEAD_SHOULDER_WIDTHS else lead
         return self.mirroring == "auto" and lead > MIN_LEFT_LEAD_SHOULDER_WIDTHS
 
 

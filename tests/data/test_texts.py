@@ -27,6 +27,22 @@ def test_both_forms_keep_the_order_of_the_file(write):
     assert read_texts(str(write(rows))) == [TextRow("b", "two", "test"), TextRow("a", "one", None)]
 
 
+def test_a_signer_is_named_as_in_tables(write):
+    for key in ("signer", "group", "Signer ID", "participantId", "SPEAKER", "subject"):
+        rows = read_texts(write([{"id": "a", "text": "one", key: "maria"}, {"id": "b", "text": "two", key: 7}]))
+        assert [row.signer for row in rows] == ["maria", "7"], key
+    assert read_texts(write([{"id": "a", "text": "one", "signer": None, "speaker": ""}]))[0].signer is None
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"signer": ["a"]}, "its signer is a list"), ({"signer": "a", "speaker": "b"}, "two signers.*'a', speaker 'b'")],
+)
+def test_a_signer_is_one_name(write, given, told):
+    with pytest.raises(DataError, match=told):
+        read_texts(write([{"id": "a", "text": "one"} | given]))
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -1,5 +1,6 @@
 """Whose left hand leads is decided by signer where signers are known, recorded by clip, said, and may be turned off."""
 
+import json
 import pickle
 from itertools import chain
 from pathlib import Path
@@ -13,8 +14,9 @@ from sign_models.data.corpus import Corpus
 from sign_models.datasets import report, store_writer
 from sign_models.datasets.checks import measure
 from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.inputs import Inputs
 from sign_models.datasets.store import Shard, open_store
-from sign_models.errors import ParamsError
+from sign_models.errors import DataError, ParamsError
 from sign_models.keypoints import formats
 from tests.keypoints.test_normalise import raised
 
@@ -31,6 +33,11 @@ CLIPS: dict[str, tuple[str | None, str, bool]] = {
     "r3 points left": ("right-hander", "left", False),
     "r4": ("right-hander", "right", False),
     "l3": ("left-hander", "left", True),
+    "r5": ("right-hander", "right", False),
+    "r6": ("right-hander", "right", False),
+    "r7": ("right-hander", "right", False),
+    "e0": ("signs with either", "left", True),
+    "e1": ("signs with either", "right", False),
 }
 
 
@@ -70,8 +77,49 @@ def test_a_store_is_mirrored_by_signer_as_its_source_is_in_place(
     stored = open_store(source.parent / "store", full=True)
     assert stored.digest == memory.digest and np.array_equal(stored.frames[:], memory.frames)
     told = found.numbers["mirrored"]
-    assert (told["clips"], set(told["ids"]), told["decided by group"]) == (len(wanted), wanted, 9)
-    assert caplog.text.count(f"{len(wanted)} of 11 clips are mirrored") == (2 if wanted else 0)
+    assert (told["clips"], set(told["ids"]), told["decided by group"]) == (len(wanted), wanted, 14)
+    assert caplog.text.count(f"{len(wanted)} of 16 clips are mirrored") == (2 if wanted else 0)
+
+
+@pytest.fixture
+def by_texts(source: Path) -> Path:
+    """text_data.json beside clips that do not tell their signers."""
+    records = pickle.loads(source.read_bytes())
+    source.write_bytes(pickle.dumps([{k: v for k, v in record.items() if k != "signer"} for record in records]))
+    rows = [
+        {"id": record["id"], "text": "tea", "split": "train"}
+        | ({"Speaker ID": record["signer"]} if "signer" in record else {})
+        for record in records
+    ]
+    (source.parent / "text_data.json").write_text(json.dumps(rows))
+    return source.parent / "text_data.json"
+
+
+@pytest.mark.parametrize("way", ["in place", "import", "texts beside a store"])
+def test_signers_that_texts_name_count_as_those_that_files_name(by_texts: Path, way: str, tmp_path: Path) -> None:
+    clips, store = by_texts.with_name("clips.pkl"), tmp_path / "store"
+    if way != "in place":
+        import_corpus(clips, store, texts=by_texts if way == "import" else None, on_leak="report")
+    videos = Inputs.from_paths(None, None, clips if way == "in place" else store, by_texts).videos
+    assert dict(zip(videos.ids, videos.groups, strict=True)) == {id: signer for id, (signer, *_) in CLIPS.items()}
+    if way == "import":
+        assert mirrored(store) == {id for id, (*_, told) in CLIPS.items() if told}
+    if way == "in place":
+        records = pickle.loads(clips.read_bytes())
+        named = [record | ({"signer": s} if (s := CLIPS[record["id"]][0]) else {}) for record in records]
+        clips.write_bytes(pickle.dumps(named))
+        assert np.array_equal(videos.frames, Corpus.from_sequences(formats.read(clips)).frames)
+
+
+@pytest.mark.parametrize("way", ["in place", "import"])
+def test_a_video_by_two_signers_is_refused(source: Path, way: str) -> None:
+    texts = source.parent / "text_data.json"
+    texts.write_text(json.dumps([{"id": "l0", "text": "tea", "split": "train", "signer": "right-hander"}]))
+    with pytest.raises(DataError, match="'l0' is by two signers: 'left-hander' in its own file and 'right-hander' in"):
+        if way == "import":
+            import_corpus(source, source.parent / "store", texts=texts, on_leak="report")
+        else:
+            assert Inputs.from_paths(None, None, source, texts).videos
 
 
 def test_what_a_report_measures_is_of_the_clips_as_they_are_stored(source: Path) -> None:

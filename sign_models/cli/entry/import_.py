@@ -49,8 +49,8 @@ mlflow run . -e import -P source=my_poses -P out=my_store -P on_bad_sample=rejec
     option("--on-leak", "stop or report: keep what two splits share.  [default: stop]", metavar="CHOICE"),
     option(
         "--mirror",
-        "auto: clips of signers whose left hand leads are mirrored, each by itself where no group is known; never.  "
-        "[default: auto]",
+        "auto: clips of signers whose left hand leads are mirrored, each by itself where no signer is known or neither "
+        "hand leads; never.  [default: auto]",
         metavar="CHOICE",
     ),
     option("--workers", "Processes that read, one at least.  [default: as help]", metavar="INTEGER"),
