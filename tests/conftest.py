@@ -11,9 +11,11 @@ import importlib
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,6 +166,15 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("fresh") / "mlflow.db"
     store.make_database(f"sqlite:///{path}", str(path.with_name("mlruns")))
+    return path
+
+
+def copy_store(fresh_store: Path, folder: Path) -> Path:
+    """The database that a first command would make in `folder`, with its artifacts beside it."""
+    path = Path(shutil.copy(fresh_store, folder / "mlflow.db"))
+    with closing(sqlite3.connect(path)) as database, database:
+        moved = "update experiments set artifact_location = replace(artifact_location, ?, ?)"
+        database.execute(moved, (str(fresh_store.parent), str(folder)))
     return path
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from tests import warm
+from tests.conftest import copy_store
 from tools import conda_standin
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -108,12 +109,13 @@ def test_bare_mlflow_run_from_another_folder_without_conda(standin: Path, tmp_pa
 
 @pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="`source activate` needs a virtual environment")
 def test_mlflow_run_from_another_folder_trains_and_registers_there(
-    standin: Path, tiny_data: Path, tmp_path: Path
+    standin: Path, fresh_store: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     from mlflow import MlflowClient
 
     away = tmp_path / "away"
     away.mkdir()
+    copy_store(fresh_store, away)
     shutil.copytree(tiny_data, tmp_path / "data")
     given = ["-P", "data=../data", "-P", "config_override=../data/tiny.yaml", "-P", "steps=2"]
     done = warm.run([sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "skeleton", *given], cwd=away)

@@ -19,14 +19,15 @@ from sign_models.pipeline import runner
 from sign_models.tracking import process, store
 from sign_models.tracking.runs import STAGE
 from tests import warm
-from tests.conftest import Command
+from tests.conftest import Command, copy_store
 from tests.tracking.servers import Server
 
 run = partial(stores.run, start=warm.Popen)
 
 
 @pytest.fixture
-def killed(tmp_path: Path) -> Store:
+def killed(fresh_store: Path, tmp_path: Path) -> Store:
+    copy_store(fresh_store, tmp_path)
     return Store(tmp_path)
 
 
@@ -109,7 +110,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", path], check=True)  # this process has the database open
 
 
-def test_a_full_disk_is_told_and_the_last_checkpoint_is_intact(disk: Path, built: Path, tiny_data: Path) -> None:
+def test_a_full_disk_is_told_and_the_last_checkpoint_is_intact(
+    disk: Path, fresh_store: Path, built: Path, tiny_data: Path
+) -> None:
+    copy_store(fresh_store, disk)
     full = Store(disk)
     run(skeleton(tiny_data), full, Aim(signal.SIGKILL, 0.0, "step", 5), hold="step 5")
     used = shutil.disk_usage(disk).used

@@ -18,6 +18,7 @@ from sign_models.cli.sweep import parse
 from sign_models.errors import ParamsError
 from sign_models.params.space import Choice, Range, Space, read_space
 from tests import warm
+from tests.conftest import copy_store
 
 optuna = pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,19 +165,17 @@ def sweep(folder: Path, data: Path, *more: str) -> warm.Popen:
 
 
 @pytest.mark.slow
-def test_two_workers_a_kill_and_the_rest(tiny_data: Path, tmp_path: Path) -> None:
+def test_two_workers_a_kill_and_the_rest(fresh_store: Path, tiny_data: Path, tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = f"sqlite:///{copy_store(fresh_store, tmp_path)}"
     first = sweep(tmp_path, tiny_data, "--trials", "3", "--workers", "2")
-    client, deadline = None, time.monotonic() + 120
+    client, deadline = MlflowClient(uri), time.monotonic() + 120
     while time.monotonic() < deadline and first.poll() is None:  # until a trial has ended
         time.sleep(0.5)
-        if (tmp_path / "mlflow.db").exists():
-            client = client or MlflowClient(uri)
-            if [r for r in trials(client) if r.info.status == "FINISHED"]:
-                break
-    assert first.poll() is None and client is not None
+        if [r for r in trials(client) if r.info.status == "FINISHED"]:
+            break
+    assert first.poll() is None
     first.send_signal(signal.SIGKILL)
     first.wait()
     before = {run.info.run_id for run in trials(client) if run.info.status in ("FINISHED", "KILLED")}
