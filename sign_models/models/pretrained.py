@@ -7,9 +7,11 @@ B clips, K beams, S vectors, L tokens, D width of the model's embeddings, V voca
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from inspect import signature
 from pathlib import Path
 from typing import Any, cast
@@ -33,12 +35,14 @@ from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
-from sign_models.errors import ParamsError
+from sign_models.errors import ParamsError, ResourceError
 from sign_models.models.beam import beam_search
+from sign_models.models.low_rank import add_low_rank
 from sign_models.models.t5 import T5Decoder, is_t5
 from sign_models.models.text import IGNORED, TextModel
 
 KEPT = "kept_tokens"  # in the config of a pruned model: which of the tokenizer's ids its own are, in order
+UNTIED = "untied_output"  # in the config of a model whose output layer is not its embeddings; see untie()
 MAX_KEPT_SCORES = 2**26  # numbers: 256 MiB of log probabilities that `generate` keeps of all tokens
 
 
@@ -90,6 +94,8 @@ class PretrainedText(TextModel):
             model = _auto(config).from_pretrained(
                 name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
             )
+        if model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
+            untie(model)
         _name_special_tokens(model.config, tokenizer)
         if texts is not None:
             prune(model, used_tokens(model.config, tokenizer, texts))
@@ -108,7 +114,10 @@ class PretrainedText(TextModel):
             The model, with weights at random.
         """
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        return cls(_auto(config).from_config(config))
+        model = _auto(config).from_config(config)
+        if getattr(config, UNTIED, False):
+            untie(model)
+        return cls(model)
 
     def save_config(self, folder: Path) -> None:
         """Write config.json. See TextModel.save_config()."""
@@ -261,6 +270,7 @@ def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBas
 
     Raises:
         ParamsError: There is no model that writes text.
+        ResourceError: Its tokenizer needs a package that is not installed.
     """
     with _reading(name):
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -268,7 +278,16 @@ def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBas
             raise ValueError(f"{config.model_type} models do not write text")
         if Path(name).is_dir() and not list(Path(name).glob("*.safetensors")):
             raise OSError("the folder holds no *.safetensors")
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        except (ImportError, ValueError) as error:
+            if find_spec("sentencepiece") is not None or not re.search("sentencepiece|tiktoken", str(error), re.I):
+                raise
+            raise ResourceError(
+                "its tokenizer is a file of SentencePiece, and sentencepiece is not installed",
+                place=name,
+                remedy="pip install 'sign-models[pretrained]', or in a checkout pip install sentencepiece",
+            ) from error
         if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes up where there is none
             raise OSError("it has no tokenizer")
         return config, tokenizer
@@ -279,11 +298,18 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
+        found, remedy = (
+            str(error).splitlines()[0][:200],
+            "give its name on Hugging Face or the absolute path of its folder",
+        )
+        if re.search(r"holds no \*\.safetensors|does not appear to have a file named \S*\.safetensors", str(error)):
+            found = "it has no weights as safetensors"
+            remedy = "save it so once, where you trust its files, and give that folder: docs/models.md"
         raise ParamsError(
-            f"{name!r} cannot be used: {str(error).splitlines()[0][:200]}",
+            f"{name!r} cannot be used: {found}",
             place="alignment.decoder.pretrained",
             wanted="a seq2seq or causal model with safetensors weights and a tokenizer",
-            remedy="give its name on Hugging Face or the absolute path of its folder",
+            remedy=remedy,
         ) from error
 
 
@@ -316,6 +342,21 @@ def used_tokens(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, te
     return list(dict.fromkeys([*named, *tokenizer.all_special_ids, *sorted(written)]))
 
 
+def untie(model: Any) -> None:
+    """Give an output layer weights of its own, and have the config say so.
+
+    The configs of T5 and mT5 claim that it is tied to the embeddings, whatever their files say. That of T5 1.1, of mT5
+    and of what was made of them is not, and would be tied where the vocabulary is pruned or a saved model made again.
+
+    Args:
+        model: Changed in its place.
+    """
+    output = model.get_output_embeddings()
+    output.weight = nn.Parameter(output.weight.detach().clone())
+    model.config.tie_word_embeddings = False
+    setattr(model.config, UNTIED, True)
+
+
 def prune(model: Any, kept: list[int]) -> None:
     """Leave only some ids of a model's vocabulary.
 
@@ -337,51 +378,6 @@ def prune(model: Any, kept: list[int]) -> None:
         if (token := getattr(model.config, name, None)) is not None:
             setattr(model.config, name, place[token])
     setattr(model.config, KEPT, kept)
-
-
-class LowRank(nn.Module):
-    """A change of few weights, none at first: weight + b a (Hu et al. 2021).
-
-    It is one of torch's parametrizations, which any module with a matrix can have, and which torch merges. `peft` does
-    no more here and is one package more.
-    """
-
-    def __init__(self, weight: Tensor, rank: int) -> None:
-        """Start with no change.
-
-        Args:
-            weight: (N, D), frozen.
-            rank: Rows and columns of the matrices that are learned.
-        """
-        super().__init__()
-        self.a = nn.Parameter(torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5)
-        self.b = nn.Parameter(torch.zeros(weight.shape[0], rank))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Add the change.
-
-        Args:
-            weight: (N, D).
-
-        Returns:
-            The changed weight (N, D).
-        """
-        return weight + self.b @ self.a
-
-
-def add_low_rank(model: Any, rank: int) -> None:
-    """Freeze a model but for a LowRank on each of its matrices, embeddings and output layer aside.
-
-    Args:
-        model: Changed in its place.
-        rank: As in LowRank.
-    """
-    model.requires_grad_(False)
-    output = model.get_output_embeddings()
-    for module in [*model.modules()]:
-        weight = getattr(module, "weight", None)
-        if weight is not None and weight.ndim == 2 and module is not output and not isinstance(module, nn.Embedding):
-            parametrize.register_parametrization(module, "weight", LowRank(weight, rank))
 
 
 def _auto(config: PretrainedConfig) -> Any:

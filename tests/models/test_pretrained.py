@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
+import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSeq2SeqLM,
@@ -18,11 +23,13 @@ from transformers import (
     MBartConfig,
     MT5Config,
     PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
     T5Config,
 )
 
 from sign_models.data.tokenizer import END, PAD, START, UNKNOWN, train_tokenizer
-from sign_models.errors import ParamsError
+from sign_models.errors import ParamsError, ResourceError
 from sign_models.models import pretrained
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.pretrained import PretrainedText, read_pretrained
@@ -42,9 +49,13 @@ MODELS: dict[str, Callable[..., Any]] = {
     "t5": lambda **of: T5Config(**SMALL, **of),
     "flan": lambda **of: T5Config(**SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False, **of),
     "mt5": lambda **of: MT5Config(**SMALL, **of),
+    "flan, untied": lambda **of: T5Config(**SMALL, feed_forward_proj="gated-gelu", tie_word_embeddings=False, **of),
+    "mt5, untied": lambda **of: MT5Config(**SMALL, **of),
     "bart": lambda **of: BartConfig(**HALVES, forced_bos_token_id=5, decoder_start_token_id=2, **of),
     "mbart": lambda **of: MBartConfig(**HALVES, **of),
     "gpt2": lambda **of: GPT2Config(n_embd=16, n_layer=1, n_head=2, n_positions=64, **of),
+    "qwen2": lambda **of: Qwen2Config(**CAUSAL, num_key_value_heads=1, tie_word_embeddings=True, **of),
+    "qwen3": lambda **of: Qwen3Config(**CAUSAL, num_key_value_heads=1, head_dim=8, tie_word_embeddings=True, **of),
     "llama": lambda **of: LlamaConfig(**CAUSAL, **of | {"eos_token_id": [2, 3]}),
 }
 
@@ -65,8 +76,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         kind.from_config(given).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         GenerationConfig(forced_bos_token_id=6, suppress_tokens=[7, 8]).save_pretrained(folder)
+        if name.endswith("untied"):
+            untie_saved(folder)
         made[name] = str(folder)
     return made
+
+
+def untie_saved(folder: Path) -> None:
+    """Give a saved model an output layer of its own, as all of T5 1.1 and mT5 have that are published."""
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = torch.randn_like(weights["shared.weight"])
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
 
 
 def labels_of(model: PretrainedText, tokenizer: Any, texts: list[str]) -> torch.Tensor:
@@ -118,8 +140,9 @@ def test_a_pruned_model_reads_and_writes_the_tokenizer_s_ids(folders, name: str)
     for text in clips.TEXTS:
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert pruned.to_tokenizer_ids(pruned.to_model_ids(tokens)) == tokens
-    [milk] = pruned.to_tokenizer_ids(pruned.to_model_ids(tokenizer("milk", add_special_tokens=False)["input_ids"]))
-    assert milk == tokenizer.unk_token_id  # which no text of its has
+    milk = tokenizer("milk", add_special_tokens=False)["input_ids"]  # which no text of its has
+    if len(milk) == 1:  # to Transformers' class for Qwen2 it is four letters
+        assert pruned.to_tokenizer_ids(pruned.to_model_ids(milk)) == [tokenizer.unk_token_id]
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -278,6 +301,58 @@ def test_the_alignment_stage_leaves_a_plain_model(folders, tiny_data: Path, tmp_
     save(model, tmp_path / "saved")
     again = load(tmp_path / "saved")
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def write_sentencepiece(folder: Path) -> Path:
+    """A folder as mT5 has it: config, weights, and a tokenizer that is a file of SentencePiece alone."""
+    folder.mkdir()
+    written = io.BytesIO()
+    if find_spec("sentencepiece") is not None:  # else nobody reads the file
+        import sentencepiece
+
+        ids = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}
+        size = {"vocab_size": 100, "hard_vocab_limit": False}
+        texts = iter(10 * TEXTS)
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=texts, model_writer=written, **ids, **size)
+    (folder / "spiece.model").write_bytes(written.getvalue())
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer", "extra_ids": 0}')
+    config = MT5Config(**SMALL, vocab_size=100, pad_token_id=0, eos_token_id=1)
+    AutoModelForSeq2SeqLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def test_a_tokenizer_of_sentencepiece_writes_its_texts_or_says_what_it_needs(tmp_path: Path) -> None:
+    name = str(write_sentencepiece(tmp_path / "mt5"))
+    if find_spec("sentencepiece") is None:
+        with pytest.raises(
+            ResourceError, match=r"sentencepiece is not installed; pip install 'sign-models\[pretrained\]'"
+        ):
+            read_pretrained(name)
+        return
+    tokenizer = read_pretrained(name)[1]
+    for text in TEXTS:
+        assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize("where", ["folder", "hub"])
+def test_weights_that_would_run_code_are_refused_with_what_to_do(
+    folders, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folders["mt5"], tmp_path / "mt5")
+    (tmp_path / "mt5" / "model.safetensors").rename(tmp_path / "mt5" / "pytorch_model.bin")
+    if where == "hub":  # what Transformers says of a repository that has none, and whose pull requests have none
+        name, found = "google/mt5-none", "google/mt5-none does not appear to have a file named model.safetensors or"
+
+        def none(*_: object, **__: object) -> None:
+            raise OSError(f"{found} model.safetensors.index.json. Please do not set `use_safetensors=True`.")
+
+        monkeypatch.setattr(pretrained, "read_pretrained", lambda _: read_pretrained(folders["mt5"]))
+        monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", none)
+    else:
+        name = str(tmp_path / "mt5")
+    with pytest.raises(ParamsError, match="no weights as safetensors; .*save it so once.*docs/models.md") as told:
+        PretrainedText.from_pretrained(name)
+    assert "use_safetensors" not in str(told.value)
 
 
 def test_refusals(folders, tmp_path: Path) -> None:
