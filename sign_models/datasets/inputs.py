@@ -227,11 +227,14 @@ def _missing(path: Path | None, usual: str) -> DataError:
 
 
 def _renaming(missing: list[str], corpus: Corpus) -> str:
-    """What to write instead of ids that have a folder or a suffix too much. "" where that does not help."""
+    """What to write instead of ids that have a folder or an ending too much, or too little. "" where that is not it."""
+    from sign_models.keypoints.formats.segments import name_forms
+
+    known = {form: name for name in corpus.ids for form in name_forms(name)}
     for name in missing:
-        for short in (name.rpartition(".")[0], Path(name).name, Path(name).stem):
-            if short in corpus.index:
-                return f"write ids as the keypoints have them: {short!r} for {name!r}"
+        for form in name_forms(name):
+            if form in known:
+                return f"write ids as the keypoints have them: {known[form]!r} for {name!r}"
     return ""
 
 

@@ -201,7 +201,23 @@ BAD: dict[str, tuple[Spoil, str]] = {
             f"{TEXTS}: 18 of 18 texts have no video: .*; write ids as the keypoints have them: 'train_0' for "
             + re.escape(repr(form.format("train_0"))),
         )
-        for what, form in {"file": "{}.mp4", "path": "videos/{}", "path and suffix": "a/b/{}.pose"}.items()
+        for what, form in {
+            "film": "{}.mp4",
+            "loud film": "{}.MP4",
+            "path": "videos/{}",
+            "path and suffix": "a/b/{}.pose",
+            "two endings": "{}.mp4.npy",
+            "path of Windows": "films\\{}.mov",
+            "address": "https://x.org/v/{}.webm?t=1",
+        }.items()
+    },
+    **{
+        f"keypoints by {what}": (
+            videos(lambda clips, form=form: {form.format(name): clip for name, clip in clips.items()}),
+            f"{TEXTS}: 18 of 18 texts have no video: .*; write ids as the keypoints have them: "
+            + re.escape(f"{form.format('train_0')!r} for 'train_0'"),
+        )
+        for what, form in {"film": "{}.mp4", "path": "videos/{}", "path and ending": "a/{}.webm"}.items()
     },
     "a text of nothing": (
         texts(lambda rows: rows[3].update(text=" ") or rows[5].update(text="")),
