@@ -17,7 +17,7 @@ from sign_models.pipeline.options import EMBEDDED, Options
 from sign_models.pipeline.translate import CHAMPION, clips, segments
 from sign_models.stages.declaration import STAGES, params_schema
 from sign_models.tracking import hub
-from sign_models.tracking.registry import CONFIG, resolve, trained_on
+from sign_models.tracking.registry import CONFIG, resolve, trained_on, trained_parts
 from sign_models.tracking.store import load_mlflow
 from sign_models.video.captions import Segment
 from sign_models.video.decode import SUFFIXES
@@ -36,15 +36,22 @@ class Translator:
         uri: The registered version, or the folder, that it was loaded from.
     """
 
-    def __init__(self, predictor: Predictor, uri: str, extractors: Collection[str | None] | None = None) -> None:
+    def __init__(
+        self,
+        predictor: Predictor,
+        uri: str,
+        extractors: Collection[str | None] | None = None,
+        parts: Collection[str] = (),
+    ) -> None:
         """Wrap a loaded model.
 
         Args:
             predictor: The model, loaded.
             uri: Where it comes from.
             extractors: Of the clips that it was trained on; None where that is not known.
+            parts: Of the body, that these clips show: a face is looked for in videos where they show one.
         """
-        self._predictor, self.uri, self._extractors = predictor, uri, extractors
+        self._predictor, self.uri, self._extractors, self._parts = predictor, uri, extractors, parts
 
     def translate(
         self,
@@ -77,7 +84,7 @@ class Translator:
             if value is not None and value < 1:
                 raise ParamsError(f"{value}", place=name, wanted="1 or more")
         if not isinstance(clip, KeypointSequence):
-            found = read(clip)
+            found = _of_video(Path(clip), "face" in self._parts) if _is_video(clip) else read(clip)
             if len(found) != 1:
                 raise DataError(
                     f"{len(found)} clips",
@@ -115,12 +122,12 @@ def load(model: str | Path = CHAMPION) -> Translator:
     folder, uri = hub.fetch(uri) if uri.startswith(hub.SCHEME) else (Path(uri), uri)
     if (folder / hub.MANIFEST).is_file():
         manifest = hub.check(folder)
-        return Translator(_translator(folder), uri, manifest.extractors)
+        return Translator(_translator(folder), uri, manifest.extractors, manifest.parts)
     if (folder / CONFIG).is_file():
         return Translator(_translator(folder), uri)
     load_mlflow()
     found = resolve(uri, "translator")
-    return Translator(_translator(found.path()), found.uri, trained_on(found.tags))
+    return Translator(_translator(found.path()), found.uri, trained_on(found.tags), trained_parts(found.tags))
 
 
 def _translator(folder: Path) -> Predictor:
@@ -155,10 +162,23 @@ def read(
     Raises:
         DataError: The path holds no keypoints, or a clip cannot be used.
     """
-    if Path(path).suffix.lower() in SUFFIXES:
-        with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
-            return [clip.sequence for clip in clips(Path(path), Path(scratch))]
+    if _is_video(path):
+        return _of_video(Path(path))
     return list(formats.read(path, layout=layout, fps=fps, unit=unit, size=size))
+
+
+def _is_video(path: str | Path) -> bool:
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def _of_video(path: Path, face: bool = False) -> list[KeypointSequence]:
+    """The clip of a video; what its extraction reports is logged."""
+    with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
+        found = list(clips(path, Path(scratch), face=face))
+    for clip in found:
+        for told in clip.look_at:
+            logger.warning("%s: %s", clip.sequence.id, told)
+    return [clip.sequence for clip in found]
 
 
 def train(

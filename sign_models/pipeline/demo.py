@@ -10,7 +10,7 @@ from typing import Any
 from sign_models.errors import UpstreamError
 from sign_models.keypoints.extractor import difference, short_name
 from sign_models.tracking.lineage import Node, trace
-from sign_models.tracking.registry import ModelRef, resolve, trained_fps, trained_on
+from sign_models.tracking.registry import ModelRef, resolve, trained_fps, trained_on, trained_parts
 from sign_models.tracking.runs import connect
 from sign_models.video.browser import browser_extractor, browser_files
 from sign_models.video.models import model_files
@@ -83,6 +83,8 @@ def about(model: ModelRef, extractor: str, fps: float) -> dict[str, Any]:
         "scores": {name: value for name, value in node.scores.items() if name in SCORES},
         "fps": fps,
         "extractor": short_name(extractor),
+        # the page finds body and hands: the model reads clips here in which the face is never seen
+        "face_missing": "face" in trained_parts(model.tags),
         "warning": difference({extractor: 1}, trained_on(model.tags)),
         "trained_extractors": [short_name(e) for e in trained_on(model.tags)],
     }

@@ -1,4 +1,4 @@
-"""Where the keypoints that a stage reads come from: extractor and frame rate, beside those of the models under it."""
+"""What keypoints a stage reads: their extractor, frame rate and parts, beside those of the models under it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from collections.abc import Mapping
 from statistics import median
 from typing import cast
 
+import numpy as np
+
+from sign_models.data.corpus import Corpus
 from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError
 from sign_models.keypoints.extractor import difference
+from sign_models.keypoints.layouts import PARTS
 from sign_models.keypoints.normalise import Mirroring
 from sign_models.stages.declaration import Stage
-from sign_models.tracking.registry import EXTRACTORS, FPS, LICENSE, ModelRef, trained_on
+from sign_models.tracking.registry import EXTRACTORS, FPS, LICENSE, SEEN_PARTS, ModelRef, trained_on
 from sign_models.tracking.runs import Run
 
 logger = logging.getLogger(__name__)
 MAX_EXTRACTORS = 32  # in a tag, which MLflow cuts at 8000 characters
+SAMPLED_CLIPS, SAMPLED_FRAMES = 64, 128  # frames of a clip, to tell which parts of the body clips show
+MIN_SEEN_SHARE = 0.1  # of these frames
+MIN_PART_SHARE = 0.25  # of a part's landmarks, for it to be seen in a frame: a body alone tells 7 of the face's 32
 
 
 def read_by(stage: Stage, inputs: Inputs) -> dict[str | None, int]:
@@ -61,7 +68,7 @@ def mirroring_of(stage: Stage, inputs: Inputs) -> Mirroring:
 
 
 def record(run: Run, stage: Stage, inputs: Inputs) -> None:
-    """Tag the run with the extractors and the frame rate; the version that it registers gets the tags too.
+    """Tag the run with extractors, frame rate and parts of the body; the version that it registers gets the tags too.
 
     Args:
         run: The run.
@@ -72,9 +79,28 @@ def record(run: Run, stage: Stage, inputs: Inputs) -> None:
     if len(found) > MAX_EXTRACTORS:
         logger.warning("%s: the clips come from %d extractors; %d are recorded", stage.name, len(found), MAX_EXTRACTORS)
     run.set_tags({EXTRACTORS: json.dumps(found[:MAX_EXTRACTORS])})
-    parts = set(stage.reads) - {"texts"}
-    if rates := [fps for part in parts for fps in getattr(inputs, part).fps if fps]:
+    read = [getattr(inputs, part) for part in sorted(set(stage.reads) - {"texts"})]
+    if rates := [fps for corpus in read for fps in corpus.fps if fps]:
         run.set_tags({FPS: f"{median(rates):g}"})
+    if read:
+        run.set_tags({SEEN_PARTS: json.dumps([part for part in PARTS if any(part in seen_parts(c) for c in read)])})
+
+
+def seen_parts(corpus: Corpus) -> list[str]:
+    """Tell which parts of the body the clips of a corpus show, by some from all over it.
+
+    Args:
+        corpus: With at least one clip.
+
+    Returns:
+        Names of keypoints.layouts.PARTS.
+    """
+    chosen = np.unique(np.linspace(0, len(corpus) - 1, SAMPLED_CLIPS).astype(int))
+    begins, ends = corpus.offsets[chosen], corpus.offsets[chosen + 1]
+    frames = [corpus.frames[a : min(b, a + SAMPLED_FRAMES)] for a, b in zip(begins, ends, strict=True)]
+    seen = np.concatenate([values[..., 2] > 0 for values in frames])
+    shown = {part: seen[:, places].mean(1) > MIN_PART_SHARE for part, places in PARTS.items()}
+    return [part for part, frames_of_it in shown.items() if frames_of_it.mean() >= MIN_SEEN_SHARE]
 
 
 def compare(stage: Stage, inputs: Inputs, models: Mapping[str, ModelRef], *, strict: bool) -> None:
@@ -115,4 +141,5 @@ def inherited(models: Mapping[str, ModelRef]) -> dict[str, str]:
     Returns:
         The tags.
     """
-    return {k: v for model in models.values() for k, v in model.tags.items() if k in (EXTRACTORS, FPS, LICENSE)}
+    kept = (EXTRACTORS, FPS, LICENSE, SEEN_PARTS)
+    return {k: v for model in models.values() for k, v in model.tags.items() if k in kept}

@@ -14,13 +14,13 @@ from typing import Any
 from sign_models import interruption
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
-from sign_models.keypoints.extractor import check_extractor, finds_faces
+from sign_models.keypoints.extractor import check_extractor
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving.answers import confidence_of
 from sign_models.stages.declaration import model_names
-from sign_models.tracking.registry import resolve, trained_on
+from sign_models.tracking.registry import resolve, trained_on, trained_parts
 from sign_models.tracking.runs import connect
-from sign_models.video import captions
+from sign_models.video import captions, report
 from sign_models.video.batch import extract_all, find_videos
 from sign_models.video.captions import Segment
 from sign_models.video.decode import SUFFIXES
@@ -62,6 +62,7 @@ class TranslateOptions:
 class _Clip:
     sequence: KeypointSequence
     video: Path | None  # None: keypoints only
+    look_at: tuple[str, ...] = ()  # what its extraction reports
 
 
 def run_translate(options: TranslateOptions) -> None:
@@ -83,8 +84,11 @@ def run_translate(options: TranslateOptions) -> None:
     predictor = load(upstream.path())
     warned: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="sign-models-") as scratch:
-        for clip in clips(options.videos, Path(scratch), face=finds_faces(trained)):
+        face = "face" in trained_parts(upstream.tags)
+        for clip in clips(options.videos, Path(scratch), face=face):
             interruption.check()
+            for told in clip.look_at:
+                print(f"{clip.sequence.id}: warning: {told}", file=sys.stderr)
             warning = check_extractor(clip.sequence, trained, strict=options.strict_extractor)
             if warning:
                 warned[warning] += 1
@@ -160,7 +164,7 @@ def clips(given: Path, scratch: Path, *, face: bool = False) -> Iterator[_Clip]:
         if result.state == "failed":
             raise DataError(result.error, remedy="leave it out")
         (sequence,) = formats.read(scratch / f"{video.id}.pose")
-        yield _Clip(sequence, video.path)
+        yield _Clip(sequence, video.path, tuple(report.warnings(result)))
 
 
 def _holds_videos(folder: Path) -> bool:

@@ -31,6 +31,7 @@ from sign_models.serving.frames import FRAME_BYTES, FrameReader, clip_of_frames
 from sign_models.serving.limits import RateLimit
 from sign_models.serving.stream import Piece, Segmenter
 from sign_models.video import captions
+from sign_models.video.quality import faults, shares
 
 LOOPBACK = ("localhost", "127.0.0.1")
 MAX_CLIP_FRAMES = 3600  # of a recording: two minutes at 30 frames/s
@@ -200,7 +201,11 @@ def _translated(answering: Answering, data: bytes, size: tuple[float, float]) ->
     times, values = FrameReader(size).read(data)
     clip = clip_of_frames(times, values, size, answering.fps, answering.extractor)
     found = answering.answer(clip, N_BEST)
-    return found | {"frames": len(times), "latency_ms": round(1000 * (time.monotonic() - began), 1)}
+    return found | {
+        "look_at": faults(shares(values, size)),
+        "frames": len(times),
+        "latency_ms": round(1000 * (time.monotonic() - began), 1),
+    }
 
 
 async def _body(request: Request, limit: int) -> bytes:
@@ -283,9 +288,10 @@ def _add_files(app: FastAPI, files: Mapping[str, Path]) -> None:
 async def _stream(connection: WebSocket, shared: _Shared, size: tuple[float, float]) -> None:
     """One connection: binary messages are frames; a text message ends the stream.
 
-    Answers: {"type": "partial" | "final", "segment", "start", "end", "text", "confidence", "unsure", "n_best"}, then
-    {"type": "end"}, or {"type": "error", "message"}. A partial text is of the segment that is being signed; a final one
-    is never revised. Where a text is rejected, "guess" has all of it, and "text" what is sure.
+    Answers: {"type": "partial" | "final", "segment", "start", "end", "text", "confidence", "unsure", "n_best",
+    "warning", "look_at"}, then {"type": "end"}, or {"type": "error", "message"}. A partial text is of the segment that
+    is being signed; a final one is never revised. Where a text is rejected, "guess" has all of it, and "text" what is
+    sure.
     """
     if not _same_origin(connection.headers) or shared.streams >= MAX_STREAMS:
         await connection.close(1008)
@@ -360,6 +366,7 @@ def _told(answering: Answering, piece: Piece, size: tuple[float, float]) -> list
             "confidence": min(s["confidence"] for s in segments),
             "unsure": any(s["unsure"] for s in segments),
             "warning": found["warning"],
+            "look_at": faults(shares(piece.values, size)),
             "latency_ms": round(1000 * (time.monotonic() - began), 1),
         }
     ]

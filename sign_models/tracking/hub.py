@@ -11,14 +11,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import sign_models
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.keypoints.extractor import FORM
-from sign_models.tracking.registry import CONFIG, LICENSE, WEIGHTS, ModelRef, trained_fps, trained_on
+from sign_models.keypoints.layouts import PARTS
+from sign_models.tracking.registry import CONFIG, LICENSE, WEIGHTS, ModelRef, trained_fps, trained_on, trained_parts
 from sign_models.tracking.store import file_digests
 
 MANIFEST, CARD = "sign_models.json", "README.md"
@@ -42,6 +43,7 @@ class Manifest:
         extractors: Of the clips that it was trained on.
         fps: Frames a second of those clips, their median; None where not known.
         license: Of the model; "unknown" where nobody states it.
+        parts: Of the body, that these clips show.
     """
 
     version: str
@@ -50,6 +52,7 @@ class Manifest:
     extractors: list[str | None]
     fps: float | None
     license: str = UNKNOWN
+    parts: list[str] = field(default_factory=list)
 
     def as_json(self) -> str:
         """Write the manifest. Equal publications give equal texts.
@@ -75,7 +78,9 @@ def manifest_of(version: ModelRef, license: str = "") -> Manifest:
     """
     files = model_files(version.path())
     tags, stated = version.tags, license or version.tags.get(LICENSE) or UNKNOWN
-    return Manifest(version.uri, sign_models.__version__, files, trained_on(tags), trained_fps(tags), stated)
+    return Manifest(
+        version.uri, sign_models.__version__, files, trained_on(tags), trained_fps(tags), stated, trained_parts(tags)
+    )
 
 
 def model_files(folder: Path) -> dict[str, str]:
@@ -275,6 +280,8 @@ def _read(file: Path) -> Manifest:
         for name in manifest.files:
             if not LISTED.fullmatch(name):
                 raise ValueError(f"names the file {name[:80]!r}")
+        if unknown := set(manifest.parts) - PARTS.keys():
+            raise ValueError(f"names the parts {str(unknown)[:80]}")
         if not {CONFIG, WEIGHTS} <= manifest.files.keys():
             raise ValueError(f"names no {CONFIG} or no {WEIGHTS}")
         return manifest

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sign_models.errors import UpstreamError
+from sign_models.keypoints.extractor import finds_faces
 from sign_models.tracking.metrics import current_name
 from sign_models.tracking.store import artifacts_at, client, folder_digest, local_copy
 from sign_models.tracking.store_errors import translate_store_errors
@@ -21,6 +22,7 @@ LICENSE = "sign.license"  # tag: of the training data, and so of the model
 FPS = "sign.fps"  # tag: frames a second of the training clips, their median
 FILES, PACKAGE_FILES = "sign.files", "sign.package"  # tags: digests of weights and config, and of all that is logged
 EXTRACTORS = "sign.extractors"  # tag: of the clips that a model was trained on, a JSON list
+SEEN_PARTS = "sign.parts"  # tag: of the body that these clips show, a JSON list
 # What MLflow's loading leaves in a model's folder where the store is on this machine: its name, and Python's byte code.
 LEFT_BY_LOADING = ("registered_model_meta", "__pycache__")
 _downloads: list[tempfile.TemporaryDirectory[str]] = []  # removed when the process ends
@@ -175,6 +177,21 @@ def trained_on(tags: Mapping[str, str]) -> list[str | None]:
         Name and version of each; None for clips that name none. Empty where the tags do not say.
     """
     return list(json.loads(tags.get(EXTRACTORS, "[]")))
+
+
+def trained_parts(tags: Mapping[str, str]) -> list[str]:
+    """Parts of the body that the clips show which a model was trained on.
+
+    Args:
+        tags: Of its version.
+
+    Returns:
+        Of "body", "left_hand", "right_hand", "face". Of a version that does not say: a face where an extractor that its
+        clips name finds one.
+    """
+    if SEEN_PARTS in tags:
+        return list(json.loads(tags[SEEN_PARTS]))
+    return ["face"] if finds_faces(trained_on(tags)) else []
 
 
 def trained_fps(tags: Mapping[str, str]) -> float | None:

@@ -34,6 +34,7 @@ from sign_models.tracking.registry import (
     FPS,
     LICENSE,
     PACKAGE_FILES,
+    SEEN_PARTS,
     UPSTREAM,
     ModelRef,
     move_alias,
@@ -139,7 +140,7 @@ def _tags(
 ) -> dict[str, str]:
     """Tags of a version: what its run says of data and code, digests of its files, and what it builds on."""
     of_run = client().get_run(run.id).data.tags
-    kept = ("sign.commit", "sign.dirty", EXTRACTORS, FPS)
+    kept = ("sign.commit", "sign.dirty", EXTRACTORS, FPS, SEEN_PARTS)
     said = {k: v for k, v in of_run.items() if k.startswith("sign.data.") or k in kept}
     said |= {STAGE: stage, FILES: files} | {k: str(v) for k, v in tags.items()}
     for role, model in upstream.items():

@@ -18,12 +18,14 @@ from sign_models.tracking.model_ref import (
     FPS,
     LICENSE,
     PACKAGE_FILES,
+    SEEN_PARTS,
     UPSTREAM,
     WEIGHTS,
     ModelRef,
     has_files,
     trained_fps,
     trained_on,
+    trained_parts,
 )
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import client
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 __all__ = [
-    "CONFIG", "EXTRACTORS", "FILES", "FPS", "LICENSE", "PACKAGE_FILES", "UPSTREAM", "WEIGHTS", "ModelRef", "aliases_of",
-    "has_files", "logged_model", "model_id_of", "move_alias", "ready", "resolve", "run_params", "stage_of",
-    "trained_fps", "trained_on", "upstream_of", "versions_of",
+    "CONFIG", "EXTRACTORS", "FILES", "FPS", "LICENSE", "PACKAGE_FILES", "SEEN_PARTS", "UPSTREAM", "WEIGHTS",
+    "ModelRef", "aliases_of", "has_files", "logged_model", "model_id_of", "move_alias", "ready", "resolve",
+    "run_params", "stage_of", "trained_fps", "trained_on", "trained_parts", "upstream_of", "versions_of",
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from typing import Any, Literal
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints.formats.pose_record import read_record
 from sign_models.video import decode
-from sign_models.video.extract import DEFAULTS, Settings, extract_to_file, record_of
+from sign_models.video.extract import DEFAULTS, Counts, Settings, extract_to_file, record_of
 from sign_models.video.landmarks import extractor_version
 from sign_models.video.models import ModelFiles
 from sign_models.video.sheet import write_jpeg
@@ -173,7 +173,7 @@ def _one(video: Video, out: Path, models: ModelFiles, settings: Settings, sheets
     try:
         there = _record_there(file)
         wanted = record_of(video.path, models, settings)
-        if there is not None and all(there.get(key) == value for key, value in wanted.items()):
+        if there is not None and _tells_all(there) and all(there.get(key) == value for key, value in wanted.items()):
             return Result(video.id, "kept", there)
         existed = file.exists()
         record, frames = extract_to_file(video.path, file, models, settings, _progress)
@@ -192,6 +192,11 @@ def _record_there(file: Path) -> dict[str, Any] | None:
         return read_record(file)
     except (SignError, OSError):
         return None
+
+
+def _tells_all(record: dict[str, Any]) -> bool:
+    """Whether a file's record has every count that a report tells: one of an earlier version may not."""
+    return isinstance(counts := record.get("counts"), dict) and {f.name for f in fields(Counts)} <= counts.keys()
 
 
 def _cores() -> int:

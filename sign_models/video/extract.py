@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sign_models.keypoints.landmarks import HAND
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.video import decode
 from sign_models.video.face import FaceFinder
-from sign_models.video.following import BODY, HANDS, Detected, Follower, Person, shoulder_width, signer_values
+from sign_models.video.following import BODY, HANDS, Detected, Follower, Person, signer_values
 from sign_models.video.landmarks import (
     NAME,
     NARROW_ASPECT,
@@ -25,14 +24,13 @@ from sign_models.video.landmarks import (
 )
 from sign_models.video.models import ModelFiles
 from sign_models.video.pose_file import LAYOUT, LAYOUT_WITH_FACE, write_pose
+from sign_models.video.quality import MAX_SIDE_PIXELS, look
 from sign_models.video.sheet import SheetFrames
 
-MAX_SIDE_PIXELS = 1280  # of the picture that the models get; they see crops of 256 pixels at most
 MAX_PEOPLE = 4
 PROBED_FRAMES = 16
 PROBE_INTERVAL_S = 2.0
 MIN_LUMA = 40.0  # mean of a frame's pixels, of 255
-MIN_SHOULDER_PIXELS = 60.0  # below it a hand has fewer than about 25 pixels
 MAX_JITTER = 0.5  # of the mean interval; more is a variable frame rate
 
 
@@ -63,10 +61,11 @@ class Counts:
         right_hand: With a right hand.
         several_people: With more than one body.
         too_dark: Below MIN_LUMA.
-        too_small: With shoulders below MIN_SHOULDER_PIXELS.
+        too_small: With shoulders below quality.MIN_SHOULDER_PIXELS.
         face: With a face, where faces are looked for.
         repeated: Repeated to make a variable frame rate constant.
         dropped: Dropped for the same reason.
+        no_shoulders: With a body, but a shoulder outside of the picture.
     """
 
     frames: int = 0
@@ -79,6 +78,7 @@ class Counts:
     face: int = 0
     repeated: int = 0
     dropped: int = 0
+    no_shoulders: int = 0
 
 
 @dataclass
@@ -257,14 +257,11 @@ def _people(video: Path, models: ModelFiles) -> int:
 
 
 def _count(counts: Counts, detected: Detected, pixels: np.ndarray, values: np.ndarray) -> None:
-    body, left, right = (values[start, 3] > 0 for start in (0, HANDS, HANDS + len(HAND)))
     counts.frames += 1
-    counts.body += bool(body)
-    counts.left_hand += bool(left)
-    counts.right_hand += bool(right)
+    for name, yes in look(values, (float(pixels.shape[1]), float(pixels.shape[0]))).items():
+        setattr(counts, name, getattr(counts, name) + yes)
     counts.several_people += len(detected.bodies) > 1
     counts.too_dark += float(pixels[::8, ::8].mean()) < MIN_LUMA
-    counts.too_small += bool(body) and shoulder_width(values[BODY]) < MIN_SHOULDER_PIXELS
 
 
 def _sha256(path: Path) -> str:

@@ -8,12 +8,19 @@ from pathlib import Path
 
 from sign_models.video.batch import REPORT, Result
 from sign_models.video.extract import Counts
+from sign_models.video.quality import faults
 
-MIN_BODY_SHARE = 0.9
-MIN_HAND_SHARE = 0.5  # of the frames: with either hand
-MIN_FACE_SHARE = 0.5
-MAX_BAD_SHARE = 0.2
 SHOWN_VIDEOS = 500
+FAULTS = {  # as video.quality finds them
+    "body": "a body in {:.0%} of the frames only: is the person whole in the picture?",
+    "hands": "hands in {:.0%} of the frames at most",
+    "face": "a face in {:.0%} of the frames only",
+    "several_people": "several people in {:.0%} of the frames: see person=left|right|largest",
+    "no_shoulders": "a shoulder is outside of the picture in {:.0%} of the frames: the body is a guess there, which "
+    "all coordinates are measured by; step back, or turn the camera",
+    "too_dark": "too dark in {:.0%} of the frames",
+    "too_small": "the person is too small in {:.0%} of the frames: film closer",
+}
 
 
 def totals(results: Sequence[Result]) -> dict[str, int]:
@@ -42,7 +49,7 @@ def metrics(results: Sequence[Result]) -> dict[str, float]:
     """
     sums = totals(results)
     frames = max(sums["frames"], 1)
-    shares = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small", "face")
+    shares = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small", "face", "no_shoulders")
     return {k: float(v) for k, v in sums.items() if k not in shares} | {f"{k}_share": sums[k] / frames for k in shares}
 
 
@@ -60,19 +67,8 @@ def warnings(result: Result) -> list[str]:
     counts = result.record["counts"]
     frames = max(counts["frames"], 1)
     share = {name: counts[name] / frames for name in counts}
-    found = []
-    if share["body"] < MIN_BODY_SHARE:
-        found.append(f"a body in {share['body']:.0%} of the frames only: is the person whole in the picture?")
-    if max(share["left_hand"], share["right_hand"]) < MIN_HAND_SHARE:
-        found.append(f"hands in {max(share['left_hand'], share['right_hand']):.0%} of the frames at most")
-    if "face" in result.record["extractor"]["models"] and share["face"] < MIN_FACE_SHARE:
-        found.append(f"a face in {share['face']:.0%} of the frames only")
-    if share["several_people"] > 0:
-        found.append(f"several people in {share['several_people']:.0%} of the frames: see person=left|right|largest")
-    if share["too_dark"] > MAX_BAD_SHARE:
-        found.append(f"too dark in {share['too_dark']:.0%} of the frames")
-    if share["too_small"] > MAX_BAD_SHARE:
-        found.append(f"the person is too small in {share['too_small']:.0%} of the frames: film closer")
+    face = "face" in result.record["extractor"]["models"]
+    found = [FAULTS[name].format(told) for name, told in faults(share, face=face).items()]
     if counts["repeated"] or counts["dropped"]:
         found.append(
             f"variable frame rate, made constant: {counts['repeated']} frames repeated, {counts['dropped']} dropped"
@@ -94,15 +90,16 @@ def markdown(results: Sequence[Result]) -> str:
         f"{len(results)} videos: {sums['videos_extracted']} extracted, {sums['videos_kept']} kept from before, "
         f"{sums['videos_replaced']} replaced (of another video, extractor or setting), {sums['videos_failed']} failed.",
         "",
-        "| video | state | frames | body | left hand | right hand | several people | too dark | too small |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+        "| video | state | frames | body | left hand | right hand | several people | too dark | too small "
+        "| no shoulders |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for result in results[:SHOWN_VIDEOS]:
         if result.state == "failed":
-            lines.append(f"| {result.id} | failed | | | | | | | |")
+            lines.append(f"| {result.id} | failed | | | | | | | | |")
             continue
         counts = result.record["counts"]
-        names = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small")
+        names = ("body", "left_hand", "right_hand", "several_people", "too_dark", "too_small", "no_shoulders")
         shares = " | ".join(f"{counts[name] / max(counts['frames'], 1):.0%}" for name in names)
         lines.append(f"| {result.id} | {result.state} | {counts['frames']} | {shares} |")
     if len(results) > SHOWN_VIDEOS:

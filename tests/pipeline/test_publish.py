@@ -145,7 +145,7 @@ def test_load_needs_the_endpoint_alone(built: Path, pipeline: Command, fake_hub:
     assert done.stdout == f"hf://{REPO}@{fake_hub.oid(REPO, 1)}\n", done.stderr
 
 
-@pytest.mark.parametrize("change", ["changed", "missing", "added", "outside", "no manifest", "skeleton"])
+@pytest.mark.parametrize("change", ["changed", "missing", "added", "outside", "no manifest", "parts", "skeleton"])
 def test_what_is_not_whole_is_refused(pipeline: Command, change: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert publish(pipeline, out).code == 0
@@ -160,6 +160,8 @@ def test_what_is_not_whole_is_refused(pipeline: Command, change: str, tmp_path: 
     elif change == "outside":
         manifest["files"][wanted := "tokenizer/../../secret.json"] = "0" * 64
         (out / "sign_models.json").write_text(json.dumps(manifest))
+    elif change == "parts":
+        (out / (wanted := "sign_models.json")).write_text(json.dumps(manifest | {"parts": ["tail"]}))
     elif change == "no manifest":
         (out / "sign_models.json").write_text("[]")
         wanted = "sign_models.json"

@@ -277,6 +277,30 @@ def test_what_it_is_not_sure_of_is_marked_and_stands_in_no_caption(
     assert texts[0] and len(set(texts)) == 1
 
 
+def test_it_says_what_is_wrong_with_the_frames_and_that_it_finds_no_face(
+    quick_page: Any, served: Served, tmp_path: Path
+) -> None:
+    page, whole = quick_page, str(rows([True])[0].tolist())
+    about = page.request.get(f"{served.url}about").json()
+    assert about["face_missing"] is False and page.inner_text("#no-face") == ""
+    video = write_signing(tmp_path / "a.mp4", [True] * 4)
+    translate_file(page, video)
+    assert page.inner_text("#look") == ""
+    beside = rows([True])[0]
+    beside[2 : 2 + 4 * 33 : 4] += 0.5  # a shoulder is beyond the right edge
+    shown = SIGNER_EVERYWHERE.replace(whole, str(beside.tolist()))
+    page.route("**/extractor.js", lambda asked: asked.fulfill(body=shown, content_type="text/javascript"))
+    page.route("**/about", lambda asked: asked.fulfill(json=about | {"face_missing": True}))
+    page.reload()
+    page.wait_for_selector("#no-face:not(:empty)")
+    assert page.inner_text("#no-face").startswith("This model was trained on clips with faces.")
+    translate_file(page, video)
+    assert "no_shoulders" in page.get_attribute("#look", "data-keys").split()
+    assert "A shoulder is outside of the picture in 100 % of the frames" in page.inner_text("#look")
+    page.select_option("#language", "zh")
+    assert "肩膀在画面之外" in page.inner_text("#look") and "面部" in page.inner_text("#no-face")
+
+
 def test_a_recording_without_a_duration_is_read(quick_page: Any, served: Served, tmp_path: Path) -> None:
     """As browsers record it: the container is written while it is recorded."""
     video = write_signing(tmp_path / "live.webm", [True] * 8, codec="libvpx", options={"live": "1"})

@@ -108,6 +108,15 @@ def test_a_clip_becomes_segments(page: TestClient) -> None:
     assert all(s["n_best"] == [] for s in longer["segments"])
 
 
+def test_what_is_wrong_with_the_frames_is_said_of_clips_and_segments(page: TestClient) -> None:
+    fine, beside = rows([True] * 50 + [False] * 30), rows([True] * 50 + [False] * 30)
+    beside[:, 2 : 2 + 4 * 33 : 4] += 0.5  # a shoulder is beyond the right edge
+    for frames, wrong in ((fine, []), (beside, ["hands", "no_shoulders"])):  # hands so far from the body are nobody's
+        assert [*page.post(WHERE, content=frames.tobytes()).json()["look_at"]] == wrong
+        told = [m for m in messages(page, frames) if m["type"] == "final"]
+        assert all([*m["look_at"]] == wrong for m in told) and bool(told) == (frames is fine)
+
+
 @pytest.mark.parametrize("fps", [5.0, 12.0, 30.0])
 def test_a_clip_is_read_at_training_s_frame_rate(page: TestClient, fps: float) -> None:
     answer = page.post(WHERE, content=rows([True] * int(2 * fps + 1), fps).tobytes()).json()

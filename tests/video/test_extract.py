@@ -196,7 +196,7 @@ def test_a_bad_video_leaves_no_file_and_stands_in_the_report(
     assert [p.name for p in out.glob("*.pose")] == ["a.pose"]
     text = report.markdown(results)
     assert "2 videos: 1 extracted, 0 kept from before" in text and "1 failed" in text
-    assert "| a | extracted | 25 | 96% | 96% | 96% | 96% | 52% | 0% |" in text
+    assert "| a | extracted | 25 | 96% | 96% | 96% | 96% | 52% | 0% | 96% |" in text
     assert "- b: b.mp4: holds no pictures (audio only)" in text and "- a: too dark in 52%" in text
     told = report.metrics(results)
     assert told["videos_failed"] == 1 and told["body_share"] == 0.96

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
 
+import sign_models as sm
+from sign_models.data.corpus import Corpus
 from sign_models.keypoints import formats
 from sign_models.keypoints.extractor import finds_faces
-from sign_models.keypoints.layouts import PARTS, PLACE, to_canonical
+from sign_models.keypoints.layouts import CANONICAL, PARTS, PLACE, to_canonical
+from sign_models.keypoints.sequence import KeypointSequence, from_canonical
 from sign_models.pipeline import translate
+from sign_models.pipeline.demo import about
+from sign_models.pipeline.sources import seen_parts
+from sign_models.tracking.registry import resolve
 from sign_models.video.extract import Settings, extract, extract_to_file
 from sign_models.video.following import shoulder_width
 from sign_models.video.models import ModelFiles, model_files
 from tests.conftest import Command
+from tests.keypoints.signer import pixels
 from tests.video.figure import draw, write_frames, write_signing
 
 BOTH = "mediapipe-tasks 1.2.3 hand=" + "a" * 64
@@ -93,3 +102,65 @@ def test_the_face_is_asked_for_by_a_flag_or_a_model(given: dict[str, str], face:
     options = {option.name or "": "" for option in main.params} | {"videos": "v", "out": "o", "relative_to": ""}
     found = parse(options | given).face
     assert isinstance(found, Path) if face is Path else found is face
+
+
+def corpus(parts: set[str], clips: int = 5) -> Corpus:
+    """Clips of a signer of whom only these parts are seen."""
+    unseen = [place for part, places in PARTS.items() if part not in parts for place in range(len(CANONICAL))[places]]
+    made = []
+    for i in range(clips):
+        frames = np.zeros((12, len(CANONICAL), 3), np.float32)
+        frames[..., :2] = np.random.default_rng(i).normal(size=(12, len(CANONICAL), 2))
+        frames[:, [PLACE["body.left_shoulder"], PLACE["body.right_shoulder"]], :2] = ((0.5, 0), (-0.5, 0))
+        frames[..., 2] = 1.0
+        frames[:, unseen] = 0
+        made.append(from_canonical(f"{i}", frames))
+    return Corpus.from_sequences(made)
+
+
+@pytest.mark.parametrize(
+    "parts", [{"body"}, {"body", "right_hand"}, {"body", "left_hand", "right_hand"}, set(PARTS)], ids=len
+)
+def test_the_parts_that_clips_show_are_told_whatever_extracted_them(parts: set[str]) -> None:
+    assert set(seen_parts(corpus(parts))) == parts
+
+
+@pytest.mark.parametrize(
+    ("layout", "face"),
+    [
+        ("mediapipe_75", False), ("openpose_25_hands_67", False), ("skels_50", False),
+        ("mediapipe_543", True), ("coco_wholebody_133", True), ("isharah_86", True), ("sapiens_308", True),
+    ],
+)  # fmt: skip
+def test_a_body_s_nose_and_eyes_are_no_face(layout: str, face: bool) -> None:
+    points = pixels(layout, 12).astype(np.float32)
+    clip = KeypointSequence("a", points, np.ones(points.shape[:2], np.float32), layout, size=(640.0, 480.0))
+    assert ("face" in seen_parts(Corpus.from_sequences([clip]))) == face
+
+
+@pytest.mark.parametrize("face", [False, True])
+def test_a_model_of_clips_with_faces_says_so_where_it_is_shown_clips_without(
+    pipeline: Command, face: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its training clips name no extractor: what they show is what is known."""
+    store = mlflow.MlflowClient()
+    tags = [store.get_model_version(f"sign-{name}", "1").tags["sign.parts"] for name in ("alignment", "translator")]
+    assert tags[0] == tags[1] and "face" not in json.loads(tags[0]) and "body" in json.loads(tags[0])
+    if face:
+        store.set_model_version_tag("sign-translator", "1", "sign.parts", json.dumps([*PARTS]))
+    assert about(resolve("1", "translator"), "page 1", 25.0)["face_missing"] == face
+    asked: list[bool] = []
+
+    def files(*, face: bool) -> ModelFiles:
+        asked.append(face)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(translate, "model_files", files)
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    pipeline("translate", tmp_path / "a.mp4", "--model", "1", data=False, params=False)
+    published = tmp_path / "published"
+    assert pipeline("publish", "--version", "1", "--repo", published, data=False, params=False).code == 0
+    for model in ("1", published):
+        with pytest.raises(KeyboardInterrupt):
+            sm.load(model).translate(tmp_path / "a.mp4")
+    assert asked == [face] * 3

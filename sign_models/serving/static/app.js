@@ -5,7 +5,7 @@ import { speak, text } from "/static/texts.js";
 const MAX_SECONDS = 120, MAX_PIXELS = 2 ** 25, MAX_FRAMES = 3600, SEEK_MS = 10_000, BATCH = 4, BATCH_S = 0.15;
 const at = (id) => document.getElementById(id);
 const video = at("video"), canvas = at("skeleton"), stage = at("stage"), results = at("results");
-let about = { fps: 25 }, extractor, camera, recorded = null, socket = null, began = 0, clock = 0, sent = 0;
+let about = { fps: 25 }, extractor, camera, recorded = null, socket = null, began = 0, clock = 0, sent = 0, faultsShown = {};
 const segments = [], rates = [], waiting = [];
 
 function say(key, ...values) {
@@ -59,8 +59,15 @@ function showNumbers(frame) {
   at("numbers").dataset.rate = rate.toFixed(2);
   at("numbers").textContent = text("numbers", rate.toFixed(1), mark(seen.body), mark(seen.left), mark(seen.right));
 }
+/** What is wrong with the frames of an answer: by the server's names, the share of frames that it tells. */
+function showFaults(faults) {
+  faultsShown = faults;
+  at("look").dataset.keys = Object.keys(faults).join(" ");
+  at("look").textContent = Object.entries(faults).map(([name, share]) => text(`look_${name}`, Math.round(100 * share))).join(" ");
+}
 function showAbout() {
   const list = at("about"), unknown = text("unknown");
+  at("no-face").textContent = about.face_missing ? text("noFace") : "";
   at("warning").textContent = about.warning ? text("warning", about.warning) : "";
   list.replaceChildren();
   const row = (key, value) => list.append(element("dt", text(key)), element("dd", value || unknown));
@@ -180,6 +187,7 @@ async function translate(frames) {
   const first = frames[0][0];
   for (const frame of frames) frame[0] -= first;
   const answer = await (await ask(`/translate?${size}`, joined(frames), "application/octet-stream")).json();
+  showFaults(answer.look_at);
   const offset = segments.length ? segments.at(-1).end : 0;
   for (const s of answer.segments) addSegment({ ...s, start: s.start + offset, end: s.end + offset }, performance.now() - asked);
   say(...(answer.segments.length ? ["done", answer.segments.length] : ["nothing"]));
@@ -199,6 +207,7 @@ function toggleLive() {
     }
     if (told.type === "final") {
       at("partial").textContent = "";
+      showFaults(told.look_at);
       const offset = Math.max(0, (segments.at(-1)?.end ?? 0) - told.start);
       addSegment({ ...told, start: told.start + offset, end: told.end + offset }, Math.max(told.latency_ms, (clock - told.end) * 1000));
     }
@@ -284,11 +293,13 @@ async function readFile(duration) {
 // The rest -----------------------------------------------------------------------------------------------------------------------
 
 function reset() {
+  showFaults({});
   video.removeAttribute("src");
   video.srcObject = null;
   rates.length = 0;
 }
 function clear() {
+  showFaults({});
   segments.length = 0;
   results.replaceChildren();
   for (const id of ["vtt", "srt", "clear"]) at(id).disabled = true;
@@ -339,7 +350,7 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     if (name === "drop" && event.dataTransfer.files[0]) onFile(event.dataTransfer.files[0]);
   });
 }
-at("language").onchange = () => { speak(at("language").value); showAbout(); };
+at("language").onchange = () => { speak(at("language").value); showAbout(); showFaults(faultsShown); };
 const asked = new URLSearchParams(location.search).get("lang") ?? navigator.language.slice(0, 2);
 at("language").value = speak(asked);
 about = await fetch("/about").then((answer) => answer.json()).catch(() => about);
