@@ -4,8 +4,8 @@ usage: python -m benchmarks.text_sides [--tokens 8000] [--rank 16]
 
 The architectures of mT5, mBART and Qwen by the dimensions of their published configs, on torch's `meta` device, pruned
 and made low-rank by the project's own functions. What a training holds of each weight is in RESIDENT_BYTES and
-LEARNED_BYTES (tests/training/test_text_side_memory.py holds them to a training). Activations of a batch come on top: where they
-do not fit, a step is taken in parts. So the figures are the least that a GPU needs.
+LEARNED_BYTES (tests/training/test_text_side_memory.py holds them to a training). Activations of a batch come on top:
+where they do not fit, a step is taken in parts. So the figures are the least that a GPU needs.
 """
 
 from __future__ import annotations
