@@ -231,6 +231,12 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert latest and latest.group(1) == sign_models.__version__
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by their names: of two, one could not be collected with the other."""
+    names = [file.name for file in (ROOT / "tests").rglob("*.py") if file.name != "conftest.py"]
+    assert [name for name in sorted(set(names)) if names.count(name) > 1 and name.startswith("test_")] == []
+
+
 def test_ci_runs_the_tests() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
