@@ -19,6 +19,7 @@ from sign_models.pipeline import translate
 from sign_models.pipeline.demo import about
 from sign_models.pipeline.sources import seen_parts
 from sign_models.tracking.registry import resolve
+from sign_models.video import batch
 from sign_models.video.extract import Settings, extract, extract_to_file
 from sign_models.video.following import shoulder_width
 from sign_models.video.models import ModelFiles, model_files
@@ -30,7 +31,9 @@ BOTH = "mediapipe-tasks 1.2.3 hand=" + "a" * 64
 
 
 @pytest.mark.video
-def test_a_face_goes_with_its_clip_into_the_data_that_models_are_trained_on(empty: Command, tmp_path: Path) -> None:
+def test_a_face_goes_with_its_clip_into_the_data_that_models_are_trained_on(
+    empty: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_signing(tmp_path / "videos" / "tea.mp4", [True] * 6)
     words = ("--videos", tmp_path / "videos", "--out", tmp_path / "poses", "--workers", 1)
     done = empty("extract", *words, "--face", data=False, params=False)
@@ -53,8 +56,10 @@ def test_a_face_goes_with_its_clip_into_the_data_that_models_are_trained_on(empt
     store = open_store(tmp_path / "store", full=True)
     assert store.ids == ["tea"] and all(finds_faces([extractor]) for extractor in store.extractors)
     # Made again without a face it is another file, not the kept one.
-    done = empty("extract", *words, data=False, params=False)
-    assert "1 replaced" in done.out and not finds_faces([next(iter(formats.read(tmp_path / "poses"))).extractor])
+    monkeypatch.setattr(batch, "_progress", lambda frames: None)
+    [video] = batch.find_videos(tmp_path / "videos")
+    again = batch._one(video, tmp_path / "poses", model_files(), Settings(), True)
+    assert again.state == "replaced" and not finds_faces([next(iter(formats.read(tmp_path / "poses"))).extractor])
 
 
 @pytest.mark.video
