@@ -141,7 +141,9 @@ class ExportedTranslator:
             texts.append(heard[: most - 1])
         scores = self._likelihoods(texts, states, mask)
         if weight:
-            scores = (1 - weight) * scores + weight * np.array([self._heard(tokens, ctc) for tokens in texts])
+            scores = (1 - weight) * scores + weight * np.array(
+                [self._ctc_log_likelihood(tokens, ctc) for tokens in texts]
+            )
         scores = scores / np.array([len(tokens) + 1 for tokens in texts]) ** wanted["length_penalty"]
         order = np.argsort(-scores, kind="stable")
         best, score = texts[order[0]], float(scores[order[0]])
@@ -200,10 +202,10 @@ class ExportedTranslator:
 
     def _reading_score(self, ctc: np.ndarray) -> float:
         """Mean log probability of what CTC reads, as models.ctc has it."""
-        spoken = ctc.argmax(-1) != self._config["blank"]
-        return float(ctc.max(-1)[spoken if spoken.any() else slice(None)].mean())
+        emitted = ctc.argmax(-1) != self._config["blank"]
+        return float(ctc.max(-1)[emitted if emitted.any() else slice(None)].mean())
 
-    def _heard(self, tokens: list[int], ctc: np.ndarray) -> float:
+    def _ctc_log_likelihood(self, tokens: list[int], ctc: np.ndarray) -> float:
         """Of a text, by CTC, which knows no end."""
         blank = self._config["blank"]
         tokens = [token for token in tokens if token not in (self._config["end"], blank)]
