@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from sign_models.errors import DataError, ResourceError, SignError
@@ -255,9 +256,14 @@ class _Server:
         return int(_ANSWER.unpack(answer)[0])
 
     def _start(self) -> None:
-        """Start the server, with the import path of this process."""
+        """Start the server, with the import path of this process.
+
+        The package is this process's own: a model that was loaded puts the one that it was made by first on the path.
+        """
         here, there = socket.socketpair()
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({there.fileno()})"
+        own = str(Path(__file__).resolve().parents[2])
+        code = f"import sys; sys.path[:] = {[own, *sys.path]!r}; from {__name__} import serve; del sys.path[0]; "
+        code += f"serve({there.fileno()})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[there.fileno()]
         )

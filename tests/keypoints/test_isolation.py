@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -233,3 +234,23 @@ def test_a_later_server_ends_no_process_that_it_did_not_start() -> None:
     again = Child(pid)  # the later server has not ended
     assert again.receive() and isolation._server.process not in (None, server)
     again.end()
+
+
+def paths_of_the_package() -> Iterator[tuple[str, str]]:
+    """Where a child has this package from, and the first place that it looks for others."""
+    yield str(Path(isolation.__file__).parents[1]), sys.path[0]
+
+
+def test_children_run_the_package_of_their_parent_whatever_stands_first_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that MLflow has loaded puts the package that it was made by there, of an earlier version."""
+    (tmp_path / "earlier" / "sign_models").mkdir(parents=True)
+    (tmp_path / "earlier" / "sign_models" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "earlier")
+    monkeypatch.setattr(isolation, "_server", isolation._Server())
+    child = Child(paths_of_the_package)
+    try:
+        assert [*child.receive()] == [str(Path(isolation.__file__).parents[1]), str(tmp_path / "earlier")]
+    finally:
+        child.end()
