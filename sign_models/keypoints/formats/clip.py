@@ -235,11 +235,14 @@ def split_channels(
             _refuse_percent(third, source)
         scores = ((array != 0).any(-1) & (points != -1).any(-1)).astype(np.float32)
     depth, unseen = (None if C == 2 or scored else _float32(array[..., 2])), 0
-    if lost.any():
+    points_whole = not lost.any()
+    if not points_whole:
         unseen = int(np.count_nonzero(lost & (scores != 0)))
         points, scores = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), scores)
     low, high = (scores.min(), scores.max()) if scores.size else (0.0, 0.0)  # NaN where any is
-    if np.isnan(low) or (confidence is None and np.isnan(array[..., 2:][~lost]).any()):
+    if np.isnan(low) or (
+        confidence is None and np.isnan(array[..., 2:][~lost] if unseen or lost.any() else array[..., 2:]).any()
+    ):
         raise DataError(
             "NaN among the confidences or depths",
             place=source,

@@ -114,37 +114,36 @@ def sequence_of(frames: np.ndarray, id: str, options: ReadOptions, place: str, *
     Raises:
         DataError: The values make no clip.
     """
-    _, faces, width = WIDTHS[frames.shape[1]]
-    lost = np.isnan(frames)
-    nan = sum(  # of the landmarks, each of several numbers
-        int(np.count_nonzero(part.reshape(len(frames), -1, axes).any(-1)))
-        for part, axes in ((lost[:, : width * POSE], width), (lost[:, width * POSE :], 3))
-    )
-    frames = np.nan_to_num(frames, nan=0.0)
+    layout, faces, width = WIDTHS[frames.shape[1]]
+    nan = 0
+    if (lost := np.isnan(frames)).any():
+        for part, axes in ((lost[:, : width * POSE], width), (lost[:, width * POSE :], 3)):
+            nan += int(np.count_nonzero(part.reshape(len(frames), -1, axes).any(-1)))  # landmarks of several numbers
+        frames = np.where(lost, 0, frames)
     # The count of numbers tells the layout, and nothing but the places of landmarks their order.
     array = _landmarks(frames, ORDER, faces, width)
+    usual = width == 4 and options.layout is None and not plausible.contradiction(array[..., :2], array[..., 3], layout)
+    metadata |= {"source": place, "nan": nan, "layout": layout if usual else None}
     try:
-        clip = make_sequence(id, array, options, source=place, nan=nan, **metadata)
+        clip = make_sequence(id, array, options, **metadata)
     except DataError as error:
         if width == 4 and not is_score(array[..., 3]) and (orders := _fitting(frames, np.zeros_like(array))):
             found, wanted = f"its numbers fit {'; or '.join(orders[:3])}", "pose, face, left_hand, right_hand"
             raise DataError(found, place=place, wanted=wanted, remedy="save them in that order") from error
         raise
-    if width == 3 or clip.fitting is None:
-        return clip
+    if usual or width == 3 or clip.fitting is None:
+        return replace(clip, fitting=()) if usual else clip
     return replace(clip, fitting=tuple(_fitting(frames, array)) or clip.fitting)
 
 
 def _fitting(frames: np.ndarray, usual: np.ndarray) -> list[str]:
-    """Names of other orders of the parts in vectors (T, numbers) that fit clearly better.
+    """Names of other orders of the parts in vectors that fit clearly better.
 
     Args:
-        frames: The vectors.
-        usual: (T, K, 4) their landmarks in the usual order. All 0: they cannot be read so.
+        frames: (T, numbers).
+        usual: (T, K, 4) their landmarks in the usual order, which something contradicts. All 0: they cannot be read so.
     """
     layout, faces, width = WIDTHS[frames.shape[1]]
-    if usual.any() and not plausible.contradiction(usual[..., :2], usual[..., 3], layout):
-        return []
     orders = []
     for order in permutations(part for part in ORDER if faces or part != "face"):
         array = _landmarks(frames, order, faces, width)
@@ -169,8 +168,9 @@ def _landmarks(frames: np.ndarray, order: Sequence[str], faces: int, width: int)
         axes = width if part == "pose" else 3
         end = begin + counts[part] * axes
         values = frames[:, begin:end].reshape(len(frames), -1, axes)
-        found = values[..., 3:] if axes == 4 else (values != 0).any(-1, keepdims=True)
-        parts[part] = np.concatenate([values[..., :3], found], -1)
+        x, y, z = (values[..., axis] for axis in range(3))
+        found = values[..., 3] if axes == 4 else (x != 0) | (y != 0) | (z != 0)
+        parts[part] = np.stack([x, y, z, found], -1)
         begin = end
     return np.concatenate([parts[part] for part in ORDER if part in parts], axis=1)
 
