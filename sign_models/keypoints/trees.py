@@ -113,6 +113,9 @@ def check_tree(tree: Any, place: str, *, numbers: bool = False, max_bytes: int |
             todo.pop()
             continue
         others = [] if scalars.issuperset(map(type, values)) else [v for v in values if type(v) not in scalars]
+        if any(isinstance(value, type) for value in others):
+            wanted = "numbers, texts and arrays"
+            raise DataError("holds a class in place of a value", place=place, wanted=wanted, remedy="save it again")
         inner = [value for value in others if isinstance(value, _CONTAINERS)]
         if numbers and len(inner) < len(others):
             _check_numbers(others, place)

@@ -4,6 +4,7 @@ Each writer takes an empty folder, writes one movement in its format and returns
 same everywhere, so that every format must normalise to the same numbers.
 """
 
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -168,6 +169,37 @@ def alphapose(folder: Path, layout: str = "halpe_136") -> Path:
     return folder
 
 
+def coco(folder: Path) -> Path:
+    path, values = folder / "clip.json", scored("coco_wholebody_133")
+    images = [{"id": t + 1, "file_name": f"clip_{t:06}.jpg"} for t in range(FRAMES)]
+    found = [{"image_id": t + 1, "category_id": 1, "keypoints": v.ravel().tolist()} for t, v in enumerate(values)]
+    path.write_text(json.dumps({"images": images, "annotations": found, "categories": []}))
+    return path
+
+
+def zipped_array(folder: Path) -> Path:
+    np.save(folder / "clip.npy", scored("mediapipe_75"))
+    path = folder / "clip.npy.gz"
+    path.write_bytes(gzip.compress((folder / "clip.npy").read_bytes()))
+    (folder / "clip.npy").unlink()
+    return path
+
+
+def numbered_frames(folder: Path) -> Path:
+    return dump(folder / "clip.pkl", dict(enumerate(scored("coco_wholebody_133"))))
+
+
+def frames_in_parts(folder: Path) -> Path:
+    frames = [{"pose": v[:33], "left_hand": v[33:54], "right_hand": v[54:]} for v in scored("mediapipe_75")]
+    return dump(folder / "clip.pkl", frames)
+
+
+def headless_labels(folder: Path) -> Path:
+    np.savez(folder / "clip.npz", keypoints=scored("openpose_137"))
+    (folder / "train_labels.csv").write_text(f'clip,"{TEXT}"\n', encoding="utf-8")
+    return folder
+
+
 def isharah(folder: Path) -> Path:
     dump(folder / "pose_data.pkl", {"01_0001": {"keypoints": scored("isharah_86")[..., :2]}})
     (folder / "train.csv").write_text(f"id|gloss\n01_0001|{TEXT}\n", encoding="utf-8")
@@ -267,6 +299,11 @@ EXAMPLES: dict[str, Example] = {
     "sapiens": Example(sapiens, "mmpose", "sapiens_308"),
     "results": Example(results, "results", HOLISTIC, text=TEXT),
     "alphapose": Example(alphapose, "alphapose", "halpe_136"),
+    "coco": Example(coco, "alphapose", COCO),
+    "zipped array": Example(zipped_array, "seed", HOLISTIC),
+    "numbered frames": Example(numbered_frames, "seed", COCO),
+    "frames in parts": Example(frames_in_parts, "results", HOLISTIC),
+    "headless labels": Example(headless_labels, "seed", "openpose_137", text=TEXT, split="train"),
     "isharah": Example(isharah, "slrt", "isharah_86", ("01_0001",), TEXT, "train"),
     "mediapipe frames": Example(mediapipe_frames, "mediapipe", HOLISTIC, ("hello/0",)),
     "mediapipe clip": Example(mediapipe_clip, "mediapipe", "mediapipe_543"),

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import time
 import tracemalloc
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import read
 from sign_models.keypoints.pickles import safe_pickle
 from sign_models.keypoints.pickles.safe_pickle import load, loads
 from tests.keypoints.test_safe_pickle import MEBIBYTE, PROTOCOLS
@@ -224,3 +226,13 @@ def test_what_is_shared_counts_every_time(tmp_path: Path, name: str, protocol: i
 def test_numbers_of_thousands_of_digits_are_refused(protocol: int, number: int) -> None:
     with pytest.raises(DataError, match="^a.pkl: is no readable pickle"):
         loads(pickle.dumps({"start": number}, protocol), "a.pkl")
+
+
+@pytest.mark.parametrize("kind", [np.ndarray, np.dtype, np.float32, OrderedDict, list, complex])
+@pytest.mark.parametrize(
+    "tree", [lambda kind: {0: kind, 1: np.ones((3, 2))}, lambda kind: [kind], lambda kind: {"a": [kind]}]
+)
+def test_a_class_in_place_of_a_value_is_one_message(kind: type, tree: Callable[[type], object], tmp_path: Path) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(tree(kind)))
+    with pytest.raises(DataError, match="a.pkl"):
+        list(read(tmp_path / "a.pkl"))
