@@ -244,13 +244,16 @@ def _refuse(spec: str, found: str, name: str) -> NoReturn:
             found, place=place, wanted=f"a version of {name}; none exists", remedy=f"run -e {entry} first"
         )
     near = get_close_matches(spec, aliases, 1)
+    remedy = f"did you mean {near[0]!r}?" if near else "name one of these"
+    if spec.endswith("champion"):  # what several commands take where none is named
+        remedy = "promote one first (-e promote -P version=candidate), or name one of these"
     choices = [f"{alias} (version {number})" for alias, number in sorted(aliases.items())]
     listed = ", ".join(map(str, sorted(numbers, reverse=True)[:10])) + (", ..." if len(numbers) > 10 else "")
     raise UpstreamError(
         found,
         place=place,
         wanted=f"an alias ({', '.join(choices) or 'there is none'}), a version ({listed}), a run ID or an MLflow URI",
-        remedy=f"did you mean {near[0]!r}?" if near else "name one of these, or none to have 'candidate'",
+        remedy=remedy,
     )
 
 

@@ -21,6 +21,7 @@ from huggingface_hub import constants
 import sign_models as sm
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.keypoints.example import example_clips
+from sign_models.tracking.registry import resolve
 from tests import hub
 from tests.conftest import Command, Done
 
@@ -265,3 +266,12 @@ def test_a_name_of_the_hub_is_told_from_a_folder(tmp_path: Path) -> None:
     for typed in ("", "hf://user", "hf://user/name@main", "us er/name"):
         with pytest.raises(SignError, match="repo"):
             parse({**names, "repo": typed})
+
+
+@pytest.mark.usefixtures("pipeline")
+@pytest.mark.parametrize("spec", ["champion", "sign-translator@champion", "models:/sign-translator@champion"])
+def test_before_any_promotion_the_message_says_to_promote(spec: str) -> None:
+    with pytest.raises(
+        UpstreamError, match=r"no such alias; .*; promote one first \(-e promote -P version=candidate\)"
+    ):
+        resolve(spec, "translator")
