@@ -330,7 +330,7 @@ def run_of(stage: str) -> str:
             "this run of stage 'represent' is FINISHED and registered no model; wanted .*; name",
         ),
         ("alignment", "models:/sign-skeleton/1", "this is a version of sign-skeleton; wanted .*; name"),
-        ("generate", "models:/sign-alignment@champion", "no such alias; wanted .*; name"),
+        ("generate", "models:/sign-alignment@champion", "no such alias; wanted .*; promote one first .*, or name"),
     ],
 )
 def test_a_model_that_is_not_there(stage: str, asked: str, message: str, refused: Callable[..., str]) -> None:
