@@ -240,9 +240,14 @@ def split_channels(
         unseen = int(np.count_nonzero(lost & (scores != 0)))
         points, scores = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), scores)
     low, high = (scores.min(), scores.max()) if scores.size else (0.0, 0.0)  # NaN where any is
-    if np.isnan(low) or (
-        confidence is None and np.isnan(array[..., 2:][~lost] if unseen or lost.any() else array[..., 2:]).any()
-    ):
+    others = array[..., 2:][~lost] if unseen or lost.any() else array[..., 2:]
+    _check_scores(low, high, np.isnan(low) or (confidence is None and np.isnan(others).any()), source)
+    return points, scores if high <= 1 else np.minimum(scores, 1), depth, unseen
+
+
+def _check_scores(low: float, high: float, has_nan: bool, source: str) -> None:
+    """Refuse NaN among confidences or depths, and confidences (from `low` to `high`) that are none."""
+    if has_nan:
         raise DataError(
             "NaN among the confidences or depths",
             place=source,
@@ -256,7 +261,6 @@ def split_channels(
             wanted="0 (unseen) to 1",
             remedy="divide the scores by their maximum, or set unseen landmarks to 0",
         )
-    return points, scores if high <= 1 else np.minimum(scores, 1), depth, unseen
 
 
 def _separate_confidence(confidence: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
