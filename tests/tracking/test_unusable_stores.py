@@ -91,8 +91,9 @@ def test_a_store_that_cannot_be_used_is_one_message(here: Path, uri: str, monkey
         assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
 
 
-def test_a_server_that_is_none_of_mlflow_is_one_message(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+def refused_server(handler: type[http.server.BaseHTTPRequestHandler], monkeypatch: pytest.MonkeyPatch) -> ResourceError:
+    """What connecting to a server on loopback raises."""
+    server = http.server.HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
     try:
@@ -101,7 +102,11 @@ def test_a_server_that_is_none_of_mlflow_is_one_message(here: Path, monkeypatch:
     finally:
         server.shutdown()
         server.server_close()
-    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_server_that_is_none_of_mlflow_is_one_message(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\n" not in str(refused_server(http.server.BaseHTTPRequestHandler, monkeypatch))
 
 
 @pytest.mark.parametrize("code", [500, 503, 429])
@@ -127,16 +132,8 @@ def test_a_server_in_trouble_is_not_asked_for_minutes(
     assert {int(value) for value in store.FIRST_ASKED.values()} == {2, 20}
     monkeypatch.setitem(store.FIRST_ASKED, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # the second waits for seconds
     monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
-    server = http.server.HTTPServer(("127.0.0.1", 0), Troubled)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
-    try:
-        with pytest.raises(ResourceError, match="tracking store http://127.0.0.1:") as caught:
-            store.connect()
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert len(asked) == 2 and "\n" not in str(caught.value) and caught.value.remedy
+    error = refused_server(Troubled, monkeypatch)
+    assert len(asked) == 2 and "\n" not in str(error) and error.remedy
     assert "Retrying" not in capfd.readouterr().err
     assert not {*store.FIRST_ASKED} & {*os.environ}  # a run waits for its server as MLflow has it
 
