@@ -72,13 +72,17 @@ def requested() -> int | None:
 
 
 def check() -> None:
-    """Stop here if that was asked for. Does nothing in other threads than the main one, nor in a `deferred` block.
+    """Stop here if that was asked for.
+
+    Does nothing in other threads than the main one, in a `deferred` block, nor where all is done (`complete`).
 
     Raises:
         KeyboardInterrupt: SIGINT was received.
         Terminated: SIGTERM or SIGHUP was received.
     """
-    if _state.signum is None or _state.depth or threading.current_thread() is not threading.main_thread():
+    if _state.signum is None or _state.depth or _state.complete:
+        return
+    if threading.current_thread() is not threading.main_thread():
         return
     raise KeyboardInterrupt if _state.signum == signal.SIGINT else Terminated(_state.signum)
 
@@ -116,8 +120,13 @@ def deferred(what: str = "") -> Iterator[None]:
         state.depth, state.what = state.depth - 1, before
 
 
+def begin() -> None:
+    """Say that there is work to do, if `complete` was said of other work before: signals count again."""
+    _state.complete = False
+
+
 def complete() -> None:
-    """Say that what was asked for is done: from now on a first signal changes nothing."""
+    """Say that what was asked for is done: from now on a first signal changes nothing, nor does one that came just before."""
     _state.complete = True
 
 

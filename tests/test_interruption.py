@@ -157,14 +157,39 @@ with interruption.deferred():
     assert returned == 128 + signal.SIGTERM and seconds < interruption.DEFERRED_S
 
 
-def test_work_that_is_done_stays_done() -> None:
-    code = """
-interruption.guard()
-interruption.complete()
-os.kill(me, SIGNUM)
-time.sleep(interruption.GRACE_S + 0.5)
-"""
+@pytest.mark.parametrize(
+    "after", ["interruption.complete()\nos.kill(me, SIGNUM)", "os.kill(me, SIGNUM)\ninterruption.complete()"]
+)
+def test_work_that_is_done_stays_done(after: str) -> None:
+    code = f"interruption.guard()\n{after}\ntime.sleep(interruption.GRACE_S + 0.5)\ninterruption.check()\ninterruption.wait(0)\n"
     assert run(code)[0] == 0
+
+
+def test_a_signal_that_comes_once_other_work_has_begun_counts() -> None:
+    code = "interruption.guard()\ninterruption.complete()\ninterruption.begin()\nos.kill(me, SIGNUM)\ninterruption.check()\n"
+    assert run(code)[0] == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize("moment", ["set_terminated", "delete_tag"])
+def test_a_signal_as_a_run_is_ended_does_not_deny_its_end(moment: str, tracking: Path) -> None:  # noqa: F811
+    code = f"""
+import mlflow
+from sign_models.tracking.process import guard_process
+from sign_models.tracking.runs import stage_run
+guard_process()
+ended = mlflow.MlflowClient.{moment}
+def signalled(*args, **kwargs):
+    ended(*args, **kwargs)
+    os.kill(me, SIGNUM)
+mlflow.MlflowClient.{moment} = signalled
+with stage_run("skeleton"):
+    pass
+interruption.check()
+"""
+    returned, _, errors = run(code)
+    client = mlflow.MlflowClient()
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert (returned, [r.info.status for r in runs]) == (0, ["FINISHED"]), errors
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])

@@ -56,6 +56,8 @@ def stage_run(
         UpstreamError: `run_id` is unknown, deleted, in use, or the run of another stage.
         ResourceError: The store does not answer.
     """
+    if not _open_runs:
+        interruption.begin()
     run_id = run_id or os.environ.get("MLFLOW_RUN_ID") or None
     experiment_id = None if nested else connect(experiment)
     signature = {STAGE: stage, **process.identity(), "sign.preset": preset, **(tags or {})}
@@ -79,9 +81,10 @@ def stage_run(
         except BaseException as error:
             _end_early(run, error, log)
             raise
-        _end(run, "FINISHED")
-        if not _open_runs:
-            interruption.complete()
+        with interruption.deferred():  # a signal between the two would deny what the store says
+            _end(run, "FINISHED")
+            if not _open_runs:
+                interruption.complete()
 
 
 def _new_run(
