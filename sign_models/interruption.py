@@ -126,7 +126,7 @@ def begin() -> None:
 
 
 def complete() -> None:
-    """Say that what was asked for is done: from now on a first signal changes nothing, nor does one that came just before."""
+    """Say that what was asked for is done: from now on a first signal changes nothing, nor does one just before."""
     _state.complete = True
 
 
