@@ -37,10 +37,12 @@ from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from sign_models.errors import ParamsError, ResourceError
 from sign_models.models.beam import beam_search
+from sign_models.models.hub_access import reach_hub
 from sign_models.models.low_rank import add_low_rank
 from sign_models.models.t5 import T5Decoder, is_t5
 from sign_models.models.text import IGNORED, TextModel
 
+PARAMETER = "alignment.decoder.pretrained"
 KEPT = "kept_tokens"  # in the config of a pruned model: which of the tokenizer's ids its own are, in order
 UNTIED = "untied_output"  # in the config of a model whose output layer is not its embeddings; see untie()
 MAX_KEPT_SCORES = 2**26  # numbers: 256 MiB of log probabilities that `generate` keeps of all tokens
@@ -90,10 +92,8 @@ class PretrainedText(TextModel):
             ParamsError: There is no model that writes text.
         """
         config, tokenizer = read_pretrained(name)
-        with _reading(name):
-            model = _auto(config).from_pretrained(
-                name, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-            )
+        with _reading(name) as how:
+            model = _auto(config).from_pretrained(name, **how, use_safetensors=True, dtype=torch.float32)
         if model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
             untie(model)
         _name_special_tokens(model.config, tokenizer)
@@ -270,16 +270,16 @@ def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBas
 
     Raises:
         ParamsError: There is no model that writes text.
-        ResourceError: Its tokenizer needs a package that is not installed.
+        ResourceError: Its tokenizer needs a package that is not installed, or Hugging Face cannot be reached.
     """
-    with _reading(name):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    with _reading(name) as how:
+        config = AutoConfig.from_pretrained(name, **how)
         if not {type(config)} & {*MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, *MODEL_FOR_CAUSAL_LM_MAPPING}:
             raise ValueError(f"{config.model_type} models do not write text")
         if Path(name).is_dir() and not list(Path(name).glob("*.safetensors")):
             raise OSError("the folder holds no *.safetensors")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(name, **how)
         except (ImportError, ValueError) as error:
             if find_spec("sentencepiece") is not None or not re.search("sentencepiece|tiktoken", str(error), re.I):
                 raise
@@ -294,9 +294,11 @@ def read_pretrained(name: str) -> tuple[PretrainedConfig, PreTrainedTokenizerBas
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[None]:
+def _reading(name: str) -> Iterator[dict[str, bool]]:
+    """Yields what `from_pretrained` is given. Raises as read_pretrained() does."""
     try:
-        yield
+        cached = not Path(name).is_dir() and not reach_hub(f"{PARAMETER}={name}", name, "config.json")
+        yield {"trust_remote_code": False, "local_files_only": cached}
     except (OSError, ValueError) as error:
         found, remedy = (
             str(error).splitlines()[0][:200],
@@ -307,7 +309,7 @@ def _reading(name: str) -> Iterator[None]:
             remedy = "save it so once, where you trust its files, and give that folder: docs/models.md"
         raise ParamsError(
             f"{name!r} cannot be used: {found}",
-            place="alignment.decoder.pretrained",
+            place=PARAMETER,
             wanted="a seq2seq or causal model with safetensors weights and a tokenizer",
             remedy=remedy,
         ) from error

@@ -19,6 +19,7 @@ import sign_models
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.keypoints.extractor import FORM
 from sign_models.keypoints.layouts import PARTS
+from sign_models.models.hub_access import hub_unreachable, reach_hub
 from sign_models.tracking.registry import CONFIG, LICENSE, WEIGHTS, ModelRef, trained_fps, trained_on, trained_parts
 from sign_models.tracking.store import file_digests
 
@@ -181,10 +182,11 @@ def fetch(uri: str) -> tuple[Path, str]:
     with translate_hub_errors(uri):
         from huggingface_hub import hf_hub_download, snapshot_download
 
-        first = Path(hf_hub_download(repo, MANIFEST, revision=revision))
+        cached = not reach_hub(uri, repo, MANIFEST, revision)
+        first = Path(hf_hub_download(repo, MANIFEST, revision=revision, local_files_only=cached))
         commit = first.parent.name
-        files = _read(first).files
-        folder = Path(snapshot_download(repo, revision=commit, allow_patterns=[MANIFEST, *files]))
+        wanted = [MANIFEST, *_read(first).files]
+        folder = Path(snapshot_download(repo, revision=commit, allow_patterns=wanted, local_files_only=cached))
     return folder, f"{SCHEME}{repo}@{commit}"
 
 
@@ -311,7 +313,7 @@ def translate_hub_errors(place: str) -> Iterator[None]:
     except SignError:
         raise
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError) as error:
-        raise _unreachable(place, error) from error
+        raise hub_unreachable(place, error) from error
     except errors.GatedRepoError as error:
         raise UpstreamError("is gated", place=place, wanted="access", remedy="ask for it on its page") from error
     except errors.RepositoryNotFoundError as error:
@@ -336,13 +338,4 @@ def translate_hub_errors(place: str) -> Iterator[None]:
         ConnectionError,
         TimeoutError,
     ) as error:  # of httpx, and of hf_xet, which sends the weights
-        raise _unreachable(place, error) from error
-
-
-def _unreachable(place: str, error: Exception) -> ResourceError:
-    return ResourceError(
-        f"the Hub cannot be reached ({type(error).__name__}: {str(error)[:200]}), and its cache does not hold this",
-        place=place,
-        wanted="a connection",
-        remedy="check the network, HF_ENDPOINT and HF_HUB_OFFLINE, or use a folder",
-    )
+        raise hub_unreachable(place, error) from error

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sign_models.errors import ParamsError
+from sign_models.models.hub_access import reach_hub
 from sign_models.tracking.store import folder_digest
 
 PACKAGE = Path(__file__).resolve().parents[1]
+CONFIG = "config.json"  # which every model of Hugging Face has
 
 
 def code_state() -> dict[str, str]:
@@ -53,13 +55,14 @@ def content_digest(named: str, place: str) -> str:
 
     Raises:
         ParamsError: It is neither.
+        ResourceError: Hugging Face cannot be reached.
     """
     if Path(named).is_dir():
         return folder_digest(Path(named))
     from transformers.utils.hub import cached_file, extract_commit_hash
 
     try:
-        config = cached_file(named, "config.json")
+        config = cached_file(named, CONFIG, local_files_only=not reach_hub(f"{place}={named}", named, CONFIG))
     except (OSError, ValueError) as error:
         raise ParamsError(
             f"{named!r} cannot be used: {str(error).splitlines()[0][:200]}",

@@ -43,7 +43,7 @@ def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[hub.Hu
         }.items():
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setenv("HF_TOKEN", hub.TOKEN)
-        clock = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None})  # a client that is away is asked again
+        clock = SimpleNamespace(**vars(time) | {"sleep": lambda _: pytest.fail("the client asks again")})
         monkeypatch.setattr("huggingface_hub.utils._http.time", clock)
         yield served
 
