@@ -67,10 +67,12 @@ def test_the_docs_have_the_figures_of_today(capsys: pytest.CaptureFixture, monke
     rows = {cells[1].strip(" `"): cells[2:-1] for line in table.splitlines() if len(cells := line.split("|")) > 3}
     recipes = (ROOT / "recipes" / "README.md").read_text(encoding="utf-8")
     told = re.findall(
-        r"^\| [^|]+ \| (?:`-P alignment.decoder.pretrained=(\S+?)( -P alignment.decoder.lora=16)?`)? ?\| ([\d.]+) \|$",
+        r"^\| [^|]+ \| (?:`-P alignment.decoder.pretrained=(\S+?)( -P alignment.decoder.lora=16)?`)? ?\| ([\d.]+) \| ([\d.]+) \|$",
         recipes,
         re.M,
     )
     assert len(told) == 5
-    for name, lora, size in told:
-        assert size == rows[name or "google/mt5-base"][5 if lora else 3].strip(), name
+    for name, lora, *sizes in told:
+        first = 4 if lora else 2
+        whole, pruned = rows[name or "google/mt5-base"][first : first + 2]
+        assert sizes == [pruned.strip(), whole.strip()], name
