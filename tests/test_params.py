@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import re
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sign_models.errors import ParamsError
-from sign_models.params import describe, load
+from sign_models.errors import ParamsError, SignError
+from sign_models.keypoints import layout_files
+from sign_models.params import describe, load, space
 from sign_models.params.schema import DataParams, Execution
 from sign_models.stages.declaration import STAGES
 
+ROOT = Path(__file__).resolve().parents[1]
 FINITE = st.floats(min_value=1e-12, max_value=1e3, allow_nan=False)
 
 
@@ -183,6 +188,28 @@ def test_bad_override_is_refused_with_its_place(written, text: str, message: str
         load.resolve("alignment", override=file)
     assert str(file) in str(refusal.value)
     assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("of", "content"),
+    [
+        *product(("override", "space", "layout"), (None, "folder", "", "a: [", "5", "text", "[[1]]")),
+        *product(("space", "layout"), ("{}", "a: 5")),
+    ],
+)
+def test_a_file_that_is_none_of_its_kind_is_refused_with_where_an_example_stands(
+    of: str, content: str | None, tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    if content == "folder":
+        file.mkdir()
+    elif content is not None:
+        file.write_text(content)
+    read: Any = {"override": load.read_yaml, "space": space.read_space, "layout": layout_files.load_layout}[of]
+    with pytest.raises(SignError, match=r"mine\.yaml") as refusal:
+        read(file)
+    (page,) = re.findall(r"docs/[\w/]+\.md", str(refusal.value))
+    assert "```yaml" in (ROOT / page).read_text()
 
 
 def test_python_file_is_never_run(written, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from sign_models.keypoints.landmarks import IGNORED
 from sign_models.keypoints.layouts import CANONICAL, KNOWN_NAMES, PARTS, name_of, sources_of
 from sign_models.keypoints.yaml_files import read_yaml
 
+WANTED = "a YAML list of landmark names, '- body.nose', '- body.left_eye', ... (docs/formats/layouts.md)"
+
 
 def load_layout(path: Path | str) -> str:
     """Read a layout from a YAML file.
@@ -28,9 +30,11 @@ def load_layout(path: Path | str) -> str:
         names = read_yaml(path)
     except (OSError, ValueError) as error:
         found = f"cannot be read as a layout ({type(error).__name__})"
-        raise DataError(found, place=path.name, wanted="a YAML list of landmark names") from error
+        raise DataError(found, place=path.name, wanted=WANTED) from error
+    except DataError as error:  # a folder, a device
+        raise DataError(error.found, place=path.name, wanted=WANTED) from error
     if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
-        raise DataError("is not a list of landmark names", place=path.name, wanted="- body.nose, - body.left_eye, ...")
+        raise DataError("is not a list of landmark names", place=path.name, wanted=WANTED)
     for i, name in enumerate(names):
         if name is not None and name not in KNOWN_NAMES:
             near = get_close_matches(name, KNOWN_NAMES, 1, 0.5)

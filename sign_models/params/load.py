@@ -32,6 +32,7 @@ RENAMED = {
     "augment.build": "augment.landmark_jitter",
 }
 
+EXAMPLE = "'alignment: {training: {epochs: 50}}' (docs/running.md)"
 COMMON = ("data.", "execution.")  # sections that belong to no stage
 
 Scalar = str | int | float | bool
@@ -287,11 +288,12 @@ def nearest(name: str, choices: Iterable[str]) -> str | None:
     return by_leaf[close[0]] if close else None
 
 
-def read_yaml(file: Path) -> dict[str, Any]:
+def read_yaml(file: Path, example: str = EXAMPLE) -> dict[str, Any]:
     """Read a mapping of names to values.
 
     Args:
         file: YAML file.
+        example: What it may hold, and where more is said, for messages.
 
     Returns:
         The values by name. A section is a mapping in turn.
@@ -304,19 +306,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
             "a Python file is not read, since reading it would run it",
             place=str(file),
             wanted="YAML",
-            remedy=f"write {file.with_suffix('.yaml').name}, e.g. 'alignment: {{training: {{epochs: 50}}}}'",
+            remedy=f"write {file.with_suffix('.yaml').name}, e.g. {example}",
         )
+    wanted = f"a YAML file of names and values, e.g. {example}"
     try:
         content = yaml_files.read_yaml(file)
     except OSError as error:
-        raise ParamsError(f"cannot be read: {error.strerror}", place=str(file), wanted="a YAML file") from error
+        raise ParamsError(f"cannot be read: {error.strerror}", place=str(file), wanted=wanted) from error
     except DataError as error:
-        raise ParamsError(error.found, place=str(file), wanted="a YAML file") from error
+        raise ParamsError(error.found, place=str(file), wanted=wanted) from error
     except ValueError as error:
-        raise ParamsError(f"is not YAML: {error}", place=str(file)) from error
+        raise ParamsError(f"is not YAML: {error}", place=str(file), wanted=wanted) from error
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"holds a {type(content).__name__}"
-        raise ParamsError(found, place=str(file), wanted="names and values, e.g. 'training: {epochs: 50}'")
+        raise ParamsError(found, place=str(file), wanted=wanted)
     return content
 
 

@@ -11,6 +11,7 @@ from sign_models.errors import ParamsError
 from sign_models.params.load import read_yaml
 
 WANTED = "{low: NUMBER, high: NUMBER, log: true|false} or a list of values"
+EXAMPLE = "'training.lr: {low: 1e-4, high: 2e-3, log: true}' (docs/sweep.md)"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def read_space(file: Path) -> Space:
     Raises:
         ParamsError: The file is not such a space. The message lists every mistake.
     """
-    content = read_yaml(file)
+    content = read_yaml(file, EXAMPLE)
     mistakes: list[str] = []
     domains: dict[str, Range | Choice] = {}
     for name, value in content.items():
@@ -101,9 +102,9 @@ def read_space(file: Path) -> Space:
         else:
             domains[str(name)] = domain
     if not content:
-        mistakes.append(f"{file.name}: names no parameter; wanted at least one, e.g. training.lr: {WANTED}")
+        mistakes.append(f"{file.name}: names no parameter; wanted NAME: {WANTED}")
     if mistakes:
-        raise ParamsError("\n  ".join(mistakes))
+        raise ParamsError("\n  ".join(mistakes), remedy="docs/sweep.md has an example")
     return Space(domains)
 
 
