@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from sign_models.cli import commands, values
 from sign_models.errors import ParamsError
 from sign_models.params.load import nearest
-from sign_models.params.space import Space, read_space
+from sign_models.params.space import EXAMPLE, Space, read_space
 from sign_models.pipeline.sweep import SweepOptions
 from sign_models.stages.declaration import STAGES
 
@@ -38,7 +39,7 @@ def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
         )
     file = values.path(given, "space")
     if file is None:
-        raise ParamsError("not given", place="space", wanted="a YAML file", remedy="docs/sweep.md has an example")
+        raise ParamsError("not given", place="space", wanted=f"a YAML file, e.g. {EXAMPLE}")
     space = read_space(file)
     arguments = _arguments(stage, given, overrides)
     _check(stage, space, arguments)
@@ -56,8 +57,9 @@ def parse(given: Mapping[str, str], overrides: Sequence[str]) -> SweepOptions:
 
 
 def _arguments(stage: str, given: Mapping[str, str], overrides: Sequence[str]) -> list[str]:
-    """Words of the stage's command that are the same in every trial."""
+    """Words of the stage's command that are the same in every trial, which may start in another folder (Spark's)."""
     known = {str(parameter.name) for parameter in commands.stage_command(stage).params}
+    given = {**given, "relative_to": str(Path(given["relative_to"] or ".").absolute())}
     typed = {name: value for name, value in given.items() if value and name not in (*OWN, *OF_EACH_TRIAL)}
     if others := sorted(typed.keys() - known):
         raise ParamsError(f"{', '.join(others)}", place="sweep", wanted=f"options of {stage}", remedy="leave them out")

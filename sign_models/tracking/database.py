@@ -8,7 +8,7 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from sign_models.tracking.locks import store_lock
@@ -107,6 +107,19 @@ def sqlite_path(uri: str, folder: str | None = None) -> Path | None:
     if not uri.startswith(SQLITE) or ":memory:" in uri:
         return None
     return Path(folder or ".", unquote(uri[len(SQLITE) :].partition("?")[0])).absolute()
+
+
+def absolute_uri(uri: str) -> str:
+    """Name a store so that processes in other folders find it.
+
+    Args:
+        uri: Of the store.
+
+    Returns:
+        The same, with the absolute path of an sqlite database.
+    """
+    path = sqlite_path(uri)
+    return uri if path is None else SQLITE + quote(str(path)) + "".join(uri.partition("?")[1:])
 
 
 def _exists(path: Path) -> bool:

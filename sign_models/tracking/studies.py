@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sign_models.errors import ResourceError
+from sign_models.tracking.database import absolute_uri
 
 if TYPE_CHECKING:
     import optuna
@@ -33,13 +36,17 @@ def open_study(
     Raises:
         ResourceError: Spark's Python package is missing.
     """
+    import mlflow
     import optuna
     from mlflow.optuna.storage import MlflowStorage
 
     storage = MlflowStorage(experiment_id)
     if spark:
         MlflowSparkStudy = _started_spark()
-        on_spark: optuna.Study = MlflowSparkStudy(name, storage, sampler=sampler, pruner=pruner, direction="maximize")
+        on_spark: optuna.Study = MlflowSparkStudy(
+            name, storage, sampler=sampler, pruner=pruner, direction="maximize",
+            mlflow_tracking_uri=absolute_uri(mlflow.get_tracking_uri()),
+        )  # fmt: skip
         return on_spark
     if storage.get_study_id_by_name_if_exists(name):  # load_if_exists has no effect on MLflow's storage
         return optuna.load_study(storage=storage, sampler=sampler, pruner=pruner, study_name=name)
@@ -56,6 +63,7 @@ def _started_spark() -> Any:
         raise ResourceError(
             "pyspark is not installed", place="spark", wanted="Spark's Python package", remedy="pip install pyspark"
         ) from error
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else executors take the python3 of their PATH
     try:
         SparkSession.builder.appName("sign-models sweep").getOrCreate()
     except PySparkException as error:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from entrypoints.sweep import main
+from sign_models.cli import values
+from sign_models.cli.commands import stage_command
 from sign_models.cli.sweep import parse
 from sign_models.errors import ParamsError
 from sign_models.params.space import Choice, Range, Space, read_space
@@ -104,19 +109,66 @@ def test_a_spark_session_is_started_where_none_is(monkeypatch: pytest.MonkeyPatc
     assert open_study("a", "0", None, None, spark=True) == "a"
 
 
+@contextmanager
+def spark_cluster(folder: Path) -> Iterator[dict[str, str]]:
+    """A stand-alone cluster of one worker on loopback, whose executors work in folders of their own; its settings."""
+    import pyspark
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        master = f"spark://127.0.0.1:{free.getsockname()[1]}"
+    (folder / "conf").mkdir(parents=True)
+    lines = ["spark.driver.host 127.0.0.1", "spark.executor.memory 600m", "spark.ui.enabled false"]
+    (folder / "conf" / "spark-defaults.conf").write_text("\n".join([f"spark.master {master}", *lines]))
+    env = os.environ | {"PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    begin = [str(Path(pyspark.__file__).with_name("bin") / "spark-class")]
+    on = ["--host", "127.0.0.1", "--webui-port", "0"]
+    with (folder / "log").open("w") as log, ExitStack() as stack:
+        for words in (
+            ["org.apache.spark.deploy.master.Master", *on, "--port", master.rpartition(":")[2]],
+            ["org.apache.spark.deploy.worker.Worker", *on, *"--cores 2 --memory 2g -d".split(), str(folder), master],
+        ):
+            process = subprocess.Popen([*begin, *words], env=env, stdout=log, stderr=log)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+        yield {"SPARK_CONF_DIR": str(folder / "conf"), "SPARK_LOCAL_IP": "127.0.0.1"}
+
+
 @pytest.mark.slow
-def test_a_sweep_on_spark(tiny_data: Path, tmp_path: Path) -> None:
-    """Local mode: trials run in Spark's own Python processes, and the next call goes on with the study."""
+@pytest.mark.parametrize("where", ["local mode", "cluster"])
+def test_a_sweep_on_spark(where: str, tiny_data: Path, tmp_path: Path) -> None:
+    """Trials run in Spark's Python processes, wherever these work, and the next call goes on with the study."""
     from mlflow import MlflowClient
 
     pytest.importorskip("pyspark", reason="pyspark is not installed: it is no part of the extra `sweep`")
     if shutil.which("java") is None:
         pytest.skip("Spark needs Java")
-    for asked, words in ((2, "2 trials ended"), (3, "goes on after 2 trials")):
-        said, _ = sweep(tmp_path, tiny_data, "--trials", str(asked), "--workers", "2", "--spark", "true").communicate()
-        assert words in said and "candidate is this version now" in said
-    ended = [run for run in trials(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")) if run.info.status == "FINISHED"]
+    here = tmp_path / "here"
+    shutil.copytree(tiny_data, here / "data")
+    with nullcontext({}) if where == "local mode" else spark_cluster(tmp_path / "spark") as settings:
+        for asked, words in ((2, "2 trials ended"), (3, "goes on after 2 trials")):
+            more = ("--trials", str(asked), "--workers", "2", "--spark", "true")
+            said, _ = sweep(here, Path("data"), *more, store="sqlite:///mlflow.db", **settings).communicate()
+            assert words in said and "candidate is this version now" in said, said
+    ended = [run for run in trials(MlflowClient(f"sqlite:///{here}/mlflow.db")) if run.info.status == "FINISHED"]
     assert len(ended) == 3
+
+
+@pytest.mark.parametrize("typed", ["", ".", "below", "../here/below"])
+def test_a_trial_reads_the_same_files_wherever_it_starts(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Spark's executors work in folders of their own."""
+    here = tmp_path / "here"
+    (here / "below").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    space(here / typed, "training.lr: {low: 1e-4, high: 1e-2}")
+    given = NOTHING | {"stage": "skeleton", "space": "space.yaml", "data": "mine", "relative_to": typed}
+    (here / typed / "mine").mkdir()
+    arguments = parse(given, []).arguments
+    monkeypatch.chdir(tmp_path)
+    options = dict(stage_command("skeleton").make_context("skeleton", [*arguments]).params)
+    assert values.path(options, "data").resolve() == (here / typed / "mine").resolve()
 
 
 @pytest.mark.parametrize("prune", [False, True])
@@ -154,13 +206,15 @@ def test_a_training_that_is_worse_than_the_others_is_stopped(
     assert all(one.returncode is not None for one in children) and (children[-1].returncode != 0) == prune
 
 
-def sweep(folder: Path, data: Path, *more: str) -> warm.Popen:
-    file = space(folder, "training.lr: {low: 1e-4, high: 1e-2, log: true}")
-    words = f"--stage skeleton --space {file} --preset quick --data {data} --training.steps 8 --training.evaluations 2"
+def sweep(folder: Path, data: Path, *more: str, store: str = "", **settings: str) -> warm.Popen:
+    file = Path(space(folder, "training.lr: {low: 1e-4, high: 1e-2, log: true}"))
+    words = (
+        f"--stage skeleton --space {file.name} --preset quick --data {data} --training.steps 8 --training.evaluations 2"
+    )
     return warm.Popen(
         [sys.executable, "-m", "entrypoints.sweep", *words.split(), *more],
         cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"},
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", "MLFLOW_TRACKING_URI": store or f"sqlite:///{folder}/mlflow.db", **settings},
     )  # fmt: skip
 
 
