@@ -129,9 +129,9 @@ ONLY_IN = {
     "mediapipe": {"video"},
     "fastapi": {"serving"},
     "uvicorn": {"serving"},
-    "huggingface_hub": {"tracking"},
+    "huggingface_hub": {"models", "tracking"},
 }
-MODELS_KNOW = {"torch", "transformers", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
+MODELS_KNOW = {"torch", "transformers", "huggingface_hub", "safetensors", "tokenizers", "numpy", *WITH_TORCH}
 
 
 def part(name: str) -> str:

@@ -340,12 +340,13 @@ def test_weights_that_would_run_code_are_refused_with_what_to_do(
 ) -> None:
     shutil.copytree(folders["mt5"], tmp_path / "mt5")
     (tmp_path / "mt5" / "model.safetensors").rename(tmp_path / "mt5" / "pytorch_model.bin")
-    if where == "hub":  # what Transformers says of a repository that has none, and whose pull requests have none
+    if where == "hub":  # what Transformers says where neither it nor its pull requests have any
         name, found = "google/mt5-none", "google/mt5-none does not appear to have a file named model.safetensors or"
 
         def none(*_: object, **__: object) -> None:
             raise OSError(f"{found} model.safetensors.index.json. Please do not set `use_safetensors=True`.")
 
+        monkeypatch.setattr(pretrained, "reach_hub", lambda *_: True)
         monkeypatch.setattr(pretrained, "read_pretrained", lambda _: read_pretrained(folders["mt5"]))
         monkeypatch.setattr(AutoModelForSeq2SeqLM, "from_pretrained", none)
     else:
