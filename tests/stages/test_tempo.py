@@ -71,13 +71,20 @@ def test_another_tempo_is_taken_only_where_it_is_much_likelier(lengths: list[flo
 
 
 def test_what_is_not_read_at_all_is_as_surprising_as_can_be() -> None:
-    assert surprise(1.0, 0.2, [[], [said(90)], [said(1.0)]]) == 2 * MAX_SURPRISE
+    assert surprise(1.0, 0.2, [[]]) == surprise(1.0, 0.2, [[said(90)]]) == MAX_SURPRISE
     assert PACE.tempo(lambda tempo: [[said(3.0)]] if tempo == 1 else [[]]) == 1.0
 
 
 def test_many_clips_tell_what_one_does_not() -> None:
     lengths = {1.0: 1.3, 0.5: 1.0, 2.0: 2.0}
     assert [PACE.tempo(lambda t, n=n: read([lengths[t]] * n)) for n in (1, 30)] == [1.0, 0.5]  # type: ignore[misc]
+
+
+def test_a_signer_with_a_pace_of_his_own_is_read_as_he_signs_however_many_clips_there_are() -> None:
+    """Signers differ in pace by about as much as their own clips do: a thousand of one are no thousand witnesses."""
+    for lengths in ({1.0: 0.8, 0.5: 0.1, 2.0: 0.9}, {1.0: 1.2, 0.5: 1.1, 2.0: 2.0}):
+        for count in (1, 10, 1000):
+            assert PACE.tempo(lambda t, n=count, of=lengths: read([of[t]] * n)) == 1.0  # type: ignore[misc]
 
 
 # Clips ----------------------------------------------------------------------------------------------------------------
