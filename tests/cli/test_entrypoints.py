@@ -244,6 +244,25 @@ def test_sigterm_ends_with_143(root: Path) -> None:
         assert process.wait(timeout=20) == 143
 
 
+def test_what_is_left_is_not_searched_for_garbage_when_a_command_ends(root: Path) -> None:
+    work = """
+import click
+from sign_models.cli import commands
+
+class Left:
+    def __init__(self):
+        self.own = self
+
+    def __del__(self):
+        print("searched")
+
+kept = []
+commands.run(click.Command("work", callback=lambda: kept.append(Left())), [])
+"""
+    done = subprocess.run([sys.executable, "-c", work], cwd=root, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 ENTRYPOINTS = sorted(path.stem for path in Path(importlib.import_module("entrypoints").__path__[0]).glob("*.py"))
 
 
