@@ -340,13 +340,14 @@ def _never_began(run: Run) -> bool:
     tags, database = run.data.tags, sqlite_path(mlflow.get_tracking_uri())
     if process.HOST in tags or "mlflow.project.entryPoint" not in tags:
         return False
+    if run.info.run_id == os.environ.get("MLFLOW_RUN_ID"):
+        return False  # this process's own, which it is about to sign
     # MLflow says file://REPOSITORY#FOLDER_IN_IT of a project that is in git, else the folder
     folder, _, inside = tags.get("mlflow.source.name", "").removeprefix("file://").partition("#")
     if Path(folder, inside).resolve() != PROJECT or tags.get("mlflow.user") != getpass.getuser():
         return False
     if database is None:
-        own = run.info.run_id == os.environ.get("MLFLOW_RUN_ID")
-        return not own and time.time() - run.info.start_time / 1000 > PENDING_RUN_GRACE_S
+        return time.time() - run.info.start_time / 1000 > PENDING_RUN_GRACE_S
     mine = [p for p in psutil.process_iter(["pid", "uids", "cmdline", "environ", "cwd"]) if _is_mine(p)]
     # an `mlflow run` makes one run: where its step is there, it is on its way to no other, as the one above us
     arrived = {above.pid for p in mine if "MLFLOW_RUN_ID" in (p.info["environ"] or {}) for above in _above(p)}
