@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from sign_models.data.texts import TextRow, read_texts, signer_of, some_names
 from sign_models.datasets import demo
 from sign_models.datasets.store import is_store, open_store, store_digest
 from sign_models.errors import DataError
+from sign_models.keypoints import isolation
 
 if TYPE_CHECKING:
     from sign_models.keypoints.sequence import KeypointSequence
@@ -190,6 +192,17 @@ class Inputs:
         if self.embedded:
             return [TextRow(row["id"], row["text"], row["split"]) for row in self._demo.texts]
         return read_texts(self.texts_path) if self.texts_path else []
+
+
+def prepare(*paths: Path | None) -> None:
+    """Have a command's files read without waiting for what reads them: call it before other work.
+
+    Args:
+        *paths: That clips will be read from. Nothing is started for a store, nor for the embedded corpus.
+    """
+    with suppress(OSError):  # of a path that cannot be looked at: who reads it says so
+        if any(path and path.exists() and not is_store(path) for path in paths):
+            isolation.prepare()
 
 
 def _files(path: Path) -> list[Path]:

@@ -184,7 +184,6 @@ def serve(fd: int) -> None:
     Args:
         fd: File descriptor of its socket.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the process that asked
     importlib.import_module(_PRELOAD)
     link, children = socket.socket(fileno=fd), set[int]()
     while True:
@@ -224,6 +223,12 @@ class _Server:
         self.process: subprocess.Popen[bytes] | None = None
         self._imported = set[str]()
 
+    def prepare(self) -> None:
+        """Start the server where there is none, and do not wait for it."""
+        with self._lock:
+            if self._gone():
+                self._start()
+
     def ask(self, what: bytes, number: int = 0, module: str = "", fds: tuple[int, ...] = ()) -> int:
         """Send a request and return the answer. OSError where the server has ended."""
         with self._lock:
@@ -262,7 +267,8 @@ class _Server:
         """
         here, there = socket.socketpair()
         own = str(Path(__file__).resolve().parents[2])
-        code = f"import sys; sys.path[:] = {[own, *sys.path]!r}; from {__name__} import serve; del sys.path[0]; "
+        code = "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # the process that asks handles it
+        code += f"sys.path[:] = {[own, *sys.path]!r}; from {__name__} import serve; del sys.path[0]; "
         code += f"serve({there.fileno()})"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[there.fileno()]
@@ -272,6 +278,12 @@ class _Server:
 
 
 _server = _Server()
+
+
+def prepare() -> None:
+    """Start what forks the children, beside other work of this process: its imports take a third of a second."""
+    with suppress(OSError):  # the first child would meet it too, and say it
+        _server.prepare()
 
 
 class Child:

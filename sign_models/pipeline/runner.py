@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from sign_models.datasets.inputs import Inputs
+from sign_models.datasets.inputs import Inputs, prepare
 from sign_models.errors import UpstreamError
 from sign_models.kernels import set_eager
 from sign_models.keypoints.extractor import short_name
@@ -162,6 +162,8 @@ def _lead(command: Callable[[Options], list[Output]], options: Options) -> list[
     The others train the models with it that it trains, and leave the rest to it.
     """
     set_eager(options.params.execution.eager)
+    if not options.skip_trained:
+        prepare(options.data, options.keypoints, options.videos)  # while MLflow is imported
     if not launched():
         return command(options)
     from sign_models.training.distributed import init_distributed
