@@ -347,7 +347,7 @@ def _never_began(run: Run) -> bool:
     if Path(folder, inside).resolve() != PROJECT or tags.get("mlflow.user") != getpass.getuser():
         return False
     if database is None:
-        return time.time() - run.info.start_time / 1000 > PENDING_RUN_GRACE_S
+        return bool(time.time() - run.info.start_time / 1000 > PENDING_RUN_GRACE_S)
     mine = [p for p in psutil.process_iter(["pid", "uids", "cmdline", "environ", "cwd"]) if _is_mine(p)]
     # an `mlflow run` makes one run: where its step is there, it is on its way to no other, as the one above us
     arrived = {above.pid for p in mine if "MLFLOW_RUN_ID" in (p.info["environ"] or {}) for above in _above(p)}

@@ -251,6 +251,22 @@ def test_a_step_closes_what_an_earlier_mlflow_run_left_though_its_own_is_above_i
     assert (status(left), status(own)) == ("KILLED", "RUNNING")
 
 
+def test_a_step_looks_at_no_process_for_its_own_run(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads what stands in the environment of every process of the machine."""
+    tags = {
+        "mlflow.project.entryPoint": "skeleton",
+        "mlflow.source.name": f"file://{store.PROJECT}",
+        "mlflow.user": getpass.getuser(),
+    }
+    own = mlflow.MlflowClient().create_run("1", tags=tags).info.run_id
+    looked: list[object] = []
+    monkeypatch.setattr(store.psutil, "process_iter", lambda asked: looked.append(asked) or iter(()))
+    monkeypatch.setenv("MLFLOW_RUN_ID", own)
+    assert (store.close_dead_runs(), looked, status(own)) == ([], [], "RUNNING")
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    assert (store.close_dead_runs(), len(looked), status(own)) == ([own], 1, "KILLED")
+
+
 def test_an_experiment_is_found_made_or_refused(tracking: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = mlflow.MlflowClient()
     assert store.connect() == client.get_experiment_by_name("tests").experiment_id
