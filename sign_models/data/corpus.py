@@ -61,12 +61,14 @@ class Changes:
         mirrored: Clips that were mirrored because the left hand leads.
         nan: Landmarks that were NaN and count as unseen, summed over frames.
         nan_clips: Clips with such landmarks.
+        padded: Frames of padding that were left out, summed over clips.
     """
 
     clips: int = 0
     mirrored: int = 0
     nan: int = 0
     nan_clips: int = 0
+    padded: int = 0
 
     def add(self, clip: Clip) -> None:
         """Count a clip.
@@ -78,6 +80,7 @@ class Changes:
         self.mirrored += clip.mirrored
         self.nan += clip.nan
         self.nan_clips += clip.nan > 0
+        self.padded += clip.padded
 
     def log(self, source: str) -> None:
         """Log a line for each kind of change that occurred.
@@ -93,6 +96,8 @@ class Changes:
         if self.nan:
             message = "%s: %d landmarks of %d of %d clips are NaN, taken as unseen"
             logger.info(message, name, self.nan, self.nan_clips, self.clips)
+        if self.padded:
+            logger.info("%s: %d frames of padding at the ends of clips are left out", name, self.padded)
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class Clip:
         extractor: As in KeypointSequence.
         cut: As in KeypointSequence.
         fitting: As in KeypointSequence.
+        padded: As in KeypointSequence.
     """
 
     id: str
@@ -128,6 +134,7 @@ class Clip:
     extractor: str | None = None
     cut: tuple[str, int, int, int] | None = None
     fitting: tuple[str, ...] | None = None
+    padded: int = 0
 
     @classmethod
     def normalised(cls, sequences: Sequence[KeypointSequence]) -> list[Clip | DataError]:
@@ -154,7 +161,7 @@ class Clip:
                 continue
             fps, sha256 = None if s.fps is None else float(s.fps), hashlib.sha256(clip.data).hexdigest()
             known = (fps, s.split, s.group, nfc(s.text), float(leads[i]), False, s.nan, s.extractor, s.cut, s.fitting)
-            found.append(cls(s.id, clip, sha256, *known))
+            found.append(cls(s.id, clip, sha256, *known, s.padded))
         return found
 
     def flipped(self) -> Clip:

@@ -82,7 +82,8 @@ class Report:
             The counts, which are logged.
         """
         mirrored, nan = self.numbers["mirrored"], self.numbers["NaN taken as unseen"]
-        return Changes(self.numbers["clips"], mirrored["clips"], nan["landmarks"], nan["clips"])
+        padded = self.numbers["padding left out"]["frames"]
+        return Changes(self.numbers["clips"], mirrored["clips"], nan["landmarks"], nan["clips"], padded)
 
     def markdown(self) -> str:
         """Write the report for people, with the first cases of each finding.
@@ -123,6 +124,11 @@ class Report:
         if nan["clips"]:
             most = _some([f"{id} ({count:,})" for id, count in nan["most first"].items()], nan["clips"])
             lines.append(f"- {nan['landmarks']:,} landmarks of {nan['clips']:,} clips are NaN, taken as unseen: {most}")
+        if (padded := self.numbers["padding left out"])["clips"]:
+            named = _some(padded["ids"], padded["clips"])
+            lines.append(
+                f"- {padded['frames']:,} frames at the ends of {padded['clips']:,} clips are padding, left out: {named}"
+            )
         return lines
 
     def findings(self) -> list[str]:

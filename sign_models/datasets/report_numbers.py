@@ -93,15 +93,17 @@ def _sizes(table: checks.Table, shards: ReadShards) -> dict[str, Any]:
 
 
 def _changes(table: checks.Table, shards: ReadShards) -> dict[str, Any]:
-    """What reading changed: mirrored clips, NaN taken as unseen, and what was cut out of recordings."""
+    """What reading changed: mirrored clips, NaN taken as unseen, padding, and what was cut out of recordings."""
     mirrored = [id for id, flag in zip(table.ids, _column(shards, "mirrored"), strict=True) if flag]
     nan = {id: count for id, count in zip(table.ids, _column(shards, "nan"), strict=True) if count}
+    padded = {id: count for id, count in zip(table.ids, _column(shards, "padded"), strict=True) if count}
     recordings = _recordings(_column(shards, "cut"))
     return {
         "mirrored": {"clips": len(mirrored), "decided by group": sum(group is not None for group in table.groups),
                      "ids": mirrored[:MAX_LISTED]},
         "NaN taken as unseen": {"landmarks": sum(nan.values()), "clips": len(nan),
                                 "most first": dict(Counter(nan).most_common(MAX_LISTED))},
+        "padding left out": {"frames": sum(padded.values()), "clips": len(padded), "ids": [*padded][:MAX_LISTED]},
         "cut out of recordings": {
             "clips": sum(len(spans) for _, spans in recordings.values()), "recordings": len(recordings),
             "frames": sum(frames for frames, _ in recordings.values()),

@@ -43,6 +43,7 @@ COLUMNS = (
     "cut",
     "fitting",
     "left_leads",
+    "padded",
 )
 
 

@@ -134,7 +134,8 @@ class StoreWriter:
         self.ids[clip.id] = None
         self.position = position
         known = (clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256)
-        self._known.append((*known, clip.mirrored, clip.nan, clip.extractor, clip.cut, clip.fitting, clip.left_leads))
+        known += (clip.mirrored, clip.nan, clip.extractor, clip.cut, clip.fitting, clip.left_leads, clip.padded)
+        self._known.append(known)
         self._measures.append(sample.measures)
         if length > len(self._frames):
             self._ends.append(length)

@@ -35,6 +35,7 @@ class KeypointSequence:
         depth: (T, K) float32 or None: z away from the camera, in the unit of x (of "normalized": shares of the image's
             width). Its origin is any, and may differ between body parts. Undefined where confidence is 0.
         nan: Landmarks that the file gives as NaN, summed over frames. They count as unseen.
+        padded: Frames of padding that were left out at its ends.
         cut: Of a clip cut out of a recording: the recording, its frames, first frame, and the frame after the last.
         fitting: Where the layout was chosen by the count of landmarks: orders of landmarks that fit clearly better.
             Else None.
@@ -56,6 +57,7 @@ class KeypointSequence:
     nan: int = 0
     cut: tuple[str, int, int, int] | None = None
     fitting: tuple[str, ...] | None = None
+    padded: int = 0
 
     def __len__(self) -> int:
         return len(self.points)

@@ -18,7 +18,17 @@ from tests.keypoints.clips import FRAMES, SIZE, TEXT, dump, scored
 from tests.keypoints.eaf import Eaf
 from tests.keypoints.pose_examples import pose_coco, pose_hand, pose_holistic, pose_openpose
 from tests.keypoints.signer import signer
-from tests.keypoints.table_examples import csv_counted, csv_long, csv_named, parquet_long, parquet_wide, vectors
+from tests.keypoints.table_examples import (
+    csv_counted,
+    csv_lists,
+    csv_long,
+    csv_named,
+    parquet_lists,
+    parquet_long,
+    parquet_wide,
+    tables_of_parts,
+    vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,27 @@ def zipped_array(folder: Path) -> Path:
     return path
 
 
+def array_of_clips(folder: Path) -> Path:
+    """One clip, padded, with its id, label and length."""
+    whole = np.pad(scored("mediapipe_75"), ((0, 3), (0, 0), (0, 0)))[None]
+    np.savez(folder / "all.npz", X=whole, ids=["clip"], labels=[TEXT], lengths=[FRAMES])
+    return folder / "all.npz"
+
+
+def array_beside_ids(folder: Path) -> Path:
+    array = np.empty(1, object)
+    array[0] = scored("mediapipe_75")
+    np.save(folder / "X_train.npy", array)
+    np.save(folder / "ids_train.npy", np.array(["clip"]))
+    np.save(folder / "y_train.npy", np.array([TEXT], object))
+    return folder
+
+
+def array_of_objects(folder: Path) -> Path:
+    np.save(folder / "all.npy", {"clip": scored("coco_wholebody_133")}, allow_pickle=True)
+    return folder / "all.npy"
+
+
 def numbered_frames(folder: Path) -> Path:
     return dump(folder / "clip.pkl", dict(enumerate(scored("coco_wholebody_133"))))
 
@@ -301,6 +332,12 @@ EXAMPLES: dict[str, Example] = {
     "alphapose": Example(alphapose, "alphapose", "halpe_136"),
     "coco": Example(coco, "alphapose", COCO),
     "zipped array": Example(zipped_array, "seed", HOLISTIC),
+    "array of clips": Example(array_of_clips, "batches", HOLISTIC, text=TEXT),
+    "array beside ids": Example(array_beside_ids, "batches", HOLISTIC, text=TEXT),
+    "array of objects": Example(array_of_objects, "seed", COCO),
+    "parquet lists": Example(parquet_lists, "lists", HOLISTIC, text="hello"),
+    "csv lists": Example(csv_lists, "lists", HOLISTIC),
+    "tables of parts": Example(tables_of_parts, "parts", HOLISTIC),
     "numbered frames": Example(numbered_frames, "seed", COCO),
     "frames in parts": Example(frames_in_parts, "results", HOLISTIC),
     "headless labels": Example(headless_labels, "seed", "openpose_137", text=TEXT, split="train"),

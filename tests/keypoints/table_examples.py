@@ -1,5 +1,6 @@
 """Examples of tables of landmarks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +85,27 @@ def csv_named(folder: Path) -> Path:
     path = folder / "clip.csv"
     pa.csv.write_csv(pa.table(columns), path)
     return path
+
+
+def parquet_lists(folder: Path) -> Path:
+    """A row a clip, its landmarks in lists of three levels."""
+    columns = {"id": ["clip"], "keypoints": [scored("mediapipe_75").tolist()], "label": ["hello"]}
+    pa.parquet.write_table(pa.table(columns), folder / "all.parquet")
+    return folder / "all.parquet"
+
+
+def csv_lists(folder: Path) -> Path:
+    """A row a frame, its landmarks in JSON."""
+    rows = [f'{t},"{json.dumps(values.tolist())}"' for t, values in enumerate(scored("mediapipe_75"))]
+    (folder / "clip.csv").write_text("\n".join(["frame,landmarks", *rows]))
+    return folder / "clip.csv"
+
+
+def tables_of_parts(folder: Path) -> Path:
+    """A table a part, whose columns do not name it."""
+    values = scored("mediapipe_75")
+    for part, places in {"pose": (0, 33), "left_hand": (33, 54), "right_hand": (54, 75)}.items():
+        names = ["frame", *(f"{axis}{i}" for i in range(places[1] - places[0]) for axis in "xyc")]
+        rows = [f"{t}," + ",".join(map(str, frame.ravel())) for t, frame in enumerate(values[:, slice(*places)])]
+        (folder / f"clip_{part}.csv").write_text("\n".join([",".join(names), *rows]))
+    return folder

@@ -147,9 +147,9 @@ def test_bad_input_is_refused(name: str, tmp_path: Path) -> None:
     assert "clips.pkl" in str(raised.value)
 
 
-def test_object_arrays_in_an_npz_are_not_unpickled(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", a=np.array([{}], dtype=object))
-    with pytest.raises(DataError, match="array 'a'.*object"):
+def test_objects_in_an_npz_are_read_by_the_safe_unpickler_alone(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=np.array([Path("a")], dtype=object))
+    with pytest.raises(DataError, match="array 'a'.*pathlib.*not run"):
         list(read(tmp_path / "a.npz"))
 
 

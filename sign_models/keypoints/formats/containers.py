@@ -10,6 +10,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -153,17 +154,17 @@ def read_lines(path: Path) -> Iterator[str]:
         raise DataError(found, place=path.name, wanted="UTF-8", remedy="export it again") from error
 
 
-def read_npy(path: Path) -> np.ndarray:
+def read_npy(path: Path) -> Any:
     """Read an npy file.
 
     Args:
         path: File, gzipped or not.
 
     Returns:
-        Its array.
+        Its array. Of an array of objects its values in nested lists.
 
     Raises:
-        DataError: The file is broken, too large, or has objects.
+        DataError: The file is broken, too large, or has objects that safe_pickle refuses.
     """
     try:
         with open_binary(path) as file:
@@ -174,11 +175,49 @@ def read_npy(path: Path) -> np.ndarray:
         raise DataError(found, place=path.name, wanted="a whole file", remedy="copy it again") from error
 
 
-def _read_array(file: IO[bytes], size: int, place: str) -> np.ndarray:
-    """Read an array of numpy's format. Its header is checked against the number of bytes. Never unpickles."""
+def npy_shape(path: Path) -> tuple[int, ...] | None:
+    """Read the shape of the array in an npy file, and nothing else.
+
+    Args:
+        path: File, gzipped or not.
+
+    Returns:
+        Its shape, or None of an array of objects.
+
+    Raises:
+        DataError: The file is broken.
+    """
+    try:
+        with open_binary(path) as file:
+            return _shape_of(file, path.name)
+    except OSError as error:
+        found = f"cannot be read ({error})"
+        raise DataError(found, place=path.name, wanted="a whole file", remedy="copy it again") from error
+
+
+def _shape_of(file: IO[bytes], place: str) -> tuple[int, ...] | None:
+    try:
+        shape, _, dtype = _header(file, place)
+    except _BROKEN_ARRAY as error:
+        raise _broken_array(error, place) from error
+    return None if dtype.hasobject else shape
+
+
+def _broken_array(error: Exception, place: str) -> DataError:
+    found = f"is a broken array ({str(error)[:120]})"
+    return DataError(found, place=place, wanted="a whole npy array", remedy="save it again")
+
+
+def _read_array(file: IO[bytes], size: int, place: str) -> Any:
+    """Read an array of numpy's format. Its header is checked against the number of bytes.
+
+    Objects are read by safe_pickle: arrays of several lengths, a dict, texts.
+    """
     try:
         shape, fortran, dtype = _header(file, place)
         count = math.prod(shape)
+        if dtype.hasobject:
+            return safe_pickle.loads(file.read(min(size, safe_pickle.MAX_BYTES)), place)
         if dtype.kind not in "biufSU" or not dtype.itemsize:
             raise DataError(f"holds {dtype} values", place=place, wanted="numbers", remedy="save plain arrays")
         impossible = any(not 0 <= n < 2**31 for n in shape)
@@ -192,9 +231,7 @@ def _read_array(file: IO[bytes], size: int, place: str) -> np.ndarray:
         data = file.read(count * dtype.itemsize)
         return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
     except _BROKEN_ARRAY as error:
-        raise DataError(
-            f"is a broken array ({str(error)[:120]})", place=place, wanted="a whole npy array", remedy="save it again"
-        ) from error
+        raise _broken_array(error, place) from error
 
 
 def _header(file: IO[bytes], place: str) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -270,14 +307,39 @@ class Npz(Mapping[str, Any]):
                 wanted=f"at most {MAX_ARRAY_BYTES:,}",
                 remedy="split the clip",
             )
+        with self._open(name) as file:
+            array = _read_array(file, member.file_size, place)
+        return array.item() if isinstance(array, np.ndarray) and array.ndim == 0 else array
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
         try:
-            with self.archive.open(member) as file:
-                array = _read_array(file, member.file_size, place)
+            with self.archive.open(self.members[name]) as file:
+                yield file
         except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            place = f"{self.path.name}: array {name!r}"
             raise DataError(
                 f"cannot be unzipped ({error})", place=place, wanted="a whole npz", remedy="copy or save it again"
             ) from error
-        return array.item() if array.ndim == 0 else array
+
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Read the shape of an array, and nothing else of it.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The shape. Of an array of objects that of its list.
+
+        Raises:
+            DataError: The array is broken.
+        """
+        with self._open(name) as file:
+            shape = _shape_of(file, f"{self.path.name}: array {name!r}")
+        if shape is not None:
+            return shape
+        values = self[name]
+        return (len(values),) if isinstance(values, list) else ()
 
     def __contains__(self, name: object) -> bool:
         return name in self.members  # a mapping's own would read the array

@@ -105,6 +105,21 @@ class Hdf5(Mapping[str, Any]):
         tells = self._by_id and attributes and isinstance(array, np.ndarray) and array.ndim > 1
         return {"keypoints": array, **attributes} if tells else array
 
+    def shape_of(self, name: str) -> tuple[int, ...]:
+        """Read the shape of an array, and nothing else of it.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            The shape, () of a group or an attribute.
+
+        Raises:
+            DataError: The file is broken.
+        """
+        found = _member(self._group, name, self._path) if name in self._keys else None
+        return tuple(getattr(found, "shape", None) or ())
+
     def __iter__(self) -> Iterator[str]:
         return iter([*self._attributes, *self._keys])
 

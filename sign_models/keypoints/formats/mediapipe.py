@@ -54,11 +54,11 @@ def detect(source: Source) -> bool:
     """
     if source.kind == "npy":
         array = source.tree
-        return array.ndim in (1, 2) and array.shape[-1] in WIDTHS
+        return isinstance(array, np.ndarray) and array.ndim in (1, 2) and array.shape[-1] in WIDTHS
     if not source.is_folder:
         return False
     frame = next((path for path in source.files if _NUMBERED.fullmatch(path.name)), None)
-    return frame is not None and read_npy(frame).ndim == 1
+    return frame is not None and getattr(read_npy(frame), "ndim", 0) == 1
 
 
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:

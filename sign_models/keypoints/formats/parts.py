@@ -12,19 +12,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import part_tables
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence, split_channels
 from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, check_texts, first_of
 from sign_models.keypoints.formats.part_names import (
     HANDS,
     PARTS,
+    is_generic,
     is_hand_without_side,
-    parsed,
     part_of,
 )
 from sign_models.keypoints.formats.part_trees import MAX_PARTS, arranged, confidence_of, flat
@@ -60,88 +60,8 @@ LANDMARKS: dict[str, dict[int, tuple[str, ...]]] = {
     "left_hand": {len(HAND): LEFT_HAND},
     "right_hand": {len(HAND): RIGHT_HAND},
 }
+_EMPTY_HANDS, _NO_HANDS = np.zeros((1, len(HAND), 2)), np.zeros((1, 1, 2))  # what stands for a table not read yet
 _HOLDERS = ("keypoints", "landmarks", "data", "points", "skeleton", "parts", "poses")
-_ENDINGS = (".npy", ".npz", ".json", ".pkl", ".pickle")
-
-
-def _split_name(stem: str) -> tuple[str, str, bool] | None:
-    """Clip and part in the name of a file, and whether a bare side tells it: "a_left_hand", "pose-a", "a.rh"."""
-    words = re.split(r"([._ -]+)", stem)
-    for count in range(min(5, len(words)), 0, -2):  # the part in up to three words, at the end or the beginning
-        for part, clip in ((words[-count:], words[:-count]), (words[:count], words[count:])):
-            named = "".join(part)
-            if found := parsed(named):
-                return "".join(clip).strip("._ -"), found.part, found.bare
-    return None
-
-
-def group_parts(children: list[Source]) -> tuple[list[Source | DataError], list[Source]]:
-    """Group the files of a folder into clips of several parts.
-
-    Args:
-        children: Files and folders in the folder.
-
-    Returns:
-        A source for each clip in files or folders of parts, after errors of entries that must not be read. And all
-        other files and folders.
-    """
-    folders = {part: child for child in _part_folders(children) if (part := part_of(child.name))}
-    members: dict[str, dict[str, Source]] = {}
-    used, bad = set[str](), list[DataError]()
-    if len(folders) > 1 and folders.keys() & set(HANDS):
-        for part, folder in folders.items():
-            for member in _below(folder):
-                if isinstance(member, DataError):
-                    bad.append(member)
-                elif member.path.suffix.lower() in _ENDINGS:
-                    name = member.path.relative_to(folder.path).with_suffix("").as_posix()
-                    above, _, last = name.rpartition("/")
-                    split = _split_name(last)
-                    clip = split[0] if split and split[0] and split[1] == part else last
-                    members.setdefault("/".join(filter(None, (above, clip))), {})[part] = member
-        used = {folder.place for folder in folders.values()} | {
-            child.place for child in children if child.is_folder and _is_hands(child)
-        }
-    files: dict[str, dict[str, Source]] = {}
-    bare: set[str] = set()
-    for child in children:
-        found = None if child.is_folder else _split_name(child.path.stem)
-        if found and child.path.suffix.lower() in _ENDINGS:
-            files.setdefault(found[0], {})[found[1]] = child
-            bare |= {found[0]} if found[2] else set()
-    for name, named in files.items():
-        # Only a body or a face beside them makes hands of "turn_left" and "turn_right".
-        if len(named) > 1 and named.keys() & set(HANDS) and (name not in bare or not named.keys() <= set(HANDS)):
-            members[name] = named
-            used |= {child.place for child in named.values()}
-    parent = children[0].id.rpartition("/")[0] if children else ""
-    folder_name = Path(children[0].place).parent if children else Path()
-    clips: list[Source | DataError] = [*bad]
-    for name, files_of in sorted(members.items()):
-        id = "/".join(filter(None, (parent, name))) or folder_name.name
-        held = tuple((part, files_of[part]) for part in PARTS if part in files_of)
-        clips.append(Source(str(folder_name), name or folder_name.name, id, True, held))
-    return clips, [child for child in children if child.place not in used]
-
-
-def _is_hands(folder: Source) -> bool:
-    return re.fullmatch("hands?", folder.name.lower()) is not None and any(
-        below.is_folder and part_of(below.name) in HANDS for below in folder.children
-    )
-
-
-def _part_folders(children: list[Source]) -> Iterator[Source]:
-    """The folders among them, and those in a folder "hands"."""
-    for child in children:
-        if child.is_folder:
-            yield from (below for below in child.children if below.is_folder) if _is_hands(child) else (child,)
-
-
-def _below(folder: Source) -> Iterator[Source | DataError]:
-    """Files in a folder and its subfolders, and errors of entries that must not be read."""
-    yield from folder.unreadable
-    for child in folder.children:
-        yield from _below(child) if child.is_folder else (child,)
 
 
 def detect(source: Source) -> bool:
@@ -158,7 +78,7 @@ def detect(source: Source) -> bool:
     """
     if source.members:
         return True
-    if source.kind not in ("npz", "json", "pickle", "hdf5"):
+    if source.kind not in ("npz", "npy", "json", "pickle", "hdf5"):
         return False
     tree = arranged(source.tree)
     if not isinstance(tree, Mapping) or not tree:
@@ -212,7 +132,12 @@ def split_false_parts(source: Source) -> list[Source]:
     read = replace(
         source, members=tuple((part, replace(file)) for part, file in source.members)
     )  # so that their contents are not kept
-    contents = {part: _content(file) if part in HANDS else None for part, file in read.members}
+    contents: dict[str, Any] = {}
+    for part, file in read.members:
+        if part in HANDS and file.kind in ("text", "parquet"):
+            contents[part] = _EMPTY_HANDS if part_tables.count_of(file) in (None, len(HAND)) else _NO_HANDS
+        else:
+            contents[part] = next(iter(_contents(file, part).values()), None) if part in HANDS else None
     return [read] if _holds_hands(contents) else [file for _, file in read.members]
 
 
@@ -231,6 +156,8 @@ def _holds_hands(named: Mapping[str, Any]) -> bool:
 
 def _is_hand(value: Any) -> bool | None:
     """Whether an array (T, K, C) or (T, K * C), or a list of frames, is of a hand. None without frames."""
+    if isinstance(value, np.ndarray) and value.ndim > 3:
+        return False  # of several clips
     if not isinstance(value, ARRAYS) or (isinstance(value, np.ndarray) and not value.ndim):
         return None
     frame = next((f for f in value if isinstance(f, list | np.ndarray) and len(f)), None)
@@ -251,33 +178,72 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
         A function for each clip, which reads it or raises DataError.
     """
     if source.members:
-        yield partial(_of_files, source, options)
+        yield from _of_files(source, options)
         return
     whole = arranged(source.tree)
     if _is_parts(whole) or _nested(whole) is not None:
-        yield partial(_of_tree, whole, source.id, source.name, options)
+        yield partial(of_tree, whole, source.id, source.name, options)
     else:
         for key in whole:
-            yield partial(_of_tree, flat(whole[key]), str(key), f"{source.name}: sample {str(key)!r}", options)
+            yield partial(of_tree, flat(whole[key]), str(key), f"{source.name}: sample {str(key)!r}", options)
 
 
-def _of_files(source: Source, options: ReadOptions) -> KeypointSequence:
-    arrays = {}
-    for part, file in source.members:
-        arrays[part] = _array(_content(file), part, f"{part}: {file.name}")
-    return _join(arrays, source.id, source.name, options, {})
+def _of_files(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
+    """The clip in the files of its parts, or the clips that are in each of these files by id."""
+    contents = {part: _contents(file, part) for part, file in source.members}
+    names = {part: file.name for part, file in source.members}
+    single = [part for part, clips in contents.items() if None in clips]
+    if single and len(single) < len(contents):
+        by_id = next(part for part in contents if part not in single)
+        raise DataError(
+            f"{names[single[0]]} is one clip, and {names[by_id]} has clips by id",
+            place=source.name,
+            wanted="the same in each part",
+            remedy="name the clips in all files, or split them into a file a clip and part",
+        )
+    for id in dict.fromkeys(id for clips in contents.values() for id in clips):
+        held = {part: clips[id] for part, clips in contents.items() if id in clips}
+        place = source.name if id is None else f"{source.name}: sample {id!r}"
+        yield partial(_of_parts, held, names, source.id if id is None else id, place, options)
 
 
-def _content(file: Source) -> Any:
-    """The only array of a file, else its whole content."""
+def _of_parts(
+    held: Mapping[str, Any], names: Mapping[str, str], id: str, place: str, options: ReadOptions
+) -> KeypointSequence:
+    held = part_tables.at_one_time(held, place)
+    arrays = {part: _array(content, part, f"{part}: {names[part]}") for part, content in held.items()}
+    return _join(arrays, id, place, options, {})
+
+
+def _contents(file: Source, part: str) -> Mapping[str | None, Any]:
+    """The arrays of a file by id; under None its only array, or whatever else it holds."""
+    if file.kind in ("text", "parquet"):
+        return part_tables.read(file, part)
     tree = file.tree
     if isinstance(tree, Mapping):
-        arrays = [value for value in tree.values() if isinstance(value, ARRAYS)]
-        return arrays[0] if len(arrays) == 1 else tree
-    return tree
+        arrays = {name: value for name, value in tree.items() if isinstance(value, ARRAYS)}
+        if len(arrays) == 1:
+            return {None: next(iter(arrays.values()))}
+        if len(arrays) == len(tree) and not any(is_generic(str(name)) or confidence_of(str(name)) for name in arrays):
+            return {str(name): value for name, value in arrays.items()}
+    return {None: tree}
 
 
-def _of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSequence:
+def of_tree(tree: Any, id: str, place: str, options: ReadOptions) -> KeypointSequence:
+    """Read a clip whose parts are in a mapping.
+
+    Args:
+        tree: The parts, and metadata beside them.
+        id: Id of the clip.
+        place: What an error message names.
+        options: What the user says about it.
+
+    Returns:
+        The clip.
+
+    Raises:
+        DataError: The parts make no clip.
+    """
     if not isinstance(tree, Mapping):
         raise DataError(f"is a {type(tree).__name__}", place=place, wanted="pose, left_hand, right_hand")
     tree = {key: tree[key] for key in tree}  # an npz reads an array each time it is asked

@@ -13,12 +13,15 @@ from sign_models.errors import DataError
 from sign_models.keypoints.folders import check_regular
 from sign_models.keypoints.formats import (
     alphapose,
+    batches,
     glofe,
+    list_tables,
     mediapipe,
     mmpose,
     mska,
     openhands,
     openpose,
+    part_folders,
     pose,
     pyskl,
     results,
@@ -67,12 +70,14 @@ READERS: tuple[Reader, ...] = (
     Reader("results", "MediaPipe's results in JSON, or frames with numbers", results.detect, results.read),
     Reader("alphapose", "AlphaPose's or COCO's JSON results", alphapose.detect, alphapose.read),
     Reader("mediapipe", "MediaPipe vectors of 225 to 1692 numbers, .npy", mediapipe.detect, mediapipe.read),
+    Reader("lists", "tables whose cells are lists of numbers", list_tables.detect, list_tables.read),
     Reader("table", "Parquet or CSV tables of landmarks", table.detect, table.read),
     Reader("skels", ".skels lines", skels.detect, skels.read),
     Reader("unisign", "Uni-Sign's pose pickles", unisign.detect, unisign.read),
     Reader("pyskl", "annotations of pyskl and MMAction2", pyskl.detect, pyskl.read),
     Reader("mska", "MSKA's split pickles", mska.detect, mska.read),
     Reader("slrt", "SLRT's keypoint pickles", slrt.detect, slrt.read),
+    Reader("batches", "arrays of several clips, padded, with ids or labels beside them", batches.detect, batches.read),
     Reader("openhands", "OpenHands' pose pickles", openhands.detect, openhands.read),
     Reader("glofe", "GloFE's pose pickles", glofe.detect, glofe.read),
     Reader("seed", "arrays by id: pickle, npz, npy, JSON, HDF5", seed.detect, seed.read),
@@ -118,6 +123,8 @@ def find_reader(source: Source) -> Reader | None:
     Raises:
         DataError: The file is broken.
     """
+    if batches.is_companion(source):
+        return None
     return next((reader for reader in READERS if reader.detect(source)), None)
 
 
@@ -166,7 +173,7 @@ def parts(source: Source) -> Iterator[Source | DataError]:
             yield error
             whole = None
         if not whole:
-            clips_in_parts, others = part_files.group_parts(list(source.children))
+            clips_in_parts, others = part_folders.group_parts(list(source.children))
             yield from clips_in_parts
             for below in others:
                 yield from parts(below)
@@ -261,7 +268,7 @@ def is_companion(part: Source) -> bool:
     Returns:
         Whether it is such a file.
     """
-    return part.path.suffix.lower() in COMPANION_SUFFIXES
+    return part.path.suffix.lower() in COMPANION_SUFFIXES or batches.is_companion(part)
 
 
 def unknown_error(source: Source) -> DataError:

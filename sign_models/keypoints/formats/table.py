@@ -13,7 +13,6 @@ See docs/formats/tables.md.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -31,6 +30,14 @@ from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.formats.table_columns import COUNTED, LONG, NAMED, OFFSETS, TYPES, cell_of, is_landmark
 from sign_models.keypoints.formats.table_files import as_floats, batches, header
 from sign_models.keypoints.formats.table_pictures import number_pictures, pictures_of
+from sign_models.keypoints.formats.table_rows import (
+    ClipColumns,
+    by_id,
+    column_of,
+    integers_of,
+    numbers_of,
+    values_of,
+)
 from sign_models.keypoints.formats.unknown_columns import UnknownColumns
 from sign_models.keypoints.landmarks import MESH_468, MESH_478
 from sign_models.keypoints.layouts import layout_of, name_of, names_of
@@ -98,43 +105,6 @@ def detect(source: Source) -> bool:
     return set(names) >= LONG or found >= 4
 
 
-@dataclass(frozen=True)
-class ClipColumns:
-    """Other columns of a clip's rows.
-
-    Attributes:
-        id: Id of the clip, or None.
-        values: Distinct values of its rows for "text", "split" and "group", without empty ones.
-    """
-
-    id: str | None
-    values: dict[str, dict[str, None]]
-
-    def one(self, kind: str, column: str | None, place: str) -> str | None:
-        """Get the value that all rows have.
-
-        Args:
-            kind: "text", "split" or "group".
-            column: Name of the column, or None.
-            place: What an error message names.
-
-        Returns:
-            The value, or None.
-
-        Raises:
-            DataError: The value changes within the clip.
-        """
-        found = list(self.values.get(kind, {}))
-        if len(found) > 1:
-            raise DataError(
-                f"column {column!r} changes within the clip: {found[0][:40]!r}, then {found[1][:40]!r}",
-                place=place,
-                wanted="one value a clip",
-                remedy="add a column id that tells which rows are one clip, or remove the column",
-            )
-        return found[0] if found else None
-
-
 def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     """Read a table clip by clip. Only the rows of one clip are in memory.
 
@@ -154,7 +124,7 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     for batch in batches(source):
         if shape is None:
             names = batch.schema.names
-            shape = _shape(names, place, options.layout)
+            shape = shape_of(names, place, options.layout)
             free = [name for name in names if not is_landmark(name)]
             known_columns.check_texts(free, place)
             id_column = known_columns.first_of(free, known_columns.ID)
@@ -170,17 +140,17 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
         if id_column is None:
             unknown.add(batch, others_free)
         untimed = [] if "frame" in batch.schema.names else others_free
-        for key, part in _by_id(batch, id_column):
+        for key, part in by_id(batch, id_column):
             if parts and key != others.id:
                 yield partial(_read, parts, others, named, shape, source, options)
                 parts = []
             if not parts:
                 others, count = ClipColumns(key, {}), 0
             for kind, column in named.items():
-                others.values.setdefault(kind, {}).update(dict.fromkeys(_values(part, column)))
+                others.values.setdefault(kind, {}).update(dict.fromkeys(values_of(part, column)))
             if count + part.num_rows > MAX_ROWS:
                 raise DataError(f"a clip of more than {MAX_ROWS:,} rows", place=place, remedy="split the file")
-            beside = {name: values for name in untimed if (values := _column(part, name)) is not None}
+            beside = {name: values for name in untimed if (values := column_of(part, name)) is not None}
             parts.append(replace(shape.rows(part, count), beside=beside))
             count += part.num_rows
     if not parts or shape is None:
@@ -189,8 +159,20 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
     yield partial(_read, parts, others, named, shape, source, options)
 
 
-def _shape(columns: list[str], place: str, given: str | None = None) -> TableShape:
-    """Form of a table by its columns. `given` is the layout that the user names."""
+def shape_of(columns: list[str], place: str, given: str | None = None) -> TableShape:
+    """Find the form of a table by its columns.
+
+    Args:
+        columns: Its columns.
+        place: What an error message names.
+        given: Layout that the user names for landmarks that are only counted, or None.
+
+    Returns:
+        The form.
+
+    Raises:
+        DataError: The columns are of no form that is known.
+    """
     if repeated := {name for name in columns if columns.count(name) > 1}:
         raise DataError(f"two columns named {repeated.pop()!r}", place=place, wanted="each once")
     if set(columns) >= LONG:
@@ -246,64 +228,6 @@ def _index(index: int, kind: str, place: str) -> int:
     return index
 
 
-def _by_id(batch: pa.RecordBatch, column: str | None) -> Iterator[tuple[str | None, pa.RecordBatch]]:
-    """Split a batch where the id changes."""
-    if column is None:
-        yield None, batch
-        return
-    codes = batch.column(column).dictionary_encode()
-    indices = as_floats(codes.indices)
-    cuts = [0, *(np.flatnonzero(np.diff(indices)) + 1).tolist(), len(indices)]
-    for start, stop in itertools.pairwise(cuts):
-        if stop > start:
-            yield str(codes[start].as_py()).strip(), batch.slice(start, stop - start)
-
-
-def _values(batch: pa.RecordBatch, column: str | None) -> list[str]:
-    """Distinct values of a column as text, without empty ones."""
-    if column is None:
-        return []
-    found = batch.column(column).unique().to_pylist()
-    return [str(value) for value in found if value is not None and str(value).strip()]
-
-
-def _numbers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
-    """A column as float64, NaN where empty."""
-    import pyarrow as pa
-
-    try:
-        return as_floats(batch.column(column))
-    except pa.ArrowException as error:
-        found = f"column {column!r} holds something else than numbers ({str(error)[:80]})"
-        raise DataError(found, place=place, wanted="numbers", remedy="export it again") from error
-
-
-def _column(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
-    """A column of numbers, or as texts what else may tell a time. None for other types."""
-    import pyarrow as pa
-
-    column, types = batch.column(name), pa.types
-    if types.is_integer(column.type) or types.is_floating(column.type) or types.is_decimal(column.type):
-        return _numbers(batch, name, name)
-    if types.is_duration(column.type):
-        steps = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
-        return np.array([f"{(value or 0) / steps!r} s" for value in column.cast(pa.int64()).to_pylist()])
-    if types.is_temporal(column.type):
-        column = column.cast(pa.string())
-    elif types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if not (types.is_string(column.type) or types.is_large_string(column.type)):
-        return None
-    return np.array([value or "" for value in column.to_pylist()])
-
-
-def _integers(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
-    numbers = _numbers(batch, column, place)
-    if not ((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**40)).all():
-        raise DataError(f"column {column!r} is not whole numbers", place=place, wanted="0, 1, 2, ...")
-    return numbers.astype(np.int64)
-
-
 def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: str) -> LandmarkRows:
     kinds = batch.column("type").dictionary_encode()
     names = kinds.dictionary.to_pylist()
@@ -313,15 +237,15 @@ def _long_rows(batch: pa.RecordBatch, before: int, *, score: str | None, place: 
     if kinds.null_count:
         raise DataError("landmarks without a type", place=place, wanted=", ".join(TYPES))
     code = as_floats(kinds.indices).astype(np.int64)
-    index = _integers(batch, "landmark_index", place)
+    index = integers_of(batch, "landmark_index", place)
     limits, offsets = (np.array([table[name] for name in names], np.int64)[code] for table in (TYPES, OFFSETS))
     if len(bad := np.flatnonzero((index < 0) | (index >= limits))):
         _index(int(index[bad[0]]), names[code[bad[0]]], place)
-    x, y = _numbers(batch, "x", place), _numbers(batch, "y", place)
-    z = _numbers(batch, "z", place) if "z" in batch.schema.names else np.zeros(len(x))
-    scores = _numbers(batch, score, place) if score else np.ones(len(x))
+    x, y = numbers_of(batch, "x", place), numbers_of(batch, "y", place)
+    z = numbers_of(batch, "z", place) if "z" in batch.schema.names else np.zeros(len(x))
+    scores = numbers_of(batch, score, place) if score else np.ones(len(x))
     return LandmarkRows(
-        _integers(batch, "frame", place), offsets + index, np.column_stack([x, y, z, scores]).astype(np.float32)
+        integers_of(batch, "frame", place), offsets + index, np.column_stack([x, y, z, scores]).astype(np.float32)
     )
 
 
@@ -329,13 +253,13 @@ def _frame_rows(
     batch: pa.RecordBatch, before: int, *, places: list[int], cells: dict[tuple[int, str], str], place: str
 ) -> LandmarkRows:
     count = batch.num_rows
-    frame = _integers(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
+    frame = integers_of(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
     values = np.ones((count, len(places), 4), np.float32)
     values[..., 2] = 0
     for i, k in enumerate(places):
         for axis, name in enumerate("xyzc"):
             if (k, name) in cells:
-                values[:, i, axis] = _numbers(batch, cells[k, name], place)
+                values[:, i, axis] = numbers_of(batch, cells[k, name], place)
     return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 4))
 
 

@@ -18,7 +18,9 @@ OFFSETS = dict(zip(TYPES, accumulate(TYPES.values(), initial=0), strict=False))
 # Columns of a table with a row for each landmark.
 LONG = frozenset(["frame", "type", "landmark_index", "x", "y"])
 LONG_COLUMNS = LONG | {"z", "visibility", "confidence", "score"}
-_AXES = {axis: axis for axis in "xyz"} | dict.fromkeys(("v", "c", "vis", "visibility", "conf", "confidence"), "c")
+_AXES = {axis: axis for axis in "xyz"} | dict.fromkeys(
+    ("v", "c", "vis", "visibility", "conf", "confidence", "score", "likelihood"), "c"
+)
 _POSE = {name.removeprefix("body."): i for i, name in enumerate(MEDIAPIPE_POSE)}
 _HAND = {name: i for i, name in enumerate(HAND)}
 _IGNORED = set("landmark landmarks lm point points pt kp kpt keypoint joint idx mp coord".split())
@@ -106,6 +108,18 @@ def renamed(names: Sequence[str]) -> list[str]:
     return found
 
 
+def landmark_column(names: Sequence[str]) -> str | None:
+    """Find the column with the index of the landmark in a table with a row a landmark.
+
+    Args:
+        names: Columns of a table.
+
+    Returns:
+        The column, or None.
+    """
+    return first_of(names, _LONG["landmark_index"])
+
+
 @lru_cache(2**13)
 def _plain(name: str) -> str:
     """Name of a column without spaces and quotes. Frame numbers and axes have one form."""
@@ -115,8 +129,8 @@ def _plain(name: str) -> str:
     words = [word for word in re.findall(r"[a-z]+|\d+", _spaced(name).lower()) if word not in _IGNORED]
     if len(words) == 2 and words[0].isdecimal():
         words.reverse()
-    if len(words) == 2 and words[0] in "xyzvc" and words[1].isdecimal() and not re.search(r"[^\w\s\[\](){}.-]", name):
-        return f"{words[0]}{words[1]}"  # of x_0, 0_x, x[0], kp0_x, joint_0_x, ...
+    if len(words) == 2 and words[0] in _AXES and words[1].isdecimal() and not re.search(r"[^\w\s\[\](){}.-]", name):
+        return f"{_AXES[words[0]]}{words[1]}"  # of x_0, 0_x, x[0], kp0_x, joint_0_x, ...
     return name.lower() if re.fullmatch(r"[XYZVC]", name) else name
 
 

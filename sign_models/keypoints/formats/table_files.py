@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,11 +98,86 @@ def _names(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def batches(source: Source) -> Iterator[pa.RecordBatch]:
+def is_nested(kind: pa.DataType) -> bool:
+    """Tell columns of lists.
+
+    Args:
+        kind: Type of a column.
+
+    Returns:
+        Whether its cells are lists.
+    """
+    import pyarrow as pa
+
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def column_names(source: Source) -> list[str]:
+    """List the columns of a Parquet file.
+
+    Args:
+        source: The file.
+
+    Returns:
+        Their names, as `renamed` gives them.
+
+    Raises:
+        DataError: The file is broken.
+    """
+    with _as_data_error(source.name):
+        return renamed(list(_parquet(source).schema_arrow.names))
+
+
+def nested_columns(source: Source) -> list[str]:
+    """List the columns of a Parquet file whose cells are lists of numbers or objects.
+
+    Args:
+        source: The file.
+
+    Returns:
+        Their names.
+
+    Raises:
+        DataError: The file is broken.
+    """
+    import pyarrow as pa
+
+    def leaf(kind: pa.DataType) -> pa.DataType:
+        return leaf(kind.value_type) if is_nested(kind) else kind
+
+    with _as_data_error(source.name):
+        fields = list(_parquet(source).schema_arrow)
+        text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
+        lists = [field.name for field in fields if is_nested(field.type) and not any(t(leaf(field.type)) for t in text)]
+        return renamed(lists)
+
+
+def _parquet(source: Source) -> Any:
+    from pyarrow import parquet
+
+    # The limits hold for the footer, which a file may describe as larger than memory.
+    file = parquet.ParquetFile(source.path, thrift_string_size_limit=2**24, thrift_container_size_limit=2**20)
+    _check_parquet(file.metadata, source.name)
+    return file
+
+
+@contextmanager
+def _as_data_error(place: str) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, EOFError, RecursionError) as error:
+        found = f"is no readable table ({str(error)[:120]})"
+        raise DataError(found, place=place, wanted="a whole file", remedy="export it again") from error
+
+
+def batches(source: Source, rows: int = 2**16) -> Iterator[pa.RecordBatch]:
     """Read a table in batches of rows, so that memory does not grow with it.
 
     Args:
         source: Parquet or CSV file.
+        rows: Rows of a batch of a Parquet file.
 
     Yields:
         Batches, with the common names of columns.
@@ -109,21 +185,11 @@ def batches(source: Source) -> Iterator[pa.RecordBatch]:
     Raises:
         DataError: The table is broken or too wide, or a row has more cells than the header.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    place = source.name
-    try:
+    with _as_data_error(source.name):
         if source.kind == "parquet":
-            # The limits hold for the footer, which a file may describe as larger than memory.
-            file = parquet.ParquetFile(source.path, thrift_string_size_limit=2**24, thrift_container_size_limit=2**20)
-            _check_parquet(file.metadata, place)
-            yield from map(_validated, file.iter_batches(batch_size=2**16))
+            yield from map(_validated, _parquet(source).iter_batches(batch_size=rows))
         else:
             yield from map(_validated, _csv(source))
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, EOFError) as error:
-        found = f"is no readable table ({str(error)[:120]})"
-        raise DataError(found, place=place, wanted="a whole file", remedy="export it again") from error
 
 
 def as_floats(values: pa.Array) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+MAX_AXES = 8  # of an array of objects
 _KEY_TYPES = (str, int, bytes, bool, type(None))
 # Dtype of the memory of torch storages. A bfloat16 is the upper half of a float32.
 STORAGE_DTYPES = {
@@ -33,10 +34,15 @@ class Dict(dict[Any, Any]):
 
 
 class Array(np.ndarray):
-    """An array that a pickle makes empty and then fills: numbers and strings only, as many as its shape says.
+    """An array that a pickle makes empty and then fills: numbers and strings, as many as its shape says.
 
     It replaces numpy's `_reconstruct`. A pickle cannot change it, since it has a `__setstate__`.
+
+    Attributes:
+        objects: Of an array of objects: its values in nested lists, in a list. Such an array stays empty.
     """
+
+    objects: list[Any] | None = None
 
     def __new__(cls, kind: Any, *_: Any) -> Array:
         """Make an empty array.
@@ -57,6 +63,9 @@ class Array(np.ndarray):
 
     def __setstate__(self, state: Any) -> None:
         shape, dtype, fortran, data = state[-4:]
+        if type(dtype) is DType and dtype.numpy.hasobject:
+            self.objects = [_nested(shape, data)]
+            return
         if type(dtype) is not DType or type(data) is not bytes or not data:
             data = _array_bytes(dtype, shape, data)
         # numpy checks the shape against the number of bytes.
@@ -66,8 +75,19 @@ class Array(np.ndarray):
 _NEW, _FILL = np.ndarray.__new__, np.ndarray.__setstate__
 
 
+def _nested(shape: Any, values: Any) -> Any:
+    """The values of an array of objects, which a pickle lists row by row, in a list for each of its axes."""
+    if type(values) is not list or type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
+        raise pickle.UnpicklingError("an array of objects without a list of them")
+    if math.prod(shape) != len(values) or len(shape) > MAX_AXES:
+        raise pickle.UnpicklingError(f"an array of objects whose shape does not fit its {len(values)} values")
+    for width in shape[:0:-1] if values else ():
+        values = [values[i : i + width] for i in range(0, len(values), width)]
+    return values if shape else values[0]
+
+
 class DType:
-    """A dtype of numbers or strings.
+    """A dtype of numbers, strings or objects.
 
     Attributes:
         numpy: The dtype.
@@ -84,11 +104,14 @@ class DType:
             *_: Not used.
 
         Raises:
-            UnpicklingError: The dtype is of objects or records.
+            UnpicklingError: The dtype is of records.
         """
+        if code in ("O", "O4", "O8"):
+            self.numpy = np.dtype(object)
+            return
         found = self.KINDS.fullmatch(code) if isinstance(code, str) else None
         if not found or not 0 < int(found[1] or 1) <= 2**16:
-            raise pickle.UnpicklingError("an array of objects or records; wanted numbers or strings")
+            raise pickle.UnpicklingError("an array of records; wanted numbers or strings")
         self.numpy = np.dtype(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -97,7 +120,7 @@ class DType:
 
 
 def _array_bytes(dtype: Any, shape: Any, data: Any) -> bytes:
-    if type(dtype) is not DType or type(shape) is not tuple:
+    if type(dtype) is not DType or type(shape) is not tuple or dtype.numpy.hasobject:
         raise pickle.UnpicklingError("an array without numbers or shape")
     if isinstance(data, str):  # Python 2
         data = data.encode("latin1")

@@ -157,7 +157,33 @@ class _Stream:
 def _unpickle(pieces: list[memoryview], scanner: Scanner) -> Any:
     size = sum(map(len, pieces))
     file = io.BytesIO(b"".join(pieces)) if size < _CHUNK else PieceFile(pieces)
-    return _Unpickler(io.BufferedReader(file, min(size, _CHUNK)), scanner).load()
+    unpickler = _Unpickler(io.BufferedReader(file, min(size, _CHUNK)), scanner)
+    tree = unpickler.load()
+    return _without_objects(tree) if unpickler.objects else tree
+
+
+def _without_objects(tree: Any) -> Any:
+    """Replace arrays of objects by lists of their values, in place, and tuples by lists.
+
+    Each container is visited once, also where one holds itself: check_tree refuses that.
+    """
+    root: list[Any] = [tree]
+    seen: dict[int, Any] = {}  # what stands for a container, which is kept so that no other gets its id
+    todo: list[Any] = [root]
+    while todo:
+        node = todo.pop()
+        for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
+            if type(value) is Array and value.objects is not None:
+                value = value.objects[0]
+                if type(value) is Array and value.objects is not None:  # it may hold itself
+                    raise pickle.UnpicklingError("an array of objects in one without axes")
+            if isinstance(value, list | dict | tuple):
+                if id(value) not in seen:
+                    seen[id(value)] = value, list(value) if isinstance(value, tuple) else value
+                    todo.append(seen[id(value)][1])
+                value = seen[id(value)][1]
+            node[key] = value
+    return root[0]
 
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save's format before zip, which tensors inside pickles still use
@@ -182,11 +208,12 @@ def _load_storage(data: Any, place: str) -> Storage:
     return storage
 
 
+_DTYPE = "numpy.dtype"
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "numpy._core.multiarray._reconstruct": Array,
     "numpy._core.multiarray.scalar": scalar,
     "numpy._core.numeric._frombuffer": frombuffer,
-    "numpy.dtype": DType,
+    _DTYPE: DType,
     "_codecs.encode": encode_latin1,
     "builtins.bytes": empty_bytes,
     "builtins.bytearray": new_bytearray,
@@ -216,11 +243,14 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(file, encoding="latin1")
         self.place, self.storages = scanner.place, scanner.storages
         self.blocks = iter(scanner.blocks)
+        self.objects = False  # whether there may be arrays of objects
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for an allowed name. DataError for any other, which is not imported."""
         if isinstance(module, str) and isinstance(name, str):
             full = f"{module}.{name}"
+            if full == _DTYPE:
+                return AllowedFunction(self._dtype)
             if full in _FOUND:
                 return _FOUND[full]
             if full == _LOAD_STORAGE and not self.storages:
@@ -231,6 +261,11 @@ class _Unpickler(pickle.Unpickler):
             wanted="only dicts, lists, numbers, strings, numpy arrays and tensors",
             remedy=f"save it again as plain arrays; allowed names: {', '.join(ALLOWED)}",
         )
+
+    def _dtype(self, *args: Any) -> DType:
+        found = DType(*args)
+        self.objects |= found.numpy.hasobject
+        return found
 
     def persistent_load(self, pid: Any) -> Any:
         """The storage of a tensor, or an array that the scan has put there."""
