@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import detect, read
+from sign_models.keypoints.formats import delimited, detect, read, source_at
+from sign_models.keypoints.formats.table_columns import is_landmark
 from sign_models.keypoints.layout_files import load_layout
 from tests.keypoints.signer import pixels
 
@@ -118,3 +119,24 @@ def test_numbered_columns_in_every_spelling(tmp_path: Path, head: str, separator
     [found] = read(tmp_path)
     assert (found.id, found.text) == ("007", "tea")
     np.testing.assert_allclose(found.points, CLIPS[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", ["visibility", "confidence", "conf", "score", "v", "c", "likelihood"])
+def test_scores_of_numbered_columns_in_every_spelling(tmp_path: Path, axis: str) -> None:
+    scores = np.linspace(0.2, 1, 75, dtype=np.float32)
+    heads = [f"landmark_{i}_{name}" for i in range(75) for name in ("x", "y", axis)]
+    rows = [np.column_stack([frame, scores]).ravel() for frame in CLIPS[0]]
+    (tmp_path / "a.csv").write_text("\n".join([",".join(heads), *(",".join(map(str, row)) for row in rows)]))
+    [found] = read(tmp_path)
+    np.testing.assert_allclose(found.confidence, np.broadcast_to(scores, found.confidence.shape), rtol=1e-6)
+
+
+def test_a_line_is_not_taken_for_one_name_with_separators_that_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{axis}{i}" for i in range(75) for axis in "xy"]
+    (tmp_path / "a.csv").write_text(",".join(names) + "\n" + ",".join(["0.5"] * 150) + "\n")
+    asked: list[str] = []
+    monkeypatch.setattr(delimited, "is_landmark", lambda name: asked.append(name) or is_landmark(name))
+    assert delimited.rows(source_at(tmp_path / "a.csv")) is None
+    assert sorted(asked) == sorted(names)  # a name of two thousand letters takes longer than all of these

@@ -223,8 +223,10 @@ def split_channels(
     if not len(array):
         raise DataError("has no frames", place=source, wanted="at least one", remedy="leave the clip out")
     points, C = _float32(array[..., :2]), array.shape[2]
-    lost = np.isnan(points).any(-1)  # as pandas and scripts for MediaPipe write what was not found
-    third = array[..., 2][~lost] if C == 3 and confidence is None else None
+    points_whole = not (points.size and np.isnan(points.min()))  # quick, and true of nearly all clips
+    # As pandas and scripts for MediaPipe write what was not found.
+    lost = np.zeros(points.shape[:2], bool) if points_whole else np.isnan(points).any(-1)
+    third = (array[..., 2] if points_whole else array[..., 2][~lost]) if C == 3 and confidence is None else None
     scored = third is not None and is_score(third)
     if confidence is not None:
         scores = _separate_confidence(confidence, points.shape[:2], source)
@@ -235,13 +237,13 @@ def split_channels(
             _refuse_percent(third, source)
         scores = ((array != 0).any(-1) & (points != -1).any(-1)).astype(np.float32)
     depth, unseen = (None if C == 2 or scored else _float32(array[..., 2])), 0
-    points_whole = not lost.any()
     if not points_whole:
         unseen = int(np.count_nonzero(lost & (scores != 0)))
         points, scores = np.where(lost[..., None], np.float32(0), points), np.where(lost, np.float32(0), scores)
     low, high = (scores.min(), scores.max()) if scores.size else (0.0, 0.0)  # NaN where any is
-    others = array[..., 2:][~lost] if unseen or lost.any() else array[..., 2:]
-    _check_scores(low, high, np.isnan(low) or (confidence is None and np.isnan(others).any()), source)
+    others = array[..., 2:] if points_whole else array[..., 2:][~lost]
+    other_nan = confidence is None and others.size > 0 and bool(np.isnan(others.min()))
+    _check_scores(low, high, np.isnan(low) or other_nan, source)
     return points, scores if high <= 1 else np.minimum(scores, 1), depth, unseen
 
 

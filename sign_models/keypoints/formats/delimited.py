@@ -88,6 +88,8 @@ def _separator(line: str) -> str | None:
     unusual = _UNUSUAL.match(line)
     separators: list[str] = [*_DELIMITERS, *([unusual[1].strip() or " "] if unusual else [])]
     for separator in separators:
+        if separator not in line:
+            continue  # one column, and no table; as a name of one its whole line would be taken apart
         names = [name.strip(" \t\ufeff\"'") for name in line.split(separator)]
         if sum(map(is_landmark, names)) >= 4:
             return None  # a table of landmarks, which `table` reads

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import permutations
+from itertools import accumulate, permutations
 from typing import Any
 
 import numpy as np
@@ -163,16 +163,20 @@ def _landmarks(frames: np.ndarray, order: Sequence[str], faces: int, width: int)
             was not found is all zeros.
     """
     counts = {"pose": POSE, "face": faces, "left_hand": len(HAND), "right_hand": len(HAND)}
-    parts, begin = {}, 0
+    places = dict(zip(ORDER, accumulate((counts[part] for part in ORDER), initial=0), strict=False))
+    found = np.empty((len(frames), sum(counts.values()), 4), np.result_type(frames.dtype, np.float32))
+    begin = 0
     for part in order:
         axes = width if part == "pose" else 3
         end = begin + counts[part] * axes
         values = frames[:, begin:end].reshape(len(frames), -1, axes)
-        x, y, z = (values[..., axis] for axis in range(3))
-        found = values[..., 3] if axes == 4 else (x != 0) | (y != 0) | (z != 0)
-        parts[part] = np.stack([x, y, z, found], -1)
+        target = found[:, places[part] : places[part] + counts[part]]
+        target[..., :axes] = values
+        if axes == 3:
+            nothing = values == 0
+            target[..., 3] = ~(nothing[..., 0] & nothing[..., 1] & nothing[..., 2])
         begin = end
-    return np.concatenate([parts[part] for part in ORDER if part in parts], axis=1)
+    return found
 
 
 def _frames(source: Source) -> np.ndarray:

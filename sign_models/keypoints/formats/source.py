@@ -27,6 +27,7 @@ Kind = Literal["folder", "pose", "npz", "npy", "parquet", "pickle", "json", "hdf
 HEAD_BYTES = 4096  # by which the kind of a file is recognised
 MAGIC: dict[bytes, Kind] = {b"PK\x03\x04": "npz", b"PK\x05\x06": "npz", b"\x93NUMPY": "npy", b"PAR1": "parquet"}
 MAGIC |= {b"\x89HDF\r\n\x1a\n": "hdf5", b"MATLAB 5.0 MAT-file": "mat", b"MATLAB 7.3 MAT-file": "mat"}
+BINARY = {magic: MAGIC[magic] for magic in (b"PK\x03\x04", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n")}  # no text begins so
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 SUFFIXES: dict[str, Kind] = {
     ".pkl": "pickle", ".pickle": "pickle", ".json": "json", ".npz": "npz", ".npy": "npy", ".parquet": "parquet",
@@ -167,6 +168,8 @@ class Source:
         head, suffix = self.head, self.path.suffix.lower()
         if head.startswith(LFS_POINTER):
             return "lfs"
+        if suffix not in TEXT_SUFFIXES and (kind := next((k for m, k in BINARY.items() if head.startswith(m)), None)):
+            return kind
         is_json = _JSON.match(head_text(head)) is not None
         if suffix in TEXT_SUFFIXES and is_text(head) and not is_json:  # before any rule that two or four letters meet
             return "text"
