@@ -37,8 +37,8 @@ class KeypointSequence:
         nan: Landmarks that the file gives as NaN, summed over frames. They count as unseen.
         padded: Frames of padding that were left out at its ends.
         cut: Of a clip cut out of a recording: the recording, its frames, first frame, and the frame after the last.
-        fitting: Where the layout was chosen by the count of landmarks: orders of landmarks that fit clearly better.
-            Else None.
+        fitting: Where the layout was chosen by the count of landmarks: orders of landmarks that fit clearly better,
+            or that none is known that fits. Else None.
     """
 
     id: str

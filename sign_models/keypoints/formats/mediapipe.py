@@ -131,8 +131,10 @@ def sequence_of(frames: np.ndarray, id: str, options: ReadOptions, place: str, *
             found, wanted = f"its numbers fit {'; or '.join(orders[:3])}", "pose, face, left_hand, right_hand"
             raise DataError(found, place=place, wanted=wanted, remedy="save them in that order") from error
         raise
-    if usual or width == 3 or clip.fitting is None:
-        return replace(clip, fitting=()) if usual else clip
+    if usual:
+        return replace(clip, fitting=plausible.check_fingers(clip.points, clip.confidence, layout, place))
+    if width == 3 or clip.fitting is None:
+        return clip
     return replace(clip, fitting=tuple(_fitting(frames, array)) or clip.fitting)
 
 

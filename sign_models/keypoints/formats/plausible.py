@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sign_models.errors import DataError
+from sign_models.keypoints.formats import finger_orders
 from sign_models.keypoints.formats.layout_orders import orders_beside
 from sign_models.keypoints.layouts import BY_COUNT, names_of
 
@@ -28,6 +29,8 @@ MAX_HAND_TO_OTHER = 0.5  # ratio of a hand's distances to the other wrist and to
 MAX_ARM = 2.5  # from the shoulder to the elbow, from the elbow to the wrist. Of 600 real clips at most 1.8
 MAX_WRIST_GAP = 0.6  # from a hand's wrist to the body's. Of these clips at most 0.47
 MAX_USUAL_GAP = 0.3  # beyond it, other orders are tried
+NO_ORDER = "no order of landmarks that is known"
+MIN_UNKNOWN_CLIPS, MIN_UNKNOWN_SHARE = 5, 0.9  # of a layout that no known order fits: then it is refused
 _SIDES = ("left", "right")
 
 
@@ -107,7 +110,8 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
 
     Returns:
         Orders of landmarks that fit clearly better, the best first: they contradict nothing, and where only the hands
-        speak against this order, those are much nearer to the body's wrists.
+        speak against this order, those are much nearer to the body's wrists. NO_ORDER or finger_orders.UNKNOWN where
+        something contradicts this order and all others.
 
     Raises:
         DataError: The array is (landmarks, frames, channels), whose frames were taken for landmarks.
@@ -120,7 +124,7 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
     wrong, gap, body = _wrong(own), max(_gaps(own), default=0.0), _size(own)
     lost = not body and not wrong and "body.left_shoulder" in names
     if not (wrong or lost or gap > MAX_USUAL_GAP * body):
-        return ()
+        return check_fingers(points, confidence, layout, place)
     by_hands = not lost and (not wrong or "hand is" in wrong)
     fitting: list[tuple[float, str]] = []
     better: list[tuple[float, str]] = []
@@ -138,7 +142,28 @@ def check(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -
     elif wrong:
         told = f"but {wrong}, and no order that we know fits; name the layout if it is right"
         log.warning("%s: %d landmarks, taken for layout %r, %s", place, len(names), layout, told)
+        return (NO_ORDER,)
     return tuple(named) if better else ()
+
+
+def check_fingers(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> tuple[str, ...]:
+    """Compare the order of the joints in hands with their lengths. A contradiction is logged.
+
+    Args:
+        points: (T, K, 2).
+        confidence: (T, K).
+        layout: Name of the layout, chosen by the count of landmarks.
+        place: What messages name.
+
+    Returns:
+        The order that fits clearly better, or finger_orders.UNKNOWN. () where this one may be right.
+    """
+    found = finger_orders.better_order(points, confidence, names_of(layout))
+    if found is None:
+        return ()
+    told = "but the lengths of the fingers fit %s; name the layout (--layout)"
+    log.warning(f"%s: %d landmarks, taken for layout %r, {told}", place, points.shape[1], layout, found)
+    return (found,)
 
 
 def _check_axes(points: np.ndarray, confidence: np.ndarray, layout: str, place: str) -> None:
@@ -281,11 +306,22 @@ class Doubts:
         if hands := self._clips["right_hand_21"]:
             log.warning("%s: %d clips of one hand are taken for the right one; name the layout if not", place, hands)
         for layout, fitting in self._fitting.items():
-            most = [name for name, count in fitting.most_common(3) if count * 2 > self._clips[layout]]
+            clips = self._clips[layout]
+            for unknown in (NO_ORDER, finger_orders.UNKNOWN):
+                if (count := fitting[unknown]) >= max(MIN_UNKNOWN_CLIPS, MIN_UNKNOWN_SHARE * clips):
+                    raise DataError(
+                        f"{count} of {clips} clips, taken for layout {layout!r} by their count, fit {unknown}",
+                        place=place,
+                        wanted="the layout that the files have",
+                        remedy="give --layout: a YAML file with the names of the landmarks in their order "
+                        f"(docs/formats/layouts.md); {layout} if it is right",
+                    )
+            known = {name: count for name, count in fitting.items() if name not in (NO_ORDER, finger_orders.UNKNOWN)}
+            most = [name for name, count in Counter(known).most_common(3) if count * 2 > clips]
             if most:
                 raise DataError(
                     f"{fitting[most[0]]} of {self._clips[layout]} clips, taken for layout {layout!r} by their count of "
-                    f"landmarks, fit {'; or '.join(most)} clearly better: head, arms and hands are in place then",
+                    f"landmarks, fit {'; or '.join(most)} clearly better: head, arms, hands and fingers are in place then",
                     place=place,
                     wanted="the layout that the files have",
                     remedy=f"give --layout: a name or a YAML file (docs/formats/layouts.md); {layout} if it is right. "
