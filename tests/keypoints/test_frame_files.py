@@ -153,3 +153,45 @@ def test_isharah_points_by_name() -> None:
     }
     known |= {56: "face.mouth_left", 72: "body.left_shoulder", 85: "body.right_hip"}
     assert {place: names[place] for place in known} == known
+
+
+PERSONS = {
+    "scores apart": lambda v: {"keypoints": v[:, :2].tolist(), "keypoint_scores": v[:, 2].tolist()},
+    "triples": lambda v: {"keypoints": v.tolist()},
+    "one list": lambda v: {"keypoints": v.ravel().tolist()},
+}
+VIDEOS = {
+    "frames": lambda persons: [{"frame_id": t, "instances": one} for t, one in enumerate(persons)],
+    "returned": lambda persons: [{"predictions": [one], "visualization": []} for one in persons],
+    "predictions": lambda persons: {"predictions": persons, "visualization": []},
+}
+
+
+@pytest.mark.parametrize("video", VIDEOS)
+@pytest.mark.parametrize("person", PERSONS)
+def test_forms_of_people_and_of_videos_of_mmpose(tmp_path: Path, person: str, video: str) -> None:
+    values = scored("coco_wholebody_133")
+    if video == "predictions" and person != "scores apart":
+        pytest.skip("lists of people without scores beside them are other files")
+    tree = VIDEOS[video]([[PERSONS[person](v)] if t != 2 else [] for t, v in enumerate(values)])
+    (tmp_path / "clip.json").write_text(json.dumps(tree))
+    [found] = read(tmp_path)
+    seen = np.arange(FRAMES) != 2
+    assert found.id == "clip" and not found.confidence[2].any()
+    np.testing.assert_allclose(found.points[seen], values[seen, :, :2])
+    np.testing.assert_allclose(found.confidence[seen], values[seen, :, 2], rtol=1e-6)
+
+
+def test_people_whose_third_number_is_no_score_are_refused(tmp_path: Path) -> None:
+    frames = [{"frame_id": 0, "instances": [{"keypoints": (scored("coco_17")[0] * 9).tolist()}]}]
+    (tmp_path / "clip.json").write_text(json.dumps(frames))
+    with pytest.raises(DataError, match=r"keypoints of shape \(17, 3\) without scores.*x, y, score"):
+        list(read(tmp_path))
+
+
+def test_records_of_one_frame_without_ids_are_no_clips(tmp_path: Path) -> None:
+    dump(tmp_path / "all.pkl", [{"keypoints": v[None], "bbox": [0, 0, 1, 1]} for v in scored("coco_wholebody_133")])
+    with pytest.raises(DataError, match=r"a list of arrays of shape \(1, 133, 3\).*join the frames"):
+        list(read(tmp_path))
+    dump(tmp_path / "all.pkl", [{"id": str(i), "keypoints": v[None]} for i, v in enumerate(scored("coco_17"))])
+    assert [len(one) for one in read(tmp_path)] == [1] * FRAMES

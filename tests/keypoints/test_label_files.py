@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -271,3 +272,23 @@ def test_what_reading_in_place_loses_is_logged(tmp_path: Path, caplog: pytest.Lo
     texts_of(tmp_path, "labels.csv", b"id,text\nclip_0,a\nclip_8,b\nclip_9,c\n")
     assert f"{tmp_path.name}: 1 files that nobody reads: notes.csv" in caplog.text
     assert f"{tmp_path.name}: 2 texts without a clip: clip_8, clip_9" in caplog.text
+
+
+@pytest.mark.parametrize("column", ["label_word", "label_char", "gloss", "words"])
+def test_texts_in_lists_of_words_or_characters(tmp_path: Path, column: str) -> None:
+    """CSL-Daily lists words and characters of a sentence."""
+    words = {"clip_0": ["早上", "好"], "clip_1": ["GOOD", "MORNING"], "clip_2": ["tea"]}
+    rows = [{"name": id, column: value, "signer": 1} for id, value in words.items()]
+    found = texts_of(tmp_path, "all.pkl", pickle.dumps({"info": rows, "gloss_map": ["A"]}))
+    assert {id: text for id, (text, _) in found.items()} == {
+        "clip_0": "早上好",
+        "clip_1": "GOOD MORNING",
+        "clip_2": "tea",
+    }
+
+
+def test_texts_of_lines_without_their_skels_are_files_that_nobody_reads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert texts_of(tmp_path, "train.text", b"eins\nzwei\ndrei\n")["clip_0"] == (None, None)
+    assert "files that nobody reads: train.text" in caplog.text

@@ -140,3 +140,17 @@ def test_a_line_is_not_taken_for_one_name_with_separators_that_it_lacks(
     monkeypatch.setattr(delimited, "is_landmark", lambda name: asked.append(name) or is_landmark(name))
     assert delimited.rows(source_at(tmp_path / "a.csv")) is None
     assert sorted(asked) == sorted(names)  # a name of two thousand letters takes longer than all of these
+
+
+def test_a_numbered_pose_of_another_count_is_told_or_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Columns like pose_0_x name MediaPipe's pose, and OpenPose's of 25 landmarks is called so too."""
+    pose, other = pixels("mediapipe_pose_33", 6)[:, :25], pixels("openpose_25", 6)[:, ::-1]
+    for name, points in (("a", pose), ("b", other)):
+        heads = [f"pose_{i}_{axis}" for i in range(25) for axis in "xy"]
+        rows = [",".join(map(str, frame.ravel())) for frame in points]
+        (tmp_path / f"{name}.csv").write_text("\n".join([",".join(heads), *rows]))
+    [found] = read(tmp_path / "a.csv")
+    np.testing.assert_allclose(found.points[:, :25], pose, rtol=1e-5)
+    assert "a.csv: 25 landmarks of the pose are only numbered; they are taken for MediaPipe's first 25" in caplog.text
+    with pytest.raises(DataError, match="25 landmarks of a pose that are only numbered.*LEFT_SHOULDER_x"):
+        list(read(tmp_path / "b.csv"))

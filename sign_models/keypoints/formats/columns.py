@@ -33,6 +33,7 @@ def _without_accents(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(letters))
 
 
+_IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u9fff]")  # of scripts without spaces
 _TEXT_WORDS = set(
     "text sentence translation phrase caption transcript transcription gloss glosses word words label sign".split()
 )
@@ -331,6 +332,22 @@ def cell(row: Mapping[str, Any], column: str | None) -> str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return str(value) if str(value).strip() else None
+
+
+def text_cell(row: Mapping[str, Any], column: str) -> str | None:
+    """Read a cell as text, also one that lists words or characters, as CSL-Daily has them.
+
+    Args:
+        row: Cells by column.
+        column: The column.
+
+    Returns:
+        The text, with spaces between words where none of them is Chinese or Japanese. None as `cell`.
+    """
+    value = row.get(column)
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(word, str) for word in value):
+        return cell(row, column)
+    return ("" if _IDEOGRAPH.search("".join(value)) else " ").join(value).strip() or None
 
 
 def split_by_name(value: str | None, place: str) -> str | None:

@@ -25,6 +25,7 @@ from sign_models.keypoints.formats.columns import (
     columns_of,
     first_of,
     split_by_name,
+    text_cell,
 )
 from sign_models.keypoints.formats.label_rows import Label, Timing, label_rows, split_of
 from sign_models.keypoints.formats.segments import Segment, Segments, name_forms
@@ -148,7 +149,7 @@ class Labels:
         """Keep what a row says under its key. Returns the error where its characters are refused."""
         names = tuple(row)
         known = {kind: cell(row, first_of(names, columns)) for kind, columns in (("split", SPLIT), ("group", GROUP))}
-        text = next((value for column in columns_of(names, TEXT) if (value := cell(row, column))), None)
+        text = next((value for column in columns_of(names, TEXT) if (value := text_cell(row, column))), None)
         try:
             check_characters(text, "text", place)
             check_characters(known["group"], "group", place)

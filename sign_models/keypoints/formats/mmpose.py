@@ -16,7 +16,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import numbered
-from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence
+from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence
 from sign_models.keypoints.formats.containers import read_json
 from sign_models.keypoints.formats.frame_times import of_frames
 from sign_models.keypoints.formats.people import signer_in_frames
@@ -60,9 +60,13 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
 
 def _frames(tree: Any) -> list[Any] | None:
     """The list of frames, each a list of instances or an object with it, or None where the tree is something else."""
-    frames = tree.get("instance_info") if isinstance(tree, Mapping) else tree
+    frames = tree.get("instance_info", tree.get("predictions")) if isinstance(tree, Mapping) else tree
     if not isinstance(frames, list) or not frames:
         return None
+    if all(isinstance(frame, dict) and isinstance(frame.get("predictions"), list) for frame in frames):
+        # What MMPose's inferencer returns for each picture: {"predictions": [its people], "visualization": ...}.
+        people = [one[0] if (one := frame["predictions"]) and isinstance(one[0], list) else one for frame in frames]
+        frames = [{"instances": persons} for persons in people]
     if all(isinstance(frame, dict) and isinstance(frame.get("instances"), list) for frame in frames):
         some = [one for frame in frames for one in frame["instances"][:1]]
         return frames if not some or any(isinstance(one, dict) and "keypoints" in one for one in some) else None
@@ -120,10 +124,15 @@ def _read_files(frames: numbered.FrameFiles, options: ReadOptions) -> KeypointSe
 
 def _person(person: Any, place: str) -> np.ndarray:
     """(K, 3) x, y, confidence."""
-    if not _is_person(person):
+    if not isinstance(person, dict) or "keypoints" not in person:
         raise DataError("an instance without keypoints", place=place, wanted='"keypoints" and "keypoint_scores"')
     points = as_numbers(person["keypoints"], place)
-    scores = as_numbers(person["keypoint_scores"], place)
+    if "keypoint_scores" not in person:  # as COCO has them: x, y, score, one after another
+        points = points.reshape(-1, 3) if points.ndim == 1 and points.size % 3 == 0 else points
+        if points.ndim != 2 or points.shape[1] != 3 or not is_score(points[:, 2]):
+            found = f"keypoints of shape {points.shape} without scores"
+            raise DataError(found, place=place, wanted='(K, 3) x, y, score, or "keypoint_scores" beside them')
+    scores = as_numbers(person["keypoint_scores"], place) if "keypoint_scores" in person else points[:, 2]
     if points.ndim != 2 or points.shape[1] not in (2, 3) or scores.shape != points.shape[:1]:
         found = f"keypoints of shape {points.shape} with scores of shape {scores.shape}"
         raise DataError(found, place=place, wanted="(K, 2) and (K,)")

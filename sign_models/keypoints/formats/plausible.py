@@ -321,7 +321,7 @@ class Doubts:
             if most:
                 raise DataError(
                     f"{fitting[most[0]]} of {self._clips[layout]} clips, taken for layout {layout!r} by their count of "
-                    f"landmarks, fit {'; or '.join(most)} clearly better: head, arms, hands and fingers are in place then",
+                    f"landmarks, fit {'; or '.join(most)} clearly better: head, arms and hands are in place then",
                     place=place,
                     wanted="the layout that the files have",
                     remedy=f"give --layout: a name or a YAML file (docs/formats/layouts.md); {layout} if it is right. "

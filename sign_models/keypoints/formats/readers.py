@@ -268,7 +268,9 @@ def is_companion(part: Source) -> bool:
     Returns:
         Whether it is such a file.
     """
-    return part.path.suffix.lower() in COMPANION_SUFFIXES or batches.is_companion(part)
+    if part.path.suffix.lower() in COMPANION_SUFFIXES:
+        return any(part.sibling(suffix) for suffix in (".skels", ".txt", ""))
+    return batches.is_companion(part)
 
 
 def unknown_error(source: Source) -> DataError:

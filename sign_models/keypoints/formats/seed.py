@@ -133,7 +133,8 @@ def _numbers(tree: Any) -> dict[Any, int] | None:
 def _are_frames(values: Sequence[Any] | Arrays, place: str) -> bool:
     """Whether the values of a list are the frames of a clip, (K, C) or vectors. DataError for clips of one frame."""
     some = [v for v in records.first_values(values) if v is not None and not (isinstance(v, list) and not v)]
-    arrays = [value for value in some if isinstance(value, np.ndarray)]
+    fields = [value["keypoints"] if _is_unnamed(value) else value for value in some]
+    arrays = [np.asarray(value) for value in fields if isinstance(value, np.ndarray)]
     if len(arrays) == len(some) > 1 and all(array.ndim == 3 and len(array) == 1 for array in arrays):
         raise DataError(
             f"a list of arrays of shape {arrays[0].shape}",
@@ -142,6 +143,11 @@ def _are_frames(values: Sequence[Any] | Arrays, place: str) -> bool:
             remedy="join the frames of a clip, e.g. numpy.concatenate(frames)",
         )
     return bool(some) and all(map(_is_frame, some))
+
+
+def _is_unnamed(value: Any) -> bool:
+    """Whether a value is a record without an id, as estimators list those of frames."""
+    return isinstance(value, Mapping) and "keypoints" in value and "id" not in value
 
 
 def _is_frame(value: Any) -> bool:

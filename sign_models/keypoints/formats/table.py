@@ -13,6 +13,7 @@ See docs/formats/tables.md.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import columns as known_columns
-from sign_models.keypoints.formats import frame_times
+from sign_models.keypoints.formats import frame_times, plausible
 from sign_models.keypoints.formats.clip import ClipReader, make_sequence
 from sign_models.keypoints.formats.part_names import part_of
 from sign_models.keypoints.formats.source import ReadOptions, Source
@@ -39,15 +40,27 @@ from sign_models.keypoints.formats.table_rows import (
     values_of,
 )
 from sign_models.keypoints.formats.unknown_columns import UnknownColumns
-from sign_models.keypoints.landmarks import MESH_468, MESH_478
+from sign_models.keypoints.landmarks import (
+    COCO_BODY,
+    COCO_FEET,
+    HALPE_BODY,
+    MESH_468,
+    MESH_478,
+    OPENPOSE_BODY_18,
+    OPENPOSE_BODY_25,
+)
 from sign_models.keypoints.layouts import layout_of, name_of, names_of
 from sign_models.keypoints.sequence import KeypointSequence
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
+
 SCORE = ("visibility", "confidence", "score")
 MAX_ROWS = 2**26
+# Counts of landmarks of other estimators' bodies, which columns like pose_0_x may number.
+_BODIES = frozenset(map(len, (COCO_BODY, OPENPOSE_BODY_18, [*COCO_BODY, *COCO_FEET], OPENPOSE_BODY_25, HALPE_BODY)))
 FPS = ("fps", "frame_rate", "framerate")
 
 
@@ -75,12 +88,14 @@ class TableShape:
     Attributes:
         layout: Layout of its landmarks.
         counted: Whether only the count of landmarks tells the layout.
+        pose: Number of landmarks of the pose that are only numbered, and not 33. 0: none.
         rows: Converts a batch of rows, after so many rows of the clip.
     """
 
     layout: str
     counted: bool
     rows: Callable[[pa.RecordBatch, int], LandmarkRows]
+    pose: int = 0
 
 
 def detect(source: Source) -> bool:
@@ -127,6 +142,9 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
             shape = shape_of(names, place, options.layout)
             free = [name for name in names if not is_landmark(name)]
             known_columns.check_texts(free, place)
+            if shape.pose:
+                message = "%s: %d landmarks of the pose are only numbered; they are taken for MediaPipe's first %d"
+                log.warning(message, place, shape.pose, shape.pose)
             id_column = known_columns.first_of(free, known_columns.ID)
             wanted = {
                 "text": known_columns.TEXT, "split": known_columns.SPLIT, "group": known_columns.GROUP, "fps": FPS,
@@ -219,7 +237,9 @@ def shape_of(columns: list[str], place: str, given: str | None = None) -> TableS
     if not places:
         raise DataError("no landmark with x and y", place=place, wanted="x and y of every landmark: x0, y0, ...")
     rows = partial(_frame_rows, places=places, cells=cells, place=place)
-    return TableShape(layout or layout_of(count, place=place), layout is None, rows)
+    numbered = {cell.place for name, cell in wide.items() if cell.part == "pose" and re.search(r"\d", name)}
+    pose = max(numbered, default=-1) + 1
+    return TableShape(layout or layout_of(count, place=place), layout is None, rows, pose if pose in _BODIES else 0)
 
 
 def _index(index: int, kind: str, place: str) -> int:
@@ -295,6 +315,14 @@ def _read(
     whole = np.zeros((length, count, 4), np.float32)
     whole.reshape(-1, 4)[flat] = clean
     layout = shape.layout
+    if shape.pose and options.layout is None and plausible.contradiction(whole[..., :2], whole[..., 3], layout):
+        raise DataError(
+            f"{shape.pose} landmarks of a pose that are only numbered, which are not at the places of MediaPipe's",
+            place=place,
+            wanted="MediaPipe's order, or names: LEFT_SHOULDER_x, ...",
+            remedy="name the columns by landmarks (docs/formats/tables.md), or number all landmarks in one run, "
+            "x0, y0, ..., and name the layout (--layout)",
+        )
     if (
         layout == "mediapipe_553"
     ):  # parts that no frame has are left out of the layout, so that other landmarks are used
