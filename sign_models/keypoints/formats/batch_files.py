@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,4 +117,6 @@ def column_of(source: Source) -> list[Any] | None:
         while lines and not lines[-1]:
             lines.pop()
         return lines or None
+    if source.kind == "json" and re.match(r"\s*\[\s*[\"\d-]", head_text(source.head)) is None:
+        return None  # no list of texts or numbers, and perhaps large
     return as_list(source.tree)
