@@ -173,3 +173,12 @@ def test_labels_with_boxes_are_labels(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", CLIPS[0])
     (tmp_path / "labels.csv").write_text('id,bbox,text\na,"[1, 2, 3, 4]",eins\n')
     assert [one.text for one in read(tmp_path)] == ["eins"]
+
+
+def test_lists_beside_numbers_that_are_ids_too_are_no_labels(tmp_path: Path) -> None:
+    for i in range(4):
+        np.save(tmp_path / f"{i}x.npy", CLIPS[0])
+        (tmp_path / f"{i}x.npy").rename(tmp_path / f"{i}")
+    rows = [f'{t},"{json.dumps(frame.tolist())}"' for t, frame in enumerate(CLIPS[0])]
+    (tmp_path / "lists.csv").write_text("\n".join(["frame,keypoints", *rows]))
+    assert {one.id: one.text for one in read(tmp_path)} == dict.fromkeys(["0", "1", "2", "3", "lists"])

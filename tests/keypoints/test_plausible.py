@@ -11,6 +11,7 @@ import pytest
 from sign_models.datasets.importing import import_corpus
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
+from sign_models.keypoints.formats.plausible import NO_ORDER
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints.signer import pixels
 
@@ -188,7 +189,9 @@ def test_real_clips_are_read(tmp_path: Path, root: Path, name: str) -> None:
         pytest.skip("the real clips are not here")
     subprocess.run([sys.executable, str(make), str(tmp_path)], check=True, capture_output=True)
     clips = list(read(tmp_path / "sign_language_keypoints.pkl"))
-    assert len(clips) > 300 and {clip.fitting for clip in clips} <= {(), None}
+    assert len(clips) > 300 and {clip.fitting for clip in clips} <= {(), None, (NO_ORDER,)}
+    odd = sum(clip.fitting == (NO_ORDER,) for clip in clips)  # in which a detector puts a hand at the other wrist
+    assert odd < 0.03 * len(clips)
 
 
 @pytest.mark.parametrize("name", ["mediapipe_75", "mediapipe_543", "coco_wholebody_133", "openpose_137", "halpe_136"])

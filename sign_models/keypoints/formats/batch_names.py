@@ -21,8 +21,8 @@ _ROLES = {
     "confidence": ("confidence", "conf", "score", "keypoint_score", "visibility"),
 }  # fmt: skip
 _ROLE_OF = {name: role for role, names in reversed(_ROLES.items()) for name in names}
-_ROLE_OF |= {f"{name}s": role for name, role in _ROLE_OF.items() if not name.endswith("s")}
-_ROLE_OF |= {name.replace("_", ""): role for name, role in _ROLE_OF.items()}  # "videoids"
+_ROLE_OF = {f"{name}s": role for name, role in _ROLE_OF.items() if not name.endswith("s")} | _ROLE_OF
+_ROLE_OF = {name.replace("_", ""): role for name, role in _ROLE_OF.items()} | _ROLE_OF  # "videoids"
 # Words that name arrays of clips, and tell nothing of which they are.
 _DATA = set(
     "x arr 0 data dataset keypoints keypoint landmarks landmark features feature frames sequences poses pose skeletons "

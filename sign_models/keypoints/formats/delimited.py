@@ -19,6 +19,7 @@ Row = tuple[str, dict[str, str]]  # what messages name, and cells by column
 _DELIMITERS = "\t|;,"
 _UNUSUAL = re.compile(r"^[\w\- ]*?\w(\s*[^\w\s\"'-]{1,3}\s*|\s+)\w")
 _SEPARATOR_LINE = re.compile(r"sep=.(\r\n?|\n)", re.IGNORECASE)  # Excel's own first line
+_LIST = re.compile(r"\s*\[\s*(\[|-?\d|NaN|null)")  # numbers, which `list_tables` reads
 MAX_COMMENTS = 64  # lines before the header
 
 
@@ -60,7 +61,7 @@ def pairs(source: Source) -> list[tuple[str, str, str]] | None:
     if separator is None or (len(first.split(separator)) > 2 and '"' not in first):
         return None
     found, error = _parsed(read_text(source.path), separator, csv.QUOTE_MINIMAL)
-    if error or not found or any(len(cells) != 2 for _, cells in found):
+    if error or not found or any(len(cells) != 2 for _, cells in found) or _LIST.match(found[-1][1][1]):
         return None
     return [(f"{source.name}: line {line}", cells[0].strip(), cells[1].strip()) for line, cells in found]
 
