@@ -134,8 +134,8 @@ class StoreWriter:
         self.ids[clip.id] = None
         self.position = position
         known = (clip.id, clip.fps, clip.split, clip.group, clip.text, sample.layout, clip.sha256)
-        known += (clip.mirrored, clip.nan, clip.extractor, clip.cut, clip.fitting, clip.left_leads, clip.padded)
-        self._known.append(known)
+        changed = (clip.mirrored, clip.nan, clip.extractor, clip.cut, clip.fitting, clip.left_leads, clip.padded)
+        self._known.append((*known, *changed))
         self._measures.append(sample.measures)
         if length > len(self._frames):
             self._ends.append(length)

@@ -347,3 +347,18 @@ def test_the_shape_of_an_array_of_objects_is_believed_only_as_far_as_it_has_valu
     dump(tmp_path / "a.pkl", {"clip": Liar()})
     with pytest.raises(DataError, match="whose shape does not fit its 2 values|without a list"):
         list(read(tmp_path))
+
+
+@pytest.mark.parametrize("write", ["npy", "npz", "pickle"])
+def test_characters_that_are_none_are_refused(tmp_path: Path, write: str) -> None:
+    ids = np.array(IDS)
+    ids.view("u4")[3] = 0x110000
+    if write == "pickle":
+        dump(tmp_path / "a.pkl", {"keypoints": batch(), "ids": ids})
+    elif write == "npz":
+        np.savez(tmp_path / "a.npz", X=batch(), ids=ids)
+    else:
+        np.save(tmp_path / "X.npy", batch())
+        np.save(tmp_path / "ids.npy", ids)
+    with pytest.raises(DataError, match="a character of number 1114112"):
+        list(read(tmp_path))

@@ -109,6 +109,13 @@ def test_only_nearly_all_clips_make_an_unknown_order(
         assert caplog.text.count("no order that we know fits") == odd
 
 
+@pytest.mark.parametrize("layout", ["mediapipe_75", "right_hand_21", "coco_wholebody_133"])
+def test_noise_is_in_no_order_and_read(tmp_path: Path, layout: str) -> None:
+    for i in range(CLIPS):
+        np.save(tmp_path / f"{i}x.npy", np.random.default_rng(i).random((8, len(LAYOUTS[layout]), 2)))
+    assert len(list(read(tmp_path))) == CLIPS
+
+
 def test_few_clips_of_an_unknown_order_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path / "in", [0, *(1 + np.random.default_rng(0).permutation(20)).tolist()], clips=2)
     assert len(list(read(tmp_path / "in"))) == 2

@@ -124,9 +124,10 @@ def read(source: Source, options: ReadOptions) -> Iterator[ClipReader]:
         DataError: The axes are in another order, or what stands beside the clips does not fit them.
     """
     tree = source.tree
-    beside = {role: column_of(file) for role, file in columns_beside(source).items()}
+    beside: dict[str, Any] = {role: column_of(file) for role, file in columns_beside(source).items()}
+    header: dict[str, Any] = {}
     if not isinstance(tree, Mapping):
-        batches, header = [Batch({"": tree}, beside)], {}
+        batches = [Batch({"": tree}, beside)]
     else:
         batches = _members(tree)
         header = {n: tree[n] for n in _HEADER if n in tree and not isinstance(tree[n], np.ndarray | Mapping | list)}
@@ -143,9 +144,9 @@ def _members(tree: Mapping[Any, Any]) -> list[Batch]:
     shapes = {name: _shape(tree, name) for name in tree}
     found = [name for name in tree if _is_batch(shapes[name]) and role_of(name) is None]
     if not found:
-        columns = [n for n in tree if role_of(n) not in (None, *_OF_FRAMES) and len(shapes[n]) == 1]
-        lists = [name for name in tree if len(shapes[name]) == 1 and name not in columns and _are_clips(tree[name])]
-        found = lists if len(lists) == 1 and columns else []
+        beside = [n for n in tree if role_of(n) not in (None, *_OF_FRAMES) and len(shapes[n]) == 1]
+        lists = [name for name in tree if len(shapes[name]) == 1 and name not in beside and _are_clips(tree[name])]
+        found = lists if len(lists) == 1 and beside else []
     named = {part_of(name): name for name in found}
     if len(found) > 1 and len(named) == len(found) and None not in named:
         return [Batch({str(part): tree[name] for part, name in named.items()}, _columns(tree, found, shapes))]
@@ -165,7 +166,7 @@ def _columns(
     tree: Mapping[str, Any], arrays: list[str], shapes: Mapping[str, tuple[int, ...]], split: str | None = None
 ) -> dict[str, Any]:
     """What stands beside the arrays: by role, of one split where there are several."""
-    found = {}
+    found: dict[str, Any] = {}
     for name in tree:
         role = role_of(name) if name not in arrays else None
         if role is not None and shapes[name] and (split is None or name_of_batch(name).split == split):

@@ -19,6 +19,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.encodings import decode
 from sign_models.keypoints.pickles import safe_pickle
+from sign_models.keypoints.pickles.allowed import check_text
 from sign_models.keypoints.trees import check_json, parse_json
 
 MAX_JSON_BYTES = 2**28  # its values are limited too, by trees.check_json
@@ -229,6 +230,7 @@ def _read_array(file: IO[bytes], size: int, place: str) -> Any:
                 remedy="save it again",
             )
         data = file.read(count * dtype.itemsize)
+        check_text(data, dtype)
         return np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
     except _BROKEN_ARRAY as error:
         raise _broken_array(error, place) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -68,6 +69,7 @@ class Array(np.ndarray):
             return
         if type(dtype) is not DType or type(data) is not bytes or not data:
             data = _array_bytes(dtype, shape, data)
+        check_text(data, dtype.numpy)
         # numpy checks the shape against the number of bytes.
         _FILL(self, (1, shape, dtype.numpy, fortran, data))
 
@@ -128,7 +130,24 @@ def _array_bytes(dtype: Any, shape: Any, data: Any) -> bytes:
         raise pickle.UnpicklingError(f"an array made of a {type(data).__name__}; wanted numbers or strings")
     if any(type(n) is not int or not 0 <= n <= max(len(data), 2**16) for n in shape):
         raise pickle.UnpicklingError(f"an array whose shape does not fit its {len(data)} bytes")
+    check_text(data, dtype.numpy)
     return bytes(data)
+
+
+def check_text(data: bytes | bytearray, dtype: np.dtype) -> None:
+    """Check the characters of texts in an array. numpy does not, and strings of Python cannot be made of others.
+
+    Args:
+        data: Bytes of the array.
+        dtype: Its dtype.
+
+    Raises:
+        ValueError: A character is none.
+    """
+    if dtype.kind == "U":
+        codes = np.frombuffer(data, np.dtype("u4").newbyteorder(dtype.byteorder), len(data) // 4)
+        if codes.size and codes.max() > sys.maxunicode:
+            raise ValueError(f"a character of number {codes.max()}")
 
 
 class Storage:
