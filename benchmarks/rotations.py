@@ -54,10 +54,9 @@ def rotated(inputs: Inputs, rotation: int, of: int) -> Inputs:
         elif videos.ids[i] in inputs.texts:
             splits[i] = "test" if turn[group] % DEV_OF else "dev"
             turn[group] += 1
-    out, few = replace(inputs), _split(videos, splits)
+    few = _split(videos, splits)
     texts = {name: text for name, text in inputs.texts.items() if name in few.index}
-    vars(out).update(videos=few, keypoints=_without(inputs.keypoints, held_out), texts=texts)
-    return out
+    return inputs.with_clips(_without(inputs.keypoints, held_out), few, texts)
 
 
 def _split(corpus: Corpus, splits: dict[int, str]) -> Corpus:

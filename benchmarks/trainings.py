@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -108,9 +108,7 @@ def only_labelled(inputs: Inputs, texts: dict[str, str]) -> Inputs:
     """Of the training videos those that have a text; the clips that the skeleton stage learns from stay."""
     videos = inputs.videos
     left = [i for i, name in enumerate(videos.ids) if name in texts or videos.splits[i] not in ("train", None)]
-    few = replace(inputs)
-    vars(few).update(videos=part_of(videos, left, np.asarray), keypoints=inputs.keypoints, texts=inputs.texts)
-    return few
+    return inputs.with_clips(inputs.keypoints, part_of(videos, left, np.asarray), inputs.texts)
 
 
 def pretrained(

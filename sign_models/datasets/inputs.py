@@ -75,6 +75,21 @@ class Inputs:
             texts = texts or (data / TEXTS if (data / TEXTS).exists() else None)
         return cls(keypoints, videos, texts)
 
+    def with_clips(self, keypoints: Corpus, videos: Corpus, texts: dict[str, str]) -> Inputs:
+        """The same inputs with other clips in their place, such as a part of their own. digest() stays that of the files.
+
+        Args:
+            keypoints: Clips of the skeleton stage.
+            videos: Videos, with their splits.
+            texts: Texts by video id.
+
+        Returns:
+            Inputs that read nothing more.
+        """
+        changed = replace(self)
+        vars(changed).update(keypoints=keypoints, videos=videos, texts=texts)  # where cached_property looks first
+        return changed
+
     @property
     def embedded(self) -> bool:
         """Whether the embedded demo corpus is used."""
