@@ -117,10 +117,9 @@ class AlignmentModel(nn.Module):
         labels: Tensor,
         *,
         label_smoothing: float,
-        contrasted: bool = True,
         totals: Tensor | None = None,
         pairs: bool = False,
-        gather: Gather = identity,
+        gather: Gather | None = identity,
     ) -> AlignmentLosses:
         """Of clips and their texts.
 
@@ -129,10 +128,10 @@ class AlignmentModel(nn.Module):
             mask: (B, S) bool.
             labels: (B, L) with IGNORED padding.
             label_smoothing: Of the text loss.
-            contrasted: Whether that loss is wanted.
             totals: (2,) tokens and clips to divide by, of weights(); None: those of `labels`.
             pairs: Whether row B / 2 + i is another view of row i: both heads are then to read both alike.
-            gather: Rows of this batch -> those of all clips that are to be told apart, where these are only some.
+            gather: Rows of this batch -> those of all clips that the contrast tells apart, where these are only some.
+                None: no contrast is wanted.
 
         Returns:
             The losses, those that were not asked for None.
@@ -147,7 +146,7 @@ class AlignmentModel(nn.Module):
         return AlignmentLosses(
             text=per_token.sum() / tokens,
             ctc=self.ctc_loss(ctc, mask, labels).sum() / clips,
-            contrast=self.contrast(prefix, mask, labels, gather) * (len(labels) / clips) if contrasted else None,
+            contrast=self.contrast(prefix, mask, labels, gather) * (len(labels) / clips) if gather else None,
             token_accuracy=((logits.argmax(-1) == labels) & known).sum() / tokens,
             agreement=self._agreement(ctc, mask, logits, labels, tokens / 2, clips / 2) if pairs else None,
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sign_models.data.batching import Batch
 from sign_models.data.masking import MaskedBatch, mask_keypoints
 from sign_models.data.rng import ALL, RngSlice
-from sign_models.models.alignment import identity
+from sign_models.models.alignment import Gather, identity
 from sign_models.models.translator import Translator
 from sign_models.params.schema import AlignmentParams
 from sign_models.training.distributed import ALONE
@@ -93,7 +93,10 @@ class Translation(nn.Module):
             "agreement".
         """
         p, clips = self.params.losses, batch.clips
-        alone = totals is None or not batch.contrasted
+        gather: Gather | None = None
+        if p.contrast_weight:
+            alone = totals is None or not batch.contrasted
+            gather = identity if alone else lambda mine: self.gather(mine, batch.rows)
         if isinstance(clips, Batch):
             x, masked = (clips.x, None) if batch.masked is None else (batch.masked.x, batch.masked.parts)
             representations, mask = self.model.temporal.encode(x, clips.mask, masked)
@@ -104,10 +107,9 @@ class Translation(nn.Module):
             mask,
             batch.labels,
             label_smoothing=p.label_smoothing,
-            contrasted=bool(p.contrast_weight),
             totals=totals,
             pairs=batch.pairs,
-            gather=identity if alone else lambda mine: self.gather(mine, batch.rows),
+            gather=gather,
         )
         loss = losses.text + p.ctc_weight * losses.ctc
         out = {"text": losses.text, "ctc": losses.ctc, "token_accuracy": losses.token_accuracy}

@@ -39,13 +39,13 @@ def test_losses_of_two_views_are_the_mean_of_theirs(alike: bool) -> None:
     labels = torch.tensor([[3, 4, 2], [5, 2, IGNORED]])
     seen = [model.temporal.encode(x, mask)[0] for x in (a, b)]
     kept = model.temporal.encode(a, mask)[1]
-    apart = [model.alignment.losses(y, kept, labels, label_smoothing=0.1, contrasted=False) for y in seen]
+    apart = [model.alignment.losses(y, kept, labels, label_smoothing=0.1, gather=None) for y in seen]
     both = model.alignment.losses(
         torch.cat(seen),
         torch.cat([kept] * 2),
         torch.cat([labels] * 2),
         label_smoothing=0.1,
-        contrasted=False,
+        gather=None,
         pairs=True,
     )
     for name in ("text", "ctc"):
