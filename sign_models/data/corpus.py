@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -199,6 +199,24 @@ def nfc(text: str | None) -> str | None:
     return None if text is None else unicodedata.normalize("NFC", text)
 
 
+class DigestRow(NamedTuple):
+    """What a digest is taken of, of one clip. All but the length as in Clip.
+
+    Attributes:
+        id, fps, split, group, text, sha256, extractor: As in Clip.
+        length: Its frames.
+    """
+
+    id: str
+    length: int
+    fps: float | None
+    split: str | None
+    group: str | None
+    text: str | None
+    sha256: str
+    extractor: str | None = None
+
+
 class Digest:
     """Digest of a corpus: a sha256 over the metadata of all clips and the sha256 of their values."""
 
@@ -206,31 +224,15 @@ class Digest:
         """Start without clips."""
         self._sum = hashlib.sha256()
 
-    def add(
-        self,
-        id: str,
-        length: int,
-        fps: float | None,
-        split: str | None,
-        group: str | None,
-        text: str | None,
-        sha256: str,
-        extractor: str | None = None,
-    ) -> None:
+    def add(self, clip: DigestRow) -> None:
         """Add a clip. The order of clips matters.
 
         Args:
-            id: As in Clip.
-            length: Its frames.
-            fps: As in Clip.
-            split: As in Clip.
-            group: As in Clip.
-            text: As in Clip.
-            sha256: As in Clip.
-            extractor: As in Clip.
+            clip: What counts of it.
         """
-        known = () if extractor is None else (extractor,)  # without one, the digest of earlier versions is kept
-        self._sum.update(repr((id, length, fps, split, group, text, sha256, *known)).encode())
+        # without an extractor, the digest of earlier versions is kept
+        known = clip[:-1] if clip.extractor is None else tuple(clip)
+        self._sum.update(repr(known).encode())
 
     def __str__(self) -> str:
         return self._sum.hexdigest()
@@ -345,7 +347,7 @@ class Corpus:
             if hands.is_mirrored(clip.group, clip.left_leads):
                 clip = clips[clip.id] = clip.flipped()
             known = (clip.fps, clip.split, clip.group, clip.text, clip.sha256, clip.extractor)
-            digest.add(clip.id, len(clip.values), *known)
+            digest.add(DigestRow(clip.id, len(clip.values), *known))
             changes.add(clip)
         changes.log(source)
         found = list(clips.values())

@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from sign_models.data.corpus import Corpus, Digest, with_mirroring
+from sign_models.data.corpus import Corpus, Digest, DigestRow, with_mirroring
 from sign_models.datasets.stored_frames import CHANNEL_BYTES, StoredFrames, damaged, frames_offset
 from sign_models.errors import DataError
 from sign_models.keypoints.layouts import CANONICAL
@@ -215,7 +215,7 @@ def add_metadata(digest: Digest, lengths: np.ndarray, known: dict[str, list[Any]
     """
     columns = (known[name] for name in ("fps", "splits", "groups", "texts", "sha256", "extractors"))
     for clip in zip(known["ids"], lengths.tolist(), *columns, strict=True):
-        digest.add(*clip)
+        digest.add(DigestRow(*clip))
 
 
 def _index(path: Path) -> dict[str, Any]:
