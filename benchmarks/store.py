@@ -118,9 +118,9 @@ def import_generated(frames: int, store: Path) -> tuple[float, int, np.ndarray]:
             if done >= len(marks) * frames / 10:
                 marks.append(made - began - making)
 
-    write_samples(writer, normalised_samples(sequences()), {}, "stop")
+    write_samples(writer, normalised_samples(sequences()), {})
     with mock.patch.object(report, "figures", return_value={}):  # they take as long for any corpus
-        finish_store(writer, "", None, "stop")
+        finish_store(writer)
     return time.perf_counter() - began - making, len(writer.frames()), np.diff(marks) * 1e7 / frames
 
 
@@ -163,7 +163,7 @@ def measure_files(_: int, folder: Path, workers: int) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent) as out:
         began = time.perf_counter()
         writer = StoreWriter(Path(out) / "store", {"source": str(folder)})
-        write_samples(writer, read_samples(folder, DEFAULT_OPTIONS, workers=workers), {}, "stop")
+        write_samples(writer, read_samples(folder, DEFAULT_OPTIONS, workers=workers), {})
         writer.finish(None)
         tell(len(writer.frames()), began)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sign_models.cli.values import experiment
-from sign_models.datasets.importing import Splitting
+from sign_models.datasets.importing import ImportRules, Splitting
 from sign_models.errors import ParamsError
 from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.sequence import RENAMED_UNITS
@@ -62,7 +62,7 @@ def parse(given: Mapping[str, str]) -> ImportOptions:
                 raise ParamsError(f"'{given[name]}' is called '{new}' now", place=name, remedy=f"write {name}={new}")
             raise ParamsError(f"'{given[name]}'", place=name, wanted=" or ".join(choices))
     chosen: dict[str, Any] = {name: given[name] for name in CHOICES if given[name]}
-    unit, times = chosen.pop("unit", None), chosen.pop("times", None)
+    unit, times, mirroring = chosen.pop("unit", None), chosen.pop("times", None), chosen.pop("mirror", "auto")
     size = _numbers(given, "size", "x", "a width and a height such as 640x480", 2)
     fps = _numbers(given, "fps", " ", "frames a second, such as 25", 1)
     workers = _numbers(given, "workers", " ", "a number of processes", 1)
@@ -72,7 +72,13 @@ def parse(given: Mapping[str, str]) -> ImportOptions:
     return ImportOptions(
         source=_path(given, "source"),
         out=_path(given, "out"),
-        texts=_path(given, "texts") if given["texts"] not in ("", FOLDERS) else None,
+        rules=ImportRules(
+            texts=_path(given, "texts") if given["texts"] not in ("", FOLDERS) else None,
+            group=_group(given["group"]),
+            splitting=_splitting(given),
+            mirroring=mirroring,
+            **chosen,
+        ),
         reading=ReadOptions(
             layout or None,
             fps[0] if fps else None,
@@ -83,11 +89,8 @@ def parse(given: Mapping[str, str]) -> ImportOptions:
             times=times,
             labels=str(_path(given, "labels")) if given["labels"] else None,
         ),
-        group=_group(given["group"]),
-        splitting=_splitting(given),
         workers=int(workers[0]) if workers else None,
         experiment=experiment(given),
-        **chosen,
     )
 
 

@@ -43,18 +43,38 @@ class Splitting:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class ImportRules:
+    """What becomes of the clips that are read.
+
+    Attributes:
+        texts: A text_data.json whose texts and splits the clips get.
+        group: What clips share a group by. "signer" or "video": as the files say. "id": no groups. A regular
+            expression: what it finds in the id. "": as the files say, else by id.
+        splitting: Splits to make. None: as files and texts say.
+        on_bad_sample: "stop" at a sample that cannot be used, or "reject" it.
+        on_leak: "stop" where splits have something in common, or "report" it.
+        mirroring: "auto" mirrors the clips of signers whose left hand leads, "never" none.
+    """
+
+    texts: Path | None = None
+    group: str = ""
+    splitting: Splitting | None = None
+    on_bad_sample: OnBad = "stop"
+    on_leak: OnLeak = "stop"
+    mirroring: Mirroring = "auto"
+
+
+DEFAULT_RULES = ImportRules()
+
+
 def import_corpus(
     source: Path,
     out: Path,
+    rules: ImportRules = DEFAULT_RULES,
     *,
     reading: ReadOptions = DEFAULT_OPTIONS,
-    texts: Path | None = None,
-    group: str = "",
-    splitting: Splitting | None = None,
-    on_bad_sample: OnBad = "stop",
-    on_leak: OnLeak = "stop",
     workers: int | None = None,
-    mirroring: Mirroring = "auto",
     progress: Callable[[int], None] = lambda frames: None,
 ) -> report.Report:
     """Import keypoint files to a store. An import that was interrupted goes on when it is started again.
@@ -62,15 +82,9 @@ def import_corpus(
     Args:
         source: File or folder of keypoints.
         out: Folder of the store. It is new, empty, or holds this import unfinished.
+        rules: What becomes of the clips.
         reading: What the files do not say, such as their layout.
-        texts: A text_data.json whose texts and splits the clips get.
-        group: What clips share a group by. "signer" or "video": as the files say. "id": no groups. A regular
-            expression: what it finds in the id. "": as the files say, else by id.
-        splitting: Splits to make. None: as files and texts say.
-        on_bad_sample: "stop" at a sample that cannot be used, or "reject" it.
-        on_leak: "stop" where splits have something in common, or "report" it.
-        workers: ReadOptions processes. None: as many as help.
-        mirroring: "auto" mirrors the clips of signers whose left hand leads, "never" none.
+        workers: Processes that read. None: as many as help.
         progress: Called with the frames of each clip.
 
     Returns:
@@ -80,41 +94,39 @@ def import_corpus(
         DataError: A sample or a leak stops the import, or no clip is left.
         ResourceError: Another process is writing the store.
     """
-    rows = {row.id: row for row in read_texts(texts)} if texts else {}
+    rows = {row.id: row for row in read_texts(rules.texts)} if rules.texts else {}
     files = Files.scan(source)
     if out.resolve().is_relative_to(source.resolve()):
         raise DataError("lies in the source", place=str(out), wanted="a folder of its own", remedy="name another")
     out.mkdir(parents=True, exist_ok=True)
-    made = _provenance(source, files, reading, group, mirroring, texts)
+    made = _provenance(source, files, reading, rules)
     try:
         with FileLock(out / LOCK, timeout=0), StoreWriter(out, made) as writer:
             labels = Labels(reading)
-            samples = read_samples(source, reading, group, writer.position, files.workers(workers), labels)
+            samples = read_samples(source, reading, rules.group, writer.position, files.workers(workers), labels)
             try:
-                hands = write_samples(writer, samples, rows, on_bad_sample, progress, mirroring)
+                hands = write_samples(writer, samples, rows, rules, progress)
             except SignError:
                 writer.flush()  # what was read so far need not be read again
                 raise
             writer.mirror(hands)
-            found = finish_store(writer, group, splitting, on_leak, rows, labels)
+            found = finish_store(writer, rules, rows, labels)
             (out / LOCK).unlink()
             return found
     except Timeout as error:
         raise ResourceError("another process is writing it", place=str(out), remedy="wait for it, or end it") from error
 
 
-def _provenance(
-    source: Path, files: Files, reading: ReadOptions, group: str, mirroring: Mirroring, texts: Path | None
-) -> dict[str, Any]:
+def _provenance(source: Path, files: Files, reading: ReadOptions, rules: ImportRules) -> dict[str, Any]:
     """All that decides what is read: an unfinished import goes on only where it is the same."""
     return {
         "source": str(source),
         "files": files.sha256,
         "reading": asdict(reading),
         "layout": _sha256_of(Path(reading.layout)) if reading.layout and Path(reading.layout).is_file() else None,
-        "group": group,
-        "mirroring": mirroring,
-        "texts": _sha256_of(texts) if texts else None,
+        "group": rules.group,
+        "mirroring": rules.mirroring,
+        "texts": _sha256_of(rules.texts) if rules.texts else None,
         "labels": Files.scan(Path(reading.labels)).sha256 if reading.labels else None,
         "code": [_sha256_of(Path(str(module.__file__))) for module in (landmarks, layouts, normalise)],
     }
@@ -128,9 +140,8 @@ def write_samples(
     writer: StoreWriter,
     samples: Iterable[tuple[Position, Sample | DataError]],
     rows: dict[str, TextRow],
-    on_bad_sample: OnBad,
+    rules: ImportRules = DEFAULT_RULES,
     progress: Callable[[int], None] = lambda frames: None,
-    mirroring: Mirroring = "auto",
 ) -> Handedness:
     """Write samples to shards, with their texts, mirrored as far as the samples before them tell.
 
@@ -138,9 +149,8 @@ def write_samples(
         writer: Writer of the store. It may hold shards of an import that was interrupted.
         samples: Each sample, or what is wrong with it, with the position at which reading goes on.
         rows: Texts, splits and signers by id.
-        on_bad_sample: "stop" or "reject".
+        rules: What becomes of the clips.
         progress: Called with the frames of each clip.
-        mirroring: "auto" or "never".
 
     Returns:
         Handedness of all signers, by which StoreWriter.mirror corrects the shards.
@@ -148,7 +158,7 @@ def write_samples(
     Raises:
         DataError: A sample cannot be used, an id appears twice, or a clip is in two splits or by two signers.
     """
-    hands = Handedness(mirroring)
+    hands = Handedness(rules.mirroring)
     for shard in writer.shards():  # of an import that was cut off
         lengths = (shard.offsets[1:] - shard.offsets[:-1]).tolist()
         for group, left_leads, length in zip(shard.known["groups"], shard.known["left_leads"], lengths, strict=True):
@@ -158,7 +168,7 @@ def write_samples(
             writer.reject(UNREAD_PREFIX + sample.place, position)
             continue
         if isinstance(sample, DataError):
-            if on_bad_sample == "stop":
+            if rules.on_bad_sample == "stop":
                 raise sample
             writer.reject(str(sample), position)
             continue
@@ -184,9 +194,7 @@ def write_samples(
 
 def finish_store(
     writer: StoreWriter,
-    group: str,
-    splitting: Splitting | None,
-    on_leak: OnLeak,
+    rules: ImportRules = DEFAULT_RULES,
     rows: Collection[str] = (),
     labels: Labels | None = None,
 ) -> report.Report:
@@ -194,9 +202,7 @@ def finish_store(
 
     Args:
         writer: Writer of the store with all clips.
-        group: As in import_corpus.
-        splitting: As in import_corpus.
-        on_leak: As in import_corpus.
+        rules: What becomes of the clips.
         rows: Ids of the texts that were given.
         labels: What label files said.
 
@@ -210,17 +216,18 @@ def finish_store(
     missing_clips = _texts_without_clip(writer, rows, labels)
     _check_layouts(writer)
     table = checks.Table.from_shards(writer.shards(), writer.ids)
-    if group in FILE_GROUPS and not any(table.groups):
+    if rules.group in FILE_GROUPS and not any(table.groups):
         raise DataError(
-            f"no file tells a {group}",
+            f"no file tells a {rules.group}",
             place=writer.made["source"],
             wanted="groups to split by",
             remedy="give a regular expression that finds it in the ids, or 'id'",
         )
-    if splitting:
-        table.splits = split_by_ratio([g or id for g, id in zip(table.groups, table.ids, strict=True)], splitting)
+    if rules.splitting:
+        keys = [g or id for g, id in zip(table.groups, table.ids, strict=True)]
+        table.splits = split_by_ratio(keys, rules.splitting)
     leaks = checks.find_leaks(table)
-    if leaks and on_leak == "stop":
+    if leaks and rules.on_leak == "stop":
         raise DataError(
             "; ".join(report.leak_lines(table, leaks)),
             place=writer.made["source"],
@@ -230,7 +237,7 @@ def finish_store(
     made = report.Report.from_table(table, writer.shards, leaks, writer.rejected, missing_clips)
     made.changes().log(writer.made["source"])
     made.write(writer.path / "report", table, writer.frames())
-    writer.finish(table.splits if splitting else None)
+    writer.finish(table.splits if rules.splitting else None)
     check_store(writer.path)
     return made
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sign_models.datasets.importing import OnBad, OnLeak, Splitting, import_corpus
+from sign_models.datasets.importing import DEFAULT_RULES, ImportRules, import_corpus
 from sign_models.datasets.store import open_store, store_digest
 from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions
-from sign_models.keypoints.normalise import Mirroring
 from sign_models.pipeline.progress import frame_progress
 from sign_models.tracking.runs import stage_run
 
@@ -19,14 +18,9 @@ class ImportOptions:
 
     source: Path
     out: Path
-    texts: Path | None = None
+    rules: ImportRules = DEFAULT_RULES
     reading: ReadOptions = DEFAULT_OPTIONS
-    group: str = ""
-    splitting: Splitting | None = None
-    on_bad_sample: OnBad = "stop"
-    on_leak: OnLeak = "stop"
     workers: int | None = None
-    mirror: Mirroring = "auto"
     experiment: str = ""
 
 
@@ -40,19 +34,7 @@ def run_import(options: ImportOptions) -> None:
     with stage_run("import", experiment=o.experiment or None) as run:
         run.log_code_state()
         with frame_progress("import", unit_scale=True) as progress:
-            report = import_corpus(
-                o.source,
-                o.out,
-                reading=o.reading,
-                texts=o.texts,
-                group=o.group,
-                splitting=o.splitting,
-                on_bad_sample=o.on_bad_sample,
-                on_leak=o.on_leak,
-                workers=o.workers,
-                mirroring=o.mirror,
-                progress=progress,
-            )
+            report = import_corpus(o.source, o.out, o.rules, reading=o.reading, workers=o.workers, progress=progress)
         digest, profile = store_digest(o.out), {name: report.numbers[name] for name in ("clips", "frames")}
         run.log_dataset("store", digest, "import", profile, str(o.source))
         run.log_artifacts(o.out / "report", "report")

@@ -335,8 +335,8 @@ def samples():
             peak = max(peak, resident())
 
 writer = store_writer.StoreWriter(path, {"source": "generated"})
-write_samples(writer, samples(), {}, "stop")
-finish_store(writer, "", None, "stop")
+write_samples(writer, samples(), {})
+finish_store(writer)
 peak = max(peak, resident())
 read_peak, corpus = 0, store.open_store(path)
 for i in np.random.default_rng(0).permutation(count):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import store_writer
-from sign_models.datasets.importing import Splitting, import_corpus, split_by_ratio
+from sign_models.datasets.importing import ImportRules, Splitting, import_corpus, split_by_ratio
 from sign_models.datasets.store import open_store
 from sign_models.datasets.stored_frames import FRAME_BYTES
 from sign_models.errors import DataError, ResourceError
@@ -28,7 +28,7 @@ from tests.datasets.imports import COUNT, bad_file
 
 
 def test_an_import_is_the_folder_read_in_place(source: Path, tmp_path: Path) -> None:
-    import_corpus(source, tmp_path / "store", on_leak="report")
+    import_corpus(source, tmp_path / "store", ImportRules(on_leak="report"))
     stored, memory = open_store(tmp_path / "store"), Corpus.from_sequences(formats.read(source))
     assert stored.digest == memory.digest and stored.ids == memory.ids and len(stored) == COUNT
     assert stored.frames[:].tobytes() == memory.frames.tobytes()
@@ -40,9 +40,9 @@ KILLED = """
 import sys, time
 from pathlib import Path
 from sign_models.datasets import store_writer
-from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.importing import ImportRules, import_corpus
 store_writer.SHARD_BYTES = int(sys.argv[3])
-import_corpus(Path(sys.argv[1]), Path(sys.argv[2]), on_leak="report", progress=lambda frames: time.sleep(0.01))
+import_corpus(Path(sys.argv[1]), Path(sys.argv[2]), ImportRules(on_leak="report"), progress=lambda frames: time.sleep(0.01))
 """
 SHARD = 100 * FRAME_BYTES
 
@@ -67,7 +67,7 @@ def test_killed_midway_it_leaves_no_store_and_goes_on_when_run_again(source: Pat
     frames: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_writer, "SHARD_BYTES", SHARD)
-        import_corpus(source, out, on_leak="report", progress=frames.append)
+        import_corpus(source, out, ImportRules(on_leak="report"), progress=frames.append)
     assert len(frames) < COUNT - 3  # the finished shards were not read again
     assert all(file.stat().st_mtime_ns == written for file, written in finished.items())
     assert open_store(out, full=True).digest == Corpus.from_sequences(formats.read(source)).digest
@@ -77,10 +77,10 @@ def test_a_source_that_changed_in_between_is_read_anew(source: Path, tmp_path: P
     folder = write_folder(tmp_path / "clips", sequences(5))
     bad_file(folder, "clip_0005")
     with pytest.raises(DataError, match="no landmark is seen"):
-        import_corpus(folder, tmp_path / "store", on_leak="report")
+        import_corpus(folder, tmp_path / "store", ImportRules(on_leak="report"))
     write_folder(folder, sequences(6))
     frames: list[int] = []
-    import_corpus(folder, tmp_path / "store", on_leak="report", progress=frames.append)
+    import_corpus(folder, tmp_path / "store", ImportRules(on_leak="report"), progress=frames.append)
     assert len(frames) == len(open_store(tmp_path / "store")) == 6
 
 
@@ -101,9 +101,9 @@ def test_a_bad_sample_stops_or_is_left_out_and_listed(tmp_path: Path) -> None:
     (folder / "clip_0004x.pkl").write_bytes(b"\x80\x04\x95 cut")
     out = tmp_path / "store"
     with pytest.raises(DataError, match="clip_0003.pkl: no landmark is seen.*on_bad_sample=reject"):
-        import_corpus(folder, out, on_leak="report")
+        import_corpus(folder, out, ImportRules(on_leak="report"))
     frames: list[int] = []
-    found = import_corpus(folder, out, on_leak="report", on_bad_sample="reject", progress=frames.append)
+    found = import_corpus(folder, out, ImportRules(on_leak="report", on_bad_sample="reject"), progress=frames.append)
     assert len(frames) == 2  # the three before the first bad one were kept
     assert open_store(out).ids == [f"clip_{i:04}" for i in (0, 1, 2, 4, 5)]
     assert found.numbers["rejected"]["samples"] == 2
@@ -118,7 +118,7 @@ def test_where_all_is_bad_there_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     bad_file(tmp_path / "clips", "a")
     with pytest.raises(DataError, match="no clip in it.*all 1 samples are bad.*a.pkl"):
-        import_corpus(tmp_path / "clips", tmp_path / "store", on_bad_sample="reject")
+        import_corpus(tmp_path / "clips", tmp_path / "store", ImportRules(on_bad_sample="reject"))
 
 
 # Splits, groups, leaks ------------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ def test_splits_by_ratio_come_near_it_and_follow_the_seed() -> None:
 
 
 def test_splits_are_written_to_the_store_by_group(source: Path, tmp_path: Path) -> None:
-    import_corpus(source, tmp_path / "store", group="signer", splitting=Splitting((0.4, 0.3, 0.3)))
+    import_corpus(source, tmp_path / "store", ImportRules(group="signer", splitting=Splitting((0.4, 0.3, 0.3))))
     corpus = open_store(tmp_path / "store")
     assert len(set(zip(corpus.groups, corpus.splits, strict=True))) == len(set(corpus.splits)) == 3
 
@@ -158,14 +158,14 @@ def test_groups_may_be_found_in_the_ids(tmp_path: Path) -> None:
     folder = tmp_path / "clips"
     for signer in "PQ":
         write_folder(folder / f"S1_{signer}000", sequences(3, first=ord(signer)), group=None, split=None)
-    import_corpus(folder, tmp_path / "store", group=r"_([A-Z]\d+)", splitting=Splitting((0.5, 0.5, 0.0)))
+    import_corpus(folder, tmp_path / "store", ImportRules(group=r"_([A-Z]\d+)", splitting=Splitting((0.5, 0.5, 0.0))))
     corpus = open_store(tmp_path / "store")
     assert set(corpus.groups) == {"P000", "Q000"}
     assert len(set(zip(corpus.groups, corpus.splits, strict=True))) == 2
     with pytest.raises(DataError, match="has no group by"):
-        import_corpus(folder, tmp_path / "other", group="_Z")
+        import_corpus(folder, tmp_path / "other", ImportRules(group="_Z"))
     with pytest.raises(DataError, match="no file tells a signer.*regular expression"):
-        import_corpus(folder, tmp_path / "third", group="signer", splitting=Splitting((0.5, 0.5, 0.0)))
+        import_corpus(folder, tmp_path / "third", ImportRules(group="signer", splitting=Splitting((0.5, 0.5, 0.0))))
 
 
 def leaking(folder: Path, kind: str) -> Path:
@@ -194,7 +194,7 @@ def test_a_leak_stops_or_is_reported_by_name(tmp_path: Path, kind: str, message:
         import_corpus(folder, out)
     with pytest.raises(DataError, match="did not finish"):
         open_store(out)
-    found = import_corpus(folder, out, on_leak="report")
+    found = import_corpus(folder, out, ImportRules(on_leak="report"))
     assert len(found.numbers["leaks"][kind]) == 1
     assert "- LEAK: 1 " in found.markdown()
     assert len(open_store(out)) == 2
@@ -225,7 +225,7 @@ def test_texts_of_a_file_win_and_stay_as_they_are_but_nfc(tmp_path: Path) -> Non
     folder = write_folder(tmp_path / "clips", sequences(len(TEXTS)), text="old", split=None, group=None)
     rows = [{"id": f"clip_{i:04}", "text": text, "split": "train"} for i, text in enumerate(TEXTS)]
     (tmp_path / "texts.json").write_text(json.dumps([*rows, {"id": "gone", "text": "x"}]))
-    found = import_corpus(folder, tmp_path / "store", texts=tmp_path / "texts.json")
+    found = import_corpus(folder, tmp_path / "store", ImportRules(texts=tmp_path / "texts.json"))
     corpus = open_store(tmp_path / "store")
     assert corpus.texts == [*TEXTS[:-1], "café 👋🏽 déjà"]
     assert set(corpus.splits) == {"train"}
@@ -236,7 +236,7 @@ def test_texts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     folder, texts = write_folder(tmp_path / "clips", sequences(2)), tmp_path / "texts.json"
     texts.write_text(json.dumps({"other": "x"}))
     with pytest.raises(DataError, match="none of its 1 ids is a clip's, e.g. 'other'; wanted ids such as 'clip_0000'"):
-        import_corpus(folder, tmp_path / "store", texts=texts)
+        import_corpus(folder, tmp_path / "store", ImportRules(texts=texts))
     texts.write_text(json.dumps([{"id": "clip_0000", "text": "x", "split": "test"}]))
     with pytest.raises(DataError, match="'clip_0000' is in two splits: train here and test in the texts"):
-        import_corpus(folder, tmp_path / "store", texts=texts)
+        import_corpus(folder, tmp_path / "store", ImportRules(texts=texts))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sign_models.cli import importing as cli_importing
-from sign_models.datasets.importing import Splitting, import_corpus
+from sign_models.datasets.importing import ImportRules, Splitting, import_corpus
 from sign_models.datasets.store import open_store
 from sign_models.errors import DataError, ParamsError
 from sign_models.keypoints.formats.source import ReadOptions
@@ -45,15 +45,16 @@ def test_options_mean_what_they_say() -> None:
         split_ratio="0.8,0.1,0.1", seed="3", on_bad_sample="reject", on_leak="report", workers="2",
     )  # fmt: skip
     assert told == importing.ImportOptions(
-        Path("/far/clips"), Path("/far/store"), Path("/t.json"), ReadOptions("/far/my.yaml", 25.0, "pixel", (640.0, 480.0)),
-        "signer", Splitting((0.8, 0.1, 0.1), 3), "reject", "report", 2,
+        Path("/far/clips"), Path("/far/store"),
+        ImportRules(Path("/t.json"), "signer", Splitting((0.8, 0.1, 0.1), 3), "reject", "report"),
+        ReadOptions("/far/my.yaml", 25.0, "pixel", (640.0, 480.0)), 2,
     )  # fmt: skip
 
 
 def test_what_labels_do_not_tell_is_told_by_options() -> None:
     told = parse(relative_to="/far", texts="folders", labels="films", tiers="Satz, Deutsch_A", times="ms")
     reading = ReadOptions(texts="folders", tiers=("Satz", "Deutsch_A"), times="ms", labels="/far/films")
-    assert (told.texts, told.reading) == (None, reading)
+    assert (told.rules.texts, told.reading) == (None, reading)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_refusals_come_before_any_work(given: dict[str, str], message: str) -> N
 
 
 def test_verify_takes_a_store_and_nothing_else(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    import_corpus(source, tmp_path / "store", on_leak="report")
+    import_corpus(source, tmp_path / "store", ImportRules(on_leak="report"))
     verify(NOTHING | {"verify": "store", "relative_to": str(tmp_path)})
     assert "every byte as written; 60 clips" in capsys.readouterr().out
     with pytest.raises(ParamsError, match="source beside it"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import checks, report_numbers
-from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.importing import ImportRules, import_corpus
 from sign_models.keypoints import formats
 from tests.data.generated import sequence, write_folder
 from tests.datasets.imports import COUNT
@@ -35,7 +35,7 @@ def test_words_of_any_script(text: str, words: list[str]) -> None:
 
 
 def test_the_report_counts_what_is_there(source: Path, tmp_path: Path, painted: None) -> None:
-    found = import_corpus(source, tmp_path / "store", on_leak="report").numbers
+    found = import_corpus(source, tmp_path / "store", ImportRules(on_leak="report")).numbers
     corpus = Corpus.from_sequences(formats.read(source))
     assert (found["clips"], found["frames"]) == (COUNT, len(corpus.frames))
     known = [i for i in range(COUNT) if corpus.fps[i]]

@@ -13,7 +13,7 @@ import yaml
 
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import samples
-from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.importing import ImportRules, import_corpus
 from sign_models.datasets.readers import START, Position, Sample, normalised_samples
 from sign_models.datasets.samples import Files, read_samples
 from sign_models.datasets.store import open_store
@@ -113,10 +113,12 @@ def test_a_layout_of_ones_own_is_known_to_every_process(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(yaml.safe_dump(list(LAYOUTS[LAYOUT][:120])))
     with pytest.raises(DataError, match="120 landmarks"):
-        import_corpus(folder, tmp_path / "store", on_leak="report")
+        import_corpus(folder, tmp_path / "store", ImportRules(on_leak="report"))
     for workers in (0, 2):
         out = tmp_path / f"store {workers}"
-        import_corpus(folder, out, reading=ReadOptions(layout=str(mine)), workers=workers, on_leak="report")
+        import_corpus(
+            folder, out, ImportRules(on_leak="report"), reading=ReadOptions(layout=str(mine)), workers=workers
+        )
         found, whole = open_store(out).frames[:], Corpus.from_sequences(sequences(4)).frames
         assert np.array_equal(found[:, :13], whole[:, :13]) and found[:, 13:34, 2].any()
     with pytest.raises(DataError, match="unknown layout 'mein'"):

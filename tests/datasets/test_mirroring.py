@@ -13,7 +13,7 @@ from sign_models.cli.importing import parse
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import report, store_writer
 from sign_models.datasets.checks import measure
-from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.importing import ImportRules, import_corpus
 from sign_models.datasets.inputs import Inputs
 from sign_models.datasets.store import Shard, open_store
 from sign_models.errors import DataError, ParamsError
@@ -71,7 +71,7 @@ def test_a_store_is_mirrored_by_signer_as_its_source_is_in_place(
     monkeypatch.setattr(store_writer, "SHARD_CLIPS", shard_clips)
     wanted = {id for id, (*_, told) in CLIPS.items() if told and mirroring == "auto"}
     with caplog.at_level("INFO", "sign_models"):
-        found = import_corpus(source, source.parent / "store", mirroring=mirroring, on_leak="report")
+        found = import_corpus(source, source.parent / "store", ImportRules(mirroring=mirroring, on_leak="report"))
         memory = Corpus.from_sequences(formats.read(source), "clips.pkl", mirroring)
     assert mirrored(source.parent / "store") == wanted
     stored = open_store(source.parent / "store", full=True)
@@ -99,7 +99,7 @@ def by_texts(source: Path) -> Path:
 def test_signers_that_texts_name_count_as_those_that_files_name(by_texts: Path, way: str, tmp_path: Path) -> None:
     clips, store = by_texts.with_name("clips.pkl"), tmp_path / "store"
     if way != "in place":
-        import_corpus(clips, store, texts=by_texts if way == "import" else None, on_leak="report")
+        import_corpus(clips, store, ImportRules(texts=by_texts if way == "import" else None, on_leak="report"))
     videos = Inputs.from_paths(None, None, clips if way == "in place" else store, by_texts).videos
     assert dict(zip(videos.ids, videos.groups, strict=True)) == {id: signer for id, (signer, *_) in CLIPS.items()}
     if way == "import":
@@ -117,13 +117,13 @@ def test_a_video_by_two_signers_is_refused(source: Path, way: str) -> None:
     texts.write_text(json.dumps([{"id": "l0", "text": "tea", "split": "train", "signer": "right-hander"}]))
     with pytest.raises(DataError, match="'l0' is by two signers: 'left-hander' in its own file and 'right-hander' in"):
         if way == "import":
-            import_corpus(source, source.parent / "store", texts=texts, on_leak="report")
+            import_corpus(source, source.parent / "store", ImportRules(texts=texts, on_leak="report"))
         else:
             assert Inputs.from_paths(None, None, source, texts).videos
 
 
 def test_what_a_report_measures_is_of_the_clips_as_they_are_stored(source: Path) -> None:
-    import_corpus(source, source.parent / "store", on_leak="report")
+    import_corpus(source, source.parent / "store", ImportRules(on_leak="report"))
     for path in (source.parent / "store").glob("*.safetensors"):
         shard = Shard.read(path)
         frames = open_store(source.parent / "store").frames[:]
@@ -142,8 +142,8 @@ def test_an_import_that_was_cut_off_decides_the_same(source: Path, after: int, m
 
     out = source.parent / "store"
     with pytest.raises(KeyboardInterrupt):
-        import_corpus(source, out, progress=cut_off, on_leak="report")
-    import_corpus(source, out, on_leak="report")
+        import_corpus(source, out, ImportRules(on_leak="report"), progress=cut_off)
+    import_corpus(source, out, ImportRules(on_leak="report"))
     assert open_store(out).digest == Corpus.from_sequences(formats.read(source)).digest
     assert mirrored(out) == {id for id, (*_, told) in CLIPS.items() if told}
 
@@ -152,7 +152,7 @@ def test_the_option_is_auto_or_never() -> None:
     from entrypoints.import_ import main
 
     given = {param.name: "" for param in main.params} | {"source": "a", "out": "b"}
-    assert parse(given).mirror == "auto" and parse(given | {"mirror": "never"}).mirror == "never"
+    assert parse(given).rules.mirroring == "auto" and parse(given | {"mirror": "never"}).rules.mirroring == "never"
     with pytest.raises(ParamsError, match="mirror: 'left'; wanted auto or never"):
         parse(given | {"mirror": "left"})
     assert "--mirror" in CliRunner().invoke(main, ["--help"]).output

@@ -155,13 +155,10 @@ def test_the_import_of_the_recipe_reads_its_tree(recipe: str, tmp_path: Path) ->
     root.mkdir()
     ids = TREES[recipe](root)
     options = parse({**{str(option.name): "" for option in main.params}, **given, "relative_to": str(tmp_path)})
-    report = import_corpus(
-        options.source, options.out, reading=options.reading, on_bad_sample=options.on_bad_sample, workers=0,
-        splitting=options.splitting, group=options.group,
-    )  # fmt: skip
+    report = import_corpus(options.source, options.out, options.rules, reading=options.reading, workers=0)
     corpus = open_store(options.out)
     assert dict(zip(corpus.ids, corpus.texts, strict=True)) == {name: text_of(split) for name, split in ids.items()}
-    if options.splitting is None:
+    if options.rules.splitting is None:
         assert dict(zip(corpus.ids, corpus.splits, strict=True)) == {n: SPLITS[split] for n, split in ids.items()}
     else:  # no recording is in two splits
         assert len({(id.split("/")[0], split) for id, split in zip(corpus.ids, corpus.splits, strict=True)}) == 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sign_models.data.texts import read_texts
-from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.importing import ImportRules, import_corpus
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import READERS, detect, read
 from sign_models.keypoints.layouts import CANONICAL, PARTS
@@ -150,7 +150,7 @@ def test_an_import_leaves_out_what_is_no_regular_file_of_the_folder_or_stops(
     monkeypatch.chdir(corpus)
     EXAMPLES["seed dict"].write(corpus)
     said = [put(kind, corpus / f"of{i}" / place, elsewhere) for i, kind in enumerate(ODD)]
-    report = import_corpus(corpus, tmp_path / "store", on_bad_sample="reject", workers=0)
+    report = import_corpus(corpus, tmp_path / "store", ImportRules(on_bad_sample="reject"), workers=0)
     assert (report.numbers["clips"], report.numbers["rejected"]["samples"]) == (1, len(ODD))
     with pytest.raises(DataError, match=said[0]):
         import_corpus(corpus, tmp_path / "other", workers=0)

@@ -16,7 +16,7 @@ import pytest
 
 from sign_models.data.corpus import Corpus
 from sign_models.datasets import report
-from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.importing import ImportRules, import_corpus
 from sign_models.datasets.samples import read_samples
 from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints import formats, isolation
@@ -140,7 +140,7 @@ def test_only_the_file_is_lost(name: str, when: str, corpus: Path, monkeypatch: 
 def test_an_import_goes_on_behind_a_file_that_ends_its_reader(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sign_models.datasets.readers.Child", Patched("crashes", "read"))
     monkeypatch.setattr(report, "figures", lambda *_: {})
-    found = import_corpus(corpus, corpus.parent / "store", on_bad_sample="reject")
+    found = import_corpus(corpus, corpus.parent / "store", ImportRules(on_bad_sample="reject"))
     assert (found.numbers["clips"], found.numbers["rejected"]["samples"]) == (3, 2)
 
 

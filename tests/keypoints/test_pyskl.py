@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sign_models.datasets.importing import import_corpus
+from sign_models.datasets.importing import ImportRules, import_corpus
 from sign_models.errors import DataError
 from tests.keypoints.here import read
 from tests.keypoints.signer import pixels
@@ -54,6 +54,6 @@ def test_a_clip_in_two_splits_is_a_leak_that_may_be_reported(tmp_path: Path) -> 
     (source / "all.pkl").write_bytes(pickle.dumps(tree))
     with pytest.raises(DataError, match="--on-leak report"):
         import_corpus(source, tmp_path / "stopped", workers=0)
-    numbers = import_corpus(source, tmp_path / "store", workers=0, on_leak="report").numbers
+    numbers = import_corpus(source, tmp_path / "store", ImportRules(on_leak="report"), workers=0).numbers
     assert {name: numbers["splits"][name]["clips"] for name in numbers["splits"]} == {"train": 1, "dev": 1}
     assert len(numbers["leaks"]["content"]) == 1
