@@ -49,14 +49,12 @@ def parse_promote(given: Mapping[str, str]) -> PromoteOptions:
         model=model,
         version=given["version"] or CANDIDATE,
         alias=given["alias"] or promotion.CHAMPION,
-        metric=metric,
-        force=force,
+        gate=promotion.Gate(metric, force, require=require),
         reason=given["reason"],
         back=back,
         inputs=Inputs.from_paths(data, None, None, None) if data else None,
         params=scoring({"scoring": given["scoring"], "splits": split}),
         experiment=experiment(given),
-        require=require,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 from sign_models.datasets.inputs import Inputs
@@ -31,20 +31,17 @@ class PromoteOptions:
 
     inputs: to score both versions on where their own data differ; None: the embedded ones, for a version made on them.
     params: how texts are scored then.
-    require: what the version's figures must be besides.
     """
 
     model: str
     version: str
     alias: str
-    metric: str
-    force: bool
+    gate: promotion.Gate
     reason: str
     back: bool
     inputs: Inputs | None
     params: GenerateParams
     experiment: str
-    require: tuple[promotion.Requirement, ...] = ()
 
 
 def run_promote(options: PromoteOptions) -> None:
@@ -87,9 +84,13 @@ def _promote(o: PromoteOptions, run: Run, done: promotion.Done) -> None:
         return score_again(version, (chosen, resolve(str(aliases_of(chosen.name)[o.alias]), stage)), inputs, o.params)
 
     said = promotion.promote(
-        o.model, str(chosen.version), o.alias, metric=o.metric, force=o.force, reason=o.reason,
-        score=score if inputs else None, require=o.require, done=done,
-    )  # fmt: skip
+        o.model,
+        str(chosen.version),
+        o.alias,
+        replace(o.gate, score=score if inputs else None),
+        reason=o.reason,
+        done=done,
+    )
     if o.inputs and not said.scored_again:
         logger.info("%s was not read: the versions need no scoring on other data", o.inputs.source)
 

@@ -85,6 +85,29 @@ class Requirement:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What a version must pass before an alias moves to it, beside loading and answering.
+
+    It must not score worse than the version that holds the alias.
+
+    Attributes:
+        metric: To compare by. Empty: the stage's own.
+        force: Let a version pass that scores worse, or cannot be compared. Needs a reason.
+        score: Scores a version now; needed where the two were scored on other data. None: only recorded scores.
+        require: What else the version's figures must be, by the scores that were compared, else as registered. Force
+            does not go past it.
+    """
+
+    metric: str = ""
+    force: bool = False
+    score: Score | None = None
+    require: Sequence[Requirement] = ()
+
+
+DEFAULT_GATE = Gate()
+
+
+@dataclass(frozen=True)
 class Promotion:
     """What was done, as the version's tag `sign.promotion.<alias>` keeps it.
 
@@ -123,29 +146,22 @@ def promote(
     name: str,
     spec: str = CANDIDATE,
     alias: str = CHAMPION,
+    gate: Gate = DEFAULT_GATE,
     *,
-    metric: str = "",
-    force: bool = False,
     reason: str = "",
-    score: Score | None = None,
-    require: Sequence[Requirement] = (),
     done: Done = nothing,
 ) -> Promotion:
     """Move an alias to a version, and `previous` to the version that held it.
 
-    The version must be READY, load, and answer its own input example. It must not score worse than the version that
-    holds the alias. All of this takes its time without a lock and can be stopped. The moves come last, together.
+    The version must be READY, load, answer its own input example, and pass the gate. All of this takes its time without
+    a lock and can be stopped. The moves come last, together.
 
     Args:
         name: Of the registered model or its stage.
         spec: The version: an alias, a number, a run ID or an MLflow URI.
         alias: Which to move.
-        metric: To compare by. Empty: the stage's own.
-        force: Promote a version that scores worse, or cannot be compared. Needs a reason.
+        gate: What the version must pass.
         reason: Recorded.
-        score: Scores a version now; needed where the two were scored on other data. None: only recorded scores.
-        require: What else the version's figures must be, by the scores that were compared, else as registered. Force
-            does not go past it.
         done: Called once the aliases have moved, before anybody can stop the command.
 
     Returns:
@@ -158,22 +174,24 @@ def promote(
     """
     stage = stage_of(name)
     check_alias(alias)
-    if force and not reason.strip():
+    if gate.force and not reason.strip():
         raise ParamsError("force without a reason", place="reason", wanted="why a worse version may be promoted")
     with translate_store_errors(f"promoting {name}"):
         chosen = resolve(spec, stage)
         present = aliases_of(chosen.name).get(alias)
-        holder = None if present is None else resolve(str(present), stage) if not force else _if_usable(present, stage)
+        holder = None
+        if present is not None:
+            holder = _if_usable(present, stage) if gate.force else resolve(str(present), stage)
         smoke_test(chosen)
-        compared = _compare(chosen, holder, metric, score, force)
-        if not force:
+        compared = _compare(chosen, holder, gate)
+        if not gate.force:
             compared.check(chosen, f"the present {alias} (version {present})")
         figures = compared.figures or {current_name(name): value for name, value in chosen.metrics().items()}
-        for requirement in require:
+        for requirement in gate.require:
             requirement.check(figures, stage, chosen.uri)
         said = Promotion(
             chosen.name, chosen.version, alias, present, compared.metric, compared.score, compared.previous_score,
-            compared.scored_again, force, reason, _who(), _now(), tuple(map(str, require)),
+            compared.scored_again, gate.force, reason, _who(), _now(), tuple(map(str, gate.require)),
         )  # fmt: skip
         # the old one's first: a kill in between leaves both aliases on it
         moves = {previous_of(alias): present} if present is not None and present != chosen.version else {}
@@ -309,17 +327,17 @@ class _Comparison:
             )
 
 
-def _compare(chosen: ModelRef, holder: ModelRef | None, metric: str, score: Score | None, force: bool) -> _Comparison:
+def _compare(chosen: ModelRef, holder: ModelRef | None, gate: Gate) -> _Comparison:
     """Compare a version with the one that holds the alias. Nothing is compared where that is none, or the same.
 
     Raises:
-        UpstreamError: The two cannot be compared, and `force` is not given.
+        UpstreamError: The two cannot be compared, and the gate is not forced.
     """
     if holder is None or holder.version == chosen.version:
         return _Comparison(None, None, None, False)
     again = not scored_alike(chosen, holder)
-    if again and score is None:
-        if force:
+    if again and gate.score is None:
+        if gate.force:
             return _Comparison(None, None, None, False)
         raise UpstreamError(
             f"scored on other data than the present version {holder.version}, or by another preset",
@@ -327,12 +345,12 @@ def _compare(chosen: ModelRef, holder: ModelRef | None, metric: str, score: Scor
             wanted="scores on the same data by the same preset",
             remedy="give data=DIR to score both on, or promote with force=true and a reason",
         )
-    found = (score(m) if again and score else m.metrics() for m in (chosen, holder))
+    found = (gate.score(m) if again and gate.score else m.metrics() for m in (chosen, holder))
     ours, theirs = ({current_name(name): value for name, value in scores.items()} for scores in found)
-    wanted = tuple(map(current_name, (metric,) if metric else by_role()[chosen.stage].metrics))
+    wanted = tuple(map(current_name, (gate.metric,) if gate.metric else by_role()[chosen.stage].metrics))
     common = [name for name in wanted if name in ours and name in theirs]
     if not common:
-        if force:
+        if gate.force:
             return _Comparison(None, None, None, again)
         raise UpstreamError(
             f"versions {chosen.version} and {holder.version} were not both scored by {' or '.join(wanted)}",

@@ -12,7 +12,7 @@ import mlflow
 import pytest
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.promotion import promote, rollback
+from sign_models.tracking.promotion import Gate, promote, rollback
 from sign_models.tracking.registration import register, smoke_test
 from sign_models.tracking.registry import FILES, PACKAGE_FILES, ModelRef, resolve
 from sign_models.tracking.runs import stage_run
@@ -57,7 +57,7 @@ def test_a_model_that_was_changed_in_the_store_is_not_loaded(train: Train, tmp_p
         changed(stored)
         for use in (
             lambda: resolve("1", "translator").path(),
-            lambda: promote("sign-translator", "1", force=True, reason="x"),
+            lambda: promote("sign-translator", "1", gate=Gate(force=True), reason="x"),
         ):
             with pytest.raises(UpstreamError, match="models:/sign-translator/1: its files have.*changed in the store"):
                 use()

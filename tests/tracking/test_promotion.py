@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from sign_models.errors import ParamsError, UpstreamError
-from sign_models.tracking.promotion import promote, rollback
+from sign_models.tracking.promotion import Gate, promote, rollback
 from sign_models.tracking.registry import resolve
 from tests.tracking import fakes, versions
 from tests.tracking.versions import NAME, Train, aliases
@@ -42,11 +42,11 @@ def test_a_worse_version_is_refused_unless_forced_for_a_reason(train: Train) -> 
     with pytest.raises(UpstreamError, match="test/chrf 40, the present champion \\(version 1\\) has 50"):
         promote(NAME)
     with pytest.raises(UpstreamError, match="test.character_error_rate 60.*has 50"):  # lower is better
-        promote(NAME, metric="test.character_error_rate")
+        promote(NAME, gate=Gate(metric="test.character_error_rate"))
     with pytest.raises(ParamsError, match="reason"):
-        promote(NAME, force=True, reason=" ")
+        promote(NAME, gate=Gate(force=True), reason=" ")
     assert aliases() == {"champion": 1}
-    forced = promote(NAME, force=True, reason="it is smaller")
+    forced = promote(NAME, gate=Gate(force=True), reason="it is smaller")
     assert aliases() == {"champion": 2, "previous": 1}
     assert forced.forced and json.loads(resolve("2", "translator").tags["sign.promotion.champion"])["score"] == 40.0
 
@@ -67,11 +67,11 @@ def test_versions_scored_under_earlier_names_are_compared(train: Train, stage: s
     for chrf, old_names in ((50.0, True), (40.0, False), (60.0, True), (70.0, False)):
         name = train(chrf, stage=stage, old_names=old_names).name
     for asked in ("", new, old):
-        promote(name, "1", force=True, reason="from the beginning")
+        promote(name, "1", gate=Gate(force=True), reason="from the beginning")
         with pytest.raises(UpstreamError, match=f"{new} 40, the present champion .* has 50"):
-            promote(name, "2", metric=asked)
-        assert promote(name, "3", metric=asked).metric == new
-        assert promote(name, "4", metric=asked).previous_score == 60.0
+            promote(name, "2", gate=Gate(metric=asked))
+        assert promote(name, "3", gate=Gate(metric=asked)).metric == new
+        assert promote(name, "4", gate=Gate(metric=asked)).previous_score == 60.0
 
 
 def test_scores_of_other_data_are_not_compared(train: Train) -> None:
@@ -81,10 +81,10 @@ def test_scores_of_other_data_are_not_compared(train: Train) -> None:
     with pytest.raises(UpstreamError, match="other data.*data=DIR"):
         promote(NAME)
     now = {1: 45.0, 2: 50.0}
-    said = promote(NAME, score=lambda model: {"test.chrf": now[model.version]})
+    said = promote(NAME, gate=Gate(score=lambda model: {"test.chrf": now[model.version]}))
     assert said.scored_again and (said.score, said.previous_score) == (50.0, 45.0)
     with pytest.raises(UpstreamError, match="45.*has 50"):
-        promote(NAME, "1", score=lambda model: {"test.chrf": now[model.version]})
+        promote(NAME, "1", gate=Gate(score=lambda model: {"test.chrf": now[model.version]}))
 
 
 def test_scores_by_other_presets_are_not_compared(train: Train) -> None:
@@ -100,7 +100,7 @@ def test_a_metric_that_one_lacks_is_named(train: Train) -> None:
         train(50.0)
     promote(NAME, "1")
     with pytest.raises(UpstreamError, match="not both scored by test.bleu.*test/chrf"):
-        promote(NAME, metric="test.bleu")
+        promote(NAME, gate=Gate(metric="test.bleu"))
 
 
 def test_a_version_that_does_not_load_or_answer_is_never_promoted(train: Train) -> None:
@@ -108,11 +108,11 @@ def test_a_version_that_does_not_load_or_answer_is_never_promoted(train: Train) 
     promote(NAME, "1")
     shutil.rmtree(gone.location)
     with pytest.raises(UpstreamError, match="gone"):
-        promote(NAME, "2", force=True, reason="x")
+        promote(NAME, "2", gate=Gate(force=True), reason="x")
     nonsense = train(70.0)
     (Path(nonsense.location) / "artifacts/model/model.safetensors").write_text("nan")
     with pytest.raises(UpstreamError, match="changed in the store"):
-        promote(NAME, "3", force=True, reason="x")
+        promote(NAME, "3", gate=Gate(force=True), reason="x")
     assert aliases() == {"champion": good.version}
 
 
@@ -121,7 +121,7 @@ def test_a_version_whose_score_is_no_number_is_never_promoted(train: Train) -> N
         train(50.0, data=data)
     promote(NAME, "1")
     with pytest.raises(UpstreamError, match="test.chrf nan"):
-        promote(NAME, score=lambda model: {"test.chrf": 50.0 if model.version == 1 else float("nan")})
+        promote(NAME, gate=Gate(score=lambda model: {"test.chrf": 50.0 if model.version == 1 else float("nan")}))
     assert aliases() == {"champion": 1}
 
 
@@ -132,7 +132,7 @@ def test_a_broken_champion_is_replaced_by_force_only(train: Train) -> None:
     mlflow.MlflowClient().delete_logged_model(first.model_id)
     with pytest.raises(UpstreamError, match="deleted"):
         promote(NAME)
-    promote(NAME, force=True, reason="the champion's files are gone")
+    promote(NAME, gate=Gate(force=True), reason="the champion's files are gone")
     assert aliases()["champion"] == 2
 
 

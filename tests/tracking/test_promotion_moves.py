@@ -13,7 +13,7 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from sign_models import interruption
 from sign_models.errors import UpstreamError
 from sign_models.tracking import locks, promotion
-from sign_models.tracking.promotion import promote, rollback
+from sign_models.tracking.promotion import Gate, promote, rollback
 from sign_models.tracking.registry import ModelRef, resolve
 from tests.tracking.versions import NAME, aliases
 
@@ -54,7 +54,7 @@ def test_scoring_holds_no_lock_and_can_be_stopped(asked: Callable[[], None]) -> 
         return {"test.chrf": model.version}
 
     with pytest.raises(KeyboardInterrupt):
-        promote(NAME, "4", score=score)
+        promote(NAME, "4", gate=Gate(score=score))
     heeded()
     assert sorted(scored) == [1, 4] and aliases() == {"champion": 1}
     assert "sign.promotion.champion" not in resolve("4", "translator").tags
@@ -114,7 +114,7 @@ def test_an_alias_that_somebody_else_moves_meanwhile_stays_there() -> None:
         return {"test.chrf": model.version}
 
     with pytest.raises(UpstreamError, match="moved from version 1 to 3 meanwhile"):
-        promote(NAME, "4", score=score)
+        promote(NAME, "4", gate=Gate(score=score))
     assert aliases() == {"champion": 3}
 
 

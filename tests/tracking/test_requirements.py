@@ -9,7 +9,7 @@ import pytest
 from sign_models.cli.registry import parse_promote
 from sign_models.errors import ParamsError, UpstreamError
 from sign_models.tracking import promotion
-from sign_models.tracking.promotion import promote
+from sign_models.tracking.promotion import Gate, promote
 from sign_models.tracking.registry import resolve
 from tests.tracking.versions import NAME, aliases
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("four")
 
 def requirements(text: str) -> tuple[promotion.Requirement, ...]:
     names = ("model", "version", "alias", "metric", "force", "reason", "rollback", "data", "scoring", "experiment")
-    return parse_promote(dict.fromkeys((*names, "relative_to"), "") | {"require": text}).require
+    return parse_promote(dict.fromkeys((*names, "relative_to"), "") | {"require": text}).gate.require
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ def test_a_version_that_does_not_keep_what_is_required_is_refused_by_force_too(
 ) -> None:
     if not kept:
         with pytest.raises(UpstreamError, match=r"models:/sign-translator/1.*wanted.*[<>]="):
-            promote(NAME, "1", require=requirements(text), force=force, reason="a test")
+            promote(NAME, "1", gate=Gate(require=requirements(text), force=force), reason="a test")
         assert aliases() == {}
         return
-    said = promote(NAME, "1", require=requirements(text), force=force, reason="a test")
+    said = promote(NAME, "1", gate=Gate(require=requirements(text), force=force), reason="a test")
     assert aliases() == {"champion": 1} and len(said.required) == text.count("=")
     assert json.loads(resolve("champion", "translator").tags["sign.promotion.champion"])["required"]
 
@@ -51,10 +51,16 @@ def test_what_is_required_holds_for_the_scores_that_were_compared() -> None:
     promote(NAME, "1")
     with pytest.raises(UpstreamError, match=r"test/coverage 0.4; wanted coverage >= 0.5"):
         promote(
-            NAME, "4", score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.4}, require=requirements("coverage>=0.5")
+            NAME,
+            "4",
+            gate=Gate(score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.4}, require=requirements("coverage>=0.5")),
         )
     assert aliases() == {"champion": 1}
-    promote(NAME, "4", score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.6}, require=requirements("coverage>=0.5"))
+    promote(
+        NAME,
+        "4",
+        gate=Gate(score=lambda m: {"test/chrf": 60.0, "test/coverage": 0.6}, require=requirements("coverage>=0.5")),
+    )
     assert aliases()["champion"] == 4
 
 
@@ -71,7 +77,7 @@ def test_of_figures_that_are_better_when_lower_the_lower_one_is_promoted(figure:
     promote(NAME, "1")
     values = {1: 0.1, 4: 0.2}
     with pytest.raises(UpstreamError, match=figure):
-        promote(NAME, "4", metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]})
+        promote(NAME, "4", gate=Gate(metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]}))
     values[4] = 0.05
-    promote(NAME, "4", metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]})
+    promote(NAME, "4", gate=Gate(metric=f"test/{figure}", score=lambda m: {f"test/{figure}": values[m.version]}))
     assert aliases()["champion"] == 4
