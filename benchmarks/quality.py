@@ -23,6 +23,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,7 @@ def measured(parser: argparse.ArgumentParser, given: argparse.Namespace) -> list
                     else:
                         assert clips is not None
                         model = of_peer(clips, texts, params, given.scoring, seed, given.peer_steps)
-                    record(run, scored(inputs, texts, variant, count, seed, model, given.scoring, kinds))
+                    record(run, scored(inputs, texts, partial(Row, variant, count, seed), model, given.scoring, kinds))
         if parent is not None:
             parent.log_figure(picture(rows), "label_curve.png")
             parent.log_figure(sizes(rows), "sizes.png")

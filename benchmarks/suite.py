@@ -30,7 +30,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ def align(
     model = trainings.aligned(inputs, texts, params, base, setup.scoring, None)
     model = replace(model, seconds=before | model.seconds)
     others = {o.name: Inputs.from_paths(o, None, None, None) for o in setup.across if o.name != name}
-    return [*trainings.scored(inputs, texts, variant, count, seed, model, setup.scoring, list(setup.kinds), others)]
+    row = partial(Row, variant, count, seed)
+    return [*trainings.scored(inputs, texts, row, model, setup.scoring, list(setup.kinds), others)]
 
 
 def _begin(places: Any, threads: int) -> None:

@@ -195,10 +195,16 @@ def of_peer(
 
 
 def scored(
-    inputs: Inputs, texts: dict[str, str], variant: str, count: int, seed: int,
-    model: Trained, scoring: str, kinds: list[str], others: Mapping[str, Inputs] | None = None,
-) -> Iterator[Row]:  # fmt: skip
-    """texts: of the videos that the training was shown. others: sets by name, whose test clips are asked about too."""
+    inputs: Inputs,
+    texts: dict[str, str],
+    row: Callable[..., Row],
+    model: Trained,
+    scoring: str,
+    kinds: list[str],
+    others: Mapping[str, Inputs] | None = None,
+) -> Iterator[Row]:
+    """texts: of the videos that the training was shown. row: Row, which knows the training and is given the rest.
+    others: sets by name, whose test clips are asked about too."""
     seen = {texts[name] for name in texts if inputs.videos.splits[inputs.videos.index[name]] in ("train", None)}
     asked = [("dev", "", inputs.videos, inputs.texts), ("test", "", inputs.videos, inputs.texts)]
     asked += [("test", kind, degraded(inputs.videos, "test", kind), inputs.texts) for kind in kinds]
@@ -215,7 +221,7 @@ def scored(
         new = [pair for pair in pairs if pair[1] not in seen]
         unseen = score([text for text, _ in new], [reference for _, reference in new], scoring).bleu4 if new else None
         figures = {name: getattr(found, name) for name in FIGURES} | said.reliable
-        yield Row(variant, count, seed, split, kind, figures, unseen, seconds, model.weights, model.dev_loss)
+        yield row(split, kind, figures, unseen, seconds, model.weights, model.dev_loss)
 
 
 def spread(values: list[float]) -> str:

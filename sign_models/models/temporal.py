@@ -32,7 +32,7 @@ class TemporalModel(nn.Module):
         fps: Frames a second of the clips that it is trained on and reads. None: clips are read at their own rate.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as config.json has them, flat: models know no params
         self,
         skeleton: SkeletonModel,
         width: int,

@@ -67,7 +67,7 @@ REQUIRED = (
 )
 
 
-def register(
+def register(  # noqa: PLR0913 - what a version keeps, each by its name
     run: Run,
     stage: str,
     directory: Path,

@@ -29,7 +29,7 @@ MAX_ID = 1024  # characters
 MIN_PERCENT, MAX_PERCENT = 10.0, 255.0  # a score may end at 100 or 255, a depth in metres is below 10
 
 
-def make_sequence(
+def make_sequence(  # noqa: PLR0913 - all that any format states of a clip, each by its name
     id: str,
     keypoints: Any,
     options: ReadOptions,
@@ -62,8 +62,7 @@ def make_sequence(
         split: Name of a split.
         group: Signer or source video.
         nan: Landmarks that were NaN and that the caller has made unseen.
-        beside: What else the file has for the clip. Values of each frame may tell its time: frames that are missing
-            become unseen frames.
+        beside: What else the file has for the clip. Where it tells frames' times, missing ones become unseen frames.
 
     Returns:
         The sequence.
