@@ -25,9 +25,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Output:
-    """What a stage made in a run, or made earlier and would make again.
+    """What a stage made in a run, or had made already.
 
-    model: the version that it registered; None for a stage that registers none. skipped: it was there already.
+    Attributes:
+        stage: The stage.
+        run_id: Of the run that made it.
+        model: The version that it registered. None for a stage that registers none.
+        skipped: Whether it was there already.
     """
 
     stage: Stage
@@ -40,8 +44,10 @@ class Output:
 class Upstream:
     """What a stage builds on, in exact versions.
 
-    models: by role. artifact: ID of the run that wrote the file of an earlier stage, "" where none is known; it may be
-    known and not read. artifact_content: what tells one such file from another; "" where the stage does not read it.
+    Attributes:
+        models: Versions by role.
+        artifact: ID of the run that wrote the file of an earlier stage, read or not. "": none known.
+        artifact_content: Identifies the content of that file. "" where the stage does not read it.
     """
 
     models: Mapping[str, ModelRef] = field(default_factory=dict)
@@ -53,7 +59,10 @@ class Upstream:
 class Context:
     """One command. Nothing in it changes while its stages work.
 
-    nested: whether its stages' runs are children of the run that is open.
+    Attributes:
+        options: Of the command.
+        stages: Those that it runs, in order.
+        nested: Whether their runs are children of the run that is open.
     """
 
     options: Options

@@ -20,7 +20,15 @@ SCORES = ("test/chrf", "test/bleu4", "dev/chrf", "dev/bleu4")
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """model: as the registry resolves it. strict_extractor: refuse clips where training's extractor was another."""
+    """Options of the command `demo`.
+
+    Attributes:
+        model: Version of the translator, as the registry resolves it.
+        host: Address to listen on.
+        port: Port to listen on.
+        strict_extractor: Refuse clips of another extractor than training's.
+        experiment: Name of the MLflow experiment. "": the default.
+    """
 
     model: str
     host: str

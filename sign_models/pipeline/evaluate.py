@@ -36,12 +36,15 @@ RELIABLE = ("coverage", "precision_accepted", "aurc", "ece", "false_accepts", "g
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Either models or files.
+    """Options of the command `evaluate`: either models or files.
 
-    models       as resolve takes them, for versions of sign-translator; of sign-alignment by name.
-    inputs       the videos to translate and their texts.
-    params       splits, scoring, beams, length_penalty, batch_size.
-    hypotheses   files of one sentence a line, a system each; references: the same, what should stand there.
+    Attributes:
+        models: Versions of sign-translator, as the registry resolves them; of sign-alignment with that name.
+        inputs: Videos to translate and their references.
+        params: Splits, scoring, beams, length_penalty, batch_size.
+        hypotheses: Files of one sentence a line, one file a system.
+        references: File of one reference a line, in the same order.
+        experiment: Name of the MLflow experiment. "": the default.
     """
 
     models: tuple[str, ...]
@@ -54,11 +57,14 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class Part:
-    """One split, or the files' sentences.
+    """One split, or the sentences of the files.
 
     Attributes:
-        texts: What each system said, in the order of references and ids.
-        reliability: Of each system; files tell no confidence.
+        split: Its name.
+        ids: Of the videos, or numbers of the lines.
+        references: In the order of `ids`.
+        texts: Hypotheses by system, in the order of `ids`.
+        reliability: By system. Empty for files, which have no confidence.
     """
 
     split: str
@@ -72,8 +78,12 @@ class Part:
 class Row:
     """A system's figures on a part.
 
-    figures: Scores.metrics(), Reliability.metrics(), and of the bootstrap, as `bleu4_low`, `bleu4_high`, `bleu4_p`, the
-    95 % interval and how often chance alone would part it as far from the first system.
+    Attributes:
+        split: Of the part.
+        system: Name of the system.
+        scores: Of its texts.
+        figures: Scores.metrics(), Reliability.metrics(), and of the paired bootstrap the bounds of the 95 % interval
+            and the p-value against the first system, as `bleu4_low`, `bleu4_high`, `bleu4_p`.
     """
 
     split: str

@@ -14,7 +14,16 @@ from sign_models.tracking.runs import stage_run
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """As import_corpus; experiment: MLflow's, "" for the default."""
+    """Options of the command `import`.
+
+    Attributes:
+        source: File or folder of keypoints.
+        out: Folder of the store.
+        rules: What becomes of the clips.
+        reading: What the files do not state.
+        workers: Processes that read. None: as many as help.
+        experiment: Name of the MLflow experiment. "": the default.
+    """
 
     source: Path
     out: Path

@@ -17,22 +17,26 @@ DEFAULT_ALIAS = "candidate"  # every successful training moves it
 
 @dataclass(frozen=True)
 class Options:
-    """One command's wishes.
+    """Options of one command.
 
-    params            of every stage; a command of one stage reads its own part.
-    data              folder with the three input files; None, with the three below None too: the embedded corpus.
-    keypoints, videos, texts: one input file each; wins over the file of that name in `data`.
-    stage             the only stage a pipeline runs; None: all.
-    skip_trained      leave out a stage where the registry holds what it would give again.
-    inference         run `represent` and `generate` too.
-    force             stages that run although skip_trained would leave them out; may hold "all".
-    upstream          role -> what to build on. A model by alias, version, run ID or MLflow URI, the candidate where not
-                      given; a file by the ID of its run, the newest that fits where not given.
-    experiment        MLflow experiment's name; "": the one of `mlflow run`, or the default.
-    preset, config_override: as asked, for the record; `params` already holds what they say.
-    processes         that train together; what torchrun has started is one of them, whatever this says.
-    candidate         move the alias `candidate` to the versions that are registered.
-    license           of the data and so of the models, for their cards; "": unknown.
+    Attributes:
+        params: Parameters of every stage. A command of one stage reads its own section.
+        data: Folder with the three input files. None, and the three below None too: the embedded corpus.
+        keypoints: Clips of the skeleton stage, instead of those in `data`.
+        videos: Videos, instead of those in `data`.
+        texts: Texts, instead of those in `data`.
+        stage: The only stage that a pipeline runs. None: all.
+        skip_trained: Skip a stage whose result is in the registry already.
+        inference: Run `represent` and `generate` too.
+        force: Stages that run although skip_trained would skip them. May hold "all".
+        upstream: What to build on, by role. A model: alias, version, run ID or MLflow URI; by default the candidate.
+            A file: ID of the run that wrote it; by default the newest that fits.
+        experiment: Name of the MLflow experiment. "": the one of `mlflow run`, or the default.
+        preset: As asked, for the record: `params` holds its values.
+        config_override: As asked, for the record: `params` holds its values.
+        processes: Processes that train together. Under torchrun, torchrun's count.
+        candidate: Move the alias `candidate` to the versions that are registered.
+        license: License of the data and so of the models, for their cards. "": unknown.
     """
 
     params: PipelineParams

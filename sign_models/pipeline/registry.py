@@ -27,10 +27,18 @@ FIGURES = [*(name for name, kind in Scores.__annotations__.items() if kind == "f
 
 @dataclass(frozen=True)
 class PromoteOptions:
-    """As promotion.promote and promotion.rollback take them; back: the latter.
+    """Options of the command `promote`.
 
-    inputs: to score both versions on where their own data differ; None: the embedded ones, for a version made on them.
-    params: how texts are scored then.
+    Attributes:
+        model: Name of the registered model or its stage.
+        version: To promote, as the registry resolves it.
+        alias: To move.
+        gate: What the version must pass.
+        reason: Recorded.
+        back: Whether to roll back instead of promoting.
+        inputs: Data to score both versions on where theirs differ. None: the embedded corpus, if trained on it.
+        params: How texts are scored on that data.
+        experiment: Name of the MLflow experiment. "": the default.
     """
 
     model: str
@@ -119,7 +127,12 @@ def _told(said: promotion.Promotion, run_id: str) -> str:
 
 @dataclass(frozen=True)
 class LineageOptions:
-    """model: as lineage.trace takes it."""
+    """Options of the command `lineage`.
+
+    Attributes:
+        model: Version, as lineage.trace takes it.
+        experiment: Name of the MLflow experiment. "": the default.
+    """
 
     model: str
     experiment: str
@@ -149,7 +162,12 @@ def run_lineage(options: LineageOptions) -> None:
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """yes: delete what is found, and not only list it."""
+    """Options of the command `prune`.
+
+    Attributes:
+        yes: Delete what is found instead of listing it.
+        experiment: Name of the MLflow experiment. "": the default.
+    """
 
     yes: bool
     experiment: str

@@ -148,7 +148,14 @@ def _single(stage: Stage, options: Options) -> list[Output]:
 
 @dataclass(frozen=True)
 class Request:
-    """A training, as the processes beside the one with the run must know it. stage: its name."""
+    """What worker ranks must know of a training.
+
+    Attributes:
+        stage: Name of the stage.
+        upstream: What it builds on.
+        run_id: Of the run, which rank 0 has open.
+        resumed: Whether the run goes on from a checkpoint.
+    """
 
     stage: str
     upstream: Upstream
@@ -157,10 +164,7 @@ class Request:
 
 
 def _lead(command: Callable[[Options], list[Output]], options: Options) -> list[Output]:
-    """Run `command`; where torchrun has started several processes, in the first of them.
-
-    The others train the models with it that it trains, and leave the rest to it.
-    """
+    """Run `command`, under torchrun on rank 0 only. The other ranks take part in its trainings."""
     set_eager(options.params.execution.eager)
     if not options.skip_trained:
         prepare(options.data, options.keypoints, options.videos)  # while MLflow is imported

@@ -40,10 +40,13 @@ BATCH_FRAMES = 512  # padded frames a clip that batch_size is meant for: longer 
 class Generated:
     """Texts and scores.
 
-    rows: one a video, {"id", "split", "text", "score", "reference", "windows", "tempo"}. scores, reliability: by split.
-    windows: what was translated at once, {"frames": [begin, end], "start", "end", "text", "score"}; start and end in
-    seconds, None where the video's frame rate is unknown. Where the model has a calibrated confidence, or texts are to
-    be rejected, rows and windows also have {"confidence", "unsure"}; their text is what it is without.
+    Attributes:
+        rows: One a video, {"id", "split", "text", "score", "reference", "windows", "tempo"}. Windows are what was
+            translated at once, {"frames": [begin, end], "start", "end", "text", "score"}; start and end in seconds,
+            None where the video's frame rate is unknown. Where the model has a calibrated confidence, or texts are to
+            be rejected, rows and windows also have {"confidence", "unsure"}; their text stays.
+        scores: By split.
+        reliability: By split.
     """
 
     rows: list[dict[str, Any]]

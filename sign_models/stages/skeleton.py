@@ -31,9 +31,13 @@ EVALUATION_FRAMES = 16_384  # padded frames a validation batch; a longer clip's 
 
 @dataclass
 class Trained:
-    """A stage's outcome: the model on the CPU, how training went, number of weights.
+    """The outcome of a training.
 
-    facts: what a reader of the run should know of its data, by name; e.g. which videos were left out.
+    Attributes:
+        model: On the CPU, with the best weights.
+        progress: Scores and steps.
+        parameters: Number of weights.
+        facts: Notes on the data for the run, by name, e.g. which videos were left out.
     """
 
     model: nn.Module
