@@ -51,6 +51,7 @@ hypothesis.settings.load_profile("repeatable")
 
 
 warm.leave_writing_to_the_system()
+warm.keep_answers()
 
 # Python leaves byte code beside what it imports, in models too: for users it does, whatever it does where tests run
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -166,6 +167,7 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     path = tmp_path_factory.mktemp("fresh") / "mlflow.db"
     store.make_database(f"sqlite:///{path}", str(path.with_name("mlruns")))
+    warm.keep_schema_revision()
     return path
 
 
@@ -193,6 +195,16 @@ def built(
         patch.setattr("matplotlib.figure.Figure.savefig", paint)
         assert exit_code("pipeline", "--data", tiny_data, "--config-override", tiny_data / "tiny.yaml") == 0
     return folder
+
+
+@pytest.fixture
+def finished(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The finished pipeline's own store, for tests that only look: opening a copy takes longer than most of them."""
+    database = built / "mlflow.db"
+    before = database.stat().st_mtime_ns
+    use_store(built, monkeypatch)
+    yield
+    assert database.stat().st_mtime_ns == before, "it is to be read only"
 
 
 @pytest.fixture

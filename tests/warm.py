@@ -13,6 +13,7 @@ import atexit
 import fcntl
 import gc
 import importlib
+import importlib.metadata
 import json
 import os
 import runpy
@@ -26,7 +27,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
@@ -54,6 +55,7 @@ LARGEST_REQUEST = 2**17  # bytes
 PIPE_SIZE = 2**20  # bytes
 
 
+@cache  # conftest is imported twice
 def leave_writing_to_the_system() -> None:
     """Databases of this process and of those forked from it are not waited for until they are on the disk.
 
@@ -66,6 +68,38 @@ def leave_writing_to_the_system() -> None:
     def unsynchronised(connection: Any, _: object) -> None:
         with suppress(sqlite3.DatabaseError):  # of a damaged file, which MLflow is to find for itself
             connection.execute("PRAGMA synchronous = OFF")
+
+
+@cache
+def keep_answers() -> None:
+    """What this process asks again for each database and each model is found out once.
+
+    Each test has a database, and MLflow asks all of them the same: SQLAlchemy compiles its statements once. Which
+    versions are installed is read from files, once. Together they are a third of a registration's time.
+    """
+    import importlib_metadata
+    from sqlalchemy import Engine, create_engine
+
+    for module in (importlib.metadata, importlib_metadata):
+        module.version = cache(module.version)
+    common = create_engine("sqlite://", query_cache_size=10_000)
+    common.connect().close()  # it asks sqlite what it can
+    make = Engine.__init__
+
+    @wraps(make)  # SQLAlchemy reads which arguments there are
+    def share(self: Engine, pool: Any, dialect: Any, *more: Any, **named: Any) -> None:
+        make(self, pool, dialect, *more, **named)
+        if type(dialect) is type(common.dialect):
+            self.dialect, self._compiled_cache = common.dialect, common._compiled_cache
+
+    Engine.__init__ = share  # type: ignore[method-assign]
+
+
+@cache
+def keep_schema_revision() -> None:
+    """MLflow reads all of its migrations for each database that is opened, to find the last one."""
+    utils = importlib.import_module("mlflow.store.db.utils")
+    utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
 
 
 class Server:
@@ -244,6 +278,10 @@ def main() -> None:
     # which package each module is of: a process that registers a model looks it up once, a third of its time
     importlib.import_module("mlflow.utils.requirements_utils")._init_modules_to_packages_map()
     leave_writing_to_the_system()
+    keep_answers()
+    keep_schema_revision()
+    importlib.import_module("mlflow.store.db.utils")._get_latest_schema_revision()
+    importlib.import_module("sqlalchemy.orm").configure_mappers()
     assert threading.active_count() == 1, "a fork keeps one thread of several"
     assert not {name.partition(".")[0] for name in sys.modules} & {"sign_models", "entrypoints", "benchmarks"}
     gc.freeze()
