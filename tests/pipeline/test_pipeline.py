@@ -27,7 +27,7 @@ INPUTS = {
 }  # fmt: skip
 client = mlflow.MlflowClient
 
-pytestmark = pytest.mark.usefixtures("pipeline")
+pytestmark = pytest.mark.usefixtures("finished")
 
 
 def runs(stage: str) -> list[Run]:

@@ -28,7 +28,7 @@ EVERY = ("pipeline", *STAGES)
 REGISTERING = [stage.made_role for stage in STAGES.values() if stage.registers]
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("stage", EVERY)
 def test_a_run_is_named_described_and_free_of_long_tags(stage: str) -> None:
     run = run_of(stage)
@@ -46,7 +46,7 @@ def test_a_run_is_named_described_and_free_of_long_tags(stage: str) -> None:
     assert any(path.startswith("logs/") for path in artifacts(run))
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("stage", EVERY)
 def test_metrics_are_in_groups_and_none_is_there_twice(stage: str) -> None:
     names = set(run_of(stage).data.metrics)
@@ -55,14 +55,14 @@ def test_metrics_are_in_groups_and_none_is_there_twice(stage: str) -> None:
         assert {name.split("/")[0] for name in names} == {"train", "validation"}
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 def test_the_experiment_opens_among_trained_models_and_says_what_it_holds() -> None:
     tags = client().get_experiment("0").tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
     assert all(stage in tags[NOTE] for stage in STAGES)
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("role", REGISTERING)
 def test_a_model_is_shown_as_registered_with_its_card(role: str) -> None:
     found, stage = resolve("1", role), by_role()[role]
@@ -102,7 +102,7 @@ def test_a_licence_that_no_card_can_hold_is_refused(pipeline: Command, license: 
     assert done.code == 2 and "license" in done.err and "cc-by-4.0" in done.err
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 def test_the_parent_has_the_params_scores_and_links_of_all(tiny_data: Path) -> None:
     parent, params = run_of("pipeline"), load.resolve(None, "", tiny_data / "tiny.yaml")
     wanted: dict[str, str] = {}
@@ -134,7 +134,7 @@ def told(capfd: pytest.CaptureFixture, report: Report | None, preset: str = "") 
     return capfd.readouterr().out
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 def test_the_summary_says_time_place_and_the_best_score_first(capfd: pytest.CaptureFixture) -> None:
     out = told(capfd, Report({"test": FIGURES, "dev": FIGURES}, [], "cased", frozenset({"dev"})))
     assert "took   2 min 58 s" in out
@@ -145,7 +145,7 @@ def test_the_summary_says_time_place_and_the_best_score_first(capfd: pytest.Capt
     assert "bleu4 n/a" in dev and "chrf 12.3" in dev
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize(
     ("preset", "warned"), [("quick", True), ("embedded,quick", True), ("tiny", False), ("", False)]
 )

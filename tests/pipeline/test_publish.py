@@ -268,7 +268,7 @@ def test_a_name_of_the_hub_is_told_from_a_folder(tmp_path: Path) -> None:
             parse({**names, "repo": typed})
 
 
-@pytest.mark.usefixtures("pipeline")
+@pytest.mark.usefixtures("finished")
 @pytest.mark.parametrize("spec", ["champion", "sign-translator@champion", "models:/sign-translator@champion"])
 def test_before_any_promotion_the_message_says_to_promote(spec: str) -> None:
     with pytest.raises(
