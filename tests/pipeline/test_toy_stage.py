@@ -99,7 +99,13 @@ IN_PROCESSES = """
 from dataclasses import replace
 from sign_models.cli import commands
 from sign_models.stages.declaration import STAGES
-from tests.pipeline.toy import TOY, run
+from tests import tiny
+from tests.pipeline.toy import TOY
+
+def run(work):
+    from sign_models.stages.skeleton import train
+    return train(tiny.params().skeleton, work.inputs["keypoints"], work.logger).result()
+
 STAGES["toy"] = replace(TOY, run="somebodys_stage:run", trains=True)
 main = commands.stage_command("toy")
 if __name__ == "__main__":
@@ -110,15 +116,18 @@ if __name__ == "__main__":
 def test_it_trains_in_several_processes(
     toy: Any, pipeline: Command, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They know it by its name."""
+    """They know it by its name. One of them has the run, and says what is to be said, once."""
     (tmp_path / "somebodys_stage.py").write_text(IN_PROCESSES)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]]))
     line = [sys.executable, "-m", "somebodys_stage", "--data", str(tiny_data), "--processes", "2"]
     done = warm.run(line)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("step 6/6") == done.stderr.count("registered") == 1
     [run] = runs("toy")
     assert (run.info.status, run.data.tags["sign.processes"]) == ("FINISHED", "2")
-    assert "models:/sign-toy/1" in done.stdout
+    points = client().get_metric_history(run.info.run_id, "train/loss")
+    assert [point.step for point in points] == [1, 3, 5]
+    assert len(client().search_model_versions("name = 'sign-toy'")) == 1 and "models:/sign-toy/1" in done.stdout
 
 
 def test_its_help_and_refusals_are_those_of_a_stage(toy: Any, pipeline: Command, capfd: pytest.CaptureFixture) -> None:
