@@ -12,6 +12,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tests import warm
+
 AUTH = """[mlflow]
 default_permission = READ
 database_uri = sqlite:///basic_auth.db
@@ -41,7 +43,7 @@ class Server:
             (self.folder / "auth.ini").write_text(AUTH)
             env["MLFLOW_AUTH_CONFIG_PATH"] = str(self.folder / "auth.ini")
             env |= {"MLFLOW_AUTH_ADMIN_PASSWORD": self.password, "MLFLOW_FLASK_SERVER_SECRET_KEY": "of a test"}
-        self.process = subprocess.Popen(
+        self.process = warm.Popen(
             [*command, *store, *artifacts],
             env=env,
             cwd=self.folder,
