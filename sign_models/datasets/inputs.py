@@ -76,7 +76,9 @@ class Inputs:
         return cls(keypoints, videos, texts)
 
     def with_clips(self, keypoints: Corpus, videos: Corpus, texts: dict[str, str]) -> Inputs:
-        """The same inputs with other clips in their place, such as a part of their own. digest() stays that of the files.
+        """The same inputs with other clips in their place, such as a part of their own.
+
+        digest() stays that of the files.
 
         Args:
             keypoints: Clips of the skeleton stage.
