@@ -117,7 +117,16 @@ def test_mlflow_run_from_another_folder_trains_and_registers_there(
     away.mkdir()
     copy_store(fresh_store, away)
     shutil.copytree(tiny_data, tmp_path / "data")
-    given = ["-P", "data=../data", "-P", "config_override=../data/tiny.yaml", "-P", "steps=2"]
+    given = [
+        "-P",
+        "data=../data",
+        "-P",
+        "config_override=../data/tiny.yaml",
+        "-P",
+        "steps=2",
+        "-P",
+        "license=it's; $(touch x)",
+    ]
     done = warm.run([sys.executable, "-m", "mlflow", "run", str(ROOT), "-e", "skeleton", *given], cwd=away)
     assert done.returncode == 0, done.stderr
     assert "skeleton: registered models:/sign-skeleton/1" in done.stderr
@@ -128,6 +137,7 @@ def test_mlflow_run_from_another_folder_trains_and_registers_there(
     assert run.data.params["skeleton.training.steps"] == "2"
     version = client.get_model_version_by_alias("sign-skeleton", "candidate")
     assert (version.run_id, version.status) == (run.info.run_id, "READY")
+    assert "| license | it's; $(touch x)" in version.description  # which no shell has read
     assert {path.name for path in away.iterdir()} <= {"mlflow.db", "mlflow.db.lock", "mlruns", "mlartifacts"}
     assert list(away.glob("ml*s/**/model.safetensors"))
 

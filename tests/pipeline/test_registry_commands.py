@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -15,10 +14,11 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.entities import Run
+from mlflow.projects.utils import load_project
 
 from sign_models.stages.generate import generate
 from sign_models.tracking.registry import aliases_of, resolve, versions_of
-from tests import tiny, warm
+from tests import tiny
 from tests.conftest import Command, exit_code, use_store
 from tests.evaluation.test_evaluation import CHINESE, ENGLISH, GERMAN
 
@@ -356,18 +356,20 @@ def test_pruning_lists_then_deletes_and_the_champion_goes_on(tool: Tool, tiny_da
 # mlflow run ----------------------------------------------------------------------------------------------------------
 
 
-def test_through_mlflow_run(tool: Tool, tiny_data: Path, root: Path) -> None:
-    """With a path that counts from the caller's folder, and a reason that no shell may read."""
+def test_through_what_mlflow_run_types(tool: Tool, tiny_data: Path, root: Path) -> None:
+    """With a path that counts from the caller's folder, and a reason that no shell may read.
+
+    `mlflow run` itself starts a training in tests/test_mlflow_run.py.
+    """
     client().set_registered_model_alias("sign-translator", "champion", "1")
     shutil.copytree(tiny_data, "my_data")
-    given = ("version=3", "data=my_data", "reason=it's; $(touch x)")
-    line = [sys.executable, "-m", "mlflow", "run", str(root), "-e", "promote", "--env-manager", "local"]
-    done = warm.run(
-        [*line, *(word for text in given for word in ("-P", text))],
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert "champion is version 3 (was 1)" in done.stdout and not Path("x").exists()
+    given = {"version": "3", "data": "my_data", "reason": "it's; $(touch x)"}
+    typed = load_project(str(root)).get_entry_point("promote").compute_command(given, ".")
+    shown = "python() { printf '%s\\0' \"$@\"; }; " + typed.removeprefix("exec ")
+    started = subprocess.run(["bash", "-c", shown], capture_output=True, text=True, check=True).stdout.split("\0")
+    assert started[:2] == ["-m", "entrypoints.promote"]
+    done = tool("promote", *started[2:-1])
+    assert done.code == 0 and "champion is version 3 (was 1)" in done.out and not Path("x").exists()
     run = run_of("promote")
     assert run.info.status == "FINISHED" and fetched(run, "promotion.json")["reason"] == "it's; $(touch x)"
-    assert run.data.params["version"] == "3" and aliases() == {"champion": 3, "previous": 1}
+    assert aliases() == {"champion": 3, "previous": 1}
