@@ -80,7 +80,8 @@ def keep_answers() -> None:
     import importlib_metadata
     from sqlalchemy import Engine, create_engine
 
-    for module in (importlib.metadata, importlib_metadata):
+    modules: tuple[Any, ...] = (importlib.metadata, importlib_metadata)
+    for module in modules:
         module.version = cache(module.version)
     common = create_engine("sqlite://", query_cache_size=10_000)
     common.connect().close()  # it asks sqlite what it can
@@ -98,7 +99,7 @@ def keep_answers() -> None:
 @cache
 def keep_schema_revision() -> None:
     """MLflow reads all of its migrations for each database that is opened, to find the last one."""
-    utils = importlib.import_module("mlflow.store.db.utils")
+    utils: Any = importlib.import_module("mlflow.store.db.utils")
     utils._get_latest_schema_revision = cache(utils._get_latest_schema_revision)
 
 
