@@ -192,12 +192,6 @@ def _follow(context: Context, process_group: ProcessGroup) -> None:
             stage.function()(work)
 
 
-def _send(request: Request) -> None:
-    from sign_models.training.distributed import current_group
-
-    current_group().send_object(request)
-
-
 # One stage ------------------------------------------------------------------------------------------------------------
 
 
@@ -227,8 +221,9 @@ def run_stage(stage: Stage, context: Context, made: Mapping[str, Output], done: 
         if stage.trains and launched():
             from sign_models.training.distributed import current_group
 
-            run.set_tags({"sign.processes": current_group().world_size})
-            _send(Request(stage.name, upstream, run.id, run.resumed))
+            process_group = current_group()
+            run.set_tags({"sign.processes": process_group.world_size})
+            process_group.send_object(Request(stage.name, upstream, run.id, run.resumed))
         with _work(stage, context, upstream, RunLogger(run)) as work:
             result = stage.function()(work)
             _log(run, result, work.folder)
