@@ -208,7 +208,7 @@ def _scores(model: LoggedModel | None, run: Run | None) -> dict[str, float]:
 
 
 def _shown_params(params: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in sorted(params.items()) if SHOWN_PARAMS.search(k)}
+    return {k: v for k, v in sorted(params.items()) if v and SHOWN_PARAMS.search(k)}
 
 
 def as_text(node: Node) -> str:
@@ -240,8 +240,7 @@ def _facts(node: Node) -> Iterator[str]:
     if node.uri:
         yield f"{node.uri}{asked}"
     if node.digest:
-        profile = ", ".join(f"{v} {k}" for k, v in node.profile.items())
-        yield f"sha256 {node.digest[:16]}{'  ' + profile if profile else ''}"
+        yield f"sha256 {node.digest[:16]}  {_profile(node)}".rstrip()
     if node.run_id:
         changed = {"true": " with changes", "unknown": ", perhaps with changes"}.get(node.dirty, "")
         yield f"run {node.run_id}" + (f"  commit {node.commit[:10]}{changed}" if node.commit else "")
@@ -303,10 +302,14 @@ def _box(texts: list[str], x: int, y: int, colour: str) -> list[str]:
     return [f'<rect {place} rx="6" fill="white" stroke="{colour}"/>', *written]
 
 
+def _profile(node: Node) -> str:
+    """What an input holds: counts with what is counted, and texts (who extracted it) as they are."""
+    return ", ".join(f"{v} {k.replace('_', ' ')}" if isinstance(v, int) else str(v) for k, v in node.profile.items())
+
+
 def _short(node: Node) -> list[str]:
-    profile = ", ".join(f"{v} {k}" for k, v in node.profile.items())
     scores = [f"{name} {value:.4g}" for name, value in sorted(node.scores.items())][:3]
     digest = node.digest and f"sha256 {node.digest[:12]}"
     run = node.run_id and f"run {node.run_id[:12]}"
     missing = node.missing and f"MISSING: {', '.join(node.missing)}"
-    return [line[:36] for line in (node.title, run, digest, profile, *scores, missing) if line]
+    return [line[:36] for line in (node.title, run, digest, _profile(node), *scores, missing) if line]

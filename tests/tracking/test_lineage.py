@@ -81,6 +81,13 @@ def test_the_text_holds_all_that_was_found(made: dict[str, ModelRef]) -> None:
     assert "score 90" in text and "12 clips" in text and "MISSING" not in text
 
 
+def test_an_input_is_described_in_words() -> None:
+    profile = {"clips": 12, "frames": 480, "extractors": "files that name no extractor", "without_text": 0}
+    data = Node("data", "videos", digest="a" * 64, profile=profile)
+    assert as_text(data).splitlines()[-1].endswith("12 clips, 480 frames, files that name no extractor, 0 without text")
+    assert "no extractor extractors" not in picture(data)
+
+
 def test_it_is_json(made: dict[str, ModelRef]) -> None:
     found = trace("sign-translator")
     assert json.loads(json.dumps(asdict(found)))["upstream"][0]["kind"] == "alignment"
