@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from sign_models.tracking.registration import CANDIDATE, move_candidate
 from sign_models.tracking.registry import resolve
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.store import client
-from sign_models.tracking.studies import open_study
+from sign_models.tracking.studies import open_study, translate_spark_errors
 
 if TYPE_CHECKING:
     import optuna
@@ -106,7 +107,9 @@ def run_sweep(options: SweepOptions) -> None:
             objective = Training(o.stage, o.space, o.arguments, run.experiment_id)
             interruption.prolong(GRACE_S)
             more: dict[str, Any] = {} if o.spark else {"callbacks": [_stop_if_asked]}
-            study.optimize(objective, n_trials=o.trials - done, n_jobs=o.workers, catch=(TrialFailed,), **more)
+            remedy = "see the runs of the trials and Spark's log; executors need this package and the tracking store"
+            with translate_spark_errors("executors that train", remedy) if o.spark else nullcontext():
+                study.optimize(objective, n_trials=o.trials - done, n_jobs=o.workers, catch=(TrialFailed,), **more)
             interruption.check()
             _close_dead_trials(study, run.experiment_id)
         client().set_terminated(str(study._study_id))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sign_models.errors import ResourceError
+from sign_models.errors import ResourceError, SignError
 from sign_models.tracking.database import absolute_uri
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def open_study(
         The study.
 
     Raises:
-        ResourceError: Spark's Python package is missing.
+        ResourceError: Spark's Python package is missing, or no session can be started.
     """
     import mlflow
     import optuna
@@ -57,16 +59,40 @@ def _started_spark() -> Any:
     """Start or find the Spark session that MLflow's study takes -> the study's class."""
     try:
         from mlflow.pyspark.optuna.study import MlflowSparkStudy
-        from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise ResourceError(
             "pyspark is not installed", place="spark", wanted="Spark's Python package", remedy="pip install pyspark"
         ) from error
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else executors take the python3 of their PATH
-    try:
+    with translate_spark_errors(
+        "a Spark session", "install Java (17 or newer), and check Spark's settings and its master"
+    ):
         SparkSession.builder.appName("sign-models sweep").getOrCreate()
-    except PySparkException as error:
-        remedy = "install Java (17 or newer), and check Spark's settings"
-        raise ResourceError(str(error)[:160], place="spark", wanted="a Spark session", remedy=remedy) from error
     return MlflowSparkStudy
+
+
+@contextmanager
+def translate_spark_errors(wanted: str, remedy: str) -> Iterator[None]:
+    """Raise what Spark raises as one of our errors.
+
+    Args:
+        wanted: What is asked of it.
+        remedy: What to do where it fails.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ResourceError: It fails: with an error of its own, of Java's or of MLflow's study. Java's stack is left out.
+    """
+    try:
+        yield
+    except SignError:
+        raise
+    except Exception as error:
+        lines = [
+            line.strip(" :") for line in str(error).splitlines() if line.strip(" :") and not line.startswith("\tat ")
+        ]
+        said = " ".join(dict.fromkeys([*lines[:2], *lines[-1:]])) or type(error).__name__
+        raise ResourceError(said[:400], place="spark", wanted=wanted, remedy=remedy) from error

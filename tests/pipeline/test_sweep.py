@@ -20,7 +20,7 @@ from entrypoints.sweep import main
 from sign_models.cli import values
 from sign_models.cli.commands import stage_command
 from sign_models.cli.sweep import parse
-from sign_models.errors import ParamsError
+from sign_models.errors import ParamsError, ResourceError
 from sign_models.params.space import Choice, Range, Space, read_space
 from tests import warm
 from tests.conftest import copy_store
@@ -100,13 +100,45 @@ def test_a_spark_session_is_started_where_none_is(monkeypatch: pytest.MonkeyPatc
 
     for name, holds in {
         "pyspark": {},
-        "pyspark.errors": {"PySparkException": type("PySparkException", (Exception,), {})},
         "pyspark.sql": {"SparkSession": SimpleNamespace(builder=Builder())},
         "mlflow.pyspark.optuna.study": {"MlflowSparkStudy": study},
     }.items():
         monkeypatch.setitem(sys.modules, name, SimpleNamespace(**holds))
     monkeypatch.setattr("mlflow.optuna.storage.MlflowStorage", lambda experiment_id: None)
     assert open_study("a", "0", None, None, spark=True) == "a"
+
+
+class JavaError(Exception):
+    """As py4j raises it where no master answers, which is none of Spark's own errors."""
+
+    def __str__(self) -> str:
+        return (
+            "An error occurred while calling None.org.apache.spark.sql.classic.SparkSession.\n"
+            ": java.lang.IllegalStateException: Cannot call methods on a stopped SparkContext.\n\n"
+            "\tat org.apache.spark.SparkContext.assertNotStopped(SparkContext.scala:128)\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("raised", "found"),
+    [
+        (JavaError(), "a stopped SparkContext"),
+        (
+            RuntimeError("Optimization failed.\nTraceback\n  x\nModuleNotFoundError: no 'sign_models'"),
+            "no 'sign_models'",
+        ),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_what_spark_raises_is_one_line(raised: Exception, found: str) -> None:
+    from sign_models.tracking.studies import translate_spark_errors
+
+    with (
+        pytest.raises(ResourceError, match=f"spark: .*{found}.*; wanted a session; start one") as told,
+        translate_spark_errors("a session", "start one"),
+    ):
+        raise raised
+    assert "\n" not in str(told.value) and "scala:" not in str(told.value)
 
 
 @contextmanager
