@@ -103,10 +103,9 @@ def reachable(module: str) -> set[str]:
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name in found or (name != module and _file(name) is None):
-            continue
-        found.add(name)
-        waiting += [name.rpartition(".")[0], *_read(name).imports]
+        if name not in found:
+            found.add(name)
+            waiting += _read(name).modules
     return found
 
 
@@ -133,10 +132,12 @@ class Read(NamedTuple):
     Attributes:
         tree: Syntax tree, as text.
         imports: Names that it imports.
+        modules: Modules of this package among them, and its own package.
     """
 
     tree: str
     imports: tuple[str, ...]
+    modules: tuple[str, ...]
 
 
 @cache  # the stages of a pipeline share most of their files
@@ -147,7 +148,9 @@ def _read(module: str) -> Read:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             if ast.get_docstring(node, clean=False) is not None:
                 del node.body[0]
-    return Read(ast.dump(tree), _imports(module, tree))
+    imports = _imports(module, tree)
+    modules = tuple(name for name in (module.rpartition(".")[0], *imports) if _file(name))
+    return Read(ast.dump(tree), imports, modules)
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
