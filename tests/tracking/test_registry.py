@@ -235,8 +235,8 @@ def test_a_kill_while_registering_moves_no_alias(train: Callable[..., ModelRef])
 def test_requirements_hold_whatever_the_served_code_imports() -> None:
     reached = reachable("sign_models.serving.served_model")
     roots = {name.partition(".")[0] for module in reached for name in _read(module).imports}
-    # pyarrow and triton come with mlflow and torch; h5py is for files that no request brings
-    known = {"sign_models", *sys.stdlib_module_names, "pyarrow", "triton", "h5py"}
+    # pyarrow, triton and huggingface_hub come with mlflow, torch and transformers; h5py is for files that no request brings
+    known = {"sign_models", *sys.stdlib_module_names, "pyarrow", "triton", "huggingface_hub", "h5py"}
     packages = metadata.packages_distributions()
     needed = {packages[root][0].lower().replace("_", "-") for root in roots - known}
     assert needed <= {line.partition("==")[0].lower() for line in requirements()} | {"mlflow-skinny", "mlflow-tracing"}
