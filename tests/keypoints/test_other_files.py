@@ -134,7 +134,7 @@ def test_mmpose_frames_without_people_are_unseen(tmp_path: Path) -> None:
         ({"keypoints": [[1, 2]] * 74, "keypoint_scores": [1] * 74}, "people of 74, 133 landmarks"),
         ({"keypoints": [[1, 2]] * 133, "keypoint_scores": [1] * 4}, r"scores of shape \(4,\)"),
         ({"keypoints": [[1]] * 133, "keypoint_scores": [1] * 133}, r"keypoints of shape \(133, 1\)"),
-        ({"keypoints": 7}, "frame 1: an instance without keypoints"),
+        ({"keypoints": 7}, r"frame 1: keypoints of shape \(\) without scores"),
         ([], "an instance without keypoints"),
     ],
 )
