@@ -220,11 +220,7 @@ def shape_of(columns: list[str], place: str, given: str | None = None) -> TableS
         layout = name_of(names)
         cells = {(names.index(found[1]), found[2]): found[0] for found in named}
     else:
-        if known_columns.first_of(columns, known_columns.ID) and known_columns.first_of(columns, known_columns.TEXT):
-            told = f"is a table of labels: {', '.join(columns[:8])}"
-            raise DataError(told, place=place, wanted="labels as text", remedy="save it as CSV in UTF-8")
-        wanted = "frame, type, landmark_index, x, y; x_face_0, ...; x1, y1, ...; or body.nose_x, ..."
-        raise DataError(f"columns {', '.join(columns[:8])}", place=place, wanted=wanted, remedy="rename the columns")
+        raise _unknown(columns, place)
     places = sorted(k for k, axis in cells if axis == "x" and (k, "y") in cells)
     lone = next((name for (k, axis), name in cells.items() if (axis in "xy") and k not in set(places)), None)
     if lone is not None:
@@ -240,6 +236,16 @@ def shape_of(columns: list[str], place: str, given: str | None = None) -> TableS
     numbered = {cell.place for name, cell in wide.items() if cell.part == "pose" and re.search(r"\d", name)}
     pose = max(numbered, default=-1) + 1
     return TableShape(layout or layout_of(count, place=place), layout is None, rows, pose if pose in _BODIES else 0)
+
+
+def _unknown(columns: list[str], place: str) -> DataError:
+    """The error of a table without landmarks."""
+    some = ", ".join(columns[:8])
+    if known_columns.first_of(columns, known_columns.ID) and known_columns.first_of(columns, known_columns.TEXT):
+        told = f"is a table of labels: {some}"
+        return DataError(told, place=place, wanted="labels as text", remedy="save it as CSV in UTF-8")
+    wanted = "frame, type, landmark_index, x, y; x_face_0, ...; x1, y1, ...; or body.nose_x, ..."
+    return DataError(f"columns {some}", place=place, wanted=wanted, remedy="rename the columns")
 
 
 def _index(index: int, kind: str, place: str) -> int:
