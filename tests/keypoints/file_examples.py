@@ -212,7 +212,7 @@ def array_beside_ids(folder: Path) -> Path:
 
 
 def array_of_objects(folder: Path) -> Path:
-    np.save(folder / "all.npy", {"clip": scored("coco_wholebody_133")}, allow_pickle=True)
+    np.save(folder / "all.npy", np.array({"clip": scored("coco_wholebody_133")}, object))
     return folder / "all.npy"
 
 
