@@ -111,7 +111,7 @@ def _lengths(points: np.ndarray, confidence: np.ndarray, begin: int) -> np.ndarr
     seen = np.flatnonzero(confidence[:, place].min(1) > 0)
     if len(seen) < MIN_FRAMES:
         return None
-    hand = points[seen[:: -(-len(seen) // MAX_FRAMES)], place].astype(np.float32)
+    hand = points[seen[:: -(-len(seen) // MAX_FRAMES)], place].astype(np.float64)
     x, y = hand[..., 0], hand[..., 1]
     squares = (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2
     spread = squares.mean((1, 2), keepdims=True) / 2  # of the landmarks about their middle, in every order
