@@ -33,6 +33,7 @@ from sign_models.keypoints.formats.table_files import as_floats, batches, header
 from sign_models.keypoints.formats.table_pictures import number_pictures, pictures_of
 from sign_models.keypoints.formats.table_rows import (
     ClipColumns,
+    all_numbers_of,
     by_id,
     column_of,
     integers_of,
@@ -282,10 +283,14 @@ def _frame_rows(
     frame = integers_of(batch, "frame", place) if "frame" in batch.schema.names else np.arange(before, before + count)
     values = np.ones((count, len(places), 4), np.float32)
     values[..., 2] = 0
-    for i, k in enumerate(places):
-        for axis, name in enumerate("xyzc"):
-            if (k, name) in cells:
-                values[:, i, axis] = numbers_of(batch, cells[k, name], place)
+    held = [
+        (i, axis, cells[k, name])
+        for i, k in enumerate(places)
+        for axis, name in enumerate("xyzc")
+        if (k, name) in cells
+    ]
+    at, axes, names = (list(found) for found in zip(*held, strict=True))
+    values[:, at, axes] = all_numbers_of(batch, names, place)
     return LandmarkRows(np.repeat(frame, len(places)), np.tile(places, count), values.reshape(-1, 4))
 
 

@@ -143,6 +143,29 @@ def column_of(batch: pa.RecordBatch, name: str) -> np.ndarray | None:
     return np.array([value or "" for value in column.to_pylist()])
 
 
+def all_numbers_of(batch: pa.RecordBatch, columns: list[str], place: str) -> np.ndarray:
+    """Read columns of numbers at once, which takes half as long as one by one.
+
+    Args:
+        batch: Rows.
+        columns: Names of the columns.
+        place: What an error message names.
+
+    Returns:
+        (N, columns) float64, NaN where empty.
+
+    Raises:
+        DataError: One holds something else than numbers.
+    """
+    import pyarrow as pa
+
+    try:
+        cells = [batch.column(column).cast(pa.float64()) for column in columns]
+        return np.asarray(pa.RecordBatch.from_arrays(cells, columns).to_tensor(null_to_nan=True))
+    except pa.ArrowException:  # one by one, so that the column is named
+        return np.stack([numbers_of(batch, column, place) for column in columns], 1)
+
+
 def integers_of(batch: pa.RecordBatch, column: str, place: str) -> np.ndarray:
     """Read a column of whole numbers.
 
