@@ -121,6 +121,14 @@ def test_numbered_columns_in_every_spelling(tmp_path: Path, head: str, separator
     np.testing.assert_allclose(found.points, CLIPS[0], rtol=1e-5)
 
 
+def test_a_column_that_holds_texts_among_numbers_is_named(tmp_path: Path) -> None:
+    rows = [",".join(map(str, frame.ravel())) for frame in CLIPS[0]]
+    rows[1] = ",".join(["?" if i == 7 else cell for i, cell in enumerate(rows[1].split(","))])
+    (tmp_path / "a.csv").write_text("\n".join([",".join(XY), *rows]))
+    with pytest.raises(DataError, match="column 'y3' holds something else than numbers"):
+        list(read(tmp_path))
+
+
 @pytest.mark.parametrize("axis", ["visibility", "confidence", "conf", "score", "v", "c", "likelihood"])
 def test_scores_of_numbered_columns_in_every_spelling(tmp_path: Path, axis: str) -> None:
     scores = np.linspace(0.2, 1, 75, dtype=np.float32)
