@@ -25,7 +25,7 @@ from sign_models.data.splits import clips_of_split
 from sign_models.datasets.inputs import Inputs
 from sign_models.keypoints.sequence import KeypointSequence, from_canonical
 from sign_models.serving.exported import ExportedTranslator
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 
 
 def measured(read: Callable[[KeypointSequence], str], clips: list[KeypointSequence]) -> tuple[list[str], float]:

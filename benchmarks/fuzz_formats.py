@@ -30,7 +30,7 @@ from pathlib import Path
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import detect, read_here, source_at
-from sign_models.keypoints.formats.source import ReadOptions
+from sign_models.keypoints.formats.files.source import ReadOptions
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints.file_examples import EXAMPLES
 

@@ -20,12 +20,12 @@ from sign_models.datasets.store import open_store
 from sign_models.datasets.store_writer import StoreWriter
 from sign_models.keypoints.layouts import CANONICAL
 from sign_models.models.alignment import AlignmentModel
-from sign_models.models.decoder import TextDecoder
-from sign_models.models.pretrained import PretrainedText
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import TextModel
-from sign_models.models.tokenizer import TextTokenizer
+from sign_models.models.text.decoder import TextDecoder
+from sign_models.models.text.pretrained import PretrainedText
+from sign_models.models.text.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 from sign_models.params.schema import PipelineParams
 

@@ -37,7 +37,7 @@ from sign_models.serving.predictor import Predictor
 from sign_models.serving.served_model import Clip, clip_of, sequences_of
 from sign_models.stages.generate import generate
 from sign_models.stages.represent import represent
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 
 PAUSE = 40  # frames
 TOKENS, BEAMS = 15, 4  # of the texts of random weights

@@ -23,7 +23,7 @@ MOMENTS = {  # module -> what is watched in it
     "sign_models.tracking.store": ("connect", "close_dead_runs"),
     "sign_models.tracking.runs": ("Run.__init__", "Run.log_params", "Run.log_artifacts", "_end"),
     "sign_models.tracking.checkpoints": ("RunCheckpoints.save", "RunCheckpoints._delete"),
-    "sign_models.tracking.registration": ("_log_model", "_try_package", "_link", "_create_version"),
+    "sign_models.tracking.registered.registration": ("_log_model", "_try_package", "_link", "_create_version"),
     "sign_models.training.loop": ("_evaluate", "_save"),
     "sign_models.training.step": ("TrainStep.step",),
     "sign_models.stages.represent": ("represent",),

@@ -30,7 +30,7 @@ from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving import load
 from sign_models.serving.frames import FrameReader, clip_of_frames
 from sign_models.serving.web import N_BEST
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 from sign_models.tracking.runs import connect
 from sign_models.video import decode
 from sign_models.video.extract import DEFAULTS, extract_to_file

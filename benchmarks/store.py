@@ -43,7 +43,7 @@ from sign_models.datasets.readers import Position, normalised_samples
 from sign_models.datasets.samples import Files, read_samples
 from sign_models.datasets.store import open_store
 from sign_models.datasets.store_writer import StoreWriter
-from sign_models.keypoints.formats.source import DEFAULT_OPTIONS
+from sign_models.keypoints.formats.files.source import DEFAULT_OPTIONS
 from sign_models.keypoints.sequence import KeypointSequence
 
 LAYOUT, LANDMARKS = "coco_wholebody_133", 133

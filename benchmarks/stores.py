@@ -24,8 +24,8 @@ from benchmarks import moments
 from sign_models.errors import UpstreamError
 from sign_models.stages.declaration import model_names
 from sign_models.tracking.process import PID, STARTED
-from sign_models.tracking.registration import smoke_test
-from sign_models.tracking.registry import WEIGHTS, aliases_of, ready, resolve, versions_of
+from sign_models.tracking.registered.registration import smoke_test
+from sign_models.tracking.registered.registry import WEIGHTS, aliases_of, ready, resolve, versions_of
 from sign_models.tracking.runs import STAGE
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,8 +26,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from sign_models.models.low_rank import add_low_rank
-from sign_models.models.pretrained import prune, untie
+from sign_models.models.text.low_rank import add_low_rank
+from sign_models.models.text.pretrained import prune, untie
 
 GIB = 2**30
 RESIDENT_BYTES = 12  # of every weight: itself, its average over the steps, and its best average so far, in float32

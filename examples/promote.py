@@ -6,7 +6,7 @@ usage: python examples/promote.py [VERSION] [MODEL]
 import sys
 
 from sign_models.errors import SignError
-from sign_models.tracking import lineage, promotion
+from sign_models.tracking.registered import lineage, promotion
 
 version, model = [*sys.argv[1:], *("candidate", "sign-translator")[len(sys.argv) - 1 :]]
 try:

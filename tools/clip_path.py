@@ -26,10 +26,10 @@ from sign_models.data.tokenizer import train_tokenizer
 from sign_models.datasets import inputs
 from sign_models.keypoints import formats
 from sign_models.models.alignment import AlignmentModel
-from sign_models.models.decoder import TextDecoder
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.tokenizer import TextTokenizer
+from sign_models.models.text.decoder import TextDecoder
+from sign_models.models.text.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 from sign_models.serving.predictor import Predictor
 from sign_models.stages.generate import generate

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sign_models.cli.values import experiment, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.export import FORMATS, ExportOptions
-from sign_models.tracking.promotion import CHAMPION
+from sign_models.tracking.registered.promotion import CHAMPION
 
 
 def parse(given: Mapping[str, str]) -> ExportOptions:

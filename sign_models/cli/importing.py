@@ -10,7 +10,7 @@ from typing import Any, Literal
 from sign_models.cli.values import experiment
 from sign_models.datasets.importing import ImportRules, Splitting
 from sign_models.errors import ParamsError
-from sign_models.keypoints.formats.source import ReadOptions
+from sign_models.keypoints.formats.files.source import ReadOptions
 from sign_models.keypoints.sequence import RENAMED_UNITS
 from sign_models.pipeline.importing import ImportOptions
 

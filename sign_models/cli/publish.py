@@ -9,8 +9,8 @@ from pathlib import Path
 from sign_models.cli.values import experiment, license_name, path, truth
 from sign_models.errors import ParamsError
 from sign_models.pipeline.publish import PublishOptions
-from sign_models.tracking.hub import REPO, SCHEME
-from sign_models.tracking.promotion import CHAMPION
+from sign_models.tracking.registered.hub import REPO, SCHEME
+from sign_models.tracking.registered.promotion import CHAMPION
 
 
 def parse(given: Mapping[str, str]) -> PublishOptions:

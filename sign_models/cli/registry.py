@@ -11,10 +11,10 @@ from sign_models.datasets.inputs import Inputs
 from sign_models.errors import ParamsError
 from sign_models.params.load import nearest
 from sign_models.pipeline.registry import FIGURES, SPLITS, TRANSLATOR, LineageOptions, PromoteOptions, PruneOptions
-from sign_models.tracking import promotion
 from sign_models.tracking.metrics import current_name
-from sign_models.tracking.registration import CANDIDATE
-from sign_models.tracking.registry import stage_of
+from sign_models.tracking.registered import promotion
+from sign_models.tracking.registered.registration import CANDIDATE
+from sign_models.tracking.registered.registry import stage_of
 
 
 def parse_promote(given: Mapping[str, str]) -> PromoteOptions:

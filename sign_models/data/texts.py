@@ -14,7 +14,7 @@ from typing import Any
 
 from sign_models.errors import DataError
 from sign_models.keypoints.folders import check_regular
-from sign_models.keypoints.formats.columns import GROUP, normal_name
+from sign_models.keypoints.formats.tables.columns import GROUP, normal_name
 from sign_models.keypoints.sequence import SPLIT_ALIASES
 from sign_models.keypoints.trees import check_json, parse_json
 

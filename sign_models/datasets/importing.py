@@ -21,9 +21,9 @@ from sign_models.datasets.store import check_store
 from sign_models.datasets.store_writer import LOCK, StoreWriter
 from sign_models.errors import DataError, ResourceError, SignError
 from sign_models.keypoints import formats, landmarks, layouts, normalise
+from sign_models.keypoints.formats.files.source import DEFAULT_OPTIONS, ReadOptions
 from sign_models.keypoints.formats.labels import Labels
 from sign_models.keypoints.formats.plausible import Doubts
-from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions
 from sign_models.keypoints.normalise import Handedness, Mirroring
 
 OnBad = Literal["stop", "reject"]

@@ -258,7 +258,7 @@ def _missing(path: Path | None, usual: str) -> DataError:
 
 def _renaming(missing: list[str], corpus: Corpus) -> str:
     """What to write instead of ids that have a folder or an ending too much, or too little. "" where that is not it."""
-    from sign_models.keypoints.formats.segments import name_forms
+    from sign_models.keypoints.formats.labels.segments import name_forms
 
     known = {form: name for name in corpus.ids for form in name_forms(name)}
     for name in missing:

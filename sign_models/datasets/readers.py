@@ -18,8 +18,8 @@ from sign_models.data.memory import keep_freed_memory
 from sign_models.datasets.checks import measure
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
-from sign_models.keypoints.formats.segments import Segments
-from sign_models.keypoints.formats.source import ReadOptions, Source
+from sign_models.keypoints.formats.files.source import ReadOptions, Source
+from sign_models.keypoints.formats.labels.segments import Segments
 from sign_models.keypoints.isolation import Child, ChildDied, as_data_error, at_work
 from sign_models.keypoints.sequence import KeypointSequence
 

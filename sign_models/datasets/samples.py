@@ -14,8 +14,8 @@ from sign_models.data.memory import keep_freed_memory
 from sign_models.datasets.readers import START, FoundSample, Position, Sample, reading_processes
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
+from sign_models.keypoints.formats.files.source import ReadOptions, Source
 from sign_models.keypoints.formats.labels import Labels
-from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.isolation import ChildDied, isolated
 
 MAX_WORKERS = 4  # reading processes. One more process writes

@@ -23,13 +23,13 @@ from sign_models.keypoints.normalise import Mirroring
 from sign_models.keypoints.resample import MAX_FPS, MIN_FPS
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.confidence import Confidence
-from sign_models.models.decoder import MODEL_TYPE, TextDecoder
 from sign_models.models.earlier import decoder_config
 from sign_models.models.pace import Pace
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
 from sign_models.models.text import TextModel
-from sign_models.models.tokenizer import TextTokenizer
+from sign_models.models.text.decoder import MODEL_TYPE, TextDecoder
+from sign_models.models.text.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _text_side(model: Path, tokenizer: Path) -> tuple[TextModel, TextTokenizer |
         return text, TextTokenizer.from_pretrained(tokenizer)
     from transformers import AutoTokenizer  # seconds
 
-    from sign_models.models.pretrained import PretrainedText
+    from sign_models.models.text.pretrained import PretrainedText
 
     pretrained = PretrainedText.from_config(model)
     return pretrained, AutoTokenizer.from_pretrained(tokenizer, trust_remote_code=False)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sign_models.models.alignment import AlignmentModel
     from sign_models.models.pace import Pace
     from sign_models.models.temporal import TemporalModel
-    from sign_models.models.tokenizer import TextTokenizer
+    from sign_models.models.text.tokenizer import TextTokenizer
 
 
 @dataclass(frozen=True)

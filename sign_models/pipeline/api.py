@@ -16,8 +16,8 @@ from sign_models.params.load import resolve as resolve_params
 from sign_models.pipeline.options import EMBEDDED, Options
 from sign_models.pipeline.translate import CHAMPION, clips, segments
 from sign_models.stages.declaration import STAGES, params_schema
-from sign_models.tracking import hub
-from sign_models.tracking.registry import CONFIG, resolve, trained_on, trained_parts
+from sign_models.tracking.registered import hub
+from sign_models.tracking.registered.registry import CONFIG, resolve, trained_on, trained_parts
 from sign_models.tracking.store import load_mlflow
 from sign_models.video.captions import Segment
 from sign_models.video.decode import SUFFIXES

@@ -17,7 +17,7 @@ from sign_models.pipeline.options import DEFAULT_ALIAS, Options
 from sign_models.stages.declaration import Stage, by_role, option_name
 from sign_models.tracking.artifacts import find_finished, made_by
 from sign_models.tracking.fingerprint import Fingerprint, fingerprint
-from sign_models.tracking.registry import ModelRef, resolve, upstream_of
+from sign_models.tracking.registered.registry import ModelRef, resolve, upstream_of
 from sign_models.tracking.sources import content_digest, source_digest
 
 logger = logging.getLogger(__name__)

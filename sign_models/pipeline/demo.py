@@ -9,8 +9,8 @@ from typing import Any
 
 from sign_models.errors import UpstreamError
 from sign_models.keypoints.extractor import difference, short_name
-from sign_models.tracking.lineage import Node, trace
-from sign_models.tracking.registry import ModelRef, resolve, trained_fps, trained_on, trained_parts
+from sign_models.tracking.registered.lineage import Node, trace
+from sign_models.tracking.registered.registry import ModelRef, resolve, trained_fps, trained_on, trained_parts
 from sign_models.tracking.runs import connect
 from sign_models.video.browser import browser_extractor, browser_files
 from sign_models.video.models import model_files

@@ -20,7 +20,7 @@ from sign_models.evaluation.significance import compare
 from sign_models.params import load
 from sign_models.params.schema import GenerateParams
 from sign_models.pipeline.runner import to_terminal
-from sign_models.tracking.registry import ModelRef, resolve, stage_of
+from sign_models.tracking.registered.registry import ModelRef, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.keypoints.example import example_clips
 from sign_models.pipeline.runner import to_terminal
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 from sign_models.tracking.runs import stage_run
 
 FORMATS = ("onnx",)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sign_models.datasets.importing import DEFAULT_RULES, ImportRules, import_corpus
 from sign_models.datasets.store import open_store, store_digest
-from sign_models.keypoints.formats.source import DEFAULT_OPTIONS, ReadOptions
+from sign_models.keypoints.formats.files.source import DEFAULT_OPTIONS, ReadOptions
 from sign_models.pipeline.progress import frame_progress
 from sign_models.tracking.runs import stage_run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sign_models.errors import UpstreamError
 from sign_models.pipeline.runner import to_terminal
-from sign_models.tracking import hub
-from sign_models.tracking.registration import smoke_test, version_card
-from sign_models.tracking.registry import ModelRef, resolve
+from sign_models.tracking.registered import hub
+from sign_models.tracking.registered.registration import smoke_test, version_card
+from sign_models.tracking.registered.registry import ModelRef, resolve
 from sign_models.tracking.runs import stage_run
 
 # Names that the Hub has for licences. Another one is `other` there, with its own name beside it.

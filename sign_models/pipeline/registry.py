@@ -15,8 +15,8 @@ from sign_models.pipeline.evaluate import log_inputs
 from sign_models.pipeline.rescore import score_again
 from sign_models.pipeline.runner import to_terminal
 from sign_models.stages.declaration import by_role, model_names
-from sign_models.tracking import lineage, promotion, prune
-from sign_models.tracking.registry import ModelRef, aliases_of, resolve, stage_of
+from sign_models.tracking.registered import lineage, promotion, prune
+from sign_models.tracking.registered.registry import ModelRef, aliases_of, resolve, stage_of
 from sign_models.tracking.runs import Run, stage_run
 
 logger = logging.getLogger(__name__)

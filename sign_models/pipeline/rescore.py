@@ -19,7 +19,7 @@ from sign_models.params import load
 from sign_models.params.schema import GenerateParams
 from sign_models.pipeline.evaluate import HELD_OUT, TRANSLATING, scored_splits, translate
 from sign_models.tracking.fingerprint import fields_of
-from sign_models.tracking.registry import UPSTREAM, ModelRef, run_params
+from sign_models.tracking.registered.registry import UPSTREAM, ModelRef, run_params
 
 SELF_SUPERVISED = {"skeleton": "keypoints", "temporal": "videos"}  # stage -> the input that it is scored on
 

@@ -33,7 +33,7 @@ from sign_models.stages.work import Result, Work
 from sign_models.tracking.artifacts import fetch, find_finished
 from sign_models.tracking.fingerprint import FILE, Fingerprint, find_done, find_trained, find_unfinished
 from sign_models.tracking.process import launched, worker_context
-from sign_models.tracking.registry import LICENSE, UPSTREAM
+from sign_models.tracking.registered.registry import LICENSE, UPSTREAM
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.store import connect
 
@@ -372,7 +372,7 @@ def _register(
 ) -> Output:
     """Register the model of a stage, with what it was made of."""
     from sign_models.models.storage import save
-    from sign_models.tracking.registration import register
+    from sign_models.tracking.registered.registration import register
 
     assert result.model is not None
     tags = wanted.tags() | ({} if stage.trains else sources.inherited(upstream.models))

@@ -17,7 +17,7 @@ from sign_models.keypoints.extractor import difference
 from sign_models.keypoints.layouts import PARTS
 from sign_models.keypoints.normalise import Mirroring
 from sign_models.stages.declaration import Stage
-from sign_models.tracking.registry import EXTRACTORS, FPS, LICENSE, SEEN_PARTS, ModelRef, trained_on
+from sign_models.tracking.registered.registry import EXTRACTORS, FPS, LICENSE, SEEN_PARTS, ModelRef, trained_on
 from sign_models.tracking.runs import Run
 
 logger = logging.getLogger(__name__)

@@ -27,8 +27,8 @@ from sign_models.params.space import Choice, Range, Space
 from sign_models.pipeline.runner import to_terminal
 from sign_models.stages.declaration import STAGES
 from sign_models.tracking import process
-from sign_models.tracking.registration import CANDIDATE, move_candidate
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registration import CANDIDATE, move_candidate
+from sign_models.tracking.registered.registry import resolve
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.store import client
 from sign_models.tracking.studies import open_study, translate_spark_errors

@@ -18,7 +18,7 @@ from sign_models.keypoints.extractor import check_extractor
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving.answers import confidence_of
 from sign_models.stages.declaration import model_names
-from sign_models.tracking.registry import resolve, trained_on, trained_parts
+from sign_models.tracking.registered.registry import resolve, trained_on, trained_parts
 from sign_models.tracking.runs import connect
 from sign_models.video import captions, report
 from sign_models.video.batch import extract_all, find_videos

@@ -170,7 +170,7 @@ class ExportedTranslator:
         return found
 
     def _search(self, states: np.ndarray, mask: np.ndarray, beams: int, most: int) -> list[list[int]]:
-        """The texts that models.beam finds, best first, each once."""
+        """The texts that models.text.beam finds, best first, each once."""
         end, penalty = self._config["end"], self._config["generation"]["length_penalty"]
         texts, likelihoods = np.zeros((1, 0), np.int64), np.zeros(1)
         ended: list[tuple[float, list[int]]] = []

@@ -22,10 +22,10 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, SkipValidation, Validat
 
 from sign_models.errors import DataError, SignError
 from sign_models.keypoints.extractor import FORM, check_extractor
-from sign_models.keypoints.formats import pose
 from sign_models.keypoints.formats.clip import make_sequence as checked_clip
-from sign_models.keypoints.formats.containers import Npz
-from sign_models.keypoints.formats.source import ReadOptions, Source
+from sign_models.keypoints.formats.estimators import pose
+from sign_models.keypoints.formats.files.containers import Npz
+from sign_models.keypoints.formats.files.source import ReadOptions, Source
 from sign_models.keypoints.layouts import LAYOUTS, to_canonical
 from sign_models.keypoints.resample import frame_step, resampled_length
 from sign_models.keypoints.sequence import KeypointSequence

@@ -30,7 +30,7 @@ def check(params: AlignmentParams) -> None:
         ParamsError: The pretrained text model that params name cannot be used.
     """
     if params.decoder.pretrained:
-        from sign_models.models.pretrained import read_pretrained  # seconds that no other text model waits for
+        from sign_models.models.text.pretrained import read_pretrained  # seconds that no other text model waits for
 
         read_pretrained(params.decoder.pretrained)
 

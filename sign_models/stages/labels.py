@@ -14,9 +14,9 @@ from torch import Tensor
 from sign_models.data.corpus import Corpus
 from sign_models.data.splits import describe_clips
 from sign_models.data.tokenizer import train_tokenizer
-from sign_models.models.decoder import TextDecoder
 from sign_models.models.text import IGNORED, TextModel
-from sign_models.models.tokenizer import TextTokenizer
+from sign_models.models.text.decoder import TextDecoder
+from sign_models.models.text.tokenizer import TextTokenizer
 from sign_models.params.schema import AlignmentParams
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def text_side(params: AlignmentParams, train: list[str], dev: list[str]) -> tupl
     """
     d = params.decoder
     if d.pretrained:
-        from sign_models.models.pretrained import PretrainedText, read_pretrained  # seconds
+        from sign_models.models.text.pretrained import PretrainedText, read_pretrained  # seconds
 
         text = PretrainedText.from_pretrained(d.pretrained, train if d.prune else None, d.lora)
         return read_pretrained(d.pretrained)[1], text

@@ -10,7 +10,7 @@ from pathlib import Path
 from sign_models.errors import UpstreamError
 from sign_models.stages.declaration import Stage, option_name
 from sign_models.tracking.fingerprint import SHA, Fingerprint
-from sign_models.tracking.registry import UPSTREAM, ModelRef
+from sign_models.tracking.registered.registry import UPSTREAM, ModelRef
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import artifacts_at, client, local_copy
 from sign_models.tracking.store_errors import translate_store_errors

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from sign_models.errors import UpstreamError
 from sign_models.stages.declaration import model_names
-from sign_models.tracking.registry import ModelRef, ready, versions_of
+from sign_models.tracking.registered.registry import ModelRef, ready, versions_of
 from sign_models.tracking.runs import STAGE
 from sign_models.tracking.store import client
 from sign_models.tracking.store_errors import translate_store_errors

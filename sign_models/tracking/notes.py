@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from sign_models.stages.declaration import STAGES, Stage, by_role
-from sign_models.tracking.model_ref import LICENSE
+from sign_models.tracking.registered.model_ref import LICENSE
 from sign_models.tracking.store import client
 
 NOTE, KIND = "mlflow.note.content", "mlflow.experimentKind"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sign_models.errors import DataError, ResourceError, SignError
-from sign_models.keypoints.formats.pose_record import read_record
+from sign_models.keypoints.formats.estimators.pose_record import read_record
 from sign_models.video import decode
 from sign_models.video.extract import DEFAULTS, Counts, Settings, extract_to_file, record_of
 from sign_models.video.landmarks import extractor_version

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sign_models.keypoints.formats.pose_record import pack_record
+from sign_models.keypoints.formats.estimators.pose_record import pack_record
 from sign_models.keypoints.landmarks import FINGERS, HAND, MEDIAPIPE_POSE, MESH_468
 from sign_models.keypoints.sequence import KeypointSequence
 
@@ -31,7 +31,7 @@ def write_pose(path: Path, sequence: KeypointSequence, depth: np.ndarray, record
         path: The file.
         sequence: Of layout mediapipe_75 or mediapipe_543, in pixels, with size and fps.
         depth: (T, K) float32, in pixels.
-        record: What formats.pose_record.read_record gives back; JSON.
+        record: What formats.estimators.pose_record.read_record gives back; JSON.
 
     Raises:
         ValueError: The sequence is of another layout, or has no size or fps.

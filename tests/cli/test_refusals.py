@@ -18,7 +18,7 @@ import pytest
 from sign_models.errors import DataError
 from sign_models.pipeline import runner
 from sign_models.stages.declaration import STAGES
-from sign_models.tracking.registration import register
+from sign_models.tracking.registered.registration import register
 from sign_models.tracking.runs import stage_run
 from tests import tiny
 from tests.conftest import Command, Done, use_store

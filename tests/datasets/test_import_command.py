@@ -13,7 +13,7 @@ from sign_models.cli import importing as cli_importing
 from sign_models.datasets.importing import ImportRules, Splitting, import_corpus
 from sign_models.datasets.store import open_store
 from sign_models.errors import DataError, ParamsError
-from sign_models.keypoints.formats.source import ReadOptions
+from sign_models.keypoints.formats.files.source import ReadOptions
 from sign_models.pipeline import importing
 from tests.data.generated import sequences, write_folder
 

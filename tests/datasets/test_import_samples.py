@@ -19,7 +19,7 @@ from sign_models.datasets.samples import Files, read_samples
 from sign_models.datasets.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
-from sign_models.keypoints.formats.source import ReadOptions
+from sign_models.keypoints.formats.files.source import ReadOptions
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.data.generated import LAYOUT, sequences, write_folder
 from tests.keypoints.signer import pixels

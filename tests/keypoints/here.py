@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read_here, resolve_layout, source_at
-from sign_models.keypoints.formats.source import ReadOptions
+from sign_models.keypoints.formats.files.source import ReadOptions
 from sign_models.keypoints.sequence import KeypointSequence
 
 

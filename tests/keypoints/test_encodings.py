@@ -7,7 +7,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.encodings import decode
+from sign_models.keypoints.formats.files.encodings import decode
 from tests.keypoints.signer import pixels
 
 WESTERN = {

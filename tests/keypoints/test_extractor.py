@@ -15,7 +15,7 @@ from sign_models.datasets.store import open_store
 from sign_models.errors import DataError
 from sign_models.keypoints import formats
 from sign_models.keypoints.extractor import check_extractor, difference, extractor_line, same_extractor, short_name
-from sign_models.keypoints.formats.pose_record import MAGIC
+from sign_models.keypoints.formats.estimators.pose_record import MAGIC
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.video.pose_file import write_pose
 from tests.keypoints.signer import pixels

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import hdf5, read
+from sign_models.keypoints.formats import read
+from sign_models.keypoints.formats.files import hdf5
 from tests.keypoints import here
 from tests.keypoints.signer import pixels
 

@@ -21,7 +21,7 @@ from sign_models.datasets.samples import read_samples
 from sign_models.errors import DataError, ResourceError
 from sign_models.keypoints import formats, isolation
 from sign_models.keypoints.formats import readers
-from sign_models.keypoints.formats.source import ReadOptions
+from sign_models.keypoints.formats.files.source import ReadOptions
 from sign_models.keypoints.isolation import Child, ChildDied, at_work, isolated
 from tests.keypoints.signer import pixels
 
@@ -79,7 +79,7 @@ def leaves() -> None:
 def reads_evil(name: str, path: str, when: str) -> Iterator[object]:
     """In a child: what `formats.read` or an import runs there, with a reader that does evil at files called so."""
     isolation.MAX_CPU_S = 0.5
-    does, (detect, load) = EVILS[name][0], (formats.seed.detect, np.lib.format.read_magic)
+    does, (detect, load) = EVILS[name][0], (formats.corpora.seed.detect, np.lib.format.read_magic)
 
     def evil_detect(source: formats.Source) -> bool:
         return bool(does()) if "evil" in source.name and when == "told" else detect(source)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.label_rows import split_of
+from sign_models.keypoints.formats.labels.label_rows import split_of
 from tests.keypoints.clips import TEXT, dump, scored
 from tests.keypoints.file_examples import EXAMPLES
 

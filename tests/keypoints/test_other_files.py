@@ -8,7 +8,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.people import follow_signer
+from sign_models.keypoints.formats.estimators.people import follow_signer
 from sign_models.keypoints.layouts import LAYOUTS
 from tests.keypoints.clips import dump, scored
 from tests.keypoints.file_examples import openpose_frame, skels

@@ -10,7 +10,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.table_columns import cell_of
+from sign_models.keypoints.formats.tables.table_columns import cell_of
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 from tests.keypoints.signer import pixels
 

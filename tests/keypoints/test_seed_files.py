@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.containers import read_npy
+from sign_models.keypoints.formats.files.containers import read_npy
 from sign_models.keypoints.formats.metadata import unit_of
 from sign_models.keypoints.normalise import normalise
 from tests.keypoints import here
@@ -154,7 +154,7 @@ def test_objects_in_an_npz_are_read_by_the_safe_unpickler_alone(tmp_path: Path) 
 
 
 def test_an_npz_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sign_models.keypoints.formats.containers.MAX_ARRAY_BYTES", 2**20)
+    monkeypatch.setattr("sign_models.keypoints.formats.files.containers.MAX_ARRAY_BYTES", 2**20)
     np.savez_compressed(tmp_path / "a.npz", a=np.zeros((2**12, 75, 2), np.float32))
     assert (tmp_path / "a.npz").stat().st_size < 2**14
     with pytest.raises(DataError, match="unzips to 2,457,728 bytes"):

@@ -84,6 +84,6 @@ def test_other_tables_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_parquet_footer_that_promises_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sign_models.keypoints.formats.table_files.MAX_GROUP_BYTES", 1000)
+    monkeypatch.setattr("sign_models.keypoints.formats.tables.table_files.MAX_GROUP_BYTES", 1000)
     with pytest.raises(DataError, match="says it has 6 columns of up to"):
         list(here.read(parquet(tmp_path / "a.parquet", landmark_rows())))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import delimited, detect, read, source_at
-from sign_models.keypoints.formats.table_columns import is_landmark
+from sign_models.keypoints.formats import detect, read, source_at
+from sign_models.keypoints.formats.tables import delimited
+from sign_models.keypoints.formats.tables.table_columns import is_landmark
 from sign_models.keypoints.layout_files import load_layout
 from tests.keypoints.signer import pixels
 

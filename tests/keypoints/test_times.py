@@ -7,7 +7,7 @@ import pytest
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import read
-from sign_models.keypoints.formats.columns import times
+from sign_models.keypoints.formats.tables.columns import times
 from tests.keypoints.recordings import FPS, FRAMES, SPANS, check, recording
 
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from sign_models.data.tokenizer import train_tokenizer
 from sign_models.keypoints.layouts import CANONICAL
 from sign_models.models.alignment import AlignmentModel
-from sign_models.models.decoder import TextDecoder
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
-from sign_models.models.tokenizer import TextTokenizer
+from sign_models.models.text.decoder import TextDecoder
+from sign_models.models.text.tokenizer import TextTokenizer
 from sign_models.models.translator import Generation, Translator
 
 TEXTS = ["tea please", "coffee now", "tea now", "please"]

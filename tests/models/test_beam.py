@@ -9,10 +9,10 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from sign_models.kernels import set_eager
 from sign_models.models import text
-from sign_models.models.beam import Search
-from sign_models.models.decoder import TextDecoder
-from sign_models.models.decoding import IncrementalDecoder
-from sign_models.models.pretrained import PretrainedText
+from sign_models.models.text.beam import Search
+from sign_models.models.text.decoder import TextDecoder
+from sign_models.models.text.decoding import IncrementalDecoder
+from sign_models.models.text.pretrained import PretrainedText
 
 VOCABULARY, WIDTH, LAYERS, HEADS = 12, 32, 2, 4
 LONGEST, END = 20, TextDecoder.eos_id

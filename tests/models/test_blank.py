@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig
 
 from sign_models.models.alignment import AlignmentModel
 from sign_models.models.earlier import own_blank
-from sign_models.models.pretrained import PretrainedText, read_pretrained
 from sign_models.models.storage import load, save
 from sign_models.models.text import IGNORED
+from sign_models.models.text.pretrained import PretrainedText, read_pretrained
 from sign_models.models.translator import Generation, Translator
 from tests.models import clips
 from tests.models.earlier.make import FOLDER, LENGTHS, SEED, SMALL

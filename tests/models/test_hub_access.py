@@ -13,7 +13,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedTokenizerFast, T5Confi
 
 from sign_models.data.tokenizer import END, PAD, START, UNKNOWN, train_tokenizer
 from sign_models.errors import ResourceError
-from sign_models.models.pretrained import PretrainedText
+from sign_models.models.text.pretrained import PretrainedText
 from tests.models import clips
 
 TROUBLES = {

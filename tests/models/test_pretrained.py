@@ -30,11 +30,10 @@ from transformers import (
 
 from sign_models.data.tokenizer import END, PAD, START, UNKNOWN, train_tokenizer
 from sign_models.errors import ParamsError, ResourceError
-from sign_models.models import pretrained
 from sign_models.models.alignment import AlignmentModel
-from sign_models.models.pretrained import PretrainedText, read_pretrained
 from sign_models.models.storage import load, save
-from sign_models.models.text import IGNORED
+from sign_models.models.text import IGNORED, pretrained
+from sign_models.models.text.pretrained import PretrainedText, read_pretrained
 from sign_models.models.translator import Generation, Translator
 from tests import tiny
 from tests.models import clips

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sign_models.models.alignment import AlignmentModel
-from sign_models.models.decoder import TextDecoder
 from sign_models.models.skeleton import SkeletonModel
 from sign_models.models.temporal import TemporalModel
+from sign_models.models.text.decoder import TextDecoder
 from sign_models.params import load
 from sign_models.params.schema import PipelineParams
 

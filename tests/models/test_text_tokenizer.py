@@ -10,7 +10,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from sign_models.data.tokenizer import END, PAD, SPECIAL, START, UNKNOWN, train_tokenizer
-from sign_models.models.tokenizer import TextTokenizer
+from sign_models.models.text.tokenizer import TextTokenizer
 from tests.data.test_tokenizer import KINDS, SCRIPTS
 
 FOLDER = Path(__file__).parent / "earlier"

@@ -29,7 +29,7 @@ from sign_models.models.export import export_onnx
 from sign_models.models.translator import Translator
 from sign_models.serving.exported import ExportedTranslator, ctc_likelihood, quantize
 from sign_models.serving.predictor import Predictor
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 from tests import tiny
 from tests.conftest import Command, exit_code, use_store
 

@@ -18,7 +18,7 @@ from sign_models.pipeline import runner, summary
 from sign_models.pipeline.context import Output
 from sign_models.pipeline.summary import Report
 from sign_models.stages.declaration import STAGES, by_role
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 from tests.conftest import Command
 from tests.pipeline.test_pipeline import artifacts, fetched, run_of, runs
 

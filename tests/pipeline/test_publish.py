@@ -21,7 +21,7 @@ from huggingface_hub import constants
 import sign_models as sm
 from sign_models.errors import ResourceError, SignError, UpstreamError
 from sign_models.keypoints.example import example_clips
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 from tests import hub
 from tests.conftest import Command, Done
 

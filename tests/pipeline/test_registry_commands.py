@@ -17,7 +17,7 @@ from mlflow.entities import Run
 from mlflow.projects.utils import load_project
 
 from sign_models.stages.generate import generate
-from sign_models.tracking.registry import aliases_of, resolve, versions_of
+from sign_models.tracking.registered.registry import aliases_of, resolve, versions_of
 from tests import tiny
 from tests.conftest import Command, exit_code, use_store
 from tests.evaluation.test_evaluation import CHINESE, ENGLISH, GERMAN

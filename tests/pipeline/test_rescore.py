@@ -17,8 +17,8 @@ from sign_models.datasets.inputs import Inputs
 from sign_models.errors import DataError
 from sign_models.keypoints.example import example_clips
 from sign_models.params import load
-from sign_models.tracking.registration import register
-from sign_models.tracking.registry import ModelRef
+from sign_models.tracking.registered.registration import register
+from sign_models.tracking.registered.registry import ModelRef
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 from tests.tracking.conftest import excerpt, tracking  # noqa: F401

@@ -22,7 +22,7 @@ from sign_models.pipeline.context import Context, Upstream
 from sign_models.pipeline.options import Options
 from sign_models.stages.declaration import STAGES, Stage, model_names
 from sign_models.tracking.fingerprint import fields_of
-from sign_models.tracking.registry import FILES, ModelRef, resolve
+from sign_models.tracking.registered.registry import FILES, ModelRef, resolve
 from tests.conftest import Command
 
 EACH = pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)

@@ -17,7 +17,7 @@ from sign_models.keypoints.layouts import name_of, names_of
 from sign_models.keypoints.normalise import normalise
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.serving import served_model
-from sign_models.tracking.registration import register
+from sign_models.tracking.registered.registration import register
 from sign_models.tracking.runs import stage_run
 from tests.keypoints.clips import SIZE
 from tests.keypoints.file_examples import EXAMPLES

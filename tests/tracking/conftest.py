@@ -73,7 +73,7 @@ def four(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake
 def pretend(excerpt: Path, patch: pytest.MonkeyPatch) -> None:
     """Register and load fakes.Fake, with `excerpt` in place of the package."""
     patch.setattr("sign_models.serving.load", Fake)
-    patch.setattr("sign_models.tracking.registration.PACKAGE", excerpt)
+    patch.setattr("sign_models.tracking.registered.registration.PACKAGE", excerpt)
 
 
 def use(empty: Path, folder: Path, patch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from sign_models.keypoints.sequence import KeypointSequence
-from sign_models.tracking.registration import register
-from sign_models.tracking.registry import ModelRef
+from sign_models.tracking.registered.registration import register
+from sign_models.tracking.registered.registry import ModelRef
 from sign_models.tracking.runs import stage_run
 
 ROLES = ("skeleton", "temporal", "alignment", "translator")

@@ -12,9 +12,9 @@ import mlflow
 import pytest
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking.promotion import Gate, promote, rollback
-from sign_models.tracking.registration import register, smoke_test
-from sign_models.tracking.registry import FILES, PACKAGE_FILES, ModelRef, resolve
+from sign_models.tracking.registered.promotion import Gate, promote, rollback
+from sign_models.tracking.registered.registration import register, smoke_test
+from sign_models.tracking.registered.registry import FILES, PACKAGE_FILES, ModelRef, resolve
 from sign_models.tracking.runs import stage_run
 from sign_models.tracking.store import folder_digest
 from tests.tracking import fakes

@@ -17,8 +17,8 @@ from sign_models.tracking.fingerprint import (
     find_unfinished,
     fingerprint,
 )
-from sign_models.tracking.registration import register
-from sign_models.tracking.registry import ModelRef
+from sign_models.tracking.registered.registration import register
+from sign_models.tracking.registered.registry import ModelRef
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 

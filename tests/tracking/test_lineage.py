@@ -10,9 +10,9 @@ import mlflow
 import pytest
 
 from sign_models.errors import ParamsError, UpstreamError
-from sign_models.tracking import lineage
-from sign_models.tracking.lineage import Node, as_text, picture, trace
-from sign_models.tracking.registry import ModelRef
+from sign_models.tracking.registered import lineage
+from sign_models.tracking.registered.lineage import Node, as_text, picture, trace
+from sign_models.tracking.registered.registry import ModelRef
 from tests.tracking import fakes
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -9,8 +9,8 @@ import mlflow
 import pytest
 
 from sign_models.errors import ParamsError, UpstreamError
-from sign_models.tracking.promotion import Gate, promote, rollback
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.promotion import Gate, promote, rollback
+from sign_models.tracking.registered.registry import resolve
 from tests.tracking import fakes, versions
 from tests.tracking.versions import NAME, Train, aliases
 

@@ -12,9 +12,10 @@ from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from sign_models import interruption
 from sign_models.errors import UpstreamError
-from sign_models.tracking import locks, promotion
-from sign_models.tracking.promotion import Gate, promote, rollback
-from sign_models.tracking.registry import ModelRef, resolve
+from sign_models.tracking import locks
+from sign_models.tracking.registered import promotion
+from sign_models.tracking.registered.promotion import Gate, promote, rollback
+from sign_models.tracking.registered.registry import ModelRef, resolve
 from tests.tracking.versions import NAME, aliases
 
 pytestmark = pytest.mark.usefixtures("four")

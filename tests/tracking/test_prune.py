@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sign_models.tracking.checkpoints import RunCheckpoints
-from sign_models.tracking.lineage import trace
-from sign_models.tracking.promotion import promote
-from sign_models.tracking.prune import Held, needed, plan, prune
-from sign_models.tracking.registration import register
-from sign_models.tracking.registry import resolve, versions_of
+from sign_models.tracking.registered.lineage import trace
+from sign_models.tracking.registered.promotion import promote
+from sign_models.tracking.registered.prune import Held, needed, plan, prune
+from sign_models.tracking.registered.registration import register
+from sign_models.tracking.registered.registry import resolve, versions_of
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 

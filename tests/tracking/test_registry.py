@@ -11,9 +11,9 @@ import mlflow
 import pytest
 
 from sign_models.errors import UpstreamError
-from sign_models.tracking import registry
-from sign_models.tracking.registration import register, requirements
-from sign_models.tracking.registry import ModelRef, resolve
+from sign_models.tracking.registered import registry
+from sign_models.tracking.registered.registration import register, requirements
+from sign_models.tracking.registered.registry import ModelRef, resolve
 from sign_models.tracking.runs import Run, stage_run
 from sign_models.tracking.sources import _read, reachable
 from tests import warm
@@ -174,7 +174,8 @@ from mlflow import MlflowClient
 import sign_models.serving
 from tests.tracking import fakes
 sign_models.serving.load = fakes.Fake
-from sign_models.tracking import registration, runs
+from sign_models.tracking import runs
+from sign_models.tracking.registered import registration
 real = MlflowClient.create_model_version
 def dying(*arguments, **more):
     real(*arguments, **more)

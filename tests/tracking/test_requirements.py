@@ -8,9 +8,9 @@ import pytest
 
 from sign_models.cli.registry import parse_promote
 from sign_models.errors import ParamsError, UpstreamError
-from sign_models.tracking import promotion
-from sign_models.tracking.promotion import Gate, promote
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered import promotion
+from sign_models.tracking.registered.promotion import Gate, promote
+from sign_models.tracking.registered.registry import resolve
 from tests.tracking.versions import NAME, aliases
 
 pytestmark = pytest.mark.usefixtures("four")

@@ -15,8 +15,8 @@ import pytest
 from sign_models.errors import ResourceError
 from sign_models.tracking import store
 from sign_models.tracking.checkpoints import RunCheckpoints
-from sign_models.tracking.registration import register
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registration import register
+from sign_models.tracking.registered.registry import resolve
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 from tests.tracking.servers import Server

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 import sign_models_mlflow
 from sign_models.errors import ResourceError, UpstreamError
 from sign_models.tracking import locks, process, store
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 from sign_models.tracking.runs import stage_run
 from sign_models.tracking.store_errors import translate_store_errors
 from tests import warm
@@ -54,7 +54,7 @@ import multiprocessing, sys
 from pathlib import Path
 import mlflow.pyfunc
 import sign_models.serving
-from sign_models.tracking.registration import register
+from sign_models.tracking.registered.registration import register
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 

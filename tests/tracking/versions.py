@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from sign_models.tracking.registration import register
-from sign_models.tracking.registry import ModelRef, aliases_of
+from sign_models.tracking.registered.registration import register
+from sign_models.tracking.registered.registry import ModelRef, aliases_of
 from sign_models.tracking.runs import stage_run
 from tests.tracking import fakes
 

@@ -12,7 +12,7 @@ import pytest
 
 from sign_models.errors import DataError, ParamsError, ResourceError
 from sign_models.keypoints import formats
-from sign_models.keypoints.formats.pose_record import read_record
+from sign_models.keypoints.formats.estimators.pose_record import read_record
 from sign_models.keypoints.landmarks import HAND, MEDIAPIPE_POSE
 from sign_models.video import batch, extract, models, report
 from sign_models.video.extract import Counts, Settings, constant_rate

@@ -18,7 +18,7 @@ from sign_models.keypoints.sequence import KeypointSequence, from_canonical
 from sign_models.pipeline import translate
 from sign_models.pipeline.demo import about
 from sign_models.pipeline.sources import seen_parts
-from sign_models.tracking.registry import resolve
+from sign_models.tracking.registered.registry import resolve
 from sign_models.video import batch
 from sign_models.video.extract import Settings, extract, extract_to_file
 from sign_models.video.following import shoulder_width

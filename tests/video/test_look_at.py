@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sign_models as sm
-from sign_models.keypoints.formats.pose_record import read_record
+from sign_models.keypoints.formats.estimators.pose_record import read_record
 from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.pipeline import translate
 from sign_models.video import batch, report

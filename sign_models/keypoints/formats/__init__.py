@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats.label_rows import NEVER_LABELS
+from sign_models.keypoints.formats.files.source import ReadOptions, Source
 from sign_models.keypoints.formats.labels import Labels
+from sign_models.keypoints.formats.labels.label_rows import NEVER_LABELS
+from sign_models.keypoints.formats.labels.segments import Segments
 from sign_models.keypoints.formats.plausible import Doubts
 from sign_models.keypoints.formats.readers import (
     READERS,
@@ -35,8 +37,6 @@ from sign_models.keypoints.formats.readers import (
     source_at,
     unknown_error,
 )
-from sign_models.keypoints.formats.segments import Segments
-from sign_models.keypoints.formats.source import ReadOptions, Source
 from sign_models.keypoints.isolation import ChildDied, as_data_error, at_work, isolated
 from sign_models.keypoints.layout_files import load_layout
 from sign_models.keypoints.layouts import names_of

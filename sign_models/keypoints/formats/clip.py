@@ -13,9 +13,9 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import frame_times, plausible
+from sign_models.keypoints.formats.files.source import ReadOptions
 from sign_models.keypoints.formats.metadata import checked_rate, checked_size, checked_string, checked_unit, unit_of
 from sign_models.keypoints.formats.part_names import side_of
-from sign_models.keypoints.formats.source import ReadOptions
 from sign_models.keypoints.layouts import layout_of, names_of
 from sign_models.keypoints.sequence import SPLIT_ALIASES, KeypointSequence, Unit
 from sign_models.keypoints.trees import check_tree

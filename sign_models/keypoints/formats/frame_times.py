@@ -14,7 +14,7 @@ import numpy as np
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats.clock import looks_like_clock, seconds_of
-from sign_models.keypoints.formats.columns import FRAME, first_of, is_time, time_unit
+from sign_models.keypoints.formats.tables.columns import FRAME, first_of, is_time, time_unit
 
 MAX_SPAN_RATIO = 4  # frames that a clip may span for each that it has
 MIN_EVEN_FRAMES = 5  # of a clip in which even steps of values under an unknown name tell times

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import part_tables
+from sign_models.keypoints.formats.files.source import Source
 from sign_models.keypoints.formats.part_names import HANDS, PARTS, parsed, part_of
-from sign_models.keypoints.formats.source import Source
 
 _ENDINGS = (".npy", ".npz", ".json", ".pkl", ".pickle", ".h5", ".hdf5")
 _TABLES = (".csv", ".tsv", ".txt", ".parquet")

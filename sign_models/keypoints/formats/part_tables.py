@@ -15,13 +15,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import columns as known_columns
 from sign_models.keypoints.formats import frame_times
-from sign_models.keypoints.formats.source import Source
-from sign_models.keypoints.formats.table import LandmarkRows, shape_of
-from sign_models.keypoints.formats.table_columns import COUNTED, OFFSETS, TYPES, cell_of, is_landmark, landmark_column
-from sign_models.keypoints.formats.table_files import batches, column_names, header, nested_columns
-from sign_models.keypoints.formats.table_rows import by_id
+from sign_models.keypoints.formats.files.source import Source
+from sign_models.keypoints.formats.tables import columns as known_columns
+from sign_models.keypoints.formats.tables.table import LandmarkRows, shape_of
+from sign_models.keypoints.formats.tables.table_columns import (
+    COUNTED,
+    OFFSETS,
+    TYPES,
+    cell_of,
+    is_landmark,
+    landmark_column,
+)
+from sign_models.keypoints.formats.tables.table_files import batches, column_names, header, nested_columns
+from sign_models.keypoints.formats.tables.table_rows import by_id
 from sign_models.keypoints.landmarks import MESH_468
 
 if TYPE_CHECKING:

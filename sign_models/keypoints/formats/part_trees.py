@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sign_models.keypoints.formats.containers import Npz
+from sign_models.keypoints.formats.files.containers import Npz
 from sign_models.keypoints.formats.part_names import are_named, is_generic, is_hand_without_side, part_of
 
 MAX_PARTS = 16  # keys of a clip that are looked at

@@ -19,7 +19,7 @@ import numpy as np
 from sign_models.errors import DataError
 from sign_models.keypoints.formats import part_tables
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, make_sequence, split_channels
-from sign_models.keypoints.formats.columns import GROUP, SPLIT, TEXT, check_texts, first_of
+from sign_models.keypoints.formats.files.source import ReadOptions, Source
 from sign_models.keypoints.formats.part_names import (
     HANDS,
     PARTS,
@@ -28,7 +28,7 @@ from sign_models.keypoints.formats.part_names import (
     part_of,
 )
 from sign_models.keypoints.formats.part_trees import MAX_PARTS, arranged, confidence_of, flat
-from sign_models.keypoints.formats.source import ReadOptions, Source
+from sign_models.keypoints.formats.tables.columns import GROUP, SPLIT, TEXT, check_texts, first_of
 from sign_models.keypoints.landmarks import (
     COCO_BODY,
     COCO_FEET,

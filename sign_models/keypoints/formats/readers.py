@@ -11,29 +11,13 @@ from pathlib import Path
 
 from sign_models.errors import DataError
 from sign_models.keypoints.folders import check_regular
-from sign_models.keypoints.formats import (
-    alphapose,
-    batches,
-    glofe,
-    list_tables,
-    mediapipe,
-    mmpose,
-    mska,
-    openhands,
-    openpose,
-    part_folders,
-    pose,
-    pyskl,
-    results,
-    seed,
-    skels,
-    slrt,
-    table,
-    unisign,
-)
+from sign_models.keypoints.formats import batches, part_folders
 from sign_models.keypoints.formats import parts as part_files
 from sign_models.keypoints.formats.clip import ClipReader
-from sign_models.keypoints.formats.source import NUMBERED, ReadOptions, Source, stem_of
+from sign_models.keypoints.formats.corpora import glofe, mska, openhands, pyskl, seed, skels, slrt, unisign
+from sign_models.keypoints.formats.estimators import alphapose, mediapipe, mmpose, openpose, pose, results
+from sign_models.keypoints.formats.files.source import NUMBERED, ReadOptions, Source, stem_of
+from sign_models.keypoints.formats.tables import list_tables, table
 from sign_models.keypoints.isolation import at_work
 
 MAX_NAMED_FILES = 4  # of a folder that holds no keypoints

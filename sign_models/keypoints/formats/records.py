@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from sign_models.errors import DataError
-from sign_models.keypoints.formats import mediapipe
 from sign_models.keypoints.formats.clip import ClipReader, as_numbers, is_score, make_sequence, split_channels
-from sign_models.keypoints.formats.columns import GROUP as SIGNERS
-from sign_models.keypoints.formats.columns import SPLIT, TEXT, check_texts, first_of
+from sign_models.keypoints.formats.estimators import mediapipe
+from sign_models.keypoints.formats.files.source import ReadOptions, Source
 from sign_models.keypoints.formats.metadata import unit_of
-from sign_models.keypoints.formats.source import ReadOptions, Source
+from sign_models.keypoints.formats.tables.columns import GROUP as SIGNERS
+from sign_models.keypoints.formats.tables.columns import SPLIT, TEXT, check_texts, first_of
 from sign_models.keypoints.pickles.folded_arrays import Arrays
 from sign_models.keypoints.sequence import KeypointSequence, Unit
 

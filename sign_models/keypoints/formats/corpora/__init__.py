@@ -1,0 +1,1 @@
+"""Files that projects and corpora of the field give their own form."""

@@ -1,0 +1,1 @@
+"""Files of pose estimators: one file, list or row for each picture or recording."""
