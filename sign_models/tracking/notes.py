@@ -65,12 +65,18 @@ def describe_experiment(experiment_id: str) -> None:
     Args:
         experiment_id: The experiment.
     """
+    import mlflow
+
     store = client()
     tags = store.get_experiment(experiment_id).tags
     models = ", ".join(stage.registers for stage in STAGES.values() if stage.registers)
     texts = {NOTE: EXPERIMENT.format(order=", ".join(STAGES), models=models), KIND: "custom_model_development"}
     for name in texts.keys() - tags.keys():
-        store.set_experiment_tag(experiment_id, name, texts[name])
+        try:
+            store.set_experiment_tag(experiment_id, name, texts[name])
+        except mlflow.MlflowException:
+            if name not in store.get_experiment(experiment_id).tags:
+                raise  # else another user, who shares no lock with this one, was a moment faster
 
 
 def table(rows: Mapping[str, object]) -> str:

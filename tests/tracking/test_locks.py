@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from sign_models.errors import ResourceError
 from sign_models.tracking import locks
+from sign_models.tracking.notes import describe_experiment
 from tests.tracking.test_store import PIPELINES_AT_ONCE, forked
 
 HOLD = """
@@ -104,3 +106,25 @@ def test_users_without_a_common_lock_share_one_fresh_database(tracking: Path, mo
     _, errors = done.communicate(timeout=300)
     assert done.returncode == 0, errors
     assert len([*tracking.glob("cache*/sign-models/locks/*.lock")]) == 3 and not [*tracking.glob("new/*.making*")]
+
+
+@pytest.mark.parametrize("was_faster", [True, False])
+def test_another_user_may_describe_the_experiment_at_the_same_moment(
+    was_faster: bool, tracking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store then refuses the second of two equal tags. Any other refusal is an error."""
+    tag = mlflow.MlflowClient.set_experiment_tag
+
+    def refused(self: mlflow.MlflowClient, *given: str) -> None:
+        if was_faster:
+            tag(self, *given)
+        raise mlflow.MlflowException("UNIQUE constraint failed: experiment_tags.key")
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", refused)
+    experiment = mlflow.create_experiment("signs")
+    if was_faster:
+        describe_experiment(experiment)
+        assert mlflow.get_experiment(experiment).tags["mlflow.note.content"]
+    else:
+        with pytest.raises(mlflow.MlflowException, match="UNIQUE"):
+            describe_experiment(experiment)
