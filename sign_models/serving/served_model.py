@@ -347,7 +347,7 @@ def _decoded(text: str, place: str) -> bytes:
 
 def _npz(path: Path, place: str, left: Allowance) -> tuple[Any, Any]:
     """The arrays `keypoints` and, where there is one, `confidence`."""
-    arrays = Npz(path)
+    arrays = Npz(path, objects=False)
     left.take_bytes(sum(member.file_size for member in arrays.members.values()), place)
     if "keypoints" not in arrays:
         raise DataError(f"an npz of {', '.join(arrays)}"[:MAX_MESSAGE], place=place, wanted="an array named keypoints")

@@ -209,15 +209,15 @@ def _broken_array(error: Exception, place: str) -> DataError:
     return DataError(found, place=place, wanted="a whole npy array", remedy="save it again")
 
 
-def _read_array(file: IO[bytes], size: int, place: str) -> Any:
+def _read_array(file: IO[bytes], size: int, place: str, objects: bool = True) -> Any:
     """Read an array of numpy's format. Its header is checked against the number of bytes.
 
-    Objects are read by safe_pickle: arrays of several lengths, a dict, texts.
+    Objects are read by safe_pickle, if they are to be: arrays of several lengths, a dict, texts.
     """
     try:
         shape, fortran, dtype = _header(file, place)
         count = math.prod(shape)
-        if dtype.hasobject:
+        if dtype.hasobject and objects:
             return safe_pickle.loads(file.read(min(size, safe_pickle.MAX_BYTES)), place)
         if dtype.kind not in "biufSU" or not dtype.itemsize:
             raise DataError(f"holds {dtype} values", place=place, wanted="numbers", remedy="save plain arrays")
@@ -262,16 +262,17 @@ def _header(file: IO[bytes], place: str) -> tuple[tuple[int, ...], bool, np.dtyp
 class Npz(Mapping[str, Any]):
     """The arrays of an npz file, each read when it is asked for. Arrays without dimensions are returned as values."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, objects: bool = True) -> None:
         """List the arrays.
 
         Args:
             path: The file.
+            objects: Whether arrays of objects are read, by safe_pickle. False: they are refused.
 
         Raises:
             DataError: The file is no npz, or has no arrays or two of one name.
         """
-        self.path = path
+        self.path, self.objects = path, objects
         try:
             self.archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
@@ -310,7 +311,7 @@ class Npz(Mapping[str, Any]):
                 remedy="split the clip",
             )
         with self._open(name) as file:
-            array = _read_array(file, member.file_size, place)
+            array = _read_array(file, member.file_size, place, self.objects)
         return array.item() if isinstance(array, np.ndarray) and array.ndim == 0 else array
 
     @contextmanager
