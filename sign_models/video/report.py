@@ -69,6 +69,9 @@ def warnings(result: Result) -> list[str]:
     share = {name: counts[name] / frames for name in counts}
     face = "face" in result.record["extractor"]["models"]
     found = [FAULTS[name].format(told) for name, told in faults(share, face=face).items()]
+    asked = result.record["settings"]["person"]
+    if asked in ("left", "right") and counts["body"] and not counts["several_people"]:
+        found.append(f"person={asked} was asked for, and no frame shows a second person: the only one is followed")
     if counts["repeated"] or counts["dropped"]:
         found.append(
             f"variable frame rate, made constant: {counts['repeated']} frames repeated, {counts['dropped']} dropped"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sign_models.keypoints.sequence import KeypointSequence
 from sign_models.pipeline import translate
 from sign_models.video import batch, report
 from sign_models.video.extract import DEFAULTS, Counts, extract
+from sign_models.video.following import PEOPLE_RULES, Person
 from sign_models.video.models import model_files
 from sign_models.video.pose_file import write_pose
 from sign_models.video.quality import faults, look, shares
@@ -76,9 +77,17 @@ def test_the_page_says_each_fault_that_it_can_see_in_both_languages() -> None:
     assert len(re.findall(r"\bnoFace:", texts)) == 2
 
 
-def result_of(**counted: int) -> batch.Result:
+def result_of(person: Person = DEFAULTS.person, **counted: int) -> batch.Result:
     counts = Counts(**({"frames": 10, "body": 10, "left_hand": 10, "right_hand": 10} | counted))
-    return batch.Result("a", "extracted", {"counts": asdict(counts), "extractor": {"models": {}}})
+    settings = asdict(replace(DEFAULTS, person=person))
+    return batch.Result("a", "extracted", {"counts": asdict(counts), "extractor": {"models": {}}, "settings": settings})
+
+
+@pytest.mark.parametrize("person", PEOPLE_RULES)
+@pytest.mark.parametrize("others", [0, 4])
+def test_who_is_asked_for_by_side_and_stands_alone_is_told(person: Person, others: int) -> None:
+    told = [line for line in report.warnings(result_of(person, several_people=others)) if "second person" in line]
+    assert len(told) == (person in ("left", "right") and not others)
 
 
 @pytest.mark.parametrize("name", ["body", "left_hand", "several_people", "too_dark", "too_small", "no_shoulders"])
